@@ -1,0 +1,6 @@
+//! Backups: one walker, one manifest, and where they go.
+
+pub mod manifest;
+pub mod target;
+
+pub use target::{BackupTarget, Object, TargetCapability, Upload};

@@ -1,0 +1,3 @@
+//! The `uplifted-ops` command line.
+
+fn main() {}

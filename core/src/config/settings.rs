@@ -1,0 +1,227 @@
+//! The settings as types: what `ops.toml`, `.env`, the environment and code add up to.
+//!
+//! Plain data: serialisable, comparable, no live objects. The doc comment of a field is its description in
+//! the schema and in the file that `init` writes.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::value::ByteSize;
+
+/// All settings. Every field has a default; `ops.toml` names only what differs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, Default)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// The service itself.
+    pub service: ServiceSettings,
+    /// The state folder.
+    pub state: StateSettings,
+    /// Databases under our care.
+    #[serde(rename = "store")]
+    pub stores: Vec<ComponentSettings>,
+    /// Places where backups go.
+    #[serde(rename = "target")]
+    pub targets: Vec<ComponentSettings>,
+    /// Health checks beside the built-in ones.
+    #[serde(rename = "check")]
+    pub checks: Vec<CheckSettings>,
+    /// What a backup holds and how it is made.
+    pub backup: BackupSettings,
+    /// How restores guard themselves.
+    pub restore: RestoreSettings,
+    /// How checks are run.
+    pub health: HealthSettings,
+    /// Where numbers are served.
+    pub metrics: MetricsSettings,
+    /// How worker processes are started.
+    pub worker: WorkerSettings,
+}
+
+/// The service itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, Default)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServiceSettings {
+    /// The service's name, used in file and metric names. The folder's name when empty.
+    pub name: String,
+    /// The root folder. Relative paths start here. The folder of `ops.toml` when unset.
+    pub root: Option<PathBuf>,
+    /// The version of the service, for status and manifests.
+    pub version: Option<String>,
+    /// The program and arguments that stop the service, never a shell line. Lets a restore stop it.
+    pub stop: Vec<String>,
+    /// The program and arguments that start it again.
+    pub start: Vec<String>,
+    /// The log file that `log_errors` reads. `UPLIFTED__LOGGING__FILE` when unset.
+    pub log: Option<PathBuf>,
+}
+
+/// The state folder: journal, caches, locks, undo areas.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct StateSettings {
+    /// Where it is. Losing it loses history and speed, never a backup.
+    pub path: PathBuf,
+}
+
+impl Default for StateSettings {
+    fn default() -> Self {
+        Self { path: PathBuf::from(".uplifted-ops") }
+    }
+}
+
+/// A component: its name, its kind, and the settings of that kind.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ComponentSettings {
+    /// The name that requests and reports use.
+    pub name: String,
+    /// The kind, such as `sqlite` or `fs`.
+    pub kind: String,
+    /// The kind's own settings.
+    #[serde(flatten)]
+    pub settings: Map<String, Value>,
+}
+
+/// A health check.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct CheckSettings {
+    /// The name that reports use.
+    pub name: String,
+    /// The kind, such as `http` or `disk`.
+    pub kind: String,
+    /// The group it belongs to, besides `all`.
+    #[serde(default)]
+    pub group: Option<String>,
+    /// Whether its failure makes the whole answer `fail`; otherwise it makes it `warn`.
+    #[serde(default = "yes")]
+    pub critical: bool,
+    /// How long it may take, in seconds. `health.deadline_seconds` when unset.
+    #[serde(default)]
+    pub deadline_seconds: Option<f64>,
+    /// The kind's own settings.
+    #[serde(flatten)]
+    pub settings: Map<String, Value>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// What a backup holds and how it is made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct BackupSettings {
+    /// Files and folders to back up, relative to the root. `.` is all of it.
+    pub include: Vec<PathBuf>,
+    /// Globs of what to leave out, relative to the root: `**/__pycache__`, `data/cache`. The state folder and
+    /// targets inside the root are always left out.
+    pub exclude: Vec<String>,
+    /// The zstd level, 1 to 19.
+    pub level: i32,
+    /// Threads that compress. 0 is one for each core, at most 8.
+    pub threads: usize,
+    /// Where the consistent copies of databases are made. A folder in the state folder when unset. It must
+    /// not be in memory (tmpfs) unless `scratch_in_memory` is set.
+    pub scratch: Option<PathBuf>,
+    /// Allows `scratch` to be in memory.
+    pub scratch_in_memory: bool,
+    /// How long a rollback-journal database may be kept from writing while it is copied, in seconds.
+    pub rollback_copy_seconds: f64,
+    /// A backup stops before a database's write-ahead log leaves less than this free on its disk.
+    pub keep_free_bytes: ByteSize,
+    /// The layout of a backup: `archive`.
+    pub layout: Option<String>,
+    /// When backups are made, as a cron expression. Read by the scheduler.
+    pub schedule: Option<String>,
+    /// Which snapshots are kept. Read by the scheduler.
+    pub retention: Option<Map<String, Value>>,
+    /// Says that storing `.env` and other secrets unencrypted is wanted.
+    pub clear_secrets: Option<bool>,
+}
+
+impl Default for BackupSettings {
+    fn default() -> Self {
+        Self {
+            include: vec![PathBuf::from(".")],
+            exclude: Vec::new(),
+            level: 3,
+            threads: 0,
+            scratch: None,
+            scratch_in_memory: false,
+            rollback_copy_seconds: 2.0,
+            keep_free_bytes: ByteSize(256 << 20),
+            layout: None,
+            schedule: None,
+            retention: None,
+            clear_secrets: None,
+        }
+    }
+}
+
+/// How restores guard themselves.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RestoreSettings {
+    /// An archive with more entries than this is refused.
+    pub max_entries: u64,
+    /// An archive that would take more bytes than this is refused. The free space is checked as well.
+    pub max_bytes: Option<ByteSize>,
+    /// An archive whose content is more than this many times its own size is refused.
+    pub max_ratio: f64,
+    /// How long the service may take to become healthy after a restore, in seconds, before it is undone.
+    pub health_gate_seconds: f64,
+}
+
+impl Default for RestoreSettings {
+    fn default() -> Self {
+        Self { max_entries: 10_000_000, max_bytes: None, max_ratio: 10_000.0, health_gate_seconds: 60.0 }
+    }
+}
+
+/// How checks are run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct HealthSettings {
+    /// How many checks run at once.
+    pub concurrency: usize,
+    /// How long a check may take unless it says otherwise, in seconds.
+    pub deadline_seconds: f64,
+    /// The built-in checks (`disk`, `process`, `store`, `backup_age`, `log_errors`) to leave out.
+    pub without: Vec<String>,
+    /// `backup_age` warns past this age of the last verified backup, in seconds; past twice it fails.
+    pub backup_age_seconds: f64,
+}
+
+impl Default for HealthSettings {
+    fn default() -> Self {
+        Self { concurrency: 4, deadline_seconds: 10.0, without: Vec::new(), backup_age_seconds: 26.0 * 3600.0 }
+    }
+}
+
+/// Where numbers are served.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, Default)]
+#[serde(default, deny_unknown_fields)]
+pub struct MetricsSettings {
+    /// The address to serve `/metrics` on, such as `127.0.0.1:9464`. Port 9090 is Prometheus' own.
+    pub listen: Option<String>,
+}
+
+/// How worker processes are started.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct WorkerSettings {
+    /// The program and arguments of the worker. Found by itself when empty.
+    pub command: Vec<String>,
+    /// How long a worker may take to stop by itself after a cancel, in seconds, before it is killed.
+    pub cancel_grace_seconds: f64,
+    /// How long an idle worker is kept warm, in seconds.
+    pub idle_seconds: f64,
+}
+
+impl Default for WorkerSettings {
+    fn default() -> Self {
+        Self { command: Vec::new(), cancel_grace_seconds: 5.0, idle_seconds: 60.0 }
+    }
+}

@@ -1,0 +1,419 @@
+//! Every write to a disk. No other room creates, renames, removes or syncs a file.
+//!
+//! The rule is the same everywhere: write beside, fsync, rename, fsync the folder ([`AtomicFile`]).
+//! [`Dir`] does the same below an open directory, where no `..`, absolute name or symlink can lead
+//! outside. Each mutating call passes a fault point ([`fault`]), where the crash tests kill the process or
+//! make the call fail.
+
+#![allow(clippy::disallowed_methods, reason = "this room is where the disallowed calls live")]
+
+mod dir;
+pub mod fault;
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs as sys;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::value::random_hex;
+
+pub use dir::{Dir, NodeTimes};
+use fault::Op;
+
+/// The mode of files that may hold secrets.
+pub const PRIVATE_FILE: u32 = 0o600;
+/// The mode of folders that may hold secrets.
+pub const PRIVATE_DIR: u32 = 0o700;
+
+/// A file open for writing that knows its name, for the errors.
+#[derive(Debug)]
+pub struct OutFile {
+    file: File,
+    path: PathBuf,
+}
+
+impl OutFile {
+    pub(crate) fn from_parts(file: File, path: PathBuf) -> Self {
+        Self { file, path }
+    }
+
+    /// Creates `path`, which must not exist, with exactly `mode` whatever the umask.
+    pub fn create_new(path: &Path, mode: u32) -> Result<Self> {
+        fault::point(Op::Create, path).map_err(|e| Error::io(format!("create {path:?}"), e))?;
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(mode)
+            .open(path)
+            .map_err(|e| Error::io(format!("create {path:?}"), e))?;
+        let out = Self { file, path: path.to_owned() };
+        out.set_mode(mode)?;
+        Ok(out)
+    }
+
+    /// Opens `path` for appending (`O_APPEND`), creating it with `mode`. A single [`OutFile::append`] is one
+    /// `write(2)`, so records of several processes never interleave (POSIX `write`).
+    pub fn append_to(path: &Path, mode: u32) -> Result<Self> {
+        let file = File::options()
+            .read(true)
+            .append(true)
+            .create(true)
+            .mode(mode)
+            .open(path)
+            .map_err(|e| Error::io(format!("open {path:?} for appending"), e))?;
+        Ok(Self { file, path: path.to_owned() })
+    }
+
+    /// The file's name, as given.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file itself, for reading back.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Writes all of `bytes` at the current position.
+    pub fn write_all(&mut self, bytes: &[u8]) -> Result<()> {
+        let Self { file, path } = self;
+        write_fully(bytes, path, |part, _| file.write(part))
+    }
+
+    /// Writes all of `bytes` at `offset`; several threads may do so at once.
+    pub fn write_all_at(&self, bytes: &[u8], offset: u64) -> Result<()> {
+        write_fully(bytes, &self.path, |part, done| self.file.write_at(part, offset + done))
+    }
+
+    /// Appends `record` with one `write(2)`. A short write is an error; the reader skips the torn record.
+    pub fn append(&mut self, record: &[u8]) -> Result<()> {
+        let allowed = fault::write_point(&self.path, record.len())
+            .map_err(|e| Error::io(format!("append to {:?}", self.path), e))?;
+        let written =
+            self.file.write(&record[..allowed]).map_err(|e| Error::io(format!("append to {:?}", self.path), e))?;
+        if written == record.len() {
+            Ok(())
+        } else {
+            Err(Error::new(ErrorKind::NoSpace, format!("only part of a record was appended to {:?}", self.path))
+                .with_hint("free space on that filesystem, then try again"))
+        }
+    }
+
+    /// Sets the length; what is added reads as zeros and takes no space.
+    pub fn set_len(&self, len: u64) -> Result<()> {
+        fault::point(Op::Truncate, &self.path)
+            .and_then(|()| self.file.set_len(len))
+            .map_err(|e| Error::io(format!("set the length of {:?}", self.path), e))
+    }
+
+    /// Sets the permission bits.
+    pub fn set_mode(&self, mode: u32) -> Result<()> {
+        self.file
+            .set_permissions(std::fs::Permissions::from_mode(mode))
+            .map_err(|e| Error::io(format!("set the mode of {:?}", self.path), e))
+    }
+
+    /// `fsync`: returns when the device has the bytes.
+    pub fn sync(&self) -> Result<()> {
+        fault::point(Op::Sync, &self.path)
+            .and_then(|()| self.file.sync_all())
+            .map_err(|e| Error::io(format!("fsync {:?}", self.path), e))
+    }
+}
+
+/// Repeats `write` until everything is out, passing a fault point each time.
+fn write_fully(bytes: &[u8], path: &Path, mut write: impl FnMut(&[u8], u64) -> io::Result<usize>) -> Result<()> {
+    let mut done = 0;
+    while done < bytes.len() {
+        let step = fault::write_point(path, bytes.len() - done).and_then(|allowed| {
+            match write(&bytes[done..done + allowed], done as u64) {
+                Ok(0) => Err(io::ErrorKind::WriteZero.into()),
+                other => other,
+            }
+        });
+        match step {
+            Ok(written) => done += written,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(Error::io(format!("write {path:?}"), error)),
+        }
+    }
+    Ok(())
+}
+
+/// A file that appears under its name whole, or not at all.
+///
+/// Written to a hidden name in the same folder; [`AtomicFile::publish`] syncs, renames and syncs the folder.
+/// Dropped before that, the hidden file is removed. While it exists it is locked (`flock`), so that
+/// [`sweep_partials`] can tell a dead writer's litter from a live writer's work.
+#[derive(Debug)]
+pub struct AtomicFile {
+    out: Option<OutFile>,
+    hidden: PathBuf,
+    path: PathBuf,
+}
+
+/// Hidden unfinished files are called `.<name>.<random>.partial`.
+const PARTIAL_SUFFIX: &str = ".partial";
+
+impl AtomicFile {
+    /// Starts writing what will be `path`, with exactly `mode`.
+    pub fn create(path: &Path, mode: u32) -> Result<Self> {
+        let (folder, name) = split(path)?;
+        // The name is cut so that a very long one leaves room for what is added (NAME_MAX is 255).
+        let shown: String = name.to_string_lossy().chars().take(40).collect();
+        let hidden = folder.join(format!(".{shown}.{}{PARTIAL_SUFFIX}", random_hex(12)?));
+        let out = OutFile::create_new(&hidden, mode)?;
+        // Where the filesystem has no flock (some NFS mounts), the sweep finds none to remove either.
+        let _ = sys::flock(&out.file, sys::FlockOperation::NonBlockingLockExclusive);
+        Ok(Self { out: Some(out), hidden, path: path.to_owned() })
+    }
+
+    /// The file to write to.
+    pub fn out(&mut self) -> Result<&mut OutFile> {
+        self.out.as_mut().ok_or_else(|| Error::internal("an atomic file was used after it was published"))
+    }
+
+    /// Makes the bytes durable without making them visible, for reading back before [`AtomicFile::publish`].
+    pub fn sync(&mut self) -> Result<()> {
+        self.out()?.sync()
+    }
+
+    /// Makes the file appear under its name, replacing what was there. Durable when it returns.
+    pub fn publish(mut self) -> Result<()> {
+        self.sync()?;
+        rename(&self.hidden, &self.path)?;
+        self.out = None;
+        sync_dir(split(&self.path)?.0)
+    }
+
+    /// Makes the file appear under its name unless there is one already; says whether it did.
+    pub fn publish_new(mut self) -> Result<bool> {
+        self.sync()?;
+        let linked = fault::point(Op::Rename, &self.path).and_then(|()| {
+            sys::linkat(sys::CWD, &self.hidden, sys::CWD, &self.path, sys::AtFlags::empty()).map_err(io::Error::from)
+        });
+        match linked {
+            Ok(()) => sync_dir(split(&self.path)?.0).map(|()| true),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            Err(error) => Err(Error::io(format!("create {:?}", self.path), error)),
+        }
+    }
+}
+
+impl Drop for AtomicFile {
+    fn drop(&mut self) {
+        if self.out.is_some() {
+            // Nothing can be done about a failure here; the next sweep removes it.
+            let _ = remove_file(&self.hidden);
+        }
+    }
+}
+
+/// Removes the hidden unfinished files that dead writers left in `folder`. Returns how many.
+pub fn sweep_partials(folder: &Path) -> Result<usize> {
+    let mut removed = 0;
+    for entry in std::fs::read_dir(folder).map_err(|e| Error::io(format!("read folder {folder:?}"), e))? {
+        let entry = entry.map_err(|e| Error::io(format!("read folder {folder:?}"), e))?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if !(name.starts_with('.') && name.ends_with(PARTIAL_SUFFIX)) {
+            continue;
+        }
+        let Ok(file) = File::open(entry.path()) else { continue };
+        if sys::flock(&file, sys::FlockOperation::NonBlockingLockExclusive).is_ok() {
+            remove_file(&entry.path())?;
+            removed += 1;
+        }
+    }
+    Ok(removed)
+}
+
+/// Replaces `path` by `bytes`, whole or not at all, durable when it returns.
+pub fn write_atomic(path: &Path, mode: u32, bytes: &[u8]) -> Result<()> {
+    let mut file = AtomicFile::create(path, mode)?;
+    file.out()?.write_all(bytes)?;
+    file.publish()
+}
+
+/// Creates `path` and its missing parents, each new one with exactly `mode`.
+pub fn create_dir_all(path: &Path, mode: u32) -> Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        create_dir_all(parent, mode)?;
+    }
+    let made = fault::point(Op::MakeDir, path).and_then(|()| std::fs::DirBuilder::new().mode(mode).create(path));
+    match made {
+        Ok(()) => {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
+                .map_err(|e| Error::io(format!("set the mode of {path:?}"), e))?;
+            match path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+                Some(parent) => sync_dir(parent),
+                None => Ok(()),
+            }
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(error) => Err(Error::io(format!("create folder {path:?}"), error)),
+    }
+}
+
+/// Renames within a filesystem. Durable only after [`sync_dir`] of both folders.
+pub fn rename(from: &Path, to: &Path) -> Result<()> {
+    fault::point(Op::Rename, to)
+        .and_then(|()| std::fs::rename(from, to))
+        .map_err(|e| Error::io(format!("rename {from:?} to {to:?}"), e))
+}
+
+/// Removes a file. One that is missing already is not an error.
+pub fn remove_file(path: &Path) -> Result<()> {
+    match fault::point(Op::Remove, path).and_then(|()| std::fs::remove_file(path)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io(format!("remove {path:?}"), error)),
+        _ => Ok(()),
+    }
+}
+
+/// Removes a folder and all in it, never following a symlink. One that is missing already is not an error.
+pub fn remove_dir_all(path: &Path) -> Result<()> {
+    match fault::point(Op::Remove, path).and_then(|()| std::fs::remove_dir_all(path)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Error::io(format!("remove folder {path:?}"), error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// `fsync` of a folder: makes the names in it durable.
+pub fn sync_dir(path: &Path) -> Result<()> {
+    fault::point(Op::Sync, path)
+        .and_then(|()| File::open(path)?.sync_all())
+        .map_err(|e| Error::io(format!("fsync folder {path:?}"), e))
+}
+
+/// `syncfs`: makes everything written to the filesystem of `path` durable, and reports write-back errors
+/// that happened since the file was opened (Linux 5.8).
+pub fn sync_filesystem(path: &Path) -> Result<()> {
+    let sync = || -> io::Result<()> {
+        fault::point(Op::Sync, path)?;
+        let file = File::open(path)?;
+        #[cfg(target_os = "linux")]
+        sys::syncfs(&file)?;
+        #[cfg(not(target_os = "linux"))]
+        {
+            sys::sync();
+            file.sync_all()?;
+        }
+        Ok(())
+    };
+    sync().map_err(|e| Error::io(format!("sync the filesystem of {path:?}"), e))
+}
+
+/// What a filesystem has left for this user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes that this user can still write.
+    pub free_bytes: u64,
+    /// All bytes of the filesystem.
+    pub total_bytes: u64,
+    /// Inodes left; 0 of 0 where the filesystem does not count them.
+    pub free_inodes: u64,
+    /// All inodes of the filesystem.
+    pub total_inodes: u64,
+}
+
+/// Asks the filesystem of `path`, or of its nearest existing parent, for its space.
+pub fn space(path: &Path) -> Result<Space> {
+    let existing = nearest_existing(path);
+    let stat = sys::statvfs(&existing).map_err(|e| Error::io(format!("ask for the free space of {existing:?}"), e))?;
+    Ok(Space {
+        free_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
+        total_bytes: stat.f_blocks.saturating_mul(stat.f_frsize),
+        free_inodes: stat.f_favail,
+        total_inodes: stat.f_files,
+    })
+}
+
+/// Whether `path`, or its nearest existing parent, lies in memory (tmpfs or ramfs).
+pub fn is_in_memory(path: &Path) -> Result<bool> {
+    #[cfg(target_os = "linux")]
+    {
+        const TMPFS_MAGIC: i64 = 0x0102_1994;
+        const RAMFS_MAGIC: i64 = 0x8584_58f6;
+        let existing = nearest_existing(path);
+        let stat =
+            sys::statfs(&existing).map_err(|e| Error::io(format!("ask for the filesystem of {existing:?}"), e))?;
+        #[allow(clippy::unnecessary_cast, reason = "the field's type differs between architectures")]
+        let kind = stat.f_type as i64;
+        Ok(matches!(kind, TMPFS_MAGIC | RAMFS_MAGIC))
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = path;
+        Ok(false)
+    }
+}
+
+/// `path` itself, or the closest parent that exists.
+pub fn nearest_existing(path: &Path) -> PathBuf {
+    let mut candidate = path;
+    loop {
+        if candidate.symlink_metadata().is_ok() {
+            return candidate.to_owned();
+        }
+        match candidate.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => candidate = parent,
+            _ => return PathBuf::from(if path.is_absolute() { "/" } else { "." }),
+        }
+    }
+}
+
+/// The device and inode of `path` itself, not of what a symlink points to; `None` when it is missing.
+pub fn identity(path: &Path) -> Result<Option<(u64, u64)>> {
+    match path.symlink_metadata() {
+        Ok(meta) => Ok(Some((meta.dev(), meta.ino()))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::io(format!("look at {path:?}"), error)),
+    }
+}
+
+/// A lock between processes: an `flock` on a file that stays. Released when dropped or when the process ends,
+/// however it ends.
+#[derive(Debug)]
+pub struct FileLock {
+    _file: File,
+}
+
+impl FileLock {
+    /// Takes the lock at `path`, or returns `None` when another process (or another call in this one) holds it.
+    pub fn try_acquire(path: &Path) -> Result<Option<Self>> {
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(PRIVATE_FILE)
+            .open(path)
+            .map_err(|e| Error::io(format!("open lock {path:?}"), e))?;
+        match sys::flock(&file, sys::FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(Self { _file: file })),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+            Err(error) => Err(Error::io(format!("lock {path:?}"), error)),
+        }
+    }
+}
+
+fn split(path: &Path) -> Result<(&Path, &std::ffi::OsStr)> {
+    let name = path.file_name().ok_or_else(|| Error::invalid(format!("{path:?} does not name a file")))?;
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    Ok((folder, name))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,22 @@
+//! Operations built into your service.
+
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests set up their own scenes"))]
+
+pub mod backup;
+pub mod cancel;
+pub mod clock;
+pub mod component;
+pub mod config;
+pub mod error;
+pub mod fs;
+pub mod health;
+pub mod journal;
+pub mod metrics;
+pub mod ops;
+pub mod process;
+pub mod store;
+pub mod value;
+pub mod worker;
+
+pub use cancel::{Cancel, Progress, ProgressEvent, Scope};
+pub use error::{Error, ErrorBody, ErrorKind, Result};

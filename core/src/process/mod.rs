@@ -1,0 +1,1 @@
+//! Every program that is started: argv only, never a shell; a deadline; bounded output.

@@ -1,0 +1,131 @@
+//! The contract of a database under our care.
+//!
+//! A [`Store`] is asked for a consistent copy as a *path*, never as bytes. Drivers are one file each
+//! (`sqlite`); whoever uses a store holds an `Arc<dyn Store>` and cannot tell where it lives.
+
+use std::fmt::Debug;
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::cancel::Scope;
+use crate::clock::Timestamp;
+use crate::error::Result;
+
+/// A database under our care.
+///
+/// Clauses that hold for every method, each with a case in the public suite (`testing::store`):
+/// - a missing, encrypted or foreign database is refused by name, and nothing is created in its place;
+/// - the live database is never checkpointed, vacuumed or otherwise rewritten but by [`Store::maintain`] and
+///   [`Store::restore_from`];
+/// - `scope.cancel` is honoured within a second, and nothing is left in `dir`.
+#[async_trait]
+pub trait Store: Send + Sync + Debug {
+    /// What this store can do. Does no I/O.
+    fn capability(&self) -> StoreCapability;
+
+    /// Sizes and settings of the live database. Cheap: reads no user data.
+    async fn stats(&self, scope: &Scope) -> Result<StoreStats>;
+
+    /// Checks the database's own integrity, on a consistent copy that is removed afterwards, so that the
+    /// service is not slowed by a long read. Damage is a report, not an error.
+    async fn verify(&self, scope: &Scope, depth: CheckDepth) -> Result<IntegrityReport>;
+
+    /// Puts a consistent, self-contained copy into the empty folder `dir` while the service writes. The copy
+    /// holds everything that was committed before the call. It is recovered but not yet checked: call
+    /// [`Store::check_copy`].
+    async fn snapshot_to(&self, scope: &Scope, dir: &Path) -> Result<StoreSnapshot>;
+
+    /// Checks a copy made by [`Store::snapshot_to`], or restored from a backup, in `dir`.
+    async fn check_copy(&self, scope: &Scope, dir: &Path, depth: CheckDepth) -> Result<IntegrityReport>;
+
+    /// Replaces the database by the copy in `dir`, which is checked first and stays. Refused while another
+    /// process has the database open.
+    async fn restore_from(&self, scope: &Scope, dir: &Path) -> Result<()>;
+
+    /// Carries out upkeep. A task that the store does not know is reported as skipped, with the reason.
+    async fn maintain(&self, scope: &Scope, tasks: &[MaintenanceTask]) -> Result<Vec<MaintenanceOutcome>>;
+}
+
+/// What a store can do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct StoreCapability {
+    /// The kind, such as `sqlite`.
+    pub kind: String,
+    /// The live database file, absolute, for stores that are a file on this machine.
+    pub file: Option<PathBuf>,
+    /// The files beside it that are part of the live database and never copied by themselves, absolute.
+    pub side_files: Vec<PathBuf>,
+    /// The upkeep it knows.
+    pub maintenance: Vec<MaintenanceTask>,
+}
+
+/// A consistent copy in a folder.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct StoreSnapshot {
+    /// The copy's files, relative to the folder. The first is the database itself.
+    pub files: Vec<PathBuf>,
+    /// Their size together.
+    pub size_bytes: u64,
+    /// Everything committed before this moment is in the copy.
+    #[schemars(with = "String")]
+    pub taken_at: Timestamp,
+    /// Facts about the database, by the driver's names: `page_size`, `journal_mode`, ….
+    pub details: serde_json::Map<String, serde_json::Value>,
+}
+
+/// Sizes and settings of a live database.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct StoreStats {
+    /// Bytes of the database, without its log.
+    pub size_bytes: u64,
+    /// Bytes of its write-ahead log or journal.
+    pub log_bytes: u64,
+    /// Facts about the database, by the driver's names.
+    pub details: serde_json::Map<String, serde_json::Value>,
+}
+
+/// How much of a database to check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckDepth {
+    /// Structure: every page is reachable and well-formed (SQLite's `quick_check`).
+    Quick,
+    /// Structure, and that every index agrees with its table (SQLite's `integrity_check`).
+    Full,
+}
+
+/// What a check of integrity found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct IntegrityReport {
+    /// Whether nothing was wrong.
+    pub ok: bool,
+    /// What was wrong, in the engine's words; at most 100 entries.
+    pub problems: Vec<String>,
+}
+
+/// Upkeep of a database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum MaintenanceTask {
+    /// Refresh the planner's statistics where they are stale (SQLite's `PRAGMA optimize`).
+    Optimize,
+    /// Return free pages to the filesystem where that needs no rewrite (`PRAGMA incremental_vacuum`).
+    ReleaseFreePages,
+}
+
+/// What became of one task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MaintenanceOutcome {
+    /// The task.
+    pub task: MaintenanceTask,
+    /// Whether it was carried out.
+    pub done: bool,
+    /// What changed, or why it was skipped.
+    pub message: String,
+}
+
+#[cfg(feature = "sqlite")]
+pub mod sqlite;

@@ -1,0 +1,1 @@
+//! What the tests share: service folders, running the command line, seeds.
