@@ -1,0 +1,270 @@
+//! `backup.*`: making, listing, proving and deleting snapshots.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::history;
+use super::snapshots::{host_name, targets};
+use crate::backup::create::{CreateJob, CreateReport, create};
+use crate::backup::delete::{DeletePlan, apply_delete, plan_delete};
+use crate::backup::lease::LeaseTimes;
+use crate::backup::list::{FailedTarget, Listed, Shown, Unreadable, list, show};
+use crate::backup::verify::{VerifyDepth, VerifyJob, VerifyReport, verify};
+use crate::cancel::Scope;
+use crate::clock::Timestamp;
+use crate::error::Result;
+use crate::ops::{Context, Effect, Lane, Operation, Place};
+use crate::store::CheckDepth;
+
+/// What to back up, and where to.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct CreateRequest {
+    /// This target only. All of the settings when missing.
+    pub target: Option<String>,
+    /// How it is stored. `archive` when missing.
+    pub layout: Option<Layout>,
+    /// What to call it.
+    pub label: Option<String>,
+}
+
+/// How a snapshot is stored.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Layout {
+    /// One standard `.tar.zst` for each snapshot.
+    #[default]
+    Archive,
+}
+
+/// `backup.create`
+#[derive(Debug)]
+pub struct Create;
+
+impl Operation for Create {
+    const NAME: &'static str = "backup.create";
+    const SUMMARY: &'static str = "Back the service up while it runs: databases consistent, read back, then visible";
+    const EFFECT: Effect = Effect::Change;
+    const PLACE: Place = Place::Worker(Lane::Heavy);
+    type Request = CreateRequest;
+    type Response = CreateReport;
+
+    async fn run(context: Arc<Context>, scope: Scope, request: CreateRequest) -> Result<CreateReport> {
+        let settings = context.settings();
+        let job = CreateJob {
+            service: settings.service.name.clone(),
+            service_version: settings.service.version.clone(),
+            host: host_name(),
+            root: context.root.clone(),
+            state: context.state.clone(),
+            settings: settings.backup.clone(),
+            label: request.label,
+            stores: context.stores.iter().map(|store| (store.name.clone(), Arc::clone(&store.component))).collect(),
+            kinds: context.kinds.stores.clone(),
+            targets: targets(&context, request.target.as_deref())?,
+            leave_out: Vec::new(),
+            check: CheckDepth::Quick,
+            lease: LeaseTimes::default(),
+        };
+        create(&scope, job).await
+    }
+
+    fn healthy(response: &CreateReport) -> bool {
+        response.is_healthy()
+    }
+}
+
+/// Where to look.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ListRequest {
+    /// This target only. All of the settings when missing.
+    pub target: Option<String>,
+}
+
+/// The snapshots.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct ListResponse {
+    /// The snapshots, newest first; one that is in several targets is there once for each.
+    pub snapshots: Vec<KnownSnapshot>,
+    /// What looks like an archive and could not be read as one.
+    pub unreadable: Vec<Unreadable>,
+    /// The targets that could not be asked.
+    pub failed: Vec<FailedTarget>,
+}
+
+/// A snapshot, and what the journal knows of it.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct KnownSnapshot {
+    /// The snapshot in its target.
+    #[serde(flatten)]
+    pub listed: Listed,
+    /// When it was last verified in full and found whole. Nothing when it never was, or the journal is lost.
+    #[schemars(with = "Option<String>")]
+    pub verified_at: Option<Timestamp>,
+}
+
+/// `backup.list`
+#[derive(Debug)]
+pub struct List;
+
+impl Operation for List {
+    const NAME: &'static str = "backup.list";
+    const SUMMARY: &'static str = "List the snapshots, newest first";
+    const EFFECT: Effect = Effect::Read;
+    const PLACE: Place = Place::Worker(Lane::Prompt);
+    type Request = ListRequest;
+    type Response = ListResponse;
+
+    async fn run(context: Arc<Context>, scope: Scope, request: ListRequest) -> Result<ListResponse> {
+        let targets = targets(&context, request.target.as_deref())?;
+        let listing = list(&scope, &targets, Some(&context.settings().service.name)).await?;
+        let verified = history::verified(&context.journal)?;
+        let known = |listed: Listed| KnownSnapshot { verified_at: verified.get(&listed.snapshot_id).copied(), listed };
+        Ok(ListResponse {
+            snapshots: listing.snapshots.into_iter().map(known).collect(),
+            unreadable: listing.unreadable,
+            failed: listing.failed,
+        })
+    }
+
+    fn healthy(response: &ListResponse) -> bool {
+        response.unreadable.is_empty() && response.failed.is_empty()
+    }
+}
+
+/// Which snapshot.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ShowRequest {
+    /// The snapshot: its identifier, the beginning of it, or `latest`.
+    pub snapshot_id: String,
+    /// Read it from this target only.
+    #[serde(default)]
+    pub target: Option<String>,
+}
+
+/// `backup.show`
+#[derive(Debug)]
+pub struct Show;
+
+impl Operation for Show {
+    const NAME: &'static str = "backup.show";
+    const SUMMARY: &'static str = "Show what a snapshot says about itself";
+    const EFFECT: Effect = Effect::Read;
+    const PLACE: Place = Place::Worker(Lane::Prompt);
+    type Request = ShowRequest;
+    type Response = Shown;
+
+    async fn run(context: Arc<Context>, scope: Scope, request: ShowRequest) -> Result<Shown> {
+        let targets = targets(&context, request.target.as_deref())?;
+        show(&scope, &targets, Some(&context.settings().service.name), &request.snapshot_id).await
+    }
+}
+
+/// What to verify, and how much of it.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct VerifyRequest {
+    /// The snapshot: its identifier, the beginning of it, or `latest`.
+    pub snapshot_id: String,
+    /// `quick` looks at the index and the sizes; `full`, the default, reads every byte and checks the databases.
+    #[serde(default = "full")]
+    pub depth: VerifyDepth,
+    /// Verify the copy in this target only. Every copy when missing.
+    #[serde(default)]
+    pub target: Option<String>,
+}
+
+fn full() -> VerifyDepth {
+    VerifyDepth::Full
+}
+
+/// `backup.verify`
+#[derive(Debug)]
+pub struct Verify;
+
+impl Operation for Verify {
+    const NAME: &'static str = "backup.verify";
+    const SUMMARY: &'static str = "Prove that a snapshot can be restored";
+    const EFFECT: Effect = Effect::Read;
+    const PLACE: Place = Place::Worker(Lane::Heavy);
+    // The journal remembers which snapshots were proven, and when.
+    const JOURNALLED: bool = true;
+    type Request = VerifyRequest;
+    type Response = VerifyReport;
+
+    async fn run(context: Arc<Context>, scope: Scope, request: VerifyRequest) -> Result<VerifyReport> {
+        let backup = &context.settings().backup;
+        let job = VerifyJob {
+            targets: targets(&context, request.target.as_deref())?,
+            service: Some(context.settings().service.name.clone()),
+            snapshot: request.snapshot_id,
+            depth: request.depth,
+            scratch: context.scratch(),
+            scratch_in_memory: backup.scratch_in_memory,
+            kinds: context.kinds.stores.clone(),
+            threads: backup.threads,
+        };
+        verify(&scope, job).await
+    }
+
+    fn healthy(response: &VerifyReport) -> bool {
+        response.ok
+    }
+}
+
+/// What to delete.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeleteRequest {
+    /// The snapshot: its identifier, or the beginning of it.
+    pub snapshot_id: String,
+    /// Delete it from this target only. From all when missing.
+    #[serde(default)]
+    pub target: Option<String>,
+    /// Say what would be deleted, and delete nothing.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// Delete it even when it is the last good one.
+    #[serde(default)]
+    pub force: bool,
+}
+
+/// What was deleted, or would be.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct DeleteResponse {
+    /// The plan.
+    #[serde(flatten)]
+    pub plan: DeletePlan,
+    /// Whether it was carried out.
+    pub deleted: bool,
+}
+
+/// `backup.delete`
+#[derive(Debug)]
+pub struct Delete;
+
+impl Operation for Delete {
+    const NAME: &'static str = "backup.delete";
+    const SUMMARY: &'static str = "Delete a snapshot, unless it is the last good one";
+    const EFFECT: Effect = Effect::Destroy;
+    const PLACE: Place = Place::Worker(Lane::Prompt);
+    type Request = DeleteRequest;
+    type Response = DeleteResponse;
+
+    async fn run(context: Arc<Context>, scope: Scope, request: DeleteRequest) -> Result<DeleteResponse> {
+        let targets = targets(&context, request.target.as_deref())?;
+        let verified: BTreeMap<_, _> = history::verified(&context.journal)?;
+        let verified: Vec<String> = verified.into_keys().collect();
+        let service = context.settings().service.name.as_str();
+        let plan = plan_delete(&scope, &targets, Some(service), &request.snapshot_id, &verified, request.force).await?;
+        if !request.dry_run {
+            apply_delete(&scope, &targets, &plan, &host_name(), LeaseTimes::default()).await?;
+        }
+        Ok(DeleteResponse { plan, deleted: !request.dry_run })
+    }
+}

@@ -1,0 +1,51 @@
+//! `health.check`: is the service well.
+
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::cancel::Scope;
+use crate::error::Result;
+use crate::health::{CheckStatus, HealthReport};
+use crate::metrics::own;
+use crate::ops::{Context, Effect, Operation, Place};
+
+/// Which checks to run.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CheckRequest {
+    /// Only the checks of this group. All when missing.
+    #[serde(default)]
+    pub group: Option<String>,
+}
+
+/// `health.check`
+#[derive(Debug)]
+pub struct Check;
+
+impl Operation for Check {
+    const NAME: &'static str = "health.check";
+    const SUMMARY: &'static str = "Run the health checks and add up their verdicts";
+    const EFFECT: Effect = Effect::Read;
+    const PLACE: Place = Place::Host;
+    type Request = CheckRequest;
+    type Response = HealthReport;
+
+    async fn run(context: Arc<Context>, scope: Scope, request: CheckRequest) -> Result<HealthReport> {
+        let report = context.health.run(&scope, request.group.as_deref()).await?;
+        for check in &report.checks {
+            let status = match check.status {
+                CheckStatus::Pass => "pass",
+                CheckStatus::Warn => "warn",
+                CheckStatus::Fail => "fail",
+            };
+            own::own()?.check(&check.name, status, check.duration_seconds)?;
+        }
+        Ok(report)
+    }
+
+    fn healthy(response: &HealthReport) -> bool {
+        response.status != CheckStatus::Fail
+    }
+}

@@ -1,0 +1,66 @@
+//! `metrics.render`: every number, as Prometheus reads it.
+
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::history;
+use crate::cancel::Scope;
+use crate::error::Result;
+use crate::metrics::{Format, global, own, render};
+use crate::ops::{Context, Effect, Operation, Place};
+
+/// How to write the numbers.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RenderRequest {
+    /// The format. `text` when missing.
+    #[serde(default)]
+    pub format: Option<TextFormat>,
+}
+
+/// A format that Prometheus reads.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum TextFormat {
+    /// The text format 0.0.4.
+    #[default]
+    Text,
+    /// OpenMetrics 1.0.
+    OpenMetrics,
+}
+
+/// The numbers.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct RenderResponse {
+    /// What to send as `Content-Type`.
+    pub content_type: String,
+    /// The text.
+    pub body: String,
+}
+
+/// `metrics.render`
+#[derive(Debug)]
+pub struct Render;
+
+impl Operation for Render {
+    const NAME: &'static str = "metrics.render";
+    const SUMMARY: &'static str = "Write every metric as Prometheus reads it";
+    const EFFECT: Effect = Effect::Read;
+    const PLACE: Place = Place::Host;
+    type Request = RenderRequest;
+    type Response = RenderResponse;
+
+    async fn run(context: Arc<Context>, _scope: Scope, request: RenderRequest) -> Result<RenderResponse> {
+        let format = match request.format.unwrap_or_default() {
+            TextFormat::Text => Format::Text,
+            TextFormat::OpenMetrics => Format::OpenMetrics,
+        };
+        // Registered on first use, so that a page of a fresh process has their names.
+        own::own()?;
+        let mut snapshot = global().snapshot();
+        snapshot.merge(history::backups(&context.journal)?.families());
+        Ok(RenderResponse { content_type: format.content_type().to_owned(), body: render(&snapshot, format) })
+    }
+}

@@ -1,0 +1,245 @@
+//! `restore.*`: putting a snapshot back, beside or in place, and taking that back.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::snapshots;
+use crate::backup::manifest::StoreRecord;
+use crate::backup::restore::{self, Limits, RestoreJob, RestorePlan, RestoreReport, Service, Site, UndoArea};
+use crate::cancel::Scope;
+use crate::error::{Error, ErrorKind, Result};
+use crate::ops::{Context, Effect, Lane, Operation, Place, RunMode};
+use crate::process::{Program, start_detached};
+use crate::store::{CheckDepth, IntegrityReport};
+
+/// How long the service may take to stop and close its databases.
+const STOP_DEADLINE: Duration = Duration::from_secs(120);
+
+/// What to restore, and where to.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RestoreRequest {
+    /// The snapshot: its identifier, the beginning of it, or `latest`.
+    pub snapshot_id: String,
+    /// Read it from this target only.
+    #[serde(default)]
+    pub target: Option<String>,
+    /// A folder, missing or empty, that receives the files. In place when missing.
+    #[serde(default)]
+    pub into: Option<PathBuf>,
+    /// What to restore, relative to the root. All when missing or empty.
+    #[serde(default)]
+    pub paths: Option<Vec<PathBuf>>,
+    /// Restore what is undamaged and name the rest, instead of failing.
+    #[serde(default)]
+    pub salvage: bool,
+}
+
+/// `restore.plan`
+#[derive(Debug)]
+pub struct Plan;
+
+impl Operation for Plan {
+    const NAME: &'static str = "restore.plan";
+    const SUMMARY: &'static str = "Say what a restore would do, and change nothing";
+    const EFFECT: Effect = Effect::Read;
+    const PLACE: Place = Place::Worker(Lane::Prompt);
+    type Request = RestoreRequest;
+    type Response = RestorePlan;
+
+    async fn run(context: Arc<Context>, scope: Scope, request: RestoreRequest) -> Result<RestorePlan> {
+        with_job(context, scope, request, |scope, job| restore::plan(scope, job)).await
+    }
+}
+
+/// `restore.apply`
+#[derive(Debug)]
+pub struct Apply;
+
+impl Operation for Apply {
+    const NAME: &'static str = "restore.apply";
+    const SUMMARY: &'static str = "Restore a snapshot, into a folder or in place, verified before anything is replaced";
+    const EFFECT: Effect = Effect::Destroy;
+    const PLACE: Place = Place::Worker(Lane::Prompt);
+    type Request = RestoreRequest;
+    type Response = RestoreReport;
+
+    async fn run(context: Arc<Context>, scope: Scope, request: RestoreRequest) -> Result<RestoreReport> {
+        with_job(context, scope, request, |scope, job| {
+            let plan = restore::plan(scope, job)?;
+            restore::apply(scope, job, &plan)
+        })
+        .await
+    }
+
+    fn healthy(response: &RestoreReport) -> bool {
+        response.lost.is_empty()
+    }
+}
+
+/// What to take back.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UndoRequest {
+    /// The `undo_id` that `restore.apply` answered.
+    pub undo_id: String,
+}
+
+/// `restore.undo`
+#[derive(Debug)]
+pub struct Undo;
+
+impl Operation for Undo {
+    const NAME: &'static str = "restore.undo";
+    const SUMMARY: &'static str = "Take a restore back: what it replaced becomes the service again";
+    const EFFECT: Effect = Effect::Destroy;
+    const PLACE: Place = Place::Worker(Lane::Prompt);
+    type Request = UndoRequest;
+    type Response = RestoreReport;
+
+    async fn run(context: Arc<Context>, scope: Scope, request: UndoRequest) -> Result<RestoreReport> {
+        blocking(move || with_site(&context, |site| restore::undo(&scope, site, &request.undo_id))).await
+    }
+}
+
+/// Nothing to ask.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UndoListRequest {}
+
+/// What can be taken back.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct UndoListResponse {
+    /// The undo areas, newest first.
+    pub areas: Vec<UndoArea>,
+}
+
+/// `restore.undo_list`
+#[derive(Debug)]
+pub struct UndoList;
+
+impl Operation for UndoList {
+    const NAME: &'static str = "restore.undo_list";
+    const SUMMARY: &'static str = "List what restores replaced and still keep";
+    const EFFECT: Effect = Effect::Read;
+    const PLACE: Place = Place::Worker(Lane::Prompt);
+    type Request = UndoListRequest;
+    type Response = UndoListResponse;
+
+    async fn run(context: Arc<Context>, _scope: Scope, _request: UndoListRequest) -> Result<UndoListResponse> {
+        let areas = blocking(move || with_site(&context, restore::list_undo)).await?;
+        Ok(UndoListResponse { areas })
+    }
+}
+
+/// Opens the snapshot and calls `act` with the job, on a thread that may wait.
+async fn with_job<T: Send + 'static>(
+    context: Arc<Context>,
+    scope: Scope,
+    request: RestoreRequest,
+    act: impl FnOnce(&Scope, &RestoreJob<'_>) -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let archive =
+        snapshots::open(&context, &scope, &request.snapshot_id, request.target.as_deref(), request.salvage).await?;
+    blocking(move || {
+        let check = |record: &StoreRecord, file: &std::path::Path| check_copy(&context, &scope, record, file);
+        let limits = &context.settings().restore;
+        with_site(&context, |site| {
+            let job = RestoreJob {
+                site: site.clone(),
+                source: &archive,
+                into: request.into.clone(),
+                paths: request.paths.clone().unwrap_or_default(),
+                threads: context.settings().backup.threads,
+                limits: Limits {
+                    max_entries: limits.max_entries,
+                    max_bytes: limits.max_bytes.map(|size| size.0),
+                    max_ratio: limits.max_ratio,
+                },
+                salvage: request.salvage,
+                check: &check,
+            };
+            act(&scope, &job)
+        })
+    })
+    .await
+}
+
+/// Calls `act` with the service that this is about.
+fn with_site<T>(context: &Context, act: impl FnOnce(&Site<'_>) -> Result<T>) -> Result<T> {
+    let runtime = tokio::runtime::Handle::current();
+    let service = &context.settings().service;
+    let stop = |scope: &Scope| run_program(&runtime, scope, context, &service.stop, "service.stop");
+    let start = |_: &Scope| {
+        let argv = service.start.iter().map(Into::into).collect();
+        start_detached(argv, &context.root).map(|_| ())
+    };
+    let gate = |scope: &Scope| runtime.block_on(is_well(context, scope));
+    let stoppable = context.mode == RunMode::CommandLine && !service.stop.is_empty();
+    let site = Site {
+        root: context.root.clone(),
+        state: context.state.clone(),
+        protect: context.target_folders(),
+        databases: context.database_files(),
+        embedded: context.mode == RunMode::Embedded,
+        ignore_pids: Vec::new(),
+        service: Service {
+            stop: stoppable.then_some(&stop),
+            start: (stoppable && !service.start.is_empty()).then_some(&start),
+            gate: Some(&gate),
+            patience: STOP_DEADLINE,
+        },
+    };
+    act(&site)
+}
+
+fn run_program(
+    runtime: &tokio::runtime::Handle,
+    scope: &Scope,
+    context: &Context,
+    argv: &[String],
+    setting: &str,
+) -> Result<()> {
+    let program = Program::new(argv.iter().map(Into::into).collect()).cwd(&context.root).deadline(STOP_DEADLINE);
+    let output = runtime.block_on(program.run(scope))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Unavailable, format!("{setting} failed: {}", output.status))
+        .with_context("stderr", String::from_utf8_lossy(&output.stderr).trim())
+        .with_hint(format!("run the program of {setting} by hand and see what it says")))
+}
+
+/// Asks the checks until the service is well or the time for that is over.
+async fn is_well(context: &Context, scope: &Scope) -> Result<bool> {
+    let seconds = context.settings().restore.health_gate_seconds.clamp(0.0, 86_400.0);
+    let until = scope.clock.monotonic() + Duration::from_secs_f64(seconds);
+    loop {
+        let report = context.health.run(scope, None).await?;
+        if report.status != crate::health::CheckStatus::Fail {
+            return Ok(true);
+        }
+        if scope.clock.monotonic() >= until {
+            return Ok(false);
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+/// Checks a staged database with a store of its kind.
+fn check_copy(context: &Context, scope: &Scope, record: &StoreRecord, file: &std::path::Path) -> Result<IntegrityReport> {
+    let store = snapshots::store_for(context, record, file)?;
+    let folder = file.parent().unwrap_or(file).to_owned();
+    tokio::runtime::Handle::current().block_on(store.check_copy(scope, &folder, CheckDepth::Full))
+}
+
+async fn blocking<T: Send + 'static>(act: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    match tokio::task::spawn_blocking(act).await {
+        Ok(result) => result,
+        Err(error) => Err(Error::internal(format!("the restore ended without an answer: {error}"))),
+    }
+}

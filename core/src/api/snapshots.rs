@@ -1,0 +1,81 @@
+//! What the operations on snapshots share: the targets of a request, and a snapshot opened.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::Map;
+
+use crate::backup::archive::Archive;
+use crate::backup::create::NamedTarget;
+use crate::backup::list::find;
+use crate::backup::manifest::StoreRecord;
+use crate::cancel::Scope;
+use crate::component::BuildContext;
+use crate::error::{Error, ErrorKind, Result};
+use crate::ops::Context;
+use crate::store::Store;
+
+/// The targets that a request is about.
+///
+/// # Errors
+/// [`ErrorKind::NotFound`] for a target that the settings do not have; [`ErrorKind::InvalidInput`] when they
+/// have none at all.
+pub(super) fn targets(context: &Context, name: Option<&str>) -> Result<Vec<NamedTarget>> {
+    let all = || context.targets.iter().map(|target| (target.name.clone(), Arc::clone(&target.component)));
+    let known = || all().map(|(name, _)| name).collect::<Vec<_>>().join(", ");
+    match name {
+        None if context.targets.is_empty() => Err(Error::invalid("the settings have no [[target]]: backups have no place to go")
+            .with_hint("run `uplifted-ops init`, or add a [[target]] with name, kind and path to ops.toml")),
+        None => Ok(all().collect()),
+        Some(name) => {
+            all().find(|(target, _)| target == name).map(|target| vec![target]).ok_or_else(|| {
+                Error::new(ErrorKind::NotFound, format!("there is no target called {name:?}"))
+                    .with_hint(format!("the settings have: {}", known()))
+            })
+        }
+    }
+}
+
+/// The name of this machine.
+pub(super) fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// Opens the snapshot `wanted` in the first target that has an undamaged copy. With `salvage` a copy without an
+/// index is opened as well.
+pub(super) async fn open(
+    context: &Context,
+    scope: &Scope,
+    wanted: &str,
+    target: Option<&str>,
+    salvage: bool,
+) -> Result<Archive> {
+    let service = context.settings().service.name.as_str();
+    let copies = find(scope, &targets(context, target)?, Some(service), wanted).await?;
+    let mut first_error = None;
+    for without_index in [false, true] {
+        for copy in &copies {
+            let blocks = Arc::new(copy.blocks(scope));
+            let opened = tokio::task::spawn_blocking(move || match without_index {
+                false => Archive::open(blocks),
+                true => Archive::open_without_index(blocks),
+            });
+            match opened.await.map_err(|error| Error::internal(format!("no answer from the archive: {error}")))? {
+                Ok(archive) => return Ok(archive),
+                Err(error) => first_error = first_error.or(Some(error)),
+            }
+        }
+        if !salvage {
+            break;
+        }
+    }
+    Err(first_error.unwrap_or_else(|| Error::internal(format!("snapshot {wanted:?} was found in no target"))))
+}
+
+/// A store of the kind of `record` for the database file at `path`.
+pub(super) fn store_for(context: &Context, record: &StoreRecord, path: &Path) -> Result<Arc<dyn Store>> {
+    let kind = context.kinds.stores.get(&record.kind)?;
+    let settings = kind.detect.map_or_else(Map::new, |detect| (detect.settings)(path));
+    let build = BuildContext { name: record.name.clone(), root: context.root.clone(), state: context.state.clone() };
+    (kind.build)(&build, &settings)
+}

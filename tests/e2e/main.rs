@@ -1,0 +1,9 @@
+//! End to end: the command line and an embedding host, on real folders, real databases, real servers.
+
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests set up their own scenes")]
+
+mod locks;
+mod main_job;
+mod plain_tools;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_under-test");
