@@ -7,7 +7,7 @@ use serde_json::{Map, Number, Value};
 use toml_edit::{Document, Item, Key, TableLike, Value as TomlValue};
 
 use super::coerce::{self, Mode};
-use super::layers::{Found, KeyPath, Origin, flatten};
+use super::layers::{Found, KeyPath, Origin};
 use super::schema::{LeafType, Place, Schema};
 use super::small_file;
 use crate::error::{Error, ErrorKind, Result};
@@ -113,9 +113,7 @@ impl Reader<'_> {
                         continue;
                     }
                     match coerce::fit(leaf, &to_json(item), Mode::Typed) {
-                        Ok(value) if leaf.kind == LeafType::FreeTable => {
-                            flatten(path, &value, &origin, &mut self.found);
-                        }
+                        Ok(_) if leaf.kind == LeafType::FreeTable => self.free_table(item, path, origin),
                         Ok(value) => self.found.push(Found { path, value, origin, parts }),
                         Err(misfit) => {
                             let inside: KeyPath = path.iter().cloned().chain(misfit.inside.clone()).collect();
@@ -133,6 +131,21 @@ impl Reader<'_> {
                     self.mistake(origin, format!("unknown key `{}`", path.join(".")), Some(hint));
                 }
             }
+        }
+    }
+
+    /// Takes a free table apart, each key with its own line. An empty one stays one leaf.
+    fn free_table(&mut self, item: &Item, path: KeyPath, origin: Origin) {
+        match item.as_table_like().filter(|table| !table.is_empty()) {
+            Some(table) => {
+                for (name, inner) in table.iter() {
+                    let mut path = path.clone();
+                    path.push(name.to_owned());
+                    let origin = self.lines.origin(key_span(table, name).or_else(|| inner.span()));
+                    self.free_table(inner, path, origin);
+                }
+            }
+            None => self.found.push(Found::new(path, to_json(item), origin)),
         }
     }
 

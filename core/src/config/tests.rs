@@ -1,7 +1,7 @@
 //! The layers together: sources, errors, warnings, redaction. The rules of `.env` and of the environment
 //! are cases in `tests/conformance/config/`, which other languages run as well.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
