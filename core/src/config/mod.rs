@@ -1,9 +1,49 @@
 //! Layered settings: defaults < `ops.toml` < `.env` < environment < code, merged per leaf, each value with
 //! where it came from.
+//!
+//! ```
+//! use uplifted_ops::config::{self, LoadInput};
+//!
+//! let folder = tempfile::tempdir()?;
+//! std::fs::write(folder.path().join("ops.toml"), "[backup]\nlevel = 5\n")?;
+//! let mut input = LoadInput::new(folder.path());
+//! input.environment.push(("UPLIFTED__BACKUP__THREADS".into(), "2".into()));
+//!
+//! let config = config::load(&input)?;
+//! assert_eq!((config.settings.backup.level, config.settings.backup.threads), (5, 2));
+//! assert_eq!(config.source_of("backup.level"), "ops.toml:2");
+//! assert_eq!(config.source_of("backup.threads"), "environment (UPLIFTED__BACKUP__THREADS)");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! [`load`] adds the layers up and refuses what has the wrong type; [`check`] looks at what they say against
+//! the machine; [`Config::show`] prints them with their sources; [`plan_init`] writes the first `ops.toml`.
 
+mod check;
+mod coerce;
+mod dotenv;
+mod environment;
+mod file;
+mod host;
+mod init;
+mod layers;
+mod load;
+pub mod redact;
+pub mod reference;
+mod schema;
 mod settings;
+mod show;
+mod small_file;
 
+#[cfg(test)]
+mod tests;
+
+pub use check::{BuildFacts, Finding, Severity, check};
+pub use host::{Fact, HostFacts};
+pub use init::{InitFacts, InitPlan, plan_init, write_init};
+pub use load::{Config, ConfigWarning, LoadInput, load};
 pub use settings::{
     BackupSettings, CheckSettings, ComponentSettings, HealthSettings, MetricsSettings, RestoreSettings,
     ServiceSettings, Settings, StateSettings, WorkerSettings,
 };
+pub use show::ShownSetting;

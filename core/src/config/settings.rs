@@ -1,8 +1,10 @@
 //! The settings as types: what `ops.toml`, `.env`, the environment and code add up to.
 //!
 //! Plain data: serialisable, comparable, no live objects. The doc comment of a field is its description in
-//! the schema and in the file that `init` writes.
+//! the schema and in the file that `init` writes. What may hold a secret prints redacted; serialising
+//! keeps it, since that is how the settings reach a worker.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
@@ -41,7 +43,7 @@ pub struct Settings {
 }
 
 /// The service itself.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, Default)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema, Default)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServiceSettings {
     /// The service's name, used in file and metric names. The folder's name when empty.
@@ -56,6 +58,9 @@ pub struct ServiceSettings {
     pub start: Vec<String>,
     /// The log file that `log_errors` reads. `UPLIFTED__LOGGING__FILE` when unset.
     pub log: Option<PathBuf>,
+    /// What the names of our variables begin with, as in `UPLIFTED__BACKUP__LEVEL`. `UPLIFTED` when unset,
+    /// whatever the service is called. Set in `ops.toml` or in code: the environment is read by it.
+    pub env_prefix: Option<String>,
 }
 
 /// The state folder: journal, caches, locks, undo areas.
@@ -73,7 +78,7 @@ impl Default for StateSettings {
 }
 
 /// A component: its name, its kind, and the settings of that kind.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ComponentSettings {
     /// The name that requests and reports use.
     pub name: String,
@@ -85,7 +90,7 @@ pub struct ComponentSettings {
 }
 
 /// A health check.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CheckSettings {
     /// The name that reports use.
     pub name: String,
@@ -110,7 +115,7 @@ fn yes() -> bool {
 }
 
 /// What a backup holds and how it is made.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct BackupSettings {
     /// Files and folders to back up, relative to the root. `.` is all of it.
@@ -209,7 +214,7 @@ pub struct MetricsSettings {
 }
 
 /// How worker processes are started.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct WorkerSettings {
     /// The program and arguments of the worker. Found by itself when empty.
@@ -225,3 +230,23 @@ impl Default for WorkerSettings {
         Self { command: Vec::new(), cancel_grace_seconds: 5.0, idle_seconds: 60.0 }
     }
 }
+
+/// Prints the fields as they may be shown: secrets, and what stands before the `@` of a URL, as `***`.
+macro_rules! redacted_debug {
+    ($($name:ident),*) => {$(
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let shown = serde_json::to_value(self).map_err(|_| fmt::Error)?;
+                let mut out = f.debug_struct(stringify!($name));
+                if let Value::Object(fields) = super::redact::value("", &shown) {
+                    for (name, value) in &fields {
+                        out.field(name, &format_args!("{value}"));
+                    }
+                }
+                out.finish()
+            }
+        }
+    )*};
+}
+
+redacted_debug!(ServiceSettings, ComponentSettings, CheckSettings, BackupSettings, WorkerSettings);
