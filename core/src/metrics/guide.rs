@@ -55,8 +55,9 @@ impl Guide {
             active_plugins: registry.gauge("uplifted_active_plugins", "Plugins that are active")?,
             tool_calls: registry
                 .counters(define("uplifted_tool_calls_total", "Calls of tools, by tool").labels(&["tool"]))?,
-            tool_errors: registry
-                .counters(define("uplifted_tool_errors_total", "Calls of tools that failed, by tool").labels(&["tool"]))?,
+            tool_errors: registry.counters(
+                define("uplifted_tool_errors_total", "Calls of tools that failed, by tool").labels(&["tool"]),
+            )?,
             db_connections: registry
                 .gauges(define("uplifted_db_connections", "Database connections, by state").labels(&["state"]))?,
         })

@@ -197,7 +197,12 @@ impl BackupHistory {
                 .number(&[("outcome", "partial")], self.partial as f64),
         ];
         let last = [
-            ("uplifted_ops_backup_last_duration", "seconds", "How long the last backup took", self.last_duration_seconds),
+            (
+                "uplifted_ops_backup_last_duration",
+                "seconds",
+                "How long the last backup took",
+                self.last_duration_seconds,
+            ),
             ("uplifted_ops_backup_last_size", "bytes", "Bytes of the service in the last backup", self.last_size_bytes),
             ("uplifted_ops_backup_last_stored", "bytes", "Bytes that the last backup takes", self.last_stored_bytes),
         ];

@@ -39,7 +39,8 @@ impl Collector for ProcessCollector {
             return Ok(());
         }
         let sample = self.files.sample()?;
-        let counter = |name, help, value| Family::new(name, MetricKind::Counter, help).unit("seconds").number(&[], value);
+        let counter =
+            |name, help, value| Family::new(name, MetricKind::Counter, help).unit("seconds").number(&[], value);
         let gauge = |name, help, value: f64| Family::new(name, MetricKind::Gauge, help).number(&[], value);
         out.push(counter("process_cpu_seconds", "CPU time, user and system, in seconds", sample.cpu_seconds))?;
         out.push(
@@ -76,11 +77,8 @@ impl Collector for BuildInfo {
     }
 
     fn collect(&self, out: &mut Collected) -> Result<()> {
-        let labels = [
-            ("version", env!("CARGO_PKG_VERSION")),
-            ("os", std::env::consts::OS),
-            ("arch", std::env::consts::ARCH),
-        ];
+        let labels =
+            [("version", env!("CARGO_PKG_VERSION")), ("os", std::env::consts::OS), ("arch", std::env::consts::ARCH)];
         out.push(
             Family::new("uplifted_ops_build_info", MetricKind::Gauge, "The build of uplifted-ops, in the labels")
                 .number(&labels, 1.0),

@@ -65,7 +65,8 @@ impl ProcessFiles {
         let stat = self.read("stat")?;
         let status = self.read("status")?;
         let limits = self.read("limits").unwrap_or_default();
-        let garbled = |what: &str| Error::new(ErrorKind::Unsupported, format!("/proc/{}/{what} is not understood", self.process));
+        let garbled =
+            |what: &str| Error::new(ErrorKind::Unsupported, format!("/proc/{}/{what} is not understood", self.process));
         let stat = Stat::parse(&stat).ok_or_else(|| garbled("stat"))?;
         Ok(ProcessSample {
             cpu_seconds: stat.cpu_ticks as f64 / TICKS_PER_SECOND,
@@ -115,13 +116,13 @@ impl ProcessFiles {
             return Err(Error::new(ErrorKind::Unsupported, "this system has no /proc to read about processes"));
         }
         // The name of a program may be any bytes.
-        std::fs::read(&path)
-            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-            .map_err(|error| match error.raw_os_error() {
+        std::fs::read(&path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).map_err(|error| {
+            match error.raw_os_error() {
                 // The process went away between open and read.
                 Some(libc::ESRCH) => Error::new(ErrorKind::NotFound, format!("there is no process {}", self.process)),
                 _ => Error::io(format!("read {path:?}"), error),
-            })
+            }
+        })
     }
 }
 
@@ -179,7 +180,10 @@ mod tests {
         }
         assert_eq!(kilobytes("VmRSS:\t 12 kB\n", "VmRSS:"), Some(12 << 10));
         assert_eq!(kilobytes("VmRSS:\t 99999999999999999999 kB\n", "VmRSS:"), None);
-        assert_eq!(soft_limit("Max open files            unlimited            unlimited            files", "Max open files"), None);
+        assert_eq!(
+            soft_limit("Max open files            unlimited            unlimited            files", "Max open files"),
+            None
+        );
     }
 
     #[test]

@@ -133,8 +133,10 @@ impl Registry {
         let samples: Vec<String> = sample_names(&name, M::KIND).collect();
         let mut state = self.lock();
         if let Some((sample, holder)) = samples.iter().find_map(|sample| state.taken.get_key_value(sample)) {
-            return Err(Error::invalid(format!("metric {name:?} is registered twice: {sample:?} belongs to {holder:?}"))
-                .with_hint("register a metric once and keep its handle, or choose another name"));
+            return Err(Error::invalid(format!(
+                "metric {name:?} is registered twice: {sample:?} belongs to {holder:?}"
+            ))
+            .with_hint("register a metric once and keep its handle, or choose another name"));
         }
         state.taken.extend(samples.into_iter().map(|sample| (sample, name.clone())));
         let family = InstrumentFamily::new(definition);
@@ -198,10 +200,7 @@ impl Watched {
 }
 
 /// What the registry says about itself. Only what happened is shown, so a healthy page stays short.
-fn own_state(
-    families: &[Arc<dyn AnyFamily>],
-    collectors: &[Arc<Watched>],
-) -> impl Iterator<Item = Family> {
+fn own_state(families: &[Arc<dyn AnyFamily>], collectors: &[Arc<Watched>]) -> impl Iterator<Item = Family> {
     let mut overflow = Family::new(
         "uplifted_ops_metrics_overflow",
         MetricKind::Counter,
