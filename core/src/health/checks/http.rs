@@ -345,7 +345,10 @@ fn shown(uri: &Uri) -> String {
 /// Where a redirect leads, when it stays with the same scheme, host and port.
 fn resolve(from: &Uri, location: &str) -> Result<Uri, &'static str> {
     let base = || format!("http://{}", from.authority().map_or("", |authority| authority.as_str()));
-    let text = if location.contains("://") {
+    // A scheme, and not the `next=http://…` of a query.
+    let scheme =
+        location.split_once("://").is_some_and(|(scheme, _)| scheme.bytes().all(|b| b.is_ascii_alphanumeric()));
+    let text = if scheme {
         location.to_owned()
     } else if location.starts_with("//") {
         format!("http:{location}")

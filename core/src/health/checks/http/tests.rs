@@ -156,6 +156,7 @@ async fn redirects_are_followed_only_within_the_service() {
     let url = server(move |path, stream| {
         let location = match path {
             "/once" => "/fine".to_owned(),
+            "/next" => "/fine?next=http://elsewhere/".to_owned(),
             "/a/relative" => "fine".to_owned(),
             "/away" => target.clone(),
             "/tls" => "https://127.0.0.1/".to_owned(),
@@ -171,7 +172,8 @@ async fn redirects_are_followed_only_within_the_service() {
         ("/a/relative", None),
         ("/away", Some("not followed")),
         ("/tls", Some("not followed")),
-        ("/file", Some("not followed")),
+        ("/file", Some("not an address")),
+        ("/next", None),
         ("/loop", Some("redirects more than 3 times")),
     ] {
         let settings = HttpSettings { redirects: 3, ..HttpSettings::new(format!("{url}{path}")) };
