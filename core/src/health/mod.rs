@@ -1,7 +1,11 @@
 //! The contract of a health check.
 //!
-//! A check answers one question and says what it observed. The runner (`runner`) owns the deadline, the
+//! A check answers one question and says what it observed. The runner ([`Runner`]) owns the deadline, the
 //! concurrency and the verdict; a check that panics, hangs or is missing never passes.
+
+mod blocking;
+pub mod checks;
+mod runner;
 
 use std::fmt::Debug;
 
@@ -11,6 +15,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::cancel::Scope;
 use crate::error::Result;
+
+pub use blocking::Blocking;
+pub use runner::{CheckReport, Entry, HealthReport, Runner};
 
 /// One question about the service.
 ///

@@ -1,0 +1,70 @@
+//! The checks that come with the product, one file each.
+//!
+//! | kind | question |
+//! | --- | --- |
+//! | [`http`] | does an address answer as it should, and fast enough |
+//! | [`tcp`] | does a port accept connections |
+//! | [`disk`] | is there room, in bytes and in inodes, where the service writes |
+//! | [`process`] | does a process live, and within its limits |
+//! | [`log_errors`] | how many errors did the service log lately |
+//! | [`store`] | does a database answer, and is its log in bounds |
+//! | [`backup_age`] | is the last backup young enough, and verified |
+//!
+//! The first five are kinds that `[[check]]` in `ops.toml` names. The last two need live objects, and are made
+//! by whoever has them.
+
+pub mod backup_age;
+pub mod disk;
+pub mod http;
+pub mod log_errors;
+pub mod process;
+pub mod store;
+pub mod tcp;
+
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+
+use super::CheckStatus;
+
+/// A duration from the settings: above 0 and at most an hour.
+fn seconds(name: &str, value: f64) -> Result<Duration> {
+    Duration::try_from_secs_f64(value).ok().filter(|d| !d.is_zero() && *d <= Duration::from_secs(3600)).ok_or_else(
+        || {
+            Error::invalid(format!("{name} is {value}"))
+                .with_hint(format!("set {name} to more than 0 and at most 3600"))
+        },
+    )
+}
+
+/// A share from the settings: 0 to 1.
+fn ratio(name: &str, value: f64) -> Result<f64> {
+    if (0.0..=1.0).contains(&value) {
+        Ok(value)
+    } else {
+        Err(Error::invalid(format!("{name} is {value}")).with_hint(format!("set {name} to a share from 0 to 1")))
+    }
+}
+
+/// One thing that a check looked at: its verdict, and the number behind it.
+#[derive(Debug, Clone, PartialEq)]
+struct Finding {
+    status: CheckStatus,
+    message: String,
+    observed: f64,
+    unit: &'static str,
+}
+
+/// The worst of several findings decides, and the number is its own; the messages of all that are not `pass` are
+/// told, or those of all when every one is.
+fn worst(findings: Vec<Finding>) -> Option<super::CheckOutcome> {
+    let status = findings.iter().map(|finding| finding.status).max()?;
+    let told: Vec<&str> = findings
+        .iter()
+        .filter(|finding| status == CheckStatus::Pass || finding.status != CheckStatus::Pass)
+        .map(|finding| finding.message.as_str())
+        .collect();
+    let message = told.join("; ");
+    let first = findings.iter().find(|finding| finding.status == status)?;
+    Some(super::CheckOutcome::new(status, message).observing(first.observed, first.unit))
+}

@@ -1,0 +1,189 @@
+//! What a family is called, and which names are refused.
+
+use crate::error::{Error, Result};
+
+use super::family::MAX_SERIES;
+use super::instrument::DEFAULT_BOUNDS;
+use super::snapshot::{Family, MetricKind, Value};
+
+/// What a family is: its name, its meaning, its labels. Checked when it is registered.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Definition {
+    pub(super) name: String,
+    pub(super) help: String,
+    pub(super) unit: Option<String>,
+    pub(super) labels: Vec<String>,
+    pub(super) bounds: Vec<f64>,
+    pub(super) max_series: usize,
+}
+
+impl Definition {
+    /// A family without labels or unit. The `_total` of a counter may be written or left out.
+    pub fn new(name: impl Into<String>, help: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            help: help.into(),
+            unit: None,
+            labels: Vec::new(),
+            bounds: DEFAULT_BOUNDS.to_vec(),
+            max_series: MAX_SERIES,
+        }
+    }
+
+    /// Sets the unit (`seconds`, `bytes`, `ratio`), in which the name must end.
+    #[must_use]
+    pub fn unit(mut self, unit: impl Into<String>) -> Self {
+        self.unit = Some(unit.into());
+        self
+    }
+
+    /// Sets the names of the labels, in the order in which `with` takes their values.
+    #[must_use]
+    pub fn labels(mut self, labels: &[&str]) -> Self {
+        self.labels = labels.iter().map(|label| (*label).to_owned()).collect();
+        self
+    }
+
+    /// Sets the upper bounds of a histogram's buckets: ascending, finite, without duplicates. `+Inf` is implied
+    /// and may be written last.
+    #[must_use]
+    pub fn bounds(mut self, bounds: &[f64]) -> Self {
+        self.bounds = bounds.to_vec();
+        self
+    }
+
+    /// Sets how many sets of label values the family keeps apart before the rest goes into one overflow
+    /// series. [`MAX_SERIES`] unless set.
+    #[must_use]
+    pub fn max_series(mut self, max: usize) -> Self {
+        self.max_series = max;
+        self
+    }
+
+    /// Checks everything, and brings the name into its plain form.
+    pub(super) fn checked(mut self, kind: MetricKind) -> Result<Self> {
+        if kind == MetricKind::Counter
+            && let Some(base) = self.name.strip_suffix("_total")
+        {
+            self.name.truncate(base.len());
+        }
+        check_name(&self.name, kind)?;
+        check_unit(&self.name, self.unit.as_deref())?;
+        for (at, label) in self.labels.iter().enumerate() {
+            check_label(&self.name, label)?;
+            if self.labels[..at].contains(label) {
+                return Err(Error::invalid(format!("metric {:?} has the label {label:?} twice", self.name)));
+            }
+        }
+        if kind == MetricKind::Histogram {
+            if self.bounds.last() == Some(&f64::INFINITY) {
+                self.bounds.pop();
+            }
+            check_bounds(&self.name, &self.bounds)?;
+        }
+        Ok(self)
+    }
+}
+
+/// The names that samples of a family have on a page. No two families may share one.
+pub(super) fn sample_names(name: &str, kind: MetricKind) -> impl Iterator<Item = String> {
+    let suffixes: &[&str] = match kind {
+        MetricKind::Counter => &["", "_total", "_created"],
+        MetricKind::Gauge => &[""],
+        MetricKind::Histogram => &["", "_bucket", "_count", "_sum", "_created"],
+    };
+    suffixes.iter().map(move |suffix| format!("{name}{suffix}"))
+}
+
+/// Checks a family that a collector made, so that one wrong name cannot spoil the page for all others.
+pub(super) fn check_family(family: &Family) -> Result<()> {
+    check_name(&family.name, family.kind)?;
+    check_unit(&family.name, family.unit.as_deref())?;
+    for series in &family.series {
+        for (at, (label, _)) in series.labels.iter().enumerate() {
+            check_label(&family.name, label)?;
+            if series.labels[..at].iter().any(|(earlier, _)| earlier == label) {
+                return Err(Error::invalid(format!("metric {:?} has the label {label:?} twice", family.name)));
+            }
+        }
+        check_value(family, &series.value)?;
+    }
+    Ok(())
+}
+
+/// Metric names are `[a-zA-Z_:][a-zA-Z0-9_:]*` (Prometheus data model). The endings that a sample adds are
+/// refused where they would turn one family into another's sample.
+fn check_name(name: &str, kind: MetricKind) -> Result<()> {
+    let start = |c: char| c.is_ascii_alphabetic() || c == '_' || c == ':';
+    let ok = name.chars().next().is_some_and(start) && name.chars().all(|c| start(c) || c.is_ascii_digit());
+    if !ok || name.len() > 200 {
+        return Err(Error::invalid(format!("{name:?} is not a metric name"))
+            .with_hint("use letters, digits and _, not starting with a digit, at most 200"));
+    }
+    let reserved = ["_total", "_bucket", "_created"].iter().find(|suffix| name.ends_with(**suffix));
+    match reserved {
+        Some(suffix) => Err(Error::invalid(format!("metric {name:?} of kind {kind:?} ends in {suffix}"))
+            .with_hint("leave the ending out: it belongs to the samples of counters and histograms")),
+        None => Ok(()),
+    }
+}
+
+/// A unit is the last part of the name (OpenMetrics 1.0, "Unit").
+fn check_unit(name: &str, unit: Option<&str>) -> Result<()> {
+    match unit {
+        Some(unit) if unit.is_empty() || !name.strip_suffix(unit).is_some_and(|rest| rest.ends_with('_')) => {
+            Err(Error::invalid(format!("metric {name:?} does not end in its unit {unit:?}"))
+                .with_hint(format!("call it {name}_{unit}, or leave the unit out")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Label names are `[a-zA-Z_][a-zA-Z0-9_]*`; `__…` belongs to Prometheus, `le` to the buckets of a histogram.
+fn check_label(name: &str, label: &str) -> Result<()> {
+    let start = |c: char| c.is_ascii_alphabetic() || c == '_';
+    let ok = label.chars().next().is_some_and(start) && label.chars().all(|c| start(c) || c.is_ascii_digit());
+    if !ok || label.len() > 200 {
+        return Err(Error::invalid(format!("{label:?} is not a label name, in metric {name:?}"))
+            .with_hint("use letters, digits and _, not starting with a digit, at most 200"));
+    }
+    if label.starts_with("__") || label == "le" {
+        return Err(Error::invalid(format!("the label {label:?} of metric {name:?} is reserved"))
+            .with_hint("choose another name: `le` and names starting with __ belong to Prometheus"));
+    }
+    Ok(())
+}
+
+fn check_value(family: &Family, value: &Value) -> Result<()> {
+    let name = &family.name;
+    match (family.kind, value) {
+        (MetricKind::Counter, Value::Number(value)) if value.is_nan() || *value < 0.0 => {
+            Err(Error::invalid(format!("counter {name:?} stands at {value}")).with_hint("a counter is at least 0"))
+        }
+        (MetricKind::Counter | MetricKind::Gauge, Value::Number(_)) => Ok(()),
+        (MetricKind::Histogram, Value::Distribution(distribution)) => {
+            if distribution.counts.len() != distribution.bounds.len() + 1 {
+                return Err(Error::invalid(format!("histogram {name:?} has not one bucket more than bounds")));
+            }
+            check_bounds(name, &distribution.bounds)
+        }
+        (kind, _) => Err(Error::invalid(format!("metric {name:?} of kind {kind:?} holds a value of another kind"))),
+    }
+}
+
+fn check_bounds(name: &str, bounds: &[f64]) -> Result<()> {
+    let wrong = |what: String| {
+        Err(Error::invalid(format!("the bounds of histogram {name:?} {what}"))
+            .with_hint("list finite numbers in ascending order, each once; +Inf is implied"))
+    };
+    if bounds.len() > 500 {
+        return wrong(format!("are {}, more than 500", bounds.len()));
+    }
+    if let Some(bound) = bounds.iter().find(|bound| !bound.is_finite()) {
+        return wrong(format!("contain {bound}"));
+    }
+    match bounds.windows(2).find(|pair| pair[0] >= pair[1]) {
+        Some(pair) => wrong(format!("are not ascending: {} is followed by {}", pair[0], pair[1])),
+        None => Ok(()),
+    }
+}

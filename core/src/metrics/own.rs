@@ -1,0 +1,218 @@
+//! Our own numbers: what checks found, what operations did, how the backups stand.
+//!
+//! Checks and operations are counted by the process that runs them ([`Own`]). Backups are made by several
+//! processes, so their numbers are worked out from the journal when a page is written ([`BackupHistory`]), and
+//! every process of the service shows the same ones.
+
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use serde_json::Value;
+
+use crate::clock::Timestamp;
+use crate::error::Result;
+
+use super::family::{CounterFamily, GaugeFamily, HistogramFamily};
+use super::names::Definition;
+use super::registry::{Registry, global};
+use super::snapshot::{Family, MetricKind};
+
+/// The verdicts that `uplifted_ops_check_status` has a series for.
+const STATUSES: [&str; 3] = ["pass", "warn", "fail"];
+
+/// From one hundredth of a second to an hour: checks and backups alike.
+const DURATION_BOUNDS: &[f64] = &[0.01, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0];
+
+/// What this process counts about itself.
+#[derive(Debug, Clone)]
+pub struct Own {
+    check_status: GaugeFamily,
+    check_duration: GaugeFamily,
+    operations: CounterFamily,
+    operation_duration: HistogramFamily,
+}
+
+impl Own {
+    /// Registers the families in `registry`.
+    ///
+    /// # Errors
+    /// When one of the names is taken.
+    pub fn register(registry: &Registry) -> Result<Self> {
+        let define = Definition::new;
+        Ok(Self {
+            check_status: registry.gauges(
+                define("uplifted_ops_check_status", "1 for the verdict of the check's last run, 0 for the others")
+                    .labels(&["check", "status"]),
+            )?,
+            check_duration: registry.gauges(
+                define("uplifted_ops_check_duration_seconds", "How long the check's last run took")
+                    .unit("seconds")
+                    .labels(&["check"]),
+            )?,
+            operations: registry.counters(
+                define("uplifted_ops_operations_total", "Operations that ended in this process, by name and outcome")
+                    .labels(&["operation", "outcome"]),
+            )?,
+            operation_duration: registry.histograms(
+                define("uplifted_ops_operation_duration_seconds", "How long operations took, by name")
+                    .unit("seconds")
+                    .labels(&["operation"])
+                    .bounds(DURATION_BOUNDS),
+            )?,
+        })
+    }
+
+    /// Records the last run of a check; `status` is `pass`, `warn` or `fail`.
+    pub fn check(&self, check: &str, status: &str, duration_seconds: f64) -> Result<()> {
+        for known in STATUSES {
+            self.check_status.with(&[check, known])?.set(if known == status { 1.0 } else { 0.0 });
+        }
+        self.check_duration.with(&[check])?.set(duration_seconds);
+        Ok(())
+    }
+
+    /// Takes away the series of a check that is not configured any more.
+    pub fn forget_check(&self, check: &str) -> Result<()> {
+        for known in STATUSES {
+            self.check_status.remove(&[check, known])?;
+        }
+        self.check_duration.remove(&[check])?;
+        Ok(())
+    }
+
+    /// Records the end of an operation; `outcome` is a word such as `ok`, or the kind of its error.
+    pub fn operation(&self, operation: &str, outcome: &str, duration_seconds: f64) -> Result<()> {
+        self.operations.with(&[operation, outcome])?.inc();
+        self.operation_duration.with(&[operation])?.observe(duration_seconds);
+        Ok(())
+    }
+}
+
+/// Our own instruments in the [`global`] registry. The first call registers them.
+///
+/// # Errors
+/// When the host registered one of the names itself.
+pub fn own() -> Result<&'static Own> {
+    static OWN: OnceLock<Own> = OnceLock::new();
+    static FIRST: Mutex<()> = Mutex::new(());
+    // Held so that two first callers do not register twice.
+    let _first = FIRST.lock().unwrap_or_else(PoisonError::into_inner);
+    match OWN.get() {
+        Some(own) => Ok(own),
+        None => Own::register(global()).map(|own| OWN.get_or_init(|| own)),
+    }
+}
+
+/// What the journal says about one operation, as far as it matters here.
+#[derive(Debug, Clone, Copy)]
+pub struct Fact<'a> {
+    /// When it ended.
+    pub time: Timestamp,
+    /// Its name: `backup.create`, ….
+    pub operation: &'a str,
+    /// What it was asked.
+    pub request: Option<&'a Value>,
+    /// What it answered; `None` when it failed.
+    pub response: Option<&'a Value>,
+    /// How long it took.
+    pub duration_seconds: f64,
+}
+
+/// How the backups stand, worked out from the journal.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct BackupHistory {
+    /// When the last complete backup was made. A partial one does not count.
+    pub last_complete: Option<Timestamp>,
+    /// When a backup was last read in full by `backup.verify` and found whole.
+    pub last_verified: Option<Timestamp>,
+    /// Bytes of the service in the last backup that was made.
+    pub last_size_bytes: Option<f64>,
+    /// Bytes that the last backup takes at its target.
+    pub last_stored_bytes: Option<f64>,
+    /// How long the last backup that was made took.
+    pub last_duration_seconds: Option<f64>,
+    /// Complete backups in the journal.
+    pub complete: u64,
+    /// Partial ones.
+    pub partial: u64,
+    /// Attempts that failed.
+    pub failed: u64,
+}
+
+impl BackupHistory {
+    /// Goes through the journal, in any order.
+    pub fn of<'a>(facts: impl IntoIterator<Item = Fact<'a>>) -> Self {
+        let mut history = Self::default();
+        let mut newest = None;
+        for fact in facts {
+            match (fact.operation, fact.response) {
+                ("backup.create", None) => history.failed += 1,
+                ("backup.create", Some(response)) => {
+                    if response["outcome"] == "complete" {
+                        history.complete += 1;
+                        history.last_complete = history.last_complete.max(Some(fact.time));
+                    } else {
+                        history.partial += 1;
+                    }
+                    if newest <= Some(fact.time) {
+                        newest = Some(fact.time);
+                        history.last_size_bytes = response["size_bytes"].as_f64();
+                        history.last_stored_bytes = response["stored_bytes"].as_f64();
+                        history.last_duration_seconds = Some(fact.duration_seconds);
+                    }
+                }
+                ("backup.verify", Some(response)) if response["ok"] == true => {
+                    // A quick verify looks at sizes and the index: it proves no byte.
+                    if fact.request.is_some_and(|request| request["depth"] == "full") {
+                        history.last_verified = history.last_verified.max(Some(fact.time));
+                    }
+                }
+                _ => {}
+            }
+        }
+        history
+    }
+
+    /// The same as metrics. A time that never was is 0, so that an alert on its age fires.
+    pub fn families(&self) -> Vec<Family> {
+        let seconds = |time: Option<Timestamp>| time.map_or(0.0, |time| time.as_millisecond() as f64 / 1000.0);
+        let gauge = |name: &str, unit: &str, help: &str, value: f64| {
+            Family::new(format!("{name}_{unit}"), MetricKind::Gauge, help).unit(unit).number(&[], value)
+        };
+        let mut families = vec![
+            gauge(
+                "uplifted_ops_backup_last_success_timestamp",
+                "seconds",
+                "When the last complete backup was made, in seconds since the epoch; 0 when there is none",
+                seconds(self.last_complete),
+            ),
+            gauge(
+                "uplifted_ops_backup_last_verified_timestamp",
+                "seconds",
+                "When a backup was last verified in full, in seconds since the epoch; 0 when none was",
+                seconds(self.last_verified),
+            ),
+            Family::new("uplifted_ops_backups", MetricKind::Counter, "Backups in the journal, by outcome")
+                .number(&[("outcome", "complete")], self.complete as f64)
+                .number(&[("outcome", "failed")], self.failed as f64)
+                .number(&[("outcome", "partial")], self.partial as f64),
+        ];
+        let last = [
+            (
+                "uplifted_ops_backup_last_duration",
+                "seconds",
+                "How long the last backup took",
+                self.last_duration_seconds,
+            ),
+            ("uplifted_ops_backup_last_size", "bytes", "Bytes of the service in the last backup", self.last_size_bytes),
+            ("uplifted_ops_backup_last_stored", "bytes", "Bytes that the last backup takes", self.last_stored_bytes),
+        ];
+        let known = last.into_iter().filter_map(|(name, unit, help, value)| Some(gauge(name, unit, help, value?)));
+        families.extend(known);
+        families
+    }
+}
+
+/// [`BackupHistory::of`] as metrics, for [`MetricsSnapshot::merge`](super::MetricsSnapshot::merge).
+pub fn from_journal<'a>(facts: impl IntoIterator<Item = Fact<'a>>) -> Vec<Family> {
+    BackupHistory::of(facts).families()
+}

@@ -1,0 +1,240 @@
+//! The registry: which families there are, and what they stand at.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt;
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+
+use crate::error::{Error, Result};
+
+use super::collector::{Collected, Collector};
+use super::family::{AnyFamily, CounterFamily, GaugeFamily, HistogramFamily, InstrumentFamily};
+use super::instrument::{Counter, Gauge, Histogram, Instrument};
+use super::names::{Definition, sample_names};
+use super::process::{BuildInfo, ProcessCollector};
+use super::snapshot::{Family, MetricKind, MetricsSnapshot};
+
+/// The registry of this process. It is there before anything is set up, and holds `process_*` and
+/// `uplifted_ops_build_info` from the start.
+pub fn global() -> &'static Registry {
+    static GLOBAL: LazyLock<Registry> = LazyLock::new(|| {
+        let registry = Registry::new();
+        registry.collect_from(Arc::new(ProcessCollector::new()));
+        registry.collect_from(Arc::new(BuildInfo));
+        registry
+    });
+    &GLOBAL
+}
+
+/// Which families there are. Clones share them.
+#[derive(Clone, Default)]
+pub struct Registry(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    families: BTreeMap<String, Arc<dyn AnyFamily>>,
+    /// Every sample name on the page, with the family it belongs to.
+    taken: HashMap<String, String>,
+    collectors: Vec<Arc<Watched>>,
+}
+
+/// A collector, and how often it failed.
+struct Watched {
+    collector: Arc<dyn Collector>,
+    failures: AtomicU64,
+}
+
+impl Registry {
+    /// An empty registry, such as a test wants. [`global`] is the one that is served.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Registers a counter without labels.
+    ///
+    /// # Errors
+    /// As [`Registry::counters`].
+    pub fn counter(&self, name: &str, help: &str) -> Result<Counter> {
+        self.counters(Definition::new(name, help))?.with(&[])
+    }
+
+    /// Registers a gauge without labels.
+    ///
+    /// # Errors
+    /// As [`Registry::counters`].
+    pub fn gauge(&self, name: &str, help: &str) -> Result<Gauge> {
+        self.gauges(Definition::new(name, help))?.with(&[])
+    }
+
+    /// Registers a histogram without labels.
+    ///
+    /// # Errors
+    /// As [`Registry::counters`].
+    pub fn histogram(&self, name: &str, help: &str, bounds: &[f64]) -> Result<Histogram> {
+        self.histograms(Definition::new(name, help).bounds(bounds))?.with(&[])
+    }
+
+    /// Registers counters.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) when a name is not one, is reserved, or is taken by another
+    /// family or its samples (`x_count` by the histogram `x`), when the name does not end in its unit, or when
+    /// the bounds are not ascending.
+    pub fn counters(&self, definition: Definition) -> Result<CounterFamily> {
+        self.register(definition)
+    }
+
+    /// Registers gauges.
+    ///
+    /// # Errors
+    /// As [`Registry::counters`].
+    pub fn gauges(&self, definition: Definition) -> Result<GaugeFamily> {
+        self.register(definition)
+    }
+
+    /// Registers histograms.
+    ///
+    /// # Errors
+    /// As [`Registry::counters`].
+    pub fn histograms(&self, definition: Definition) -> Result<HistogramFamily> {
+        self.register(definition)
+    }
+
+    /// Adds a collector, which is asked whenever a snapshot is taken.
+    pub fn collect_from(&self, collector: Arc<dyn Collector>) {
+        self.lock().collectors.push(Arc::new(Watched { collector, failures: AtomicU64::new(0) }));
+    }
+
+    /// Every series at this moment. Counting goes on meanwhile.
+    pub fn snapshot(&self) -> MetricsSnapshot {
+        let state = self.lock();
+        let families: Vec<_> = state.families.values().map(Arc::clone).collect();
+        let collectors: Vec<_> = state.collectors.iter().map(Arc::clone).collect();
+        // Not held while foreign code runs: a collector may register an instrument.
+        drop(state);
+
+        let mut page = PageInMaking::default();
+        for family in &families {
+            page.add(family.read());
+        }
+        for watched in &collectors {
+            watched.collect_into(&mut page);
+        }
+        for family in own_state(&families, &collectors) {
+            page.add(family);
+        }
+        page.snapshot
+    }
+
+    fn register<M: Instrument>(&self, definition: Definition) -> Result<InstrumentFamily<M>> {
+        let definition = definition.checked(M::KIND)?;
+        let name = definition.name.clone();
+        let samples: Vec<String> = sample_names(&name, M::KIND).collect();
+        let mut state = self.lock();
+        if let Some((sample, holder)) = samples.iter().find_map(|sample| state.taken.get_key_value(sample)) {
+            return Err(Error::invalid(format!(
+                "metric {name:?} is registered twice: {sample:?} belongs to {holder:?}"
+            ))
+            .with_hint("register a metric once and keep its handle, or choose another name"));
+        }
+        state.taken.extend(samples.into_iter().map(|sample| (sample, name.clone())));
+        let family = InstrumentFamily::new(definition);
+        state.families.insert(name, Arc::new(family.clone()));
+        Ok(family)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry").field("families", &self.lock().families.keys()).finish_non_exhaustive()
+    }
+}
+
+/// A snapshot, and the names that its samples use.
+#[derive(Default)]
+struct PageInMaking {
+    snapshot: MetricsSnapshot,
+    taken: HashSet<String>,
+}
+
+impl PageInMaking {
+    /// Adds a family unless one of its names is on the page already: Prometheus would refuse the page whole.
+    fn add(&mut self, family: Family) -> bool {
+        let samples: Vec<String> = sample_names(&family.name, family.kind).collect();
+        if samples.iter().any(|sample| self.taken.contains(sample)) {
+            return false;
+        }
+        self.taken.extend(samples);
+        self.snapshot.merge([family]);
+        true
+    }
+}
+
+impl Watched {
+    /// Adds what the collector gives, or counts a failure.
+    fn collect_into(&self, page: &mut PageInMaking) {
+        // A panic loses `out` with everything in it, and nothing else is touched.
+        let given = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            let mut out = Collected::default();
+            self.collector.collect(&mut out).map(|()| out.0)
+        }));
+        let Ok(Ok(families)) = given else {
+            self.failures.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
+        for mut family in families {
+            let given = family.series.len();
+            family.series.sort_by(|a, b| a.labels.cmp(&b.labels));
+            family.series.dedup_by(|a, b| a.labels == b.labels);
+            let whole = family.series.len() == given;
+            if !(page.add(family) && whole) {
+                self.failures.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+/// What the registry says about itself. Only what happened is shown, so a healthy page stays short.
+fn own_state(families: &[Arc<dyn AnyFamily>], collectors: &[Arc<Watched>]) -> impl Iterator<Item = Family> {
+    let mut overflow = Family::new(
+        "uplifted_ops_metrics_overflow",
+        MetricKind::Counter,
+        "Lookups of label values that went into the overflow series, because the family was full",
+    );
+    let mut refused = Family::new(
+        "uplifted_ops_metrics_refused_observations",
+        MetricKind::Counter,
+        "Observations left out because they were NaN or infinite",
+    );
+    for family in families {
+        let (over, out) = (family.overflowed(), family.refused());
+        if over + out == 0 {
+            continue;
+        }
+        let name = family.read().name;
+        if over > 0 {
+            overflow = overflow.number(&[("family", &name)], over as f64);
+        }
+        if out > 0 {
+            refused = refused.number(&[("family", &name)], out as f64);
+        }
+    }
+    let mut by_name: BTreeMap<&str, u64> = BTreeMap::new();
+    for watched in collectors {
+        *by_name.entry(watched.collector.name()).or_default() += watched.failures.load(Ordering::Relaxed);
+    }
+    let mut failures = Family::new(
+        "uplifted_ops_collector_failures",
+        MetricKind::Counter,
+        "Times that a collector failed, panicked, or gave a family that is there already",
+    );
+    for (name, count) in by_name {
+        failures = failures.number(&[("collector", name)], count as f64);
+    }
+    [overflow, refused, failures].into_iter().filter(|family| !family.series.is_empty())
+}
