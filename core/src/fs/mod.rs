@@ -117,6 +117,30 @@ impl OutFile {
             .map_err(|e| Error::io(format!("set the mode of {:?}", self.path), e))
     }
 
+    /// Sets owner and group.
+    pub fn set_owner(&self, uid: u32, gid: u32) -> Result<()> {
+        fault::point(Op::Meta, &self.path)
+            .and_then(|()| {
+                sys::fchown(&self.file, Some(sys::Uid::from_raw(uid)), Some(sys::Gid::from_raw(gid)))
+                    .map_err(io::Error::from)
+            })
+            .map_err(|e| Error::io(format!("set the owner of {:?}", self.path), e))
+    }
+
+    /// Makes this file share the blocks of `source` (ioctl `FICLONE`: Btrfs, XFS, bcachefs), replacing what it
+    /// holds: a copy of any size at once. Says whether it did; most filesystems cannot, and none can across
+    /// devices, so `false` asks for a plain copy.
+    pub fn reflink_from(&self, source: &File) -> Result<bool> {
+        fault::point(Op::Write, &self.path).map_err(|e| Error::io(format!("write {:?}", self.path), e))?;
+        #[cfg(target_os = "linux")]
+        return Ok(sys::ioctl_ficlone(&self.file, source).is_ok());
+        #[cfg(not(target_os = "linux"))]
+        {
+            let _ = source;
+            Ok(false)
+        }
+    }
+
     /// `fsync`: returns when the device has the bytes.
     pub fn sync(&self) -> Result<()> {
         fault::point(Op::Sync, &self.path)

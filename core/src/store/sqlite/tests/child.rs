@@ -1,0 +1,129 @@
+//! Another process with a connection of its own, driven line by line.
+//!
+//! The test binary starts itself with one test selected, [`serve`]; each request and reply is a line.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Mutex;
+
+use rusqlite::fallible_iterator::FallibleIterator;
+use rusqlite::Connection;
+
+const ENV: &str = "UPLIFTED_OPS_SQLITE_CHILD";
+const REPLY: &str = "@@";
+
+/// The other process. Killed with SIGKILL when dropped.
+pub(super) struct Child {
+    process: Mutex<std::process::Child>,
+    pipes: Mutex<(ChildStdin, BufReader<ChildStdout>)>,
+}
+
+impl Child {
+    /// Starts it, with the database open.
+    pub(super) fn open(db: &Path) -> Self {
+        let mut process = again("serve", ENV, &db.to_string_lossy()).stdout(Stdio::piped()).spawn().unwrap();
+        let pipes = (process.stdin.take().unwrap(), BufReader::new(process.stdout.take().unwrap()));
+        let child = Self { process: Mutex::new(process), pipes: Mutex::new(pipes) };
+        child.run("SELECT count(*) FROM sqlite_schema");
+        child
+    }
+
+    /// Runs statements to their end and returns the first value of the last row, or the engine's error.
+    pub(super) fn ask(&self, sql: &str) -> Result<String, String> {
+        let mut pipes = self.pipes.lock().unwrap();
+        writeln!(pipes.0, "{}", sql.replace('\n', " ")).unwrap();
+        loop {
+            let mut line = String::new();
+            assert!(pipes.1.read_line(&mut line).unwrap() > 0, "the child has ended");
+            if let Some((_, reply)) = line.trim_end().split_once(REPLY) {
+                return match reply.split_once(' ') {
+                    Some(("ok", value)) => Ok(value.to_owned()),
+                    Some(("err", text)) => Err(text.to_owned()),
+                    _ => panic!("{reply}"),
+                };
+            }
+        }
+    }
+
+    pub(super) fn run(&self, sql: &str) -> String {
+        self.ask(sql).unwrap_or_else(|error| panic!("{sql}: {error}"))
+    }
+
+    pub(super) fn insert(&self, rows: u32) {
+        self.run(&format!(
+            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows})
+             INSERT INTO t (text) SELECT hex(randomblob(16)) FROM n"
+        ));
+    }
+
+    /// Closes the connection, as the last user of a database does.
+    pub(super) fn close(&self) {
+        self.run(".close");
+    }
+
+    pub(super) fn kill(&self) {
+        let mut process = self.process.lock().unwrap();
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// This test binary once more, running only `test` of this module, with `variable` set.
+pub(super) fn again(test: &str, variable: &str, value: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    let module = module_path!().split_once("::").unwrap().1;
+    command
+        .args([&format!("{module}::{test}"), "--exact", "--nocapture", "--test-threads=1"])
+        .env(variable, value)
+        .stdin(Stdio::piped());
+    command
+}
+
+/// The child process; without the variable, nothing.
+#[test]
+fn serve() {
+    let Ok(path) = std::env::var(ENV) else { return };
+    let open = || Connection::open(&path).unwrap();
+    let mut db = Some(open());
+    for line in std::io::stdin().lines() {
+        let line = line.unwrap();
+        let reply = match line.as_str() {
+            ".close" => db.take().map(|db| db.close().map_err(|(_, e)| e)).transpose().map(|_| String::new()),
+            sql => run(db.get_or_insert_with(open), sql),
+        };
+        match reply {
+            Ok(value) => println!("{REPLY}ok {value}"),
+            Err(error) => println!("{REPLY}err {error}"),
+        }
+    }
+}
+
+/// The child process of the load tests.
+#[test]
+fn load() {
+    crate::testing::sqlite_load::run_if_asked().unwrap();
+}
+
+fn run(db: &Connection, sql: &str) -> rusqlite::Result<String> {
+    db.busy_timeout(std::time::Duration::from_millis(20))?;
+    let mut last = String::new();
+    let mut batch = rusqlite::Batch::new(db, sql);
+    while let Some(mut statement) = batch.next()? {
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            last = match row.get_ref(0)? {
+                rusqlite::types::ValueRef::Text(text) => String::from_utf8_lossy(text).into_owned(),
+                rusqlite::types::ValueRef::Integer(number) => number.to_string(),
+                other => format!("{other:?}"),
+            };
+        }
+    }
+    Ok(last)
+}

@@ -1,0 +1,316 @@
+//! The suite of the [`Store`] contract: one function per clause, for every implementation in any language.
+//!
+//! An implementation provides a [`Fixture`]: a store over a fresh database, and a way to write to it from
+//! outside the store. A clause that does not hold is an error that says what was expected.
+//!
+//! ```no_run
+//! # use uplifted_ops::{Result, testing::store::{self, Fixture}};
+//! # async fn run(fresh: impl AsyncFn() -> Result<Box<dyn Fixture>>) -> Result<()> {
+//! for clause in store::CLAUSES {
+//!     store::check(clause, &*fresh().await?).await?;
+//! }
+//! # Ok(()) }
+//! ```
+
+use std::fmt::Debug;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::cancel::{Cancel, Progress, Scope};
+use crate::error::{Error, ErrorKind, Result};
+use crate::store::{CheckDepth, MaintenanceTask, Store};
+
+/// A store over a database of its own, empty at first, and everything that a clause needs around it.
+///
+/// "Rows" are whatever the fixture counts. Writing happens outside the store, for a database of files from
+/// another process or with every connection closed again before the method returns.
+#[async_trait]
+pub trait Fixture: Send + Sync {
+    /// The store under test.
+    fn store(&self) -> Arc<dyn Store>;
+
+    /// A store of the same kind whose database does not exist.
+    fn missing(&self) -> Arc<dyn Store>;
+
+    /// Stores of the same kind over something that is no such database, or an encrypted one; each with a word for it.
+    fn foreign(&self) -> Vec<(String, Arc<dyn Store>)>;
+
+    /// Commits further rows.
+    async fn commit(&self, rows: u64) -> Result<()>;
+
+    /// The rows of the live database.
+    async fn rows(&self) -> Result<u64>;
+
+    /// The rows of the copy in `dir`.
+    async fn rows_in(&self, dir: &Path) -> Result<u64>;
+
+    /// Damages the copy in `dir` so that a quick check must notice.
+    async fn damage(&self, dir: &Path) -> Result<()>;
+
+    /// Opens the database in another process, until what is returned is dropped.
+    async fn hold_open(&self) -> Result<Box<dyn Send>>;
+
+    /// Names and bytes of the live database's files, to see whether they were touched. Also of the missing one's folder.
+    async fn footprint(&self) -> Result<Vec<(PathBuf, Vec<u8>)>>;
+
+    /// A new empty folder.
+    fn empty_folder(&self) -> Result<PathBuf>;
+}
+
+/// The clauses by name.
+pub const CLAUSES: [&str; 13] = [
+    "capability_names_what_is_there",
+    "a_missing_database_is_refused_and_not_created",
+    "a_foreign_database_is_refused_and_not_touched",
+    "a_copy_holds_all_that_was_committed",
+    "a_copy_holds_nothing_that_came_later",
+    "a_copy_is_taken_while_others_have_the_database_open",
+    "reading_leaves_the_live_database_alone",
+    "a_sound_database_verifies_and_leaves_no_scratch",
+    "damage_is_a_report_and_not_an_error",
+    "a_cancelled_call_leaves_nothing",
+    "restore_puts_the_copy_in_place_and_leaves_it",
+    "restore_checks_the_copy_first_and_refuses_an_open_database",
+    "maintenance_answers_for_every_task",
+];
+
+/// Runs one clause on a fresh fixture.
+///
+/// # Errors
+/// [`ErrorKind::Internal`] naming the clause when it does not hold; [`ErrorKind::InvalidInput`] for an unknown name.
+pub async fn check(clause: &str, fixture: &dyn Fixture) -> Result<()> {
+    let outcome = match clause {
+        "capability_names_what_is_there" => capability_names_what_is_there(fixture).await,
+        "a_missing_database_is_refused_and_not_created" => a_missing_database_is_refused_and_not_created(fixture).await,
+        "a_foreign_database_is_refused_and_not_touched" => a_foreign_database_is_refused_and_not_touched(fixture).await,
+        "a_copy_holds_all_that_was_committed" => a_copy_holds_all_that_was_committed(fixture).await,
+        "a_copy_holds_nothing_that_came_later" => a_copy_holds_nothing_that_came_later(fixture).await,
+        "a_copy_is_taken_while_others_have_the_database_open" => {
+            a_copy_is_taken_while_others_have_the_database_open(fixture).await
+        }
+        "reading_leaves_the_live_database_alone" => reading_leaves_the_live_database_alone(fixture).await,
+        "a_sound_database_verifies_and_leaves_no_scratch" => {
+            a_sound_database_verifies_and_leaves_no_scratch(fixture).await
+        }
+        "damage_is_a_report_and_not_an_error" => damage_is_a_report_and_not_an_error(fixture).await,
+        "a_cancelled_call_leaves_nothing" => a_cancelled_call_leaves_nothing(fixture).await,
+        "restore_puts_the_copy_in_place_and_leaves_it" => restore_puts_the_copy_in_place_and_leaves_it(fixture).await,
+        "restore_checks_the_copy_first_and_refuses_an_open_database" => {
+            restore_checks_the_copy_first_and_refuses_an_open_database(fixture).await
+        }
+        "maintenance_answers_for_every_task" => maintenance_answers_for_every_task(fixture).await,
+        other => return Err(Error::invalid(format!("the store suite has no clause {other:?}"))),
+    };
+    outcome.map_err(|error| error.while_doing(clause))
+}
+
+/// `capability` names a kind, absolute files, and agrees with what the other methods do.
+pub async fn capability_names_what_is_there(fixture: &dyn Fixture) -> Result<()> {
+    let capability = fixture.store().capability();
+    demand(!capability.kind.is_empty(), "the kind is named")?;
+    for file in capability.file.iter().chain(&capability.side_files) {
+        demand(file.is_absolute(), format_args!("{file:?} is absolute"))?;
+    }
+    fixture.commit(1).await?;
+    if let Some(file) = &capability.file {
+        demand(file.is_file(), format_args!("{file:?} is the database"))?;
+    }
+    let stats = fixture.store().stats(&Scope::default()).await?;
+    demand(stats.size_bytes + stats.log_bytes > 0, "a database with rows has a size")
+}
+
+/// A missing database is [`ErrorKind::NotFound`] for every method, and nothing is created in its place.
+pub async fn a_missing_database_is_refused_and_not_created(fixture: &dyn Fixture) -> Result<()> {
+    refused(fixture, &*fixture.missing(), &[ErrorKind::NotFound, ErrorKind::Unavailable]).await
+}
+
+/// What is no database of this kind, or is encrypted, is refused by name and not touched.
+pub async fn a_foreign_database_is_refused_and_not_touched(fixture: &dyn Fixture) -> Result<()> {
+    for (what, store) in fixture.foreign() {
+        let kinds = [ErrorKind::Unsupported, ErrorKind::InvalidInput, ErrorKind::Denied];
+        refused(fixture, &*store, &kinds).await.map_err(|error| error.while_doing(what))?;
+    }
+    Ok(())
+}
+
+async fn refused(fixture: &dyn Fixture, store: &dyn Store, kinds: &[ErrorKind]) -> Result<()> {
+    let before = fixture.footprint().await?;
+    let scope = Scope::default();
+    let out = fixture.empty_folder()?;
+    let tasks = [MaintenanceTask::Optimize];
+    for (method, error) in [
+        ("snapshot_to", store.snapshot_to(&scope, &out).await.err()),
+        ("stats", store.stats(&scope).await.err()),
+        ("verify", store.verify(&scope, CheckDepth::Quick).await.err()),
+        ("maintain", store.maintain(&scope, &tasks).await.err()),
+    ] {
+        let kind = error.as_ref().map(Error::kind);
+        demand(kind.is_some_and(|kind| kinds.contains(&kind)), format_args!("{method} fails as {kinds:?}, not {kind:?}"))?;
+        let hint = error.as_ref().and_then(Error::hint);
+        demand(hint.is_some(), format_args!("{method} hints at the repair"))?;
+    }
+    demand(is_empty(&out), "nothing is left in the copy's folder")?;
+    demand(fixture.footprint().await? == before, "nothing is created or changed")
+}
+
+/// A copy holds everything that was committed before the call, and can be checked.
+pub async fn a_copy_holds_all_that_was_committed(fixture: &dyn Fixture) -> Result<()> {
+    for rows in [0, 1, 500] {
+        fixture.commit(rows).await?;
+        let store = fixture.store();
+        let (scope, out) = (Scope::default(), fixture.empty_folder()?);
+        let before = scope.clock.now();
+        let snapshot = store.snapshot_to(&scope, &out).await?;
+        demand(snapshot.taken_at >= before && snapshot.taken_at <= scope.clock.now(), "taken_at lies within the call")?;
+        demand(!snapshot.files.is_empty(), "the copy's files are named")?;
+        let mut size = 0;
+        for file in &snapshot.files {
+            demand(file.is_relative(), format_args!("{file:?} is relative to the folder"))?;
+            size += out.join(file).metadata().map_err(|e| Error::io(format!("look at {file:?}"), e))?.len();
+        }
+        demand(snapshot.size_bytes == size, format_args!("the files have {size} bytes, {} reported", snapshot.size_bytes))?;
+        let report = store.check_copy(&scope, &out, CheckDepth::Full).await?;
+        demand(report.ok && report.problems.is_empty(), format_args!("the copy is sound: {:?}", report.problems))?;
+        let (copied, live) = (fixture.rows_in(&out).await?, fixture.rows().await?);
+        demand(copied == live, format_args!("the copy holds all {live} rows, not {copied}"))?;
+    }
+    Ok(())
+}
+
+/// A copy does not change when the database does.
+pub async fn a_copy_holds_nothing_that_came_later(fixture: &dyn Fixture) -> Result<()> {
+    fixture.commit(7).await?;
+    let out = fixture.empty_folder()?;
+    fixture.store().snapshot_to(&Scope::default(), &out).await?;
+    fixture.commit(7).await?;
+    let rows = fixture.rows_in(&out).await?;
+    demand(rows == 7, format_args!("the copy holds the 7 rows of its moment, not {rows}"))
+}
+
+/// Other processes that have the database open keep nobody from copying, asking and checking.
+pub async fn a_copy_is_taken_while_others_have_the_database_open(fixture: &dyn Fixture) -> Result<()> {
+    fixture.commit(20).await?;
+    let _held = fixture.hold_open().await?;
+    let (store, scope, out) = (fixture.store(), Scope::default(), fixture.empty_folder()?);
+    store.snapshot_to(&scope, &out).await?;
+    store.stats(&scope).await?;
+    demand(store.verify(&scope, CheckDepth::Quick).await?.ok, "the database verifies")?;
+    demand(fixture.rows_in(&out).await? == 20, "the copy holds the 20 rows")
+}
+
+/// `stats`, `verify`, `snapshot_to` and `check_copy` change no byte of the live database.
+pub async fn reading_leaves_the_live_database_alone(fixture: &dyn Fixture) -> Result<()> {
+    fixture.commit(50).await?;
+    let (store, scope, out) = (fixture.store(), Scope::default(), fixture.empty_folder()?);
+    let before = fixture.footprint().await?;
+    store.stats(&scope).await?;
+    store.verify(&scope, CheckDepth::Full).await?;
+    store.snapshot_to(&scope, &out).await?;
+    store.check_copy(&scope, &out, CheckDepth::Quick).await?;
+    demand(fixture.footprint().await? == before, "the live database's files are as they were")
+}
+
+/// A sound database verifies at both depths.
+pub async fn a_sound_database_verifies_and_leaves_no_scratch(fixture: &dyn Fixture) -> Result<()> {
+    fixture.commit(50).await?;
+    for depth in [CheckDepth::Quick, CheckDepth::Full] {
+        let report = fixture.store().verify(&Scope::default(), depth).await?;
+        demand(report.ok && report.problems.is_empty(), format_args!("{depth:?} finds nothing: {:?}", report.problems))?;
+    }
+    Ok(())
+}
+
+/// A damaged copy is `ok: false` with at most 100 problems.
+pub async fn damage_is_a_report_and_not_an_error(fixture: &dyn Fixture) -> Result<()> {
+    fixture.commit(500).await?;
+    let (store, scope, out) = (fixture.store(), Scope::default(), fixture.empty_folder()?);
+    store.snapshot_to(&scope, &out).await?;
+    fixture.damage(&out).await?;
+    for depth in [CheckDepth::Quick, CheckDepth::Full] {
+        let report = store.check_copy(&scope, &out, depth).await?;
+        demand(!report.ok, format_args!("{depth:?} notices the damage"))?;
+        demand((1..=100).contains(&report.problems.len()), "1 to 100 problems are listed")?;
+    }
+    Ok(())
+}
+
+/// Cancelled before or during the work, every method returns [`ErrorKind::Cancelled`] and leaves nothing behind.
+pub async fn a_cancelled_call_leaves_nothing(fixture: &dyn Fixture) -> Result<()> {
+    fixture.commit(50).await?;
+    let (store, out) = (fixture.store(), fixture.empty_folder()?);
+    let before = fixture.footprint().await?;
+    let cancelled = Scope::default();
+    cancelled.cancel.cancel();
+    let cancel = Cancel::new();
+    let raise = cancel.clone();
+    let during = Scope { cancel, progress: Progress::new(move |_| raise.cancel()), ..Scope::default() };
+    for scope in [&cancelled, &during] {
+        // A copy may be done before it sees the flag; then it is whole, and not what this clause is about.
+        match store.snapshot_to(scope, &out).await {
+            Err(error) => demand(error.kind() == ErrorKind::Cancelled, format_args!("cancelled, not {error}"))?,
+            Ok(_) => continue,
+        }
+        demand(is_empty(&out), "nothing is left in the copy's folder")?;
+    }
+    let kind = store.verify(&cancelled, CheckDepth::Quick).await.map_err(|error| error.kind()).err();
+    demand(kind == Some(ErrorKind::Cancelled), "verify is cancelled")?;
+    demand(fixture.footprint().await? == before, "the live database's files are as they were")
+}
+
+/// `restore_from` brings back the rows of the copy, which stays and can be restored again.
+pub async fn restore_puts_the_copy_in_place_and_leaves_it(fixture: &dyn Fixture) -> Result<()> {
+    fixture.commit(30).await?;
+    let (store, scope, out) = (fixture.store(), Scope::default(), fixture.empty_folder()?);
+    store.snapshot_to(&scope, &out).await?;
+    for _ in 0..2 {
+        fixture.commit(12).await?;
+        store.restore_from(&scope, &out).await?;
+        let rows = fixture.rows().await?;
+        demand(rows == 30, format_args!("the 30 rows of the copy are back, not {rows}"))?;
+    }
+    demand(fixture.rows_in(&out).await? == 30, "the copy is still there")?;
+    demand(store.verify(&scope, CheckDepth::Full).await?.ok, "the restored database verifies")
+}
+
+/// `restore_from` refuses a damaged copy, and a database that another process has open; then nothing has changed.
+pub async fn restore_checks_the_copy_first_and_refuses_an_open_database(fixture: &dyn Fixture) -> Result<()> {
+    fixture.commit(500).await?;
+    let (store, scope, out) = (fixture.store(), Scope::default(), fixture.empty_folder()?);
+    store.snapshot_to(&scope, &out).await?;
+    fixture.commit(1).await?;
+    let held = fixture.hold_open().await?;
+    let open = store.restore_from(&scope, &out).await.map_err(|error| error.kind()).err();
+    demand(open == Some(ErrorKind::Refused), format_args!("an open database is refused, not {open:?}"))?;
+    drop(held);
+    fixture.damage(&out).await?;
+    let damaged = store.restore_from(&scope, &out).await.map_err(|error| error.kind()).err();
+    demand(damaged == Some(ErrorKind::Corrupt), format_args!("a damaged copy is corrupt, not {damaged:?}"))?;
+    let rows = fixture.rows().await?;
+    demand(rows == 501, format_args!("the 501 rows are untouched, not {rows}"))
+}
+
+/// `maintain` answers for each task in order, done or with a reason, and loses no row.
+pub async fn maintenance_answers_for_every_task(fixture: &dyn Fixture) -> Result<()> {
+    fixture.commit(50).await?;
+    let store = fixture.store();
+    let tasks = [MaintenanceTask::ReleaseFreePages, MaintenanceTask::Optimize];
+    let outcomes = store.maintain(&Scope::default(), &tasks).await?;
+    let answered: Vec<_> = outcomes.iter().map(|outcome| outcome.task).collect();
+    demand(answered == tasks, format_args!("each task is answered in order: {answered:?}"))?;
+    let known = store.capability().maintenance;
+    for outcome in &outcomes {
+        demand(!outcome.message.is_empty(), "each outcome says what happened, or why not")?;
+        demand(known.contains(&outcome.task) || !outcome.done, "an unknown task is skipped")?;
+    }
+    demand(fixture.rows().await? == 50, "the 50 rows are still there")
+}
+
+fn is_empty(folder: &Path) -> bool {
+    std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none())
+}
+
+fn demand(holds: bool, what: impl ToString + Debug) -> Result<()> {
+    if holds { Ok(()) } else { Err(Error::new(ErrorKind::Internal, format!("expected: {}", what.to_string()))) }
+}
