@@ -176,7 +176,7 @@ impl Dir {
     }
 
     /// The open parent folder of `name`, and the last component.
-    fn parent_of(&self, name: &Path) -> Result<(OwnedFd, OsString)> {
+    pub(super) fn parent_of(&self, name: &Path) -> Result<(OwnedFd, OsString)> {
         let refuse = || Error::invalid(format!("{name:?} does not stay inside its folder"));
         if !name.components().all(|part| matches!(part, Component::Normal(_))) {
             return Err(refuse());

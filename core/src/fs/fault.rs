@@ -47,6 +47,8 @@ pub fn set_role(role: &'static str) {
 /// Passes a point. The error is the injected one.
 #[inline]
 pub fn point(op: Op, path: &Path) -> io::Result<()> {
+    #[cfg(test)]
+    crash::pass()?;
     #[cfg(feature = "testing")]
     return active::pass(op, path).map(|_| ());
     #[cfg(not(feature = "testing"))]
@@ -59,12 +61,64 @@ pub fn point(op: Op, path: &Path) -> io::Result<()> {
 /// Passes a point before a write of `len` bytes; returns how many of them may be written.
 #[inline]
 pub(super) fn write_point(path: &Path, len: usize) -> io::Result<usize> {
+    #[cfg(test)]
+    crash::pass()?;
     #[cfg(feature = "testing")]
     return active::pass(Op::Write, path).map(|short| if short { len.div_ceil(2) } else { len });
     #[cfg(not(feature = "testing"))]
     {
         let _ = path;
         Ok(len)
+    }
+}
+
+/// A death in the middle of the work, acted inside a unit test: from the n-th point on, every call of this
+/// thread fails, those that would tidy up included. Dropping the guard is the next start of the process.
+#[cfg(test)]
+pub(crate) mod crash {
+    use std::cell::Cell;
+    use std::io;
+
+    thread_local! {
+        static LEFT: Cell<Option<u64>> = const { Cell::new(None) };
+    }
+
+    /// Ends the crash when dropped.
+    #[derive(Debug)]
+    pub(crate) struct Guard;
+
+    /// Lets `points` calls of this thread pass and fails all that follow.
+    pub(crate) fn after(points: u64) -> Guard {
+        LEFT.set(Some(points + 1));
+        Guard
+    }
+
+    impl Guard {
+        /// Whether a call was refused, so that the work did not run to its end.
+        pub(crate) fn happened(&self) -> bool {
+            LEFT.get() == Some(0)
+        }
+    }
+
+    impl Drop for Guard {
+        fn drop(&mut self) {
+            LEFT.set(None);
+        }
+    }
+
+    /// Counts one call down. The last that is let through leaves one, so that zero means that a call failed.
+    pub(super) fn pass() -> io::Result<()> {
+        match LEFT.get() {
+            None => Ok(()),
+            Some(0 | 1) => {
+                LEFT.set(Some(0));
+                Err(io::Error::other("the process died here"))
+            }
+            Some(left) => {
+                LEFT.set(Some(left - 1));
+                Ok(())
+            }
+        }
     }
 }
 

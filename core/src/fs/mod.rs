@@ -9,6 +9,7 @@
 
 mod dir;
 pub mod fault;
+pub(crate) mod swap;
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -318,22 +319,42 @@ pub fn sync_dir(path: &Path) -> Result<()> {
         .map_err(|e| Error::io(format!("fsync folder {path:?}"), e))
 }
 
-/// `syncfs`: makes everything written to the filesystem of `path` durable, and reports write-back errors
-/// that happened since the file was opened (Linux 5.8).
+/// `syncfs`: makes everything written to the filesystem of `path` durable. Write-back errors from before the
+/// call are not seen: open a [`FilesystemSync`] before the writing begins where they matter.
 pub fn sync_filesystem(path: &Path) -> Result<()> {
-    let sync = || -> io::Result<()> {
-        fault::point(Op::Sync, path)?;
-        let file = File::open(path)?;
-        #[cfg(target_os = "linux")]
-        sys::syncfs(&file)?;
-        #[cfg(not(target_os = "linux"))]
-        {
-            sys::sync();
-            file.sync_all()?;
-        }
-        Ok(())
-    };
-    sync().map_err(|e| Error::io(format!("sync the filesystem of {path:?}"), e))
+    FilesystemSync::open(path)?.sync()
+}
+
+/// One `syncfs` for much work: opened before the first write, so that it reports every write-back error of
+/// that filesystem since then (Linux 5.8).
+#[derive(Debug)]
+pub struct FilesystemSync {
+    file: File,
+    path: PathBuf,
+}
+
+impl FilesystemSync {
+    /// Starts watching the filesystem of the existing `path`.
+    pub fn open(path: &Path) -> Result<Self> {
+        let file = File::open(path).map_err(|e| Error::io(format!("open {path:?}"), e))?;
+        Ok(Self { file, path: path.to_owned() })
+    }
+
+    /// Makes everything written to the filesystem durable, or says what could not be.
+    pub fn sync(&self) -> Result<()> {
+        let sync = || -> io::Result<()> {
+            fault::point(Op::Sync, &self.path)?;
+            #[cfg(target_os = "linux")]
+            sys::syncfs(&self.file)?;
+            #[cfg(not(target_os = "linux"))]
+            {
+                sys::sync();
+                self.file.sync_all()?;
+            }
+            Ok(())
+        };
+        sync().map_err(|e| Error::io(format!("sync the filesystem of {:?}", self.path), e))
+    }
 }
 
 /// What a filesystem has left for this user.

@@ -1,0 +1,131 @@
+//! Filling the other tree: extracting, checking the databases, and making it all durable.
+
+use std::path::{Path, PathBuf};
+
+use super::RestoreJob;
+use super::catalog::Catalog;
+use super::holders::with_suffix;
+use super::plan::{OwnersNeed, owners};
+use super::source::{ExtractOptions, Extracted, Problem, ProblemKind, Selection};
+use super::survey::SIDE_SUFFIXES;
+use crate::backup::manifest::{Entry, StoreRecord};
+use crate::cancel::Scope;
+use crate::error::{Error, ErrorKind, Result};
+use crate::fs::{self, Dir, FilesystemSync, NodeTimes};
+
+/// Puts `selection` beneath the existing folder `tree`, checks the databases in it, and returns when the
+/// device has it all.
+pub(super) fn fill(scope: &Scope, job: &RestoreJob<'_>, selection: &Selection, tree: &Path) -> Result<Extracted> {
+    let written = FilesystemSync::open(tree)?;
+    let dir = Dir::open(tree)?;
+    let options = ExtractOptions {
+        threads: job.threads,
+        owners: owners(job.source.entries()) == OwnersNeed::Set,
+        limits: job.limits.clone(),
+        salvage: job.salvage,
+    };
+    scope.progress.stage("extracting");
+    let mut extracted = job.source.extract(scope, selection, &dir, &options)?;
+    let catalog = Catalog::new(job.source.entries());
+    if let Selection::Paths(paths) = selection {
+        dress_parents(&dir, &catalog, paths, options.owners)?;
+    }
+    for record in &job.source.manifest().stores {
+        if is_selected(selection, record.path.as_path()) {
+            scope.cancel.check()?;
+            check(scope, job, &dir, &catalog, record, &mut extracted)?;
+        }
+    }
+    scope.progress.stage("making it durable");
+    written.sync()?;
+    Ok(extracted)
+}
+
+fn is_selected(selection: &Selection, path: &Path) -> bool {
+    match selection {
+        Selection::All => true,
+        Selection::Paths(paths) => paths.iter().any(|selected| path.starts_with(selected)),
+    }
+}
+
+/// Gives the folders on the way to a selected path what the snapshot says of them: they were made because
+/// something below was selected.
+fn dress_parents(dir: &Dir, catalog: &Catalog<'_>, paths: &[PathBuf], with_owner: bool) -> Result<()> {
+    let parents = paths.iter().flat_map(|path| path.ancestors().skip(1)).filter(|path| !path.as_os_str().is_empty());
+    let mut parents: Vec<&Path> = parents.collect();
+    parents.sort_unstable();
+    parents.dedup();
+    // The deepest first: setting one changes the time of none above it.
+    for parent in parents.into_iter().rev() {
+        if dir.node(parent)?.is_none() {
+            continue;
+        }
+        match catalog.entry(parent) {
+            Some(entry) => {
+                if with_owner {
+                    dir.set_owner(parent, entry.uid, entry.gid)?;
+                }
+                dir.set_mode(parent, entry.mode)?;
+                stamp(dir, parent, entry)?;
+            }
+            // A folder that the snapshot does not hold itself, since only a part of it was backed up.
+            None => dir.set_mode(parent, 0o755)?,
+        }
+    }
+    Ok(())
+}
+
+fn stamp(dir: &Dir, path: &Path, entry: &Entry) -> Result<()> {
+    dir.set_times(path, NodeTimes { mtime_seconds: entry.mtime, mtime_nanos: entry.mtime_nanos })
+}
+
+/// Checks one staged database, then removes every trace of the check.
+fn check(
+    scope: &Scope,
+    job: &RestoreJob<'_>,
+    dir: &Dir,
+    catalog: &Catalog<'_>,
+    record: &StoreRecord,
+    extracted: &mut Extracted,
+) -> Result<()> {
+    let path = record.path.as_path();
+    let full = dir.path().join(path);
+    let mut lose = |message: String| {
+        let kind = ProblemKind::DamagedDatabase;
+        extracted.lost.push(Problem { path: Some(record.path.clone()), kind, message });
+    };
+    if dir.node(path)?.is_none() {
+        if !job.salvage {
+            return Err(Error::new(ErrorKind::Corrupt, format!("the snapshot lacks its database {}", record.path))
+                .with_hint("use another snapshot, or ask for what can be salvaged of this one"));
+        }
+        lose("the database is not in the snapshot".to_owned());
+        return Ok(());
+    }
+    scope.progress.stage(format!("checking database {}", record.name));
+    let found = (job.check)(record, &full);
+    for suffix in SIDE_SUFFIXES {
+        let side = with_suffix(path, suffix);
+        if catalog.entry(&side).is_none() {
+            fs::remove_file(&dir.path().join(side))?;
+        }
+    }
+    // An engine that opens a database may touch it and its folder.
+    for path in [Some(path), path.parent()].into_iter().flatten() {
+        if let Some(entry) = catalog.entry(path) {
+            stamp(dir, path, entry)?;
+        }
+    }
+    let wrong = match found {
+        Ok(report) if report.ok => return Ok(()),
+        Ok(report) => report.problems.first().cloned().unwrap_or_else(|| "its integrity check failed".to_owned()),
+        Err(error) if job.salvage && error.kind() == ErrorKind::Corrupt => error.message().to_owned(),
+        Err(error) => return Err(error.while_doing(format!("checking the restored database {}", record.path))),
+    };
+    if job.salvage {
+        lose(wrong);
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Corrupt, format!("the restored database {} is damaged: {wrong}", record.path))
+        .with_hint("use another snapshot, or ask for what can be salvaged of this one"))
+}
