@@ -7,6 +7,9 @@ use serde_json::Value;
 use crate::contenders::{INTEGRITY, OURS, RESTIC, TAR};
 use crate::program::Measure;
 
+/// The runs of a contender.
+type Runs = (&'static str, Vec<Measure>);
+
 /// What was measured.
 #[derive(Debug)]
 pub(crate) struct Report {
@@ -17,7 +20,7 @@ pub(crate) struct Report {
     pub(crate) cold: bool,
     /// Who could not take part.
     pub(crate) missing: Vec<String>,
-    jobs: Vec<(&'static str, Vec<(&'static str, Vec<Measure>)>)>,
+    jobs: Vec<(&'static str, Vec<Runs>)>,
     /// The writer's latencies.
     pub(crate) latencies: Option<Latencies>,
 }
@@ -44,7 +47,7 @@ impl Report {
     }
 
     /// Adds a job with the runs of each contender.
-    pub(crate) fn add(&mut self, job: &'static str, measured: Vec<(&'static str, Vec<Measure>)>) {
+    pub(crate) fn add(&mut self, job: &'static str, measured: Vec<Runs>) {
         self.jobs.push((job, measured));
     }
 
