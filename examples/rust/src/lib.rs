@@ -13,3 +13,11 @@ pub mod writer;
 
 /// What the service answers when something fails. It only ever prints it.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Prints a line to stdout; `?` ends the program when nobody reads it any more.
+#[macro_export]
+macro_rules! say {
+    ($($text:tt)*) => {
+        std::io::Write::write_all(&mut std::io::stdout(), format!("{}\n", format_args!($($text)*)).as_bytes())
+    };
+}

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use serde_json::json;
-use uplifted_example::{Failure, ledger, stop, writer};
+use uplifted_example::{Failure, ledger, say, stop, writer};
 
 /// A small service with a ledger, and uplifted-ops inside.
 #[derive(Debug, Parser)]
@@ -49,12 +49,12 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
     match command {
         Command::Writer { options, until_stdin_closes } => {
             let stop = stop::flag(until_stdin_closes)?;
-            println!("{}", json!(writer::run(&options, &stop)?));
+            say!("{}", json!(writer::run(&options, &stop)?))?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Verify { database } => {
             let proof = ledger::verify(&database)?;
-            println!("{}", json!(proof));
+            say!("{}", json!(proof))?;
             Ok(if proof.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
     }

@@ -4,11 +4,8 @@ use serde_json::Value;
 
 use super::fields::fields;
 use super::table::{Cell, Table};
-use super::words::{age, clean, count, counted, duration, path, size, time};
-use super::{Tone, View, list, number, text};
-
-/// How many lines of what was skipped, or is wrong, a person gets; `--json` has all of it.
-const SHOWN: usize = 20;
+use super::words::{age, clean, counted, duration, path, size, time};
+use super::{SHOWN, Tone, View, list, more, number, text};
 
 /// What `backup.create` made.
 pub(in crate::cli) fn create(value: &Value, view: &View) -> String {
@@ -26,6 +23,16 @@ pub(in crate::cli) fn create(value: &Value, view: &View) -> String {
         }
     }
     out.push_str(&format!(", in {}\n", duration(seconds)));
+    for target in list(value, "targets") {
+        let (name, place) = (clean(text(target, "target")), clean(text(target, "location")));
+        match target.get("error").filter(|error| !error.is_null()) {
+            None => out.push_str(&format!("  in {name}: {place}\n")),
+            Some(error) => {
+                let failed = view.paint(Tone::Bad, &format!("not in {name}:"));
+                out.push_str(&format!("  {failed} {}\n", clean(text(error, "message"))));
+            }
+        }
+    }
     out.push_str(&skipped(list(value, "skipped"), view));
     out
 }
@@ -43,13 +50,6 @@ fn skipped(items: &[Value], view: &View) -> String {
         ]);
     }
     format!("not in the backup:\n{}{}", table.show(view), more(items.len()))
-}
-
-fn more(found: usize) -> String {
-    match found.checked_sub(SHOWN) {
-        None | Some(0) => String::new(),
-        Some(rest) => format!("  … and {} more; --json has all of them\n", count(rest as u64)),
-    }
 }
 
 /// The snapshots, in the order of the response.
@@ -121,7 +121,30 @@ pub(in crate::cli) fn verify(value: &Value, view: &View) -> String {
 
 /// What was, or would be, deleted.
 pub(in crate::cli) fn delete(value: &Value, view: &View) -> String {
-    fields(value, &[], view)
+    let deletions = list(value, "deletions");
+    let id = clean(text(value, "snapshot_id"));
+    let planned = value.get("dry_run").and_then(Value::as_bool).unwrap_or(false);
+    let mut out = match (deletions.len(), planned) {
+        (0, _) => format!("snapshot {id}: nothing to delete\n"),
+        (_, true) => format!("snapshot {id} would be deleted:\n"),
+        (_, false) => format!("snapshot {id} is deleted:\n"),
+    };
+    let mut table = Table::new(["", "", "", ""], &[2]);
+    for item in deletions {
+        table.row([
+            Cell::from(format!("  {}", clean(text(item, "target")))),
+            clean(text(item, "key")).into(),
+            number(item, "stored_bytes").map(size).unwrap_or_default().into(),
+            clean(text(item, "reason")).into(),
+        ]);
+    }
+    out.push_str(&table.show(view));
+    let refused = text(value, "refused");
+    if !refused.is_empty() {
+        out.push_str(&format!("{} {}\n", view.paint(Tone::Bad, "refused without --force:"), clean(refused)));
+    }
+    out.push_str(&fields(value, &["snapshot_id", "deletions", "refused", "dry_run"], view));
+    out
 }
 
 #[cfg(test)]
@@ -180,6 +203,31 @@ aa0c3a9b22de  2026-11-21 02:00:00 UTC  34 h ago  partial   1.0 KiB      512 B  n
 "
         );
         assert!(snapshots(&json!({ "snapshots": [] }), &plain()).starts_with("no backups yet"));
+    }
+
+    #[test]
+    fn a_target_that_failed_is_named() {
+        let value = json!({ "snapshot_id": "1f", "outcome": "complete", "files": 2, "targets": [
+            { "target": "local", "location": "/backup/uplifted", "error": null },
+            { "target": "far", "location": "/mnt/far", "error": { "kind": "no_space", "message": "it is full" } } ] });
+        assert_eq!(
+            create(&value, &plain()),
+            "backup 1f\n  2 files, 0 B, in 0.00 s\n  in local: /backup/uplifted\n  not in far: it is full\n"
+        );
+    }
+
+    #[test]
+    fn a_deletion_says_what_goes_and_why_it_may_not() {
+        let value = json!({ "snapshot_id": "1f0c", "dry_run": true, "refused": "it is the only verified backup",
+            "deletions": [{ "target": "local", "key": "u_1f0c.tar.zst", "stored_bytes": 2048, "reason": "asked for" }] });
+        assert_eq!(
+            delete(&value, &plain()),
+            "\
+snapshot 1f0c would be deleted:
+  local  u_1f0c.tar.zst  2.0 KiB  asked for
+refused without --force: it is the only verified backup
+"
+        );
     }
 
     #[test]

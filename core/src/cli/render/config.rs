@@ -7,13 +7,23 @@ use super::table::{Cell, Table};
 use super::words::{clean, counted, path};
 use super::{Tone, View, list, text};
 
-/// What `init` wrote.
+/// What `init` wrote, and what it saw.
 pub(in crate::cli) fn init(value: &Value, view: &View) -> String {
     let mut out = format!("{} {}\n", view.paint(Tone::Good, "wrote"), path(value.get("path")));
-    for note in list(value, "notes").iter().filter_map(Value::as_str) {
+    let found = value.get("found").unwrap_or(value);
+    for (name, title) in [("databases", "databases"), ("included", "backed up")] {
+        let names: Vec<String> = list(found, name).iter().map(|name| path(Some(name))).collect();
+        if !names.is_empty() {
+            out.push_str(&format!("  {title}: {}\n", names.join(", ")));
+        }
+    }
+    for item in list(found, "left_out") {
+        out.push_str(&format!("  left out: {} ({})\n", path(item.get("name")), clean(text(item, "why"))));
+    }
+    for note in list(found, "notes").iter().filter_map(Value::as_str) {
         out.push_str(&format!("  {}\n", clean(note)));
     }
-    out.push_str("next: uplifted-ops config check, uplifted-ops backup create\n");
+    out.push_str("next: `uplifted-ops config check`, `uplifted-ops backup create`\n");
     out
 }
 
@@ -70,36 +80,34 @@ fn compact(key: &str, value: &Value, view: &View) -> String {
 
 /// What is wrong with the settings.
 pub(in crate::cli) fn check(value: &Value, view: &View) -> String {
-    let problems = list(value, "problems");
-    let warnings = list(value, "warnings");
+    let name = if value.get("findings").is_some() { "findings" } else { "problems" };
     let mut out = String::new();
-    for (items, tone, word) in [(problems, Tone::Bad, "error:"), (warnings, Tone::Warning, "warning:")] {
-        for item in items {
-            let word = match text(item, "severity") {
-                "" => view.paint(tone, word),
-                severity => view.paint(Tone::of(severity), &format!("{}:", clean(severity))),
-            };
-            let key = key_of(item);
-            let at = if key.is_empty() { String::new() } else { format!("{key}: ") };
-            let message = item.as_str().unwrap_or_else(|| text(item, "message"));
-            out.push_str(&format!("{word} {at}{}\n", clean(message)));
-            if let hint @ [_, ..] = text(item, "hint").as_bytes() {
-                let hint = clean(&String::from_utf8_lossy(hint));
-                out.push_str(&format!("  {} {hint}\n", view.paint(Tone::Good, "hint:")));
+    let mut warnings = 0;
+    for item in list(value, name) {
+        let severity = if text(item, "severity").is_empty() { "error" } else { text(item, "severity") };
+        warnings += u64::from(severity == "warning");
+        let key = key_of(item);
+        let at = if key.is_empty() { String::new() } else { format!("{key}: ") };
+        let message = clean(item.as_str().unwrap_or_else(|| text(item, "message")));
+        let word = view.paint(Tone::of(severity), &format!("{}:", clean(severity)));
+        out.push_str(&format!("{word} {at}{message}\n"));
+        for (field, tone) in [("source", Tone::Dim), ("hint", Tone::Good)] {
+            let said = text(item, field);
+            if !said.is_empty() {
+                out.push_str(&format!("  {} {}\n", view.paint(tone, &format!("{field}:")), clean(said)));
             }
         }
     }
-    let ok = value.get("ok").and_then(Value::as_bool).unwrap_or(problems.is_empty());
-    match (ok, warnings.len()) {
-        (true, 0) => out.push_str(&format!("{}: the settings are sound\n", view.paint(Tone::Good, "ok"))),
-        (true, n) => out.push_str(&format!(
-            "{}: the settings can be used, with {}\n",
-            view.paint(Tone::Good, "ok"),
-            counted(n as u64, "warning", "warnings")
-        )),
-        (false, _) => {}
-    }
-    out.push_str(&fields(value, &["ok", "problems", "warnings"], view));
+    let errors = list(value, name).len() as u64 - warnings;
+    let ok = value.get("ok").and_then(Value::as_bool).unwrap_or(errors == 0);
+    let verdict = match (ok, warnings) {
+        (true, 0) => "the settings are sound".to_owned(),
+        (true, n) => format!("the settings can be used, with {}", counted(n, "warning", "warnings")),
+        (false, _) => counted(errors, "error", "errors"),
+    };
+    let word = if ok { view.paint(Tone::Good, "ok") } else { view.paint(Tone::Bad, "not ok") };
+    out.push_str(&format!("{word}: {verdict}\n"));
+    out.push_str(&fields(value, &["ok", name], view));
     out
 }
 
@@ -136,10 +144,40 @@ service.version         -                default
     }
 
     #[test]
+    fn init_says_what_it_saw() {
+        let value = json!({ "path": "/srv/ops.toml", "text": "", "found": {
+            "databases": ["data/uplifted.db"], "included": ["data", ".env"],
+            "left_out": [{ "name": "venv", "why": "it can be installed again" }], "notes": ["port 9090 was taken"] } });
+        assert_eq!(
+            init(&value, &plain()),
+            "\
+wrote /srv/ops.toml
+  databases: data/uplifted.db
+  backed up: data, .env
+  left out: venv (it can be installed again)
+  port 9090 was taken
+next: `uplifted-ops config check`, `uplifted-ops backup create`
+"
+        );
+    }
+
+    #[test]
     fn mistakes_come_with_their_repair() {
-        let value = json!({ "ok": false, "problems": [
-            { "key": "backup.levle", "message": "no such setting", "hint": "write backup.level" } ] });
-        assert_eq!(check(&value, &plain()), "error: backup.levle: no such setting\n  hint: write backup.level\n");
-        assert_eq!(check(&json!({ "ok": true, "problems": [] }), &plain()), "ok: the settings are sound\n");
+        let error = json!({ "severity": "error", "key": "backup.level", "message": "99 is no zstd level",
+            "hint": "write 1 to 19", "source": "ops.toml:12" });
+        let warning = json!({ "severity": "warning", "key": "metrics.listen", "message": "9090 is Prometheus' port" });
+        assert_eq!(
+            check(&json!({ "ok": false, "findings": [error, warning] }), &plain()),
+            "\
+error: backup.level: 99 is no zstd level
+  source: ops.toml:12
+  hint: write 1 to 19
+warning: metrics.listen: 9090 is Prometheus' port
+not ok: 1 error
+"
+        );
+        let shown = check(&json!({ "ok": true, "findings": [warning] }), &plain());
+        assert!(shown.ends_with("ok: the settings can be used, with 1 warning\n"), "{shown}");
+        assert_eq!(check(&json!({ "ok": true, "findings": [] }), &plain()), "ok: the settings are sound\n");
     }
 }

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::fields::leaf;
 use super::table::{Cell, Table};
 use super::words::{clean, duration, time};
 use super::{Tone, View, list, text};
@@ -21,30 +22,23 @@ pub(in crate::cli) fn read(value: &Value, view: &View) -> String {
             Cell::toned(clean(text(item, "operation")), Tone::Strong),
             Cell::verdict(text(item, "outcome")),
             Cell::toned(took, Tone::Dim),
-            what(item).into(),
+            what(item, view).into(),
         ]);
     }
     table.show(view)
 }
 
-/// The error's message, or the summary, or the details on a line.
-fn what(item: &Value) -> String {
+/// The error's message, or the facts on a line.
+fn what(item: &Value, view: &View) -> String {
     let error = item.get("error").map(|error| error.as_str().unwrap_or_else(|| text(error, "message")));
-    for found in [error.unwrap_or_default(), text(item, "summary"), text(item, "message")] {
-        if !found.is_empty() {
-            return clean(found);
-        }
+    if let Some(error) = error.filter(|error| !error.is_empty()) {
+        return clean(error);
     }
-    let details = ["details", "detail", "facts"].iter().find_map(|name| item.get(name)?.as_object());
-    let Some(details) = details else { return String::new() };
-    let pairs = details.iter().filter(|(_, value)| !value.is_null() && !value.is_object() && !value.is_array());
-    pairs
-        .map(|(name, value)| match value {
-            Value::String(text) => format!("{}={}", clean(name), clean(text)),
-            other => format!("{}={other}", clean(name)),
-        })
-        .collect::<Vec<_>>()
-        .join(" ")
+    // What it was about: the plain facts of the answer, or else of the request.
+    let facts = ["response", "request"].iter().filter_map(|name| item.get(name)?.as_object());
+    let Some(facts) = facts.into_iter().find(|facts| !facts.is_empty()) else { return String::new() };
+    let pairs = facts.iter().filter(|(_, value)| !value.is_null() && !value.is_object() && !value.is_array()).take(6);
+    pairs.map(|(name, value)| format!("{}={}", clean(name), leaf(name, value, view))).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -58,7 +52,7 @@ mod tests {
     fn records_line_up() {
         let value = json!({ "records": [
             { "time": "2026-11-22T02:00:00Z", "operation": "backup.create", "outcome": "done", "duration_seconds": 9.6,
-              "details": { "snapshot_id": "1f", "files": 3, "skipped": [] } },
+              "request": {}, "response": { "snapshot_id": "1f", "files": 3, "size_bytes": 2048, "skipped": [] } },
             { "time": "2026-11-22T03:00:00Z", "operation": "restore.apply", "outcome": "failed",
               "error": { "message": "the database is open by process 7" } },
         ]});
@@ -66,7 +60,7 @@ mod tests {
             read(&value, &plain()),
             "\
 TIME                     OPERATION      OUTCOME    TOOK  WHAT
-2026-11-22 02:00:00 UTC  backup.create  done     9.60 s  files=3 snapshot_id=1f
+2026-11-22 02:00:00 UTC  backup.create  done     9.60 s  files=3 size_bytes=2.0 KiB snapshot_id=1f
 2026-11-22 03:00:00 UTC  restore.apply  failed           the database is open by process 7
 "
         );

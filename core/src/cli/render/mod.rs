@@ -74,6 +74,17 @@ impl View {
     }
 }
 
+/// How many lines of a long list a person gets; `--json` has all of it.
+const SHOWN: usize = 20;
+
+/// The line below a list of `found` entries that says how many are left out.
+fn more(found: usize) -> String {
+    match found.checked_sub(SHOWN) {
+        None | Some(0) => String::new(),
+        Some(rest) => format!("  … and {} more; --json has all of them\n", count(rest as u64)),
+    }
+}
+
 /// The text of a field; empty when it is missing or no text.
 fn text<'a>(value: &'a Value, name: &str) -> &'a str {
     value.get(name).and_then(Value::as_str).unwrap_or_default()

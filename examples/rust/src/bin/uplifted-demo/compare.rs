@@ -94,12 +94,18 @@ pub(crate) struct Comparison {
     pub(crate) different: Vec<String>,
 }
 
-/// Compares the folder `root`, listed `before` and `after` the backup, with what was restored to `copy`.
-pub(crate) fn compare(root: &Path, before: &Listing, after: &Listing, copy: &Path) -> Result<Comparison, Failure> {
-    let restored = list(copy, &[])?;
+/// Compares the folder `root`, listed before and after the backup, with what was `restored` to `copy`. What
+/// the backup itself says it `skipped` cannot be there.
+pub(crate) fn compare(
+    root: &Path,
+    [before, after]: &[&Listing; 2],
+    skipped: &[PathBuf],
+    copy: &Path,
+    restored: &Listing,
+) -> Result<Comparison, Failure> {
     let mut result = Comparison::default();
-    for (name, item) in before {
-        if is_side_file(name, before) {
+    for (name, item) in *before {
+        if is_side_file(name, before) || skipped.contains(name) {
             continue;
         }
         if item.database {
@@ -110,11 +116,9 @@ pub(crate) fn compare(root: &Path, before: &Listing, after: &Listing, copy: &Pat
             result.changed.push(name.clone());
             continue;
         }
-        match item.mode & 0o170_000 {
-            // A socket cannot be stored: the backup lists it.
-            0o140_000 => continue,
-            0o060_000 | 0o020_000 => continue,
-            _ => {}
+        // Sockets and devices cannot be stored.
+        if matches!(item.mode & 0o170_000, 0o140_000 | 0o060_000 | 0o020_000) {
+            continue;
         }
         let Some(again) = restored.get(name) else {
             result.different.push(format!("{} is missing", name.display()));
@@ -137,7 +141,7 @@ pub(crate) fn compare(root: &Path, before: &Listing, after: &Listing, copy: &Pat
     for name in restored.keys().filter(|name| !before.contains_key(*name) && !after.contains_key(*name)) {
         result.different.push(format!("{} was not there", name.display()));
     }
-    hard_links(before, &restored, &mut result);
+    hard_links(before, restored, &mut result);
     Ok(result)
 }
 
@@ -225,14 +229,14 @@ mod tests {
         let (_keep, one, two) = twins();
         let listing = list(&one, &[]).unwrap();
         change(&two);
-        compare(&one, &listing, &listing, &two).unwrap().different
+        compare(&one, &[&listing, &listing], &[], &two, &list(&two, &[]).unwrap()).unwrap().different
     }
 
     #[test]
     fn equal_folders_are_equal() {
         let (_keep, one, two) = twins();
         let listing = list(&one, &[]).unwrap();
-        let found = compare(&one, &listing, &listing, &two).unwrap();
+        let found = compare(&one, &[&listing, &listing], &[], &two, &list(&two, &[]).unwrap()).unwrap();
         assert!(found.different.is_empty(), "{:?}", found.different);
         assert_eq!((found.files, found.bytes, found.others, found.hard_links), (2, 8, 2, 2));
         assert_eq!(found.databases, [PathBuf::from("x.db")]);

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use uplifted_example::Failure;
+use uplifted_example::{Failure, say};
 
 /// The main job of uplifted-ops in front of your eyes.
 #[derive(Debug, Parser)]
@@ -42,7 +42,7 @@ fn main() -> ExitCode {
     match play(&options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            println!("\nThe demo failed: {failure}");
+            let _ = say!("\nThe demo failed: {failure}");
             ExitCode::FAILURE
         }
     }
