@@ -4,6 +4,8 @@
 
 pub mod backup;
 pub mod cancel;
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod clock;
 pub mod component;
 pub mod config;

@@ -1,3 +1,7 @@
 //! The `uplifted-ops` command line.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    uplifted_ops::cli::main()
+}

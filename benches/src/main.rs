@@ -1,0 +1,47 @@
+//! A large service made from a seed, and a harness that times `uplifted-ops` and its peers on it: in one
+//! run, by turns, medians, ratios.
+
+#![allow(clippy::disallowed_methods, reason = "a harness measures real time and starts real programs")]
+
+mod contenders;
+mod generate;
+mod harness;
+mod machine;
+mod memory;
+mod program;
+mod random;
+mod report;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Makes a large service, and times uplifted-ops and its peers on it.
+#[derive(Debug, Parser)]
+#[command(name = "uplifted-bench", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make the service: a 1.2 GB database, 20,000 plugin files of 234 MB, a 300 MB log
+    Generate(generate::Options),
+    /// Time backup, verify and restore, and the writer's latency, and print a Markdown report
+    Run(harness::Options),
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Generate(options) => generate::run(&options).map(|facts| println!("{facts}")),
+        Command::Run(options) => harness::run(&options).map(|report| println!("{report}")),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            ExitCode::from(2)
+        }
+    }
+}

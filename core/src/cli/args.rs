@@ -1,0 +1,482 @@
+//! What may be typed: the commands, their options, and the examples in `--help`.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+/// Operations built into a service: health, metrics, backup and restore.
+#[derive(Debug, Parser)]
+#[command(
+    name = "uplifted-ops",
+    version,
+    about,
+    disable_help_subcommand = true,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "\
+Exit status:
+  0  done
+  1  done, and something is not well: a check failed, a backup is partial, a verify found damage
+  2  could not be done; the reason and the repair are on stderr
+
+Examples:
+  uplifted-ops --root /opt/uplifted init
+  uplifted-ops --root /opt/uplifted backup create
+  uplifted-ops --root /opt/uplifted restore apply latest --into /tmp/look
+  uplifted-ops call health.check '{\"group\": \"ready\"}'"
+)]
+pub(super) struct Cli {
+    #[command(flatten)]
+    pub(super) global: GlobalOptions,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+/// Options that every command takes, before or after its name.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Options of every command")]
+pub(super) struct GlobalOptions {
+    /// The service's root folder. The working directory, or the nearest folder above it with an ops.toml, when
+    /// not given
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(super) root: Option<PathBuf>,
+
+    /// The settings file. `ops.toml` in the root folder when not given
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+
+    /// Print the response as JSON on stdout, an error as {"error": {…}}
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+
+    /// Print no progress
+    #[arg(long, short, global = true, conflicts_with = "progress")]
+    pub(super) quiet: bool,
+
+    /// Print progress on stderr even with --json
+    #[arg(long, global = true)]
+    pub(super) progress: bool,
+
+    /// Answer from this process; do not ask the running service
+    #[arg(long, global = true)]
+    pub(super) local: bool,
+
+    /// Override a setting, such as backup.level=9; may be given again
+    #[arg(long = "set", global = true, value_name = "KEY=VALUE", value_parser = parse_setting)]
+    pub(super) set: Vec<(String, String)>,
+}
+
+fn parse_setting(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.to_owned())),
+        _ => Err("write KEY=VALUE, such as backup.level=9".to_owned()),
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Look at the service folder and write an ops.toml for it
+    #[command(after_help = "\
+Never asks. An ops.toml that exists is kept unless --force is given.
+
+Examples:
+  uplifted-ops --root /opt/uplifted init
+  uplifted-ops --root /opt/uplifted init --print | less")]
+    Init {
+        /// Replace an ops.toml that exists
+        #[arg(long)]
+        force: bool,
+        /// Print what would be written, and write nothing
+        #[arg(long)]
+        print: bool,
+    },
+
+    /// Show what is running and how it is set up
+    #[command(after_help = "\
+Asks the running service; --local answers from this process.
+
+Example:
+  uplifted-ops --root /opt/uplifted status")]
+    Status,
+
+    /// Show or check the settings
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  uplifted-ops config show
+  uplifted-ops config check"
+    )]
+    Config(ConfigCommand),
+
+    /// Run the health checks
+    #[command(
+        args_conflicts_with_subcommands = true,
+        after_help = "\
+Exits 1 when a critical check fails.
+
+Examples:
+  uplifted-ops health
+  uplifted-ops health --group ready
+  uplifted-ops health check --json"
+    )]
+    Health {
+        #[command(flatten)]
+        check: HealthOptions,
+        #[command(subcommand)]
+        command: Option<HealthCommand>,
+    },
+
+    /// Print the service's metrics
+    #[command(
+        args_conflicts_with_subcommands = true,
+        after_help = "\
+Examples:
+  uplifted-ops metrics
+  uplifted-ops metrics render --format openmetrics"
+    )]
+    Metrics {
+        #[command(flatten)]
+        render: MetricsOptions,
+        #[command(subcommand)]
+        command: Option<MetricsCommand>,
+    },
+
+    /// Make, list, look into, verify and delete backups
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  uplifted-ops backup create --label before-upgrade
+  uplifted-ops backup list
+  uplifted-ops backup verify latest
+  uplifted-ops backup delete 1f0c3a --dry-run"
+    )]
+    Backup(BackupCommand),
+
+    /// Bring files and databases back
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  uplifted-ops restore plan latest
+  uplifted-ops restore apply latest --into /tmp/look
+  uplifted-ops restore apply 1f0c3a config .env
+  uplifted-ops restore undo 20261122T181621Z-9c1e"
+    )]
+    Restore(RestoreCommand),
+
+    /// Look at the databases
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  uplifted-ops store stats
+  uplifted-ops store verify --store main --quick"
+    )]
+    Store(StoreCommand),
+
+    /// Show what was done
+    #[command(after_help = "\
+Examples:
+  uplifted-ops journal
+  uplifted-ops journal --operation backup.create --limit 5
+  uplifted-ops journal --since 2026-11-01
+  uplifted-ops journal --since 24h")]
+    Journal {
+        /// Only what happened since then: a time in UTC, a date, or an age such as 90m, 24h, 7d
+        #[arg(long, value_name = "TIME")]
+        since: Option<String>,
+        /// Only this operation, such as backup.create
+        #[arg(long, value_name = "NAME")]
+        operation: Option<String>,
+        /// At most this many records, the latest ones
+        #[arg(long, value_name = "N", default_value_t = 50)]
+        limit: u64,
+    },
+
+    /// Run any operation: a JSON request in, a JSON response out
+    #[command(after_help = "\
+The response is one JSON object on stdout; an error is {\"error\": {…}} on stdout with exit status 2.
+Never asks. `uplifted-ops schema` prints every operation with its request and response.
+
+Examples:
+  uplifted-ops call backup.create '{\"label\": \"before-upgrade\"}'
+  echo '{\"group\": \"ready\"}' | uplifted-ops call health.check -")]
+    Call {
+        /// The operation, such as backup.create
+        name: String,
+        /// The request as JSON, or - to read it from stdin; {} when not given
+        #[arg(allow_hyphen_values = true)]
+        request: Option<String>,
+    },
+
+    /// Print the operations with the JSON schemas of their requests and responses
+    #[command(after_help = "\
+Examples:
+  uplifted-ops schema
+  uplifted-ops schema backup.create")]
+    Schema {
+        /// Only this operation
+        name: Option<String>,
+    },
+
+    /// Print a completion script for a shell
+    #[command(after_help = "\
+Examples:
+  uplifted-ops completions bash > /etc/bash_completion.d/uplifted-ops
+  uplifted-ops completions zsh > ~/.zfunc/_uplifted-ops
+  uplifted-ops completions fish > ~/.config/fish/completions/uplifted-ops.fish")]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ConfigCommand {
+    /// Show every setting with its value and where it comes from
+    #[command(after_help = "Example:\n  uplifted-ops config show")]
+    Show,
+    /// Look for mistakes in the settings
+    #[command(after_help = "Exits 1 when there are mistakes.\n\nExample:\n  uplifted-ops config check")]
+    Check,
+}
+
+#[derive(Debug, Clone, Default, Args)]
+pub(super) struct HealthOptions {
+    /// Only the checks of this group, such as live or ready
+    #[arg(long, value_name = "NAME")]
+    pub(super) group: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum HealthCommand {
+    /// Run the health checks
+    #[command(after_help = "Example:\n  uplifted-ops health check --group ready")]
+    Check(HealthOptions),
+}
+
+#[derive(Debug, Clone, Default, Args)]
+pub(super) struct MetricsOptions {
+    /// The exposition format
+    #[arg(long, value_name = "FORMAT")]
+    pub(super) format: Option<MetricsFormat>,
+}
+
+/// An exposition format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum MetricsFormat {
+    /// Prometheus text, version 0.0.4
+    Text,
+    /// OpenMetrics 1.0
+    Openmetrics,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum MetricsCommand {
+    /// Print the service's metrics
+    #[command(after_help = "Example:\n  uplifted-ops metrics render --format openmetrics")]
+    Render(MetricsOptions),
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum BackupCommand {
+    /// Make a backup, check its databases and read it back
+    #[command(after_help = "\
+Exits 1 when the backup is partial: what is missing is named.
+
+Examples:
+  uplifted-ops backup create
+  uplifted-ops backup create --label before-upgrade --target local")]
+    Create {
+        /// What to call it
+        #[arg(long, value_name = "TEXT")]
+        label: Option<String>,
+        /// Only to this target; to every one when not given
+        #[arg(long, value_name = "NAME")]
+        target: Option<String>,
+        /// The layout, such as archive
+        #[arg(long, value_name = "NAME")]
+        layout: Option<String>,
+    },
+    /// List the backups
+    #[command(after_help = "Example:\n  uplifted-ops backup list --target local")]
+    List {
+        /// Only in this target
+        #[arg(long, value_name = "NAME")]
+        target: Option<String>,
+    },
+    /// Show what a backup says about itself
+    #[command(after_help = "Example:\n  uplifted-ops backup show latest")]
+    Show {
+        #[command(flatten)]
+        snapshot: Snapshot,
+    },
+    /// Check a backup: every byte, and the integrity of its databases
+    #[command(after_help = "\
+Exits 1 when anything is wrong.
+
+Examples:
+  uplifted-ops backup verify latest
+  uplifted-ops backup verify 1f0c3a --quick")]
+    Verify {
+        #[command(flatten)]
+        snapshot: Snapshot,
+        /// Only the index and the sizes
+        #[arg(long)]
+        quick: bool,
+    },
+    /// Delete a backup
+    #[command(after_help = "\
+On a terminal it shows what will go and asks; elsewhere it demands --yes.
+
+Examples:
+  uplifted-ops backup delete 1f0c3a --dry-run
+  uplifted-ops backup delete 1f0c3a --yes")]
+    Delete {
+        #[command(flatten)]
+        snapshot: Snapshot,
+        /// Only from this target
+        #[arg(long, value_name = "NAME")]
+        target: Option<String>,
+        /// Print what would go, and delete nothing
+        #[arg(long, conflicts_with = "yes")]
+        dry_run: bool,
+        /// Delete it even when it is the last good one
+        #[arg(long)]
+        force: bool,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
+}
+
+/// Which backup.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Snapshot {
+    /// The snapshot: its identifier, the beginning of it, or `latest`
+    #[arg(value_name = "ID")]
+    pub(super) id: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum RestoreCommand {
+    /// Show what a restore would do, and do nothing
+    #[command(after_help = "Example:\n  uplifted-ops restore plan latest config .env")]
+    Plan(RestoreOptions),
+    /// Restore over the service, or beside it with --into
+    #[command(after_help = "\
+Over the service: on a terminal it shows the plan and asks; elsewhere it demands --yes.
+What it replaces is kept, and `uplifted-ops restore undo` brings it back.
+
+Examples:
+  uplifted-ops restore apply latest --into /tmp/look
+  uplifted-ops restore apply latest --yes
+  uplifted-ops restore apply 1f0c3a --yes config .env")]
+    Apply {
+        #[command(flatten)]
+        options: RestoreOptions,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
+    /// Put back what a restore replaced
+    #[command(after_help = "Example:\n  uplifted-ops restore undo 20261122T181621Z-9c1e")]
+    Undo {
+        /// The identifier that `restore apply` printed
+        #[arg(value_name = "ID")]
+        id: String,
+    },
+}
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct RestoreOptions {
+    #[command(flatten)]
+    pub(super) snapshot: Snapshot,
+    /// Restore into this folder, which is empty or does not exist; the service is not touched
+    #[arg(long, value_name = "DIR")]
+    pub(super) into: Option<PathBuf>,
+    /// Restore what is intact of a damaged backup; what is not is named
+    #[arg(long)]
+    pub(super) salvage: bool,
+    /// Only these files and folders, relative to the root
+    #[arg(value_name = "PATH")]
+    pub(super) paths: Vec<OsString>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum StoreCommand {
+    /// Show sizes and settings of the databases
+    #[command(after_help = "Example:\n  uplifted-ops store stats")]
+    Stats {
+        /// Only this database
+        #[arg(long, value_name = "NAME")]
+        store: Option<String>,
+    },
+    /// Check the integrity of the databases, on copies
+    #[command(after_help = "Exits 1 when one is damaged.\n\nExample:\n  uplifted-ops store verify --store main")]
+    Verify {
+        /// Only this database
+        #[arg(long, value_name = "NAME")]
+        store: Option<String>,
+        /// Structure only, without comparing indexes to their tables
+        #[arg(long)]
+        quick: bool,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_a_summary_and_an_example() {
+        fn walk(command: &clap::Command, path: &str) {
+            let name = format!("{path} {}", command.get_name());
+            assert!(command.get_about().is_some(), "{name} says nothing about itself");
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("Example"), "{name} has no example");
+            for line in help.lines().filter(|line| line.starts_with("  uplifted-ops ")) {
+                let words = line.trim().split('|').next().unwrap_or_default();
+                let words = words.split('>').next().unwrap_or_default().replace('\'', "");
+                if !words.contains('{') {
+                    let parsed = Cli::try_parse_from(words.split_whitespace());
+                    assert!(parsed.is_ok(), "the example of {name} does not parse: {line}");
+                }
+            }
+            for sub in command.get_subcommands() {
+                walk(sub, &name);
+            }
+        }
+        walk(&Cli::command(), "");
+    }
+
+    #[test]
+    fn global_options_stand_on_either_side() {
+        for words in ["--root /srv --set a.b=1=2 status", "status --root /srv --set a.b=1=2"] {
+            let cli = Cli::try_parse_from(std::iter::once("uplifted-ops").chain(words.split(' '))).unwrap();
+            assert_eq!(cli.global.root, Some(PathBuf::from("/srv")));
+            assert_eq!(cli.global.set, [("a.b".to_owned(), "1=2".to_owned())]);
+        }
+    }
+
+    #[test]
+    fn misuse_exits_2() {
+        for words in
+            ["nonsense", "call", "--set x status", "--quiet --progress status", "health --group", "backup show"]
+        {
+            let error = Cli::try_parse_from(std::iter::once("uplifted-ops").chain(words.split(' '))).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{words}");
+        }
+    }
+}

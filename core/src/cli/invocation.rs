@@ -1,0 +1,372 @@
+//! From what was typed to the operation that does it: one pure function, no I/O.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use super::args::{
+    BackupCommand, Command, ConfigCommand, HealthCommand, HealthOptions, MetricsCommand, MetricsFormat, MetricsOptions,
+    RestoreCommand, RestoreOptions, StoreCommand,
+};
+use super::render::{self, Renderer};
+use crate::backup::manifest::RelPath;
+use crate::clock::Timestamp;
+use crate::error::{Error, Result};
+
+/// An operation to call, and how to show its answer.
+#[derive(Debug)]
+pub(super) struct Invocation {
+    /// The operation's name.
+    pub(super) operation: &'static str,
+    /// Its request.
+    pub(super) request: Value,
+    /// Shows its response to a person.
+    pub(super) render: Renderer,
+    /// What must be agreed to first, when it deletes or replaces.
+    pub(super) consent: Option<Consent>,
+}
+
+/// The plan to show, and the question to ask.
+#[derive(Debug)]
+pub(super) struct Consent {
+    /// The operation that makes the plan; it changes nothing.
+    pub(super) operation: &'static str,
+    /// Its request.
+    pub(super) request: Value,
+    /// Shows the plan.
+    pub(super) render: Renderer,
+    /// What is asked below the plan.
+    pub(super) question: &'static str,
+    /// Agreed already, with `--yes`.
+    pub(super) given: bool,
+}
+
+impl Invocation {
+    fn new(operation: &'static str, request: Value, render: Renderer) -> Self {
+        Self { operation, request, render, consent: None }
+    }
+
+    /// What a friendly command calls. `None` for the commands that are no single operation: `call`, `schema`
+    /// and `completions`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for a path or a time that no request can
+    /// hold.
+    pub(super) fn of(command: &Command, now: Timestamp) -> Result<Option<Self>> {
+        Ok(Some(match command {
+            Command::Init { force, print } => {
+                let request = Request::new().flag("force", *force).flag("dry_run", *print);
+                Self::new(
+                    "config.init",
+                    request.done(),
+                    if *print { render::config::preview } else { render::config::init },
+                )
+            }
+            Command::Status => Self::new("status", json!({}), render::status::status),
+            Command::Config(ConfigCommand::Show) => Self::new("config.show", json!({}), render::config::show),
+            Command::Config(ConfigCommand::Check) => Self::new("config.check", json!({}), render::config::check),
+            Command::Health { check, command } => {
+                let HealthOptions { group } = match command {
+                    Some(HealthCommand::Check(options)) => options,
+                    None => check,
+                };
+                let request = Request::new().maybe("group", group.as_deref());
+                Self::new("health.check", request.done(), render::health::check)
+            }
+            Command::Metrics { render, command } => {
+                let MetricsOptions { format } = match command {
+                    Some(MetricsCommand::Render(options)) => options,
+                    None => render,
+                };
+                let format = format.map(|format| match format {
+                    MetricsFormat::Text => "text",
+                    MetricsFormat::Openmetrics => "openmetrics",
+                });
+                Self::new("metrics.render", Request::new().maybe("format", format).done(), render::health::metrics)
+            }
+            Command::Backup(command) => Self::of_backup(command),
+            Command::Restore(command) => Self::of_restore(command)?,
+            Command::Store(StoreCommand::Stats { store }) => {
+                let request = Request::new().maybe("store", store.as_deref());
+                Self::new("store.stats", request.done(), render::store::stats)
+            }
+            Command::Store(StoreCommand::Verify { store, quick }) => {
+                let request = Request::new().maybe("store", store.as_deref()).with("depth", depth(*quick));
+                Self::new("store.verify", request.done(), render::store::verify)
+            }
+            Command::Journal { since, operation, limit } => {
+                let since = since.as_deref().map(|text| moment(text, now)).transpose()?;
+                let request = Request::new()
+                    .maybe("since", since.map(|at| at.to_string()).as_deref())
+                    .maybe("operation", operation.as_deref())
+                    .with("limit", *limit);
+                Self::new("journal.read", request.done(), render::journal::read)
+            }
+            Command::Call { .. } | Command::Schema { .. } | Command::Completions { .. } => return Ok(None),
+        }))
+    }
+
+    fn of_backup(command: &BackupCommand) -> Self {
+        match command {
+            BackupCommand::Create { label, target, layout } => {
+                let request = Request::new()
+                    .maybe("label", label.as_deref())
+                    .maybe("target", target.as_deref())
+                    .maybe("layout", layout.as_deref());
+                Self::new("backup.create", request.done(), render::backup::create)
+            }
+            BackupCommand::List { target } => {
+                let request = Request::new().maybe("target", target.as_deref());
+                Self::new("backup.list", request.done(), render::backup::snapshots)
+            }
+            BackupCommand::Show { snapshot } => {
+                Self::new("backup.show", json!({ "snapshot_id": snapshot.id }), render::backup::show)
+            }
+            BackupCommand::Verify { snapshot, quick } => {
+                let request = json!({ "snapshot_id": snapshot.id, "depth": depth(*quick) });
+                Self::new("backup.verify", request, render::backup::verify)
+            }
+            BackupCommand::Delete { snapshot, target, dry_run, force, yes } => {
+                let request = |dry_run| {
+                    Request::new()
+                        .with("snapshot_id", snapshot.id.as_str())
+                        .maybe("target", target.as_deref())
+                        .flag("dry_run", dry_run)
+                        .flag("force", *force)
+                        .done()
+                };
+                let mut invocation = Self::new("backup.delete", request(*dry_run), render::backup::delete);
+                if !dry_run {
+                    invocation.consent = Some(Consent {
+                        operation: "backup.delete",
+                        request: request(true),
+                        render: render::backup::delete,
+                        question: "Delete it?",
+                        given: *yes,
+                    });
+                }
+                invocation
+            }
+        }
+    }
+
+    fn of_restore(command: &RestoreCommand) -> Result<Self> {
+        Ok(match command {
+            RestoreCommand::Plan(options) => {
+                Self::new("restore.plan", restore_request(options)?, render::restore::plan)
+            }
+            RestoreCommand::Apply { options, yes } => {
+                let request = restore_request(options)?;
+                let mut invocation = Self::new("restore.apply", request.clone(), render::restore::apply);
+                // Beside the service nothing is replaced, so there is nothing to agree to.
+                if options.into.is_none() {
+                    invocation.consent = Some(Consent {
+                        operation: "restore.plan",
+                        request,
+                        render: render::restore::plan,
+                        question: "Replace the service's files by these?",
+                        given: *yes,
+                    });
+                }
+                invocation
+            }
+            RestoreCommand::Undo { id } => Self::new("restore.undo", json!({ "undo_id": id }), render::restore::undo),
+        })
+    }
+}
+
+fn depth(quick: bool) -> &'static str {
+    if quick { "quick" } else { "full" }
+}
+
+fn restore_request(options: &RestoreOptions) -> Result<Value> {
+    let into = options.into.as_deref().map(absolute).transpose()?;
+    let paths: Vec<Value> = options.paths.iter().map(path_value).collect::<Result<_>>()?;
+    Ok(Request::new()
+        .with("snapshot_id", options.snapshot.id.as_str())
+        .maybe("into", into.as_deref())
+        .maybe("paths", (!paths.is_empty()).then_some(paths))
+        .flag("salvage", options.salvage)
+        .done())
+}
+
+/// A folder named on the command line is relative to the working directory, in a request it is not.
+fn absolute(path: &Path) -> Result<String> {
+    let whole = std::path::absolute(path).map_err(|error| Error::io(format!("find the folder {path:?}"), error))?;
+    whole.into_os_string().into_string().map_err(|name| {
+        Error::invalid(format!("the folder {name:?} has a name that is not UTF-8"))
+            .with_hint("restore into a folder with a UTF-8 name")
+    })
+}
+
+fn path_value(path: &OsString) -> Result<Value> {
+    serde_json::to_value(RelPath::new(path))
+        .map_err(|error| Error::internal(format!("the path {path:?} is not JSON: {error}")))
+}
+
+/// A request object, without the fields that were not given.
+struct Request(Map<String, Value>);
+
+impl Request {
+    fn new() -> Self {
+        Self(Map::new())
+    }
+
+    fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.0.insert(name.to_owned(), value.into());
+        self
+    }
+
+    fn maybe(self, name: &str, value: Option<impl Into<Value>>) -> Self {
+        match value {
+            Some(value) => self.with(name, value),
+            None => self,
+        }
+    }
+
+    fn flag(self, name: &str, value: bool) -> Self {
+        if value { self.with(name, true) } else { self }
+    }
+
+    fn done(self) -> Value {
+        Value::Object(self.0)
+    }
+}
+
+/// `2026-11-22T18:16:21Z`, `2026-11-22`, or an age before `now`: `90s`, `15m`, `24h`, `7d`, `2w`.
+fn moment(text: &str, now: Timestamp) -> Result<Timestamp> {
+    let wrong = || {
+        Error::invalid(format!("{text:?} is not a time"))
+            .with_hint("write a time in UTC (2026-11-22T18:16:21Z), a date (2026-11-22), or an age (90m, 24h, 7d)")
+    };
+    let text = text.trim();
+    if let Ok(at) = text.parse::<Timestamp>() {
+        return Ok(at);
+    }
+    if let Ok(at) = format!("{text}T00:00:00Z").parse::<Timestamp>() {
+        return Ok(at);
+    }
+    let unit = text.chars().last().ok_or_else(wrong)?;
+    let factor = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3600,
+        'd' => 86_400,
+        'w' => 7 * 86_400,
+        _ => return Err(wrong()),
+    };
+    let count: u64 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
+    let age = Duration::from_secs(count.checked_mul(factor).ok_or_else(wrong)?);
+    now.checked_sub(age).map_err(|_| wrong())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStringExt;
+
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::args::Cli;
+
+    fn now() -> Timestamp {
+        "2026-11-22T12:00:00Z".parse().unwrap()
+    }
+
+    fn parse(words: &str) -> Invocation {
+        let words: Vec<&str> = words.split_whitespace().collect();
+        let cli = Cli::try_parse_from(std::iter::once("uplifted-ops").chain(words)).unwrap();
+        Invocation::of(&cli.command, now()).unwrap().unwrap()
+    }
+
+    #[test]
+    fn each_command_asks_for_its_operation() {
+        for (words, operation, request) in [
+            ("init", "config.init", json!({})),
+            ("init --force", "config.init", json!({ "force": true })),
+            ("init --print", "config.init", json!({ "dry_run": true })),
+            ("status", "status", json!({})),
+            ("config show", "config.show", json!({})),
+            ("config check", "config.check", json!({})),
+            ("health", "health.check", json!({})),
+            ("health --group ready", "health.check", json!({ "group": "ready" })),
+            ("health check --group ready", "health.check", json!({ "group": "ready" })),
+            ("metrics", "metrics.render", json!({})),
+            ("metrics --format text", "metrics.render", json!({ "format": "text" })),
+            ("metrics render --format openmetrics", "metrics.render", json!({ "format": "openmetrics" })),
+            ("backup create", "backup.create", json!({})),
+            (
+                "backup create --label a --target local --layout archive",
+                "backup.create",
+                json!({ "label": "a", "target": "local", "layout": "archive" }),
+            ),
+            ("backup list", "backup.list", json!({})),
+            ("backup show latest", "backup.show", json!({ "snapshot_id": "latest" })),
+            ("backup verify 1f", "backup.verify", json!({ "snapshot_id": "1f", "depth": "full" })),
+            ("backup verify 1f --quick", "backup.verify", json!({ "snapshot_id": "1f", "depth": "quick" })),
+            ("backup delete 1f", "backup.delete", json!({ "snapshot_id": "1f" })),
+            (
+                "backup delete 1f --dry-run --force --target a",
+                "backup.delete",
+                json!({ "snapshot_id": "1f", "dry_run": true, "force": true, "target": "a" }),
+            ),
+            ("restore plan 1f a b", "restore.plan", json!({ "snapshot_id": "1f", "paths": ["a", "b"] })),
+            ("restore apply 1f --salvage", "restore.apply", json!({ "snapshot_id": "1f", "salvage": true })),
+            ("restore undo u1", "restore.undo", json!({ "undo_id": "u1" })),
+            ("store stats", "store.stats", json!({})),
+            ("store verify --store main", "store.verify", json!({ "store": "main", "depth": "full" })),
+            ("journal", "journal.read", json!({ "limit": 50 })),
+            (
+                "journal --since 24h --operation backup.create --limit 3",
+                "journal.read",
+                json!({ "since": "2026-11-21T12:00:00Z", "operation": "backup.create", "limit": 3 }),
+            ),
+        ] {
+            let invocation = parse(words);
+            assert_eq!(invocation.operation, operation, "{words}");
+            assert_eq!(invocation.request, request, "{words}");
+        }
+    }
+
+    #[test]
+    fn only_what_replaces_or_deletes_needs_consent() {
+        for words in ["backup delete 1f", "restore apply 1f", "restore apply 1f config"] {
+            let consent = parse(words).consent.unwrap();
+            assert!(!consent.given, "{words}");
+        }
+        assert_eq!(parse("backup delete 1f --force").consent.unwrap().request["dry_run"], true);
+        assert_eq!(parse("restore apply 1f").consent.unwrap().operation, "restore.plan");
+        assert!(parse("restore apply 1f -y").consent.unwrap().given);
+        for words in ["backup delete 1f --dry-run", "restore apply 1f --into x", "restore plan 1f", "backup create"] {
+            assert!(parse(words).consent.is_none(), "{words}");
+        }
+    }
+
+    #[test]
+    fn a_folder_is_relative_to_the_working_directory_and_a_name_may_hold_any_bytes() {
+        let invocation = parse("restore apply 1f --into out");
+        let expected = std::env::current_dir().unwrap().join("out");
+        assert_eq!(invocation.request["into"], expected.to_str().unwrap());
+        let path = path_value(&OsString::from_vec(vec![b'a', 0xff])).unwrap();
+        assert_eq!(path, json!({ "bytes": "61ff" }));
+    }
+
+    #[test]
+    fn moments_are_times_dates_or_ages() {
+        for (text, expected) in [
+            ("2026-11-22T18:16:21Z", "2026-11-22T18:16:21Z"),
+            ("2026-11-22T18:16:21+02:00", "2026-11-22T16:16:21Z"),
+            ("2026-11-01", "2026-11-01T00:00:00Z"),
+            ("90s", "2026-11-22T11:58:30Z"),
+            ("7d", "2026-11-15T12:00:00Z"),
+            ("2w", "2026-11-08T12:00:00Z"),
+        ] {
+            assert_eq!(moment(text, now()).unwrap().to_string(), expected, "{text}");
+        }
+        for text in ["", "h", "yesterday", "1.5h", "-3h", "12", "99999999999999999999d", "9999999999999w", "7é"] {
+            assert!(moment(text, now()).is_err(), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! `backup create|list|show|verify|delete`.
+
+use serde_json::Value;
+
+use super::fields::fields;
+use super::table::{Cell, Table};
+use super::words::{age, clean, counted, duration, path, size, time};
+use super::{SHOWN, Tone, View, list, more, number, text};
+
+/// What `backup.create` made.
+pub(in crate::cli) fn create(value: &Value, view: &View) -> String {
+    let partial = text(value, "outcome") == "partial";
+    let head = if partial { view.paint(Tone::Warning, "partial backup") } else { view.paint(Tone::Good, "backup") };
+    let mut out = format!("{head} {}\n", view.paint(Tone::Strong, &clean(text(value, "snapshot_id"))));
+    let (files, bytes, stored) =
+        (number(value, "files").unwrap_or(0), number(value, "size_bytes").unwrap_or(0), number(value, "stored_bytes"));
+    let seconds = value.get("duration_seconds").and_then(Value::as_f64).unwrap_or(0.0);
+    out.push_str(&format!("  {}, {}", counted(files, "file", "files"), size(bytes)));
+    if let Some(stored) = stored {
+        out.push_str(&format!(", stored as {}", size(stored)));
+        if bytes > 0 {
+            out.push_str(&format!(" ({:.0} %)", stored as f64 * 100.0 / bytes as f64));
+        }
+    }
+    out.push_str(&format!(", in {}\n", duration(seconds)));
+    for target in list(value, "targets") {
+        let (name, place) = (clean(text(target, "target")), clean(text(target, "location")));
+        match target.get("error").filter(|error| !error.is_null()) {
+            None => out.push_str(&format!("  in {name}: {place}\n")),
+            Some(error) => {
+                let failed = view.paint(Tone::Bad, &format!("not in {name}:"));
+                out.push_str(&format!("  {failed} {}\n", clean(text(error, "message"))));
+            }
+        }
+    }
+    out.push_str(&skipped(list(value, "skipped"), view));
+    out
+}
+
+fn skipped(items: &[Value], view: &View) -> String {
+    if items.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::new(["", "", ""], &[]);
+    for item in items.iter().take(SHOWN) {
+        table.row([
+            Cell::from(format!("  {}", path(item.get("path")))),
+            Cell::toned(clean(text(item, "reason")), Tone::Warning),
+            clean(text(item, "message")).into(),
+        ]);
+    }
+    format!("not in the backup:\n{}{}", table.show(view), more(items.len()))
+}
+
+/// The snapshots, in the order of the response.
+pub(in crate::cli) fn snapshots(value: &Value, view: &View) -> String {
+    let found = list(value, "snapshots");
+    let mut out = String::new();
+    if found.is_empty() {
+        out.push_str("no backups yet: `uplifted-ops backup create` makes one\n");
+    } else {
+        let mut table = Table::new(
+            ["SNAPSHOT", "TIME", "AGE", "OUTCOME", "SIZE", "STORED", "VERIFIED", "TARGET", "LABEL"],
+            &[4, 5],
+        );
+        let bytes = |item: &Value, name| number(item, name).map(size).unwrap_or_default();
+        for item in found {
+            let verified = match text(item, "verified_at") {
+                "" => Cell::toned("never", Tone::Warning),
+                at => age(at, view.now).into(),
+            };
+            table.row([
+                Cell::toned(clean(text(item, "snapshot_id")), Tone::Strong),
+                time(text(item, "time")).into(),
+                age(text(item, "time"), view.now).into(),
+                Cell::verdict(text(item, "outcome")),
+                bytes(item, "size_bytes").into(),
+                bytes(item, "stored_bytes").into(),
+                verified,
+                clean(text(item, "target")).into(),
+                clean(text(item, "label")).into(),
+            ]);
+        }
+        out.push_str(&table.show(view));
+    }
+    // Whatever else the response says about what it could not list.
+    out.push_str(&fields(value, &["snapshots"], view));
+    out
+}
+
+/// What a snapshot says about itself.
+pub(in crate::cli) fn show(value: &Value, view: &View) -> String {
+    fields(value, &[], view)
+}
+
+/// What a verify found.
+pub(in crate::cli) fn verify(value: &Value, view: &View) -> String {
+    let ok = value.get("ok").and_then(Value::as_bool).unwrap_or(false);
+    let problems = list(value, "problems");
+    let mut out = if ok {
+        format!("{}: the backup is intact\n", view.paint(Tone::Good, "ok"))
+    } else {
+        let found = counted(problems.len() as u64, "problem", "problems");
+        format!("{}: {found}\n", view.paint(Tone::Bad, "damaged"))
+    };
+    if !problems.is_empty() {
+        let mut table = Table::new(["", "", ""], &[]);
+        for item in problems.iter().take(SHOWN) {
+            table.row([
+                Cell::from(format!("  {}", path(item.get("path")))),
+                Cell::toned(clean(text(item, "kind")), Tone::Bad),
+                clean(text(item, "message")).into(),
+            ]);
+        }
+        out.push_str(&table.show(view));
+        out.push_str(&more(problems.len()));
+    }
+    out.push_str(&fields(value, &["ok", "problems"], view));
+    out
+}
+
+/// What was, or would be, deleted.
+pub(in crate::cli) fn delete(value: &Value, view: &View) -> String {
+    let deletions = list(value, "deletions");
+    let id = clean(text(value, "snapshot_id"));
+    let planned = value.get("dry_run").and_then(Value::as_bool).unwrap_or(false);
+    let mut out = match (deletions.len(), planned) {
+        (0, _) => format!("snapshot {id}: nothing to delete\n"),
+        (_, true) => format!("snapshot {id} would be deleted:\n"),
+        (_, false) => format!("snapshot {id} is deleted:\n"),
+    };
+    let mut table = Table::new(["", "", "", ""], &[2]);
+    for item in deletions {
+        table.row([
+            Cell::from(format!("  {}", clean(text(item, "target")))),
+            clean(text(item, "key")).into(),
+            number(item, "stored_bytes").map(size).unwrap_or_default().into(),
+            clean(text(item, "reason")).into(),
+        ]);
+    }
+    out.push_str(&table.show(view));
+    let refused = text(value, "refused");
+    if !refused.is_empty() {
+        out.push_str(&format!("{} {}\n", view.paint(Tone::Bad, "refused without --force:"), clean(refused)));
+    }
+    out.push_str(&fields(value, &["snapshot_id", "deletions", "refused", "dry_run"], view));
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::tests::plain;
+    use super::*;
+
+    #[test]
+    fn a_partial_backup_names_what_it_lacks() {
+        let value = json!({
+            "snapshot_id": "1f0c3a9b22de", "outcome": "partial", "files": 20004, "size_bytes": 1_825_361_101_u64,
+            "stored_bytes": 511_101_108, "duration_seconds": 9.6,
+            "skipped": [
+                { "path": "data/cache.bin", "reason": "grew", "message": "it was 10 bytes longer at the end" },
+                { "path": { "bytes": "70ff" }, "reason": "unreadable", "message": "permission denied" },
+            ],
+        });
+        assert_eq!(
+            create(&value, &plain()),
+            "\
+partial backup 1f0c3a9b22de
+  20,004 files, 1.7 GiB, stored as 487.4 MiB (28 %), in 9.60 s
+not in the backup:
+  data/cache.bin  grew        it was 10 bytes longer at the end
+  p\\xff           unreadable  permission denied
+"
+        );
+        let complete = json!({ "snapshot_id": "1f", "outcome": "complete", "files": 1, "skipped": [] });
+        assert_eq!(create(&complete, &plain()), "backup 1f\n  1 file, 0 B, in 0.00 s\n");
+    }
+
+    #[test]
+    fn a_long_list_says_how_much_is_left_out() {
+        let skipped: Vec<Value> = (0..25).map(|n| json!({ "path": format!("{n}"), "reason": "vanished" })).collect();
+        let shown = create(&json!({ "skipped": skipped }), &plain());
+        assert!(shown.ends_with("  … and 5 more; --json has all of them\n"), "{shown}");
+        assert_eq!(shown.lines().count(), 2 + 1 + 20 + 1);
+    }
+
+    #[test]
+    fn the_list_shows_ages_and_what_was_never_verified() {
+        let value = json!({ "snapshots": [
+            { "snapshot_id": "1f0c3a9b22de", "time": "2026-11-22T02:00:00Z", "layout": "archive", "outcome": "complete",
+              "size_bytes": 1_825_361_101_u64, "stored_bytes": 511_101_108, "verified_at": "2026-11-22T02:00:09Z" },
+            { "snapshot_id": "aa0c3a9b22de", "time": "2026-11-21T02:00:00Z", "layout": "archive", "outcome": "partial",
+              "size_bytes": 1024, "stored_bytes": 512, "verified_at": null, "label": "before-upgrade" },
+        ]});
+        assert_eq!(
+            snapshots(&value, &plain()),
+            "\
+SNAPSHOT      TIME                     AGE       OUTCOME      SIZE     STORED  VERIFIED  LABEL
+1f0c3a9b22de  2026-11-22 02:00:00 UTC  10 h ago  complete  1.7 GiB  487.4 MiB  9 h ago
+aa0c3a9b22de  2026-11-21 02:00:00 UTC  34 h ago  partial   1.0 KiB      512 B  never     before-upgrade
+"
+        );
+        assert!(snapshots(&json!({ "snapshots": [] }), &plain()).starts_with("no backups yet"));
+    }
+
+    #[test]
+    fn a_target_that_failed_is_named() {
+        let value = json!({ "snapshot_id": "1f", "outcome": "complete", "files": 2, "targets": [
+            { "target": "local", "location": "/backup/uplifted", "error": null },
+            { "target": "far", "location": "/mnt/far", "error": { "kind": "no_space", "message": "it is full" } } ] });
+        assert_eq!(
+            create(&value, &plain()),
+            "backup 1f\n  2 files, 0 B, in 0.00 s\n  in local: /backup/uplifted\n  not in far: it is full\n"
+        );
+    }
+
+    #[test]
+    fn a_deletion_says_what_goes_and_why_it_may_not() {
+        let value = json!({ "snapshot_id": "1f0c", "dry_run": true, "refused": "it is the only verified backup",
+            "deletions": [{ "target": "local", "key": "u_1f0c.tar.zst", "stored_bytes": 2048, "reason": "asked for" }] });
+        assert_eq!(
+            delete(&value, &plain()),
+            "\
+snapshot 1f0c would be deleted:
+  local  u_1f0c.tar.zst  2.0 KiB  asked for
+refused without --force: it is the only verified backup
+"
+        );
+    }
+
+    #[test]
+    fn a_verify_names_each_problem() {
+        assert_eq!(verify(&json!({ "ok": true, "problems": [] }), &plain()), "ok: the backup is intact\n");
+        let damaged = json!({ "ok": false, "problems": [
+            { "path": "data/uplifted.db", "kind": "corrupt", "message": "row 7 missing from index" } ] });
+        assert_eq!(
+            verify(&damaged, &plain()),
+            "damaged: 1 problem\n  data/uplifted.db  corrupt  row 7 missing from index\n"
+        );
+    }
+}

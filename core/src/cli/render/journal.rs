@@ -1,0 +1,69 @@
+//! `journal`.
+
+use serde_json::Value;
+
+use super::fields::leaf;
+use super::table::{Cell, Table};
+use super::words::{clean, duration, time};
+use super::{Tone, View, list, text};
+
+/// The records, in the order of the response.
+pub(in crate::cli) fn read(value: &Value, view: &View) -> String {
+    let records = ["records", "entries"].iter().map(|name| list(value, name)).find(|l| !l.is_empty()).unwrap_or(&[]);
+    if records.is_empty() {
+        return "nothing is recorded\n".to_owned();
+    }
+    let mut table = Table::new(["TIME", "OPERATION", "OUTCOME", "TOOK", "WHAT"], &[3]);
+    for item in records {
+        let at = ["time", "at", "started_at"].iter().map(|name| text(item, name)).find(|t| !t.is_empty());
+        let took = item.get("duration_seconds").and_then(Value::as_f64).map(duration).unwrap_or_default();
+        table.row([
+            time(at.unwrap_or_default()).into(),
+            Cell::toned(clean(text(item, "operation")), Tone::Strong),
+            Cell::verdict(text(item, "outcome")),
+            Cell::toned(took, Tone::Dim),
+            what(item, view).into(),
+        ]);
+    }
+    table.show(view)
+}
+
+/// The error's message, or the facts on a line.
+fn what(item: &Value, view: &View) -> String {
+    let error = item.get("error").map(|error| error.as_str().unwrap_or_else(|| text(error, "message")));
+    if let Some(error) = error.filter(|error| !error.is_empty()) {
+        return clean(error);
+    }
+    // What it was about: the plain facts of the answer, or else of the request.
+    let facts = ["response", "request"].iter().filter_map(|name| item.get(name)?.as_object());
+    let Some(facts) = facts.into_iter().find(|facts| !facts.is_empty()) else { return String::new() };
+    let pairs = facts.iter().filter(|(_, value)| !value.is_null() && !value.is_object() && !value.is_array()).take(6);
+    pairs.map(|(name, value)| format!("{}={}", clean(name), leaf(name, value, view))).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::tests::plain;
+    use super::*;
+
+    #[test]
+    fn records_line_up() {
+        let value = json!({ "records": [
+            { "time": "2026-11-22T02:00:00Z", "operation": "backup.create", "outcome": "done", "duration_seconds": 9.6,
+              "request": {}, "response": { "snapshot_id": "1f", "files": 3, "size_bytes": 2048, "skipped": [] } },
+            { "time": "2026-11-22T03:00:00Z", "operation": "restore.apply", "outcome": "failed",
+              "error": { "message": "the database is open by process 7" } },
+        ]});
+        assert_eq!(
+            read(&value, &plain()),
+            "\
+TIME                     OPERATION      OUTCOME    TOOK  WHAT
+2026-11-22 02:00:00 UTC  backup.create  done     9.60 s  files=3 size_bytes=2.0 KiB snapshot_id=1f
+2026-11-22 03:00:00 UTC  restore.apply  failed           the database is open by process 7
+"
+        );
+        assert_eq!(read(&json!({}), &plain()), "nothing is recorded\n");
+    }
+}

@@ -1,0 +1,156 @@
+//! `restore plan|apply|undo`.
+
+use serde_json::Value;
+
+use super::fields::fields;
+use super::table::{Cell, Table};
+use super::words::{clean, counted, path, size};
+use super::{SHOWN, Tone, View, list, more, number, text};
+
+/// What a restore would do: each name with its reason, the room, who is in the way.
+pub(in crate::cli) fn plan(value: &Value, view: &View) -> String {
+    if value.get("units").is_none() {
+        return fields(value, &[], view);
+    }
+    let files = counted(number(value, "files").unwrap_or(0), "file", "files");
+    let over = if text(value, "mode") == "in_place" { "over the service in" } else { "into" };
+    let id = clean(text(value, "snapshot_id"));
+    let mut out = format!("restore {id}: {files} {over} {}\n", path(value.get("into")));
+    let units = list(value, "units");
+    let mut table = Table::new(["ACTION", "PATH", "FILES", "SIZE", "WHY"], &[2, 3]);
+    for unit in units.iter().take(SHOWN) {
+        let action = text(unit, "action");
+        let tone = if matches!(action, "replace" | "remove") { Tone::Warning } else { Tone::Plain };
+        table.row([
+            Cell::toned(clean(action), tone),
+            path(unit.get("path")).into(),
+            number(unit, "files").map(super::count).unwrap_or_default().into(),
+            number(unit, "size_bytes").map(size).unwrap_or_default().into(),
+            clean(text(unit, "reason")).into(),
+        ]);
+    }
+    if !units.is_empty() {
+        out.push_str(&table.show(view));
+        out.push_str(&more(units.len()));
+    }
+    for need in list(value, "space") {
+        let bytes = |name| number(need, name).map(size).unwrap_or_default();
+        let (needed, free, folder) = (bytes("needed_bytes"), bytes("free_bytes"), path(need.get("folder")));
+        out.push_str(&format!("room: {needed} needed, {free} free at {folder}\n"));
+    }
+    for holder in list(value, "holders") {
+        let program = clean(text(holder, "program"));
+        let pid = number(holder, "pid").filter(|pid| *pid > 0).map(|pid| format!(" (process {pid})"));
+        let who = if program.is_empty() { "a process" } else { &program };
+        let database = path(holder.get("path"));
+        out.push_str(&format!("open: {database} by {who}{}\n", pid.unwrap_or_default()));
+    }
+    out.push_str(&sentences(value, "warnings", Tone::Warning, "warning:", view));
+    out.push_str(&sentences(value, "blockers", Tone::Bad, "cannot be applied:", view));
+    if value.get("restart_required").and_then(Value::as_bool) == Some(true) {
+        out.push_str("the service must be restarted for it to happen\n");
+    }
+    out
+}
+
+fn sentences(value: &Value, name: &str, tone: Tone, word: &str, view: &View) -> String {
+    let lines = list(value, name).iter().filter_map(Value::as_str);
+    lines.map(|line| format!("{} {}\n", view.paint(tone, word), clean(line))).collect()
+}
+
+/// What a restore did.
+pub(in crate::cli) fn apply(value: &Value, view: &View) -> String {
+    let restart = value.get("restart_required").and_then(Value::as_bool).unwrap_or(false);
+    let files = counted(number(value, "restored_files").unwrap_or(0), "file", "files");
+    let into = path(value.get("into"));
+    let into = if into.is_empty() { String::new() } else { format!(" into {into}") };
+    let mut out = if restart {
+        format!("{} {files}: restart the service to swap them in\n", view.paint(Tone::Warning, "staged"))
+    } else {
+        format!("{} {files}{into}\n", view.paint(Tone::Good, "restored"))
+    };
+    let lost = list(value, "lost");
+    if !lost.is_empty() {
+        out.push_str(&format!("{}\n", view.paint(Tone::Bad, "lost:")));
+        for item in lost.iter().take(SHOWN) {
+            out.push_str(&format!("  {}  {}\n", path(item.get("path")), clean(text(item, "message"))));
+        }
+        out.push_str(&more(lost.len()));
+    }
+    out.push_str(&sentences(value, "warnings", Tone::Warning, "warning:", view));
+    let undo = clean(text(value, "undo_id"));
+    if !undo.is_empty() {
+        out.push_str(&format!("what was there before is kept: `uplifted-ops restore undo {undo}` brings it back\n"));
+    }
+    let known = ["snapshot_id", "restored_files", "into", "undo_id", "restart_required", "lost", "warnings"];
+    out.push_str(&fields(value, &known, view));
+    out
+}
+
+/// What an undo put back: the same report as a restore's, and an undo of its own.
+pub(in crate::cli) fn undo(value: &Value, view: &View) -> String {
+    apply(value, view)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::tests::plain;
+    use super::*;
+
+    #[test]
+    fn a_restore_says_where_and_how_to_go_back() {
+        let beside = json!({ "restored_files": 20004, "into": "/tmp/look", "undo_id": null });
+        assert_eq!(apply(&beside, &plain()), "restored 20,004 files into /tmp/look\n");
+        let over = json!({ "restored_files": 1, "into": "/opt/uplifted", "undo_id": "u1", "lost": [],
+            "warnings": ["the snapshot is 9 days old"], "service": { "stopped": true } });
+        assert_eq!(
+            apply(&over, &plain()),
+            "\
+restored 1 file into /opt/uplifted
+warning: the snapshot is 9 days old
+what was there before is kept: `uplifted-ops restore undo u1` brings it back
+service
+  stopped  yes
+"
+        );
+        let staged = json!({ "restored_files": 2, "restart_required": true });
+        assert_eq!(apply(&staged, &plain()), "staged 2 files: restart the service to swap them in\n");
+    }
+
+    #[test]
+    fn what_a_salvage_lost_is_named() {
+        let value = json!({ "restored_files": 2, "into": "/x", "lost": [
+            { "path": "a/b", "kind": "corrupt", "message": "a frame is damaged" } ] });
+        assert_eq!(apply(&value, &plain()), "restored 2 files into /x\nlost:\n  a/b  a frame is damaged\n");
+    }
+
+    #[test]
+    fn a_plan_says_what_becomes_of_each_name_and_what_is_in_the_way() {
+        let value = json!({
+            "snapshot_id": "1f0c", "mode": "in_place", "into": "/opt/uplifted", "files": 12, "paths": [],
+            "units": [
+                { "path": "config", "action": "replace", "reason": "it is in the snapshot", "files": 2, "size_bytes": 2048 },
+                { "path": "logs", "action": "keep", "reason": "the backup left it out", "files": 0, "size_bytes": 0 },
+            ],
+            "space": [{ "folder": "/opt", "needed_bytes": 4096, "free_bytes": 1_073_741_824_u64 }],
+            "holders": [{ "path": "data/uplifted.db", "pid": 77, "program": "python3" }],
+            "warnings": ["3 entries belong to other users"], "blockers": ["the service is running"],
+            "restart_required": false,
+        });
+        assert_eq!(
+            plan(&value, &plain()),
+            "\
+restore 1f0c: 12 files over the service in /opt/uplifted
+ACTION   PATH    FILES     SIZE  WHY
+replace  config      2  2.0 KiB  it is in the snapshot
+keep     logs        0      0 B  the backup left it out
+room: 4.0 KiB needed, 1.0 GiB free at /opt
+open: data/uplifted.db by python3 (process 77)
+warning: 3 entries belong to other users
+cannot be applied: the service is running
+"
+        );
+    }
+}
