@@ -15,6 +15,8 @@ pub mod metrics;
 pub mod ops;
 pub mod process;
 pub mod store;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod value;
 pub mod worker;
 

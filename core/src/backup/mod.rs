@@ -2,5 +2,6 @@
 
 pub mod manifest;
 pub mod target;
+pub mod targets;
 
 pub use target::{BackupTarget, Object, TargetCapability, Upload};
