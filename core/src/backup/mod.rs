@@ -2,10 +2,17 @@
 
 pub mod archive;
 pub mod blocks;
+pub mod create;
+pub mod delete;
+pub mod discover;
 pub mod lease;
+pub mod list;
 pub mod manifest;
+mod meter;
+pub mod scratch;
 pub mod target;
 pub mod targets;
+pub mod verify;
 pub mod walk;
 
 pub use target::{BackupTarget, Object, TargetCapability, Upload};

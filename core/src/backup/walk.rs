@@ -208,6 +208,12 @@ pub fn walk(scope: &Scope, plan: &WalkPlan) -> Result<Walked> {
     Ok(walker.out)
 }
 
+/// Looks at one path below the root.
+pub(super) fn look(root: &Path, path: &Path) -> Result<Found> {
+    let stat = sys::lstat(root.join(path)).map_err(|e| Error::io(format!("look at {path:?}"), e))?;
+    Ok(Found::new(RelPath::new(path), &stat))
+}
+
 /// Opens the root folder, for [`open_beneath`].
 pub fn open_root(root: &Path) -> Result<OwnedFd> {
     sys::open(root, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
