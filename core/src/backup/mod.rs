@@ -1,7 +1,19 @@
 //! Backups: one walker, one manifest, and where they go.
 
+pub mod archive;
+pub mod blocks;
+pub mod create;
+pub mod delete;
+pub mod discover;
+pub mod lease;
+pub mod list;
 pub mod manifest;
+mod meter;
 pub mod restore;
+pub mod scratch;
 pub mod target;
+pub mod targets;
+pub mod verify;
+pub mod walk;
 
 pub use target::{BackupTarget, Object, TargetCapability, Upload};

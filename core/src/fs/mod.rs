@@ -190,11 +190,16 @@ impl AtomicFile {
         let (folder, name) = split(path)?;
         // The name is cut so that a very long one leaves room for what is added (NAME_MAX is 255).
         let shown: String = name.to_string_lossy().chars().take(40).collect();
-        let hidden = folder.join(format!(".{shown}.{}{PARTIAL_SUFFIX}", random_hex(12)?));
-        let out = OutFile::create_new(&hidden, mode)?;
-        // Where the filesystem has no flock (some NFS mounts), the sweep finds none to remove either.
-        let _ = sys::flock(&out.file, sys::FlockOperation::NonBlockingLockExclusive);
-        Ok(Self { out: Some(out), hidden, path: path.to_owned() })
+        loop {
+            let hidden = folder.join(format!(".{shown}.{}{PARTIAL_SUFFIX}", random_hex(12)?));
+            let out = OutFile::create_new(&hidden, mode)?;
+            // A sweep may have met the file before it was locked, and taken it for litter: then another one
+            // is made. Where the filesystem has no flock (some NFS mounts), the sweep removes none either.
+            let locked = sys::flock(&out.file, sys::FlockOperation::NonBlockingLockExclusive);
+            if locked != Err(rustix::io::Errno::WOULDBLOCK) && identity(&hidden)?.is_some() {
+                return Ok(Self { out: Some(out), hidden, path: path.to_owned() });
+            }
+        }
     }
 
     /// The file to write to.

@@ -1,5 +1,54 @@
-//! Suites that check an implementation of a contract, clause by clause, and what they need.
+//! Public contract suites: what every implementation of a contract must do, as cases that can be run.
+//!
+//! Each clause in the documentation of a contract has a [`Case`] here. A suite takes a way to make a fresh
+//! component and returns what became of every case, so that any test framework can report it:
+//!
+//! ```
+//! # use std::sync::Arc;
+//! # use uplifted_ops::backup::BackupTarget;
+//! use uplifted_ops::testing::{MemoryTarget, assert_all, target};
+//!
+//! # #[tokio::main(flavor = "multi_thread")] async fn main() {
+//! let outcomes = target::run(|| Arc::new(MemoryTarget::default()) as Arc<dyn BackupTarget>).await;
+//! assert_all(&outcomes);
+//! # }
+//! ```
 
+use serde::Serialize;
+
+mod faulty;
+mod memory;
 #[cfg(feature = "sqlite")]
 pub mod sqlite_load;
 pub mod store;
+pub mod target;
+
+pub use faulty::{Call, FaultyTarget};
+pub use memory::MemoryTarget;
+
+/// What became of one case.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CaseOutcome {
+    /// The case's name.
+    pub name: &'static str,
+    /// The clause of the contract that it checks.
+    pub clause: &'static str,
+    /// What was wrong, `None` when nothing was.
+    pub failure: Option<String>,
+}
+
+/// Panics with every failure of a suite. For tests.
+///
+/// # Panics
+/// When a case failed, or when there are no cases at all.
+pub fn assert_all(outcomes: &[CaseOutcome]) {
+    let failures: Vec<String> = outcomes
+        .iter()
+        .filter_map(|outcome| {
+            let failure = outcome.failure.as_ref()?;
+            Some(format!("{}: {failure} (the contract says: {})", outcome.name, outcome.clause))
+        })
+        .collect();
+    assert!(!outcomes.is_empty(), "the suite has no cases");
+    assert!(failures.is_empty(), "{} of {} cases failed\n{}", failures.len(), outcomes.len(), failures.join("\n"));
+}

@@ -1,0 +1,127 @@
+//! What is settled before a byte is read: the settings, the names, the room.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::super::archive::WriteOptions;
+use super::super::discover::Contents;
+use super::super::list::{archive_key, last_ratio};
+use super::super::scratch::Scratch;
+use super::super::target::BackupTarget;
+use super::super::walk::WalkPlan;
+use super::CreateJob;
+use crate::cancel::Scope;
+use crate::clock::Timestamp;
+use crate::error::{Error, ErrorKind, Result};
+use crate::fs;
+use crate::value::{ByteSize, random_hex};
+
+/// What the archive needs beside the content: headers, indexes, and room for being wrong.
+const MARGIN: u64 = 1 << 20;
+/// More threads than this compress no faster, since one reads.
+const MAX_THREADS: usize = 8;
+
+/// What is settled before a byte is read.
+pub(super) struct Plan {
+    pub(super) walk: WalkPlan,
+    pub(super) snapshot_id: String,
+    pub(super) time: Timestamp,
+    pub(super) key: String,
+    pub(super) scratch: PathBuf,
+    pub(super) options: WriteOptions,
+}
+
+impl Plan {
+    pub(super) fn new(scope: &Scope, job: &CreateJob) -> Result<Self> {
+        let settings = &job.settings;
+        if job.targets.is_empty() {
+            return Err(Error::invalid("there is no target to back up to")
+                .with_hint("add a [[target]] to ops.toml: kind = \"fs\", path = \"/backup/…\""));
+        }
+        if let Some(layout) = settings.layout.as_deref().filter(|layout| *layout != "archive") {
+            return Err(Error::new(ErrorKind::Unsupported, format!("this build has no backup layout {layout:?}"))
+                .with_hint("use backup.layout = \"archive\""));
+        }
+        if !(1..=19).contains(&settings.level) {
+            return Err(Error::invalid(format!("backup.level is {}, not a level from 1 to 19", settings.level))
+                .with_hint("use 3; 19 takes ten times as long for a few percent"));
+        }
+        let scratch = match &settings.scratch {
+            Some(scratch) => job.root.join(scratch),
+            None => job.state.join("scratch"),
+        };
+        if !settings.scratch_in_memory && fs::is_in_memory(&scratch)? {
+            return Err(Scratch::in_memory(&scratch));
+        }
+        let mut leave_out = job.leave_out.clone();
+        leave_out.extend([job.state.clone(), scratch.clone()]);
+        let folders = job.targets.iter().map(|(_, target)| target.capability()).filter(|target| target.kind == "fs");
+        leave_out.extend(folders.map(|target| PathBuf::from(target.location)));
+        let walk = WalkPlan::new(&job.root, &settings.include, &settings.exclude, &leave_out)?;
+        let threads = match settings.threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS),
+            threads => threads.min(64),
+        };
+        let (snapshot_id, time) = (random_hex(12)?, scope.clock.now());
+        Ok(Self {
+            key: archive_key(&job.service, time, &snapshot_id),
+            walk,
+            snapshot_id,
+            time,
+            scratch,
+            options: WriteOptions { level: settings.level, threads, ..WriteOptions::default() },
+        })
+    }
+
+    /// Refuses a target that has too little room for what was found. The last backup there says how well the
+    /// service compresses; without one it counts as if it did not.
+    pub(super) async fn check_room(
+        &self,
+        scope: &Scope,
+        job: &CreateJob,
+        name: &str,
+        target: &Arc<dyn BackupTarget>,
+        contents: &Contents,
+    ) -> Result<()> {
+        let Some(free) = target.free_bytes(scope).await? else { return Ok(()) };
+        let content = contents.disk_bytes();
+        let mut needed = content + MARGIN;
+        if needed > free {
+            if let Some(ratio) = last_ratio(scope, target, &job.service).await? {
+                needed = (content as f64 * (ratio * 1.25).min(1.0)) as u64 + MARGIN;
+            }
+        }
+        let capability = target.capability();
+        if capability.kind == "fs" && same_device(Path::new(&capability.location), &self.scratch)? {
+            needed += contents.database_bytes();
+        }
+        if needed <= free {
+            return Ok(());
+        }
+        let (needed, free) = (ByteSize(needed), ByteSize(free));
+        Err(Error::new(ErrorKind::NoSpace, format!("target {name:?} has {free} free, the backup may need {needed}"))
+            .with_context("target", name)
+            .with_hint(format!("free space in {}, or name another [[target]]", capability.location)))
+    }
+}
+
+/// Makes the scratch folder of this run, where the databases' copies have room.
+pub(super) fn make_scratch(base: &Path, allow_in_memory: bool, needed: u64, snapshot_id: &str) -> Result<Scratch> {
+    let scratch = Scratch::create(base, allow_in_memory)?;
+    let free = fs::space(base)?.free_bytes;
+    if needed > 0 && needed.saturating_add(MARGIN) > free {
+        let (needed, free) = (ByteSize(needed), ByteSize(free));
+        return Err(Error::new(
+            ErrorKind::NoSpace,
+            format!("the scratch folder {base:?} has {free} free, the copies of the databases need {needed}"),
+        )
+        .with_context("snapshot", snapshot_id)
+        .with_hint("free space there, or set backup.scratch to a folder on another disk"));
+    }
+    Ok(scratch)
+}
+
+fn same_device(a: &Path, b: &Path) -> Result<bool> {
+    let device = |path: &Path| fs::identity(&fs::nearest_existing(path)).map(|id| id.map(|(device, _)| device));
+    Ok(device(a)?.is_some() && device(a)? == device(b)?)
+}

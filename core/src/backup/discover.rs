@@ -1,0 +1,376 @@
+//! Which of the files are databases, so that each is taken through its store and never as a file.
+//!
+//! Configured stores are known by device and inode, whatever name or symlink leads to them, and are never
+//! opened here. Every other file is recognised by its first bytes. All of this is over, and every file
+//! closed, before the first store is opened: see [`walk`](super::walk).
+
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsString;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::OFlags;
+
+use super::manifest::{Included, RelPath, SkipReason, Skipped};
+use super::walk::{Found, FoundKind, WalkPlan, Walked, identity_of, open_beneath, open_root};
+use crate::cancel::{ProgressEvent, Scope};
+use crate::component::{BuildContext, Detect, Kind, Registry};
+use crate::error::{Error, ErrorKind, Result};
+use crate::store::Store;
+
+/// A store by its name in the settings.
+pub type NamedStore = (String, Arc<dyn Store>);
+
+/// The most that a store needs to see of a file to recognise it.
+const HEAD: usize = 512;
+/// A smaller file is no database: SQLite's header alone has 100 bytes (sqlite.org/fileformat2, 1.3).
+const SMALLEST: u64 = 100;
+
+/// Where to look, and what is known already.
+#[derive(Debug)]
+pub struct Surroundings<'a> {
+    /// The service's root folder, absolute.
+    pub root: &'a Path,
+    /// The state folder, absolute.
+    pub state: &'a Path,
+    /// The databases in the settings.
+    pub configured: &'a [NamedStore],
+    /// The kinds of stores that this build has.
+    pub kinds: &'a Registry<dyn Store>,
+}
+
+/// What a backup will hold.
+#[derive(Debug, Default)]
+pub struct Contents {
+    /// Everything but databases, in the order of the archive.
+    pub ordinary: Vec<Found>,
+    /// The databases.
+    pub databases: Vec<Database>,
+    /// Further names of the files of databases, each with the database's path.
+    pub database_links: Vec<(Found, RelPath)>,
+    /// What is known to be missing already.
+    pub skipped: Vec<Skipped>,
+    /// What was asked for.
+    pub includes: Vec<Included>,
+}
+
+/// A database that lies in a file.
+#[derive(Debug, Clone)]
+pub struct Database {
+    /// Its name in the settings, or its path when nobody configured it.
+    pub name: String,
+    /// Whether it is in the settings.
+    pub configured: bool,
+    /// The store that takes care of it.
+    pub store: Arc<dyn Store>,
+    /// Its live file.
+    pub found: Found,
+    /// Bytes of the live file and the files beside it, which a copy can need.
+    pub live_bytes: u64,
+}
+
+impl Contents {
+    /// Bytes that the files and databases take on the disk: what reading them will cost.
+    pub fn disk_bytes(&self) -> u64 {
+        let ordinary: u64 = self.ordinary.iter().map(|found| found.size.min(found.disk_bytes)).sum();
+        ordinary + self.database_bytes()
+    }
+
+    /// Bytes of the live databases.
+    pub fn database_bytes(&self) -> u64 {
+        self.databases.iter().map(|database| database.live_bytes).sum()
+    }
+}
+
+/// Sorts what was walked into databases and the rest. Call it before any store is opened; it blocks.
+pub fn discover(
+    scope: &Scope,
+    plan: &WalkPlan,
+    walked: Walked,
+    around: &Surroundings<'_>,
+) -> Result<Contents> {
+    let root = open_root(around.root)?;
+    let Walked { found, skipped, includes } = walked;
+    let mut contents = Contents { skipped, includes, ..Contents::default() };
+    let known = Configured::look(around)?;
+
+    // First what is configured, so that nothing of it is peeked at.
+    let mut by_identity: HashMap<(u64, u64), usize> = HashMap::new();
+    let mut sides: HashSet<PathBuf> = HashSet::new();
+    for found in &found {
+        let Some(store) = known.store_of(found) else { continue };
+        sides.extend(known.side_files(store, found.path.as_path()));
+        if !by_identity.contains_key(&found.identity) {
+            by_identity.insert(found.identity, contents.databases.len());
+            contents.databases.push(known.database(store, found, around.root));
+        }
+    }
+    known.take_the_rest(plan, around, &mut contents, &mut by_identity)?;
+
+    // Then what the rest looks like.
+    let detectors: Vec<(&Kind<dyn Store>, Detect)> =
+        around.kinds.kinds().filter_map(|kind| Some((kind, kind.detect?))).collect();
+    let total = found.len() as u64;
+    for (number, found) in found.iter().enumerate() {
+        scope.cancel.check()?;
+        if number.is_multiple_of(4096) {
+            scope.progress.report(ProgressEvent {
+                stage: "looking for databases".to_owned(),
+                done_bytes: 0,
+                total_bytes: None,
+                done_files: number as u64,
+                total_files: Some(total),
+                uninterruptible: false,
+            });
+        }
+        let unknown = !by_identity.contains_key(&found.identity) && !sides.contains(found.path.as_path());
+        if found.kind != FoundKind::File || found.size < SMALLEST || !unknown {
+            continue;
+        }
+        let head = peek(&root, found.path.as_path());
+        let Some((kind, detect)) = detectors.iter().find(|(_, detect)| (detect.head)(&head)) else { continue };
+        let path = around.root.join(found.path.as_path());
+        let context = BuildContext {
+            name: found.path.to_string(),
+            root: around.root.to_owned(),
+            state: around.state.to_owned(),
+        };
+        // Settings are text: a store for a name that is none would be one of another file.
+        let of_this_file = |store: Arc<dyn Store>| match store.capability().file {
+            Some(file) if identity_of(&file)? == Some(found.identity) => Ok(store),
+            _ => Err(Error::new(ErrorKind::Unsupported, "its name is not plain text")),
+        };
+        match (kind.build)(&context, &(detect.settings)(&path)).and_then(of_this_file) {
+            Ok(store) => {
+                let beside = detect.side_suffixes.iter().map(|suffix| with_suffix(found.path.as_path(), suffix));
+                let beside: Vec<PathBuf> = beside.collect();
+                let live_bytes = found.size + sizes(around.root, &beside);
+                sides.extend(beside);
+                by_identity.insert(found.identity, contents.databases.len());
+                let name = context.name;
+                contents.databases.push(Database { name, configured: false, store, found: found.clone(), live_bytes });
+            }
+            // It is copied as a file, and its name says that this may be too little.
+            Err(error) => contents.skipped.push(Skipped {
+                path: found.path.clone(),
+                reason: SkipReason::Database,
+                message: format!("copied as a file, since it could not be taken as a database: {error}"),
+            }),
+        }
+    }
+
+    suspect_live_logs(&root, &found, &detectors, &by_identity, &sides, &mut contents.skipped);
+    for found in found {
+        match by_identity.get(&found.identity).map(|at| &contents.databases[*at]) {
+            Some(database) if database.found.path != found.path => {
+                let target = database.found.path.clone();
+                // A further name has side files of its own name, and they are no more a file than the others.
+                contents.database_links.push((found, target));
+            }
+            Some(_) => {}
+            None if found.kind == FoundKind::File && sides.contains(found.path.as_path()) => {}
+            None => contents.ordinary.push(found),
+        }
+    }
+    add_parents(around.root, &mut contents);
+    Ok(contents)
+}
+
+/// Adds the folders above the databases that no include names: a restore needs their modes and owners.
+fn add_parents(root: &Path, contents: &mut Contents) {
+    let folders: HashSet<RelPath> =
+        contents.ordinary.iter().filter(|f| f.kind == FoundKind::Dir).map(|f| f.path.clone()).collect();
+    let above = contents.databases.iter().flat_map(|database| database.found.path.as_path().ancestors().skip(1));
+    let mut missing: Vec<RelPath> = above
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .map(RelPath::new)
+        .filter(|folder| !folders.contains(folder))
+        .collect();
+    missing.sort_unstable();
+    missing.dedup();
+    let missing = missing.iter().filter_map(|folder| super::walk::look(root, folder.as_path()).ok());
+    contents.ordinary.splice(0..0, missing.collect::<Vec<Found>>());
+}
+
+/// Names the files that nobody recognises and that have a live write-ahead log beside them: a database whose
+/// header is encrypted, most likely. They are copied as files, which is not known to be consistent.
+fn suspect_live_logs(
+    root: &OwnedFd,
+    found: &[Found],
+    detectors: &[(&Kind<dyn Store>, Detect)],
+    databases: &HashMap<(u64, u64), usize>,
+    sides: &HashSet<PathBuf>,
+    skipped: &mut Vec<Skipped>,
+) {
+    const LOG: &str = "-wal";
+    if !detectors.iter().any(|(_, detect)| detect.side_suffixes.contains(&LOG)) {
+        return;
+    }
+    let files: HashMap<&Path, &Found> =
+        found.iter().filter(|f| f.kind == FoundKind::File).map(|f| (f.path.as_path(), f)).collect();
+    for log in found.iter().filter(|found| found.kind == FoundKind::File && found.size > 32) {
+        let Some(base) = log.path.as_bytes().strip_suffix(LOG.as_bytes()) else { continue };
+        let base = RelPath::from(base);
+        let Some(file) = files.get(base.as_path()) else { continue };
+        if databases.contains_key(&file.identity) || sides.contains(log.path.as_path()) {
+            continue;
+        }
+        // The magic number of a write-ahead log, in either byte order of its checksums
+        // (sqlite.org/fileformat2, 4.1).
+        if let [0x37, 0x7f, 0x06, 0x82 | 0x83, ..] = peek(root, log.path.as_path())[..] {
+            skipped.push(Skipped {
+                path: base,
+                reason: SkipReason::Database,
+                message: "copied as a file: it is no database that this build can read, and has a live log beside it"
+                    .to_owned(),
+            });
+        }
+    }
+}
+
+/// The first bytes of a file, fewer or none when it cannot be read: storing it will say why.
+fn peek(root: &OwnedFd, path: &Path) -> Vec<u8> {
+    let mut head = vec![0; HEAD];
+    let mut have = 0;
+    if let Ok(file) = open_for_reading(root, path) {
+        while have < HEAD {
+            match rustix::io::pread(file.as_fd(), &mut head[have..], have as u64) {
+                Ok(0) => break,
+                Ok(read) => have += read,
+                Err(rustix::io::Errno::INTR) => {}
+                Err(_) => break,
+            }
+        }
+    }
+    head.truncate(have);
+    head
+}
+
+/// Opens a file without following a link, waiting for a FIFO, or, where that is allowed, leaving a trace.
+pub(super) fn open_for_reading(root: &OwnedFd, path: &Path) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+    #[cfg(target_os = "linux")]
+    match open_beneath(root, path, flags | OFlags::NOATIME) {
+        // Only the owner may leave the access time alone.
+        Err(rustix::io::Errno::PERM) => {}
+        other => return other,
+    }
+    open_beneath(root, path, flags)
+}
+
+/// The stores in the settings, and where their files are.
+struct Configured<'a> {
+    stores: Vec<ConfiguredStore<'a>>,
+}
+
+struct ConfiguredStore<'a> {
+    named: &'a NamedStore,
+    file: Option<PathBuf>,
+    identity: Option<(u64, u64)>,
+    /// What is added to the file's name for each file beside it.
+    suffixes: Vec<OsString>,
+}
+
+impl<'a> Configured<'a> {
+    fn look(around: &Surroundings<'a>) -> Result<Self> {
+        let mut stores = Vec::new();
+        for named in around.configured {
+            let capability = named.1.capability();
+            let file = capability.file.map(|file| around.root.join(file));
+            let identity = match &file {
+                Some(file) => identity_of(file)?,
+                None => None,
+            };
+            let suffixes = capability
+                .side_files
+                .iter()
+                .filter_map(|side| suffix_of(side, file.as_deref()?))
+                .collect();
+            stores.push(ConfiguredStore { named, file, identity, suffixes });
+        }
+        Ok(Self { stores })
+    }
+
+    fn store_of(&self, found: &Found) -> Option<usize> {
+        let is_file = found.kind == FoundKind::File;
+        self.stores.iter().position(|store| is_file && store.identity == Some(found.identity))
+    }
+
+    fn side_files(&self, store: usize, path: &Path) -> Vec<PathBuf> {
+        self.stores[store].suffixes.iter().map(|suffix| with_suffix(path, suffix)).collect()
+    }
+
+    fn database(&self, store: usize, found: &Found, root: &Path) -> Database {
+        let (name, component) = self.stores[store].named;
+        let live_bytes = found.size + sizes(root, &self.side_files(store, found.path.as_path()));
+        Database { name: name.clone(), configured: true, store: Arc::clone(component), found: found.clone(), live_bytes }
+    }
+
+    /// Takes the configured databases that the walk did not meet, or names them.
+    fn take_the_rest(
+        &self,
+        plan: &WalkPlan,
+        around: &Surroundings<'_>,
+        contents: &mut Contents,
+        by_identity: &mut HashMap<(u64, u64), usize>,
+    ) -> Result<()> {
+        for (number, store) in self.stores.iter().enumerate() {
+            let name = &store.named.0;
+            let Some(file) = &store.file else {
+                let path = RelPath::new(name);
+                contents.skipped.push(not_taken(path, name, "this layout holds only databases that are files"));
+                continue;
+            };
+            let shown = RelPath::new(file.strip_prefix(around.root).unwrap_or(file));
+            let Some(identity) = store.identity else {
+                contents.skipped.push(not_taken(shown, name, "there is no such file"));
+                continue;
+            };
+            if by_identity.contains_key(&identity) {
+                continue;
+            }
+            let below = file.canonicalize().ok().zip(around.root.canonicalize().ok());
+            let Some(below) = below.and_then(|(file, root)| file.strip_prefix(root).ok().map(Path::to_owned)) else {
+                contents.skipped.push(not_taken(shown, name, "it lies outside the service's root"));
+                continue;
+            };
+            if plan.is_excluded(&below) {
+                continue;
+            }
+            // It is under our care, so it is in the backup though no include names it.
+            match super::walk::look(around.root, &below) {
+                Ok(found) if found.kind == FoundKind::File => {
+                    by_identity.insert(found.identity, contents.databases.len());
+                    contents.databases.push(self.database(number, &found, around.root));
+                    contents.includes.push(Included { path: found.path, present: true });
+                }
+                _ => contents.skipped.push(not_taken(shown, name, "it is not a regular file")),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn not_taken(path: RelPath, name: &str, why: &str) -> Skipped {
+    Skipped { path, reason: SkipReason::Database, message: format!("the database of store {name:?} is missing: {why}") }
+}
+
+fn suffix_of(side: &Path, file: &Path) -> Option<OsString> {
+    use std::os::unix::ffi::{OsStrExt, OsStringExt};
+    let suffix = side.file_name()?.as_bytes().strip_prefix(file.file_name()?.as_bytes())?;
+    (!suffix.is_empty()).then(|| OsString::from_vec(suffix.to_vec()))
+}
+
+fn with_suffix(path: &Path, suffix: impl AsRef<std::ffi::OsStr>) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+fn sizes(root: &Path, paths: &[PathBuf]) -> u64 {
+    paths.iter().filter_map(|path| root.join(path).symlink_metadata().ok()).map(|meta| meta.len()).sum()
+}
+
+#[cfg(test)]
+mod tests;

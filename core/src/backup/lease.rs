@@ -1,0 +1,377 @@
+//! One writer per target, with nothing but objects.
+//!
+//! The lease of a target is the object `locks/writer.<generation>` with the highest generation. Whoever
+//! wants it creates the next generation with `if_absent`, which exactly one can do. The object says who
+//! holds it; the holder writes it again every 20 seconds, and at the end once more, marked as released. It
+//! stays as that mark, so that the highest generation never goes back.
+//!
+//! A lease is free when it is released, when its owner is provably dead (a process of this machine that is
+//! gone, by boot id, pid namespace, pid and start time), or when it has not been renewed for 90 seconds. The
+//! last is judged by the target's own clock, which may jump: so a lease that looks expired is watched for
+//! longer than a renewal takes before it is taken over.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::blocks::list_all;
+use super::target::{BackupTarget, MAX_BLOCK, Object};
+use crate::cancel::Scope;
+use crate::clock::Timestamp;
+use crate::error::{Error, ErrorKind, Result};
+use crate::value::random_hex;
+
+/// Where the leases of a target are.
+const PREFIX: &str = "locks/writer.";
+
+/// How many times the next generation is tried for when others are faster.
+const ATTEMPTS: usize = 5;
+
+/// How often a lease is renewed, and when it ends by itself.
+#[derive(Debug, Clone, Copy)]
+pub struct LeaseTimes {
+    /// A lease that was not renewed for this long has expired.
+    pub ttl: Duration,
+    /// It is renewed this often.
+    pub renew: Duration,
+    /// One that looks expired is watched for this long, which must exceed `renew`.
+    pub watch: Duration,
+}
+
+impl Default for LeaseTimes {
+    fn default() -> Self {
+        Self { ttl: Duration::from_secs(90), renew: Duration::from_secs(20), watch: Duration::from_secs(30) }
+    }
+}
+
+/// The right to write to a target. Released by [`Lease::release`]; when dropped instead, a task releases it,
+/// and where there is no runtime any more it expires.
+#[derive(Debug)]
+pub struct Lease {
+    held: Option<Arc<Held>>,
+    renewal: tokio::task::JoinHandle<()>,
+}
+
+#[derive(Debug)]
+struct Held {
+    target: Arc<dyn BackupTarget>,
+    name: String,
+    generation: u64,
+    owner: Owner,
+    lost: AtomicBool,
+    /// Renewal and release take turns, so that a renewal under way cannot undo the release.
+    turn: tokio::sync::Mutex<()>,
+    scope: Scope,
+}
+
+/// Who holds a lease, as the object says it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Record {
+    #[serde(flatten)]
+    owner: Owner,
+    /// When it was last renewed, by the owner's clock: for people, nothing is decided by it.
+    renewed_at: Timestamp,
+    ttl_seconds: f64,
+    #[serde(default)]
+    released: bool,
+}
+
+/// A process, so that another one on the same machine can tell whether it lives.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Owner {
+    /// Distinguishes two leases of one process.
+    token: String,
+    host: String,
+    pid: u32,
+    /// Changes with every boot; `None` where the system has none, and then nobody is provably dead.
+    boot_id: Option<String>,
+    /// Two containers on one machine share the boot id, and not their pids.
+    pid_namespace: Option<String>,
+    /// In clock ticks since the boot: tells a process from a later one with the same pid.
+    start_ticks: Option<u64>,
+}
+
+impl Owner {
+    fn this_process(host: &str) -> Result<Self> {
+        let pid = std::process::id();
+        Ok(Self {
+            token: random_hex(12)?,
+            host: host.to_owned(),
+            pid,
+            boot_id: boot_id(),
+            pid_namespace: pid_namespace(),
+            start_ticks: start_ticks(pid),
+        })
+    }
+
+    /// Whether this owner cannot come back. `false` when that is not known.
+    fn is_provably_dead(&self) -> bool {
+        let here = self.boot_id.is_some() && self.boot_id == boot_id();
+        let same_namespace = self.pid_namespace.is_some() && self.pid_namespace == pid_namespace();
+        here && same_namespace && self.start_ticks.is_some() && start_ticks(self.pid) != self.start_ticks
+    }
+}
+
+fn boot_id() -> Option<String> {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok().map(|text| text.trim().to_owned())
+}
+
+fn pid_namespace() -> Option<String> {
+    std::fs::read_link("/proc/self/ns/pid").ok().map(|link| link.display().to_string())
+}
+
+/// When the process `pid` started, `None` when there is none (or no `/proc`). A zombie does no work: it
+/// counts as none.
+fn start_ticks(pid: u32) -> Option<u64> {
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    // The second field is the program's name in parentheses, and may itself contain `)` and spaces.
+    let after_name = stat.iter().rposition(|byte| *byte == b')')? + 1;
+    let rest = std::str::from_utf8(&stat[after_name..]).ok()?;
+    let mut fields = rest.split_ascii_whitespace();
+    if matches!(fields.next()?, "Z" | "X") {
+        return None;
+    }
+    fields.nth(18)?.parse().ok()
+}
+
+impl Lease {
+    /// Takes the lease of `target`, called `name` in errors.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Busy`] with the holder's host, pid and age when somebody holds it.
+    pub async fn acquire(
+        scope: &Scope,
+        name: &str,
+        target: Arc<dyn BackupTarget>,
+        host: &str,
+        times: LeaseTimes,
+    ) -> Result<Self> {
+        let owner = Owner::this_process(host)?;
+        for _ in 0..ATTEMPTS {
+            scope.cancel.check()?;
+            let generation = match highest(scope, &*target).await? {
+                Some((generation, object)) => {
+                    wait_until_free(scope, name, &*target, &object, times).await?;
+                    generation + 1
+                }
+                None => 1,
+            };
+            let claim = record(scope, &owner, times, false)?;
+            if !target.put(scope, &key_of(generation), &claim, true).await? {
+                continue;
+            }
+            match settle(scope, &*target, generation).await {
+                Ok(true) => {}
+                Ok(false) => continue,
+                Err(error) => {
+                    // Ours or not, nobody shall wait for it.
+                    let mark = record(scope, &owner, times, true)?;
+                    let _ = target.put(&uncancelled(scope), &key_of(generation), &mark, false).await;
+                    return Err(error);
+                }
+            }
+            // The lease outlives a cancel, for as long as it takes to clean up under it.
+            let scope = uncancelled(scope);
+            let held = Arc::new(Held {
+                target,
+                name: name.to_owned(),
+                generation,
+                owner,
+                lost: AtomicBool::new(false),
+                turn: tokio::sync::Mutex::new(()),
+                scope,
+            });
+            let renewal = tokio::spawn(renew(Arc::clone(&held), times));
+            return Ok(Self { held: Some(held), renewal });
+        }
+        Err(busy(name, "others are taking it at this moment"))
+    }
+
+    /// Checks with the target that the lease is still ours: call it before an act that relies on it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Busy`] when somebody took it over, because this process or the target stood still for
+    /// longer than the lease lasts.
+    pub async fn confirm(&self) -> Result<()> {
+        let Some(held) = &self.held else { return Err(Error::internal("a released lease was used")) };
+        if !held.lost.load(Ordering::SeqCst) && held.is_ours().await? {
+            return Ok(());
+        }
+        Err(busy(&held.name, "another writer took over the lease, because it was not renewed in time"))
+    }
+
+    /// Gives the lease back.
+    pub async fn release(mut self) -> Result<()> {
+        self.renewal.abort();
+        match self.held.take() {
+            Some(held) => held.release().await,
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.renewal.abort();
+        if let (Some(held), Ok(runtime)) = (self.held.take(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(async move { held.release().await });
+        }
+    }
+}
+
+impl Held {
+    async fn is_ours(&self) -> Result<bool> {
+        let Some((generation, _)) = highest(&self.scope, &*self.target).await? else { return Ok(false) };
+        Ok(generation == self.generation)
+    }
+
+    async fn release(&self) -> Result<()> {
+        let _turn = self.turn.lock().await;
+        if self.lost.load(Ordering::SeqCst) || !self.is_ours().await? {
+            return Ok(());
+        }
+        let mark = record(&self.scope, &self.owner, LeaseTimes::default(), true)?;
+        self.target.put(&self.scope, &key_of(self.generation), &mark, false).await?;
+        Ok(())
+    }
+}
+
+async fn renew(held: Arc<Held>, times: LeaseTimes) {
+    loop {
+        tokio::time::sleep(times.renew).await;
+        let _turn = held.turn.lock().await;
+        match held.is_ours().await {
+            Ok(true) => {}
+            Ok(false) => {
+                held.lost.store(true, Ordering::SeqCst);
+                return;
+            }
+            // The target does not answer: nobody else can take the lease either. `confirm` finds out.
+            Err(_) => continue,
+        }
+        if let Ok(sign) = record(&held.scope, &held.owner, times, false) {
+            let _ = held.target.put(&held.scope, &key_of(held.generation), &sign, false).await;
+        }
+    }
+}
+
+/// Returns once the lease in `object` is free.
+async fn wait_until_free(
+    scope: &Scope,
+    name: &str,
+    target: &dyn BackupTarget,
+    object: &Object,
+    times: LeaseTimes,
+) -> Result<()> {
+    let before = read_record(scope, target, &object.key).await?;
+    let ttl = match &before {
+        Some(record) if record.released || record.owner.is_provably_dead() => return Ok(()),
+        Some(record) => Duration::try_from_secs_f64(record.ttl_seconds).unwrap_or(times.ttl),
+        None => times.ttl,
+    };
+    let age = age_by_the_targets_clock(scope, target, object).await?;
+    if (0.0..=ttl.as_secs_f64()).contains(&age) {
+        return Err(held_by(name, before.as_ref(), age));
+    }
+    // Expired, or written in the future: either its owner is gone, or the target's clock jumped. An owner
+    // that lives renews it while we watch.
+    tokio::select! {
+        () = tokio::time::sleep(times.watch) => {}
+        () = scope.cancel.cancelled() => scope.cancel.check()?,
+    }
+    if target.stat(scope, &object.key).await?.as_ref() == Some(object)
+        && read_record(scope, target, &object.key).await? == before
+    {
+        return Ok(());
+    }
+    Err(held_by(name, before.as_ref(), 0.0))
+}
+
+/// Seconds since `object` was written, negative when it was written in the future.
+async fn age_by_the_targets_clock(scope: &Scope, target: &dyn BackupTarget, object: &Object) -> Result<f64> {
+    let key = format!("locks/clock.{}", random_hex(12)?);
+    target.put(scope, &key, b"", false).await?;
+    let probe = target.stat(scope, &key).await;
+    target.delete(scope, &key).await?;
+    let probe = probe?.ok_or_else(|| Error::new(ErrorKind::Unavailable, "the target lost a new object"))?;
+    Ok(probe.modified_at.duration_since(object.modified_at).as_secs_f64())
+}
+
+/// Whether the generation that was just created is the highest. Clears away the others then, or itself.
+async fn settle(scope: &Scope, target: &dyn BackupTarget, generation: u64) -> Result<bool> {
+    // A slow caller may have created a generation that was deleted as an old one meanwhile.
+    let now_highest = highest(scope, target).await?.map(|(generation, _)| generation);
+    if now_highest != Some(generation) {
+        target.delete(scope, &key_of(generation)).await?;
+        return Ok(false);
+    }
+    for object in list_all(scope, target, PREFIX).await? {
+        if generation_of(&object.key).is_some_and(|older| older < generation) {
+            target.delete(scope, &object.key).await?;
+        }
+    }
+    Ok(true)
+}
+
+fn uncancelled(scope: &Scope) -> Scope {
+    Scope { cancel: crate::cancel::Cancel::new(), ..scope.clone() }
+}
+
+/// The highest generation and its object.
+async fn highest(scope: &Scope, target: &dyn BackupTarget) -> Result<Option<(u64, Object)>> {
+    let objects = list_all(scope, target, PREFIX).await?;
+    Ok(objects
+        .into_iter()
+        .filter_map(|object| Some((generation_of(&object.key)?, object)))
+        .max_by_key(|(generation, _)| *generation))
+}
+
+/// What an object says about its owner, `None` when it says nothing that we understand.
+async fn read_record(scope: &Scope, target: &dyn BackupTarget, key: &str) -> Result<Option<Record>> {
+    match target.get(scope, key, 0..MAX_BLOCK.min(64 << 10) as u64).await {
+        Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn record(scope: &Scope, owner: &Owner, times: LeaseTimes, released: bool) -> Result<Vec<u8>> {
+    let record = Record {
+        owner: owner.clone(),
+        renewed_at: scope.clock.now(),
+        ttl_seconds: times.ttl.as_secs_f64(),
+        released,
+    };
+    serde_json::to_vec(&record).map_err(|error| Error::internal(format!("a lease is not JSON: {error}")))
+}
+
+fn key_of(generation: u64) -> String {
+    format!("{PREFIX}{generation:08}")
+}
+
+fn generation_of(key: &str) -> Option<u64> {
+    key.strip_prefix(PREFIX)?.parse().ok()
+}
+
+fn held_by(name: &str, record: Option<&Record>, age: f64) -> Error {
+    match record {
+        Some(Record { owner, .. }) => busy(
+            name,
+            &format!("process {} on {} is writing to it (last sign {age:.0} s ago)", owner.pid, owner.host),
+        )
+        .with_context("host", &owner.host)
+        .with_context("pid", owner.pid),
+        None => busy(name, &format!("an unknown writer holds its lease (last sign {age:.0} s ago)")),
+    }
+}
+
+fn busy(name: &str, why: &str) -> Error {
+    Error::new(ErrorKind::Busy, format!("target {name:?} is busy: {why}"))
+        .with_context("target", name)
+        .with_hint("wait until the other backup has ended; the lease of a dead one ends by itself in 2 minutes")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,107 @@
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+use super::*;
+use crate::testing::{assert_all, target};
+
+fn scope() -> Scope {
+    Scope::default()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_suite_passes() {
+    let base = tempfile::tempdir().unwrap();
+    let next = std::sync::atomic::AtomicU32::new(0);
+    let fresh = || {
+        let number = next.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        Arc::new(FsTarget::new(base.path().join(format!("t{number}/deep")))) as Arc<dyn BackupTarget>
+    };
+    assert_all(&target::run(fresh).await);
+}
+
+#[tokio::test]
+async fn nothing_is_created_before_the_first_write() {
+    let base = tempfile::tempdir().unwrap();
+    let target = FsTarget::new(base.path().join("missing"));
+    assert!(target.list(&scope(), "", None).await.unwrap().is_empty());
+    assert!(target.stat(&scope(), "k").await.unwrap().is_none());
+    target.delete(&scope(), "k").await.unwrap();
+    assert!(target.free_bytes(&scope()).await.unwrap().unwrap() > 0);
+    assert!(!base.path().join("missing").exists());
+}
+
+#[tokio::test]
+async fn modes_are_private_and_the_folder_may_be_a_symlink() {
+    let base = tempfile::tempdir().unwrap();
+    let real = base.path().join("real");
+    std::fs::create_dir(&real).unwrap();
+    symlink(&real, base.path().join("link")).unwrap();
+    let target = FsTarget::new(base.path().join("link/new"));
+    let mut upload = target.upload(&scope(), "a/b.tar.zst", None).await.unwrap();
+    upload.write(b"bytes").await.unwrap();
+    let hidden = std::fs::read_dir(real.join("new/a")).unwrap().next().unwrap().unwrap();
+    assert!(hidden.file_name().to_str().unwrap().starts_with('.'));
+    assert_eq!(hidden.metadata().unwrap().permissions().mode() & 0o7777, 0o600);
+    upload.finish().await.unwrap();
+    let mode = |path: &str| real.join(path).metadata().unwrap().permissions().mode() & 0o7777;
+    assert_eq!((mode("new"), mode("new/a"), mode("new/a/b.tar.zst")), (0o700, 0o700, 0o600));
+}
+
+#[tokio::test]
+async fn a_dead_writers_litter_goes_and_a_live_one_stays() {
+    let base = tempfile::tempdir().unwrap();
+    let target = FsTarget::new(base.path());
+    let mut live = target.upload(&scope(), "live", None).await.unwrap();
+    live.write(b"live").await.unwrap();
+    std::fs::write(base.path().join(".dead.0123.partial"), b"half").unwrap();
+    let next = target.upload(&scope(), "next", None).await.unwrap();
+    assert!(!base.path().join(".dead.0123.partial").exists());
+    live.finish().await.unwrap();
+    next.abort().await.unwrap();
+    let names: Vec<_> = std::fs::read_dir(base.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(names, ["live"]);
+}
+
+#[tokio::test]
+async fn what_is_no_object_is_neither_listed_nor_followed() {
+    let base = tempfile::tempdir().unwrap();
+    let outside = base.path().join("outside");
+    let folder = base.path().join("target");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(&outside, b"secret").unwrap();
+    symlink(&outside, folder.join("link")).unwrap();
+    symlink(base.path(), folder.join("loop")).unwrap();
+    std::fs::write(folder.join("with space"), b"x").unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, folder.join("fifo"), rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    let target = FsTarget::new(&folder);
+    assert!(target.list(&scope(), "", None).await.unwrap().is_empty());
+    for key in ["link", "fifo", "loop"] {
+        assert!(target.stat(&scope(), key).await.unwrap().is_none(), "{key}");
+        let error = target.get(&scope(), key, 0..1).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound, "{key}");
+        target.delete(&scope(), key).await.unwrap();
+        assert!(folder.join(key).symlink_metadata().is_ok(), "{key} was removed");
+    }
+    assert_eq!(std::fs::read(&outside).unwrap(), b"secret");
+}
+
+#[tokio::test]
+async fn too_little_room_is_said_before_the_first_byte() {
+    let base = tempfile::tempdir().unwrap();
+    let target = FsTarget::new(base.path());
+    let error = target.upload(&scope(), "k", Some(u64::MAX / 2)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NoSpace);
+    assert!(error.hint().is_some());
+    assert_eq!(std::fs::read_dir(base.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn its_settings_are_checked() {
+    let context = BuildContext { name: "local".into(), root: "/srv/app".into(), state: "/srv/app/.state".into() };
+    let settings = |json: serde_json::Value| json.as_object().unwrap().clone();
+    let target = (KIND.build)(&context, &settings(serde_json::json!({ "path": "backups" }))).unwrap();
+    assert_eq!(target.capability().location, "/srv/app/backups");
+    for bad in [serde_json::json!({}), serde_json::json!({ "path": "" }), serde_json::json!({ "path": "x", "pth": 1 })] {
+        let error = (KIND.build)(&context, &settings(bad.clone())).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{bad}");
+    }
+}

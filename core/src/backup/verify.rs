@@ -1,0 +1,263 @@
+//! Verifying a snapshot in every target that has it.
+//!
+//! *Quick* reads the end of the archive. *Full* reads every byte, and then restores each database into
+//! scratch and lets its store check it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::archive::{Archive, ExtractOptions, Limits, Problem, ProblemKind, Selection};
+use super::create::NamedTarget;
+use super::discover::NamedStore;
+use super::list::{Found, blocking, find};
+use super::manifest::{RelPath, StoreRecord};
+use super::scratch::Scratch;
+use crate::cancel::Scope;
+use crate::component::{BuildContext, Registry};
+use crate::error::{Error, ErrorKind, Result};
+use crate::fs::{self, Dir};
+use crate::store::{CheckDepth, Store};
+use crate::value::ByteSize;
+
+/// How much of a snapshot to verify.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum VerifyDepth {
+    /// The index, the names, the sizes: a moment.
+    Quick,
+    /// Every byte, and the integrity of every database.
+    Full,
+}
+
+/// What to verify.
+#[derive(Debug, Clone)]
+pub struct VerifyJob {
+    /// Where it may be.
+    pub targets: Vec<NamedTarget>,
+    /// Whose snapshots `latest` looks among.
+    pub service: Option<String>,
+    /// An identifier, the beginning of one, or `latest`.
+    pub snapshot: String,
+    /// How much.
+    pub depth: VerifyDepth,
+    /// Where the databases are restored to, absolute.
+    pub scratch: PathBuf,
+    /// Allows `scratch` to be in memory.
+    pub scratch_in_memory: bool,
+    /// The databases in the settings.
+    pub stores: Vec<NamedStore>,
+    /// The kinds of stores that this build has, for the others.
+    pub kinds: Registry<dyn Store>,
+    /// Threads that decompress. 0 is one for each core, at most 8.
+    pub threads: usize,
+}
+
+/// What a verification found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct VerifyReport {
+    /// The snapshot.
+    pub snapshot_id: String,
+    /// How much was verified.
+    pub depth: VerifyDepth,
+    /// Whether nothing was wrong anywhere.
+    pub ok: bool,
+    /// What was wrong.
+    pub problems: Vec<FoundProblem>,
+    /// The targets whose copies were verified.
+    pub targets: Vec<String>,
+    /// The databases that were restored into scratch and checked, by name, once for each target.
+    pub databases: Vec<String>,
+    /// Bytes of the archives that were verified.
+    pub stored_bytes: u64,
+    /// How long it took, in seconds.
+    pub duration_seconds: f64,
+}
+
+/// Something wrong with a snapshot in a target.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct FoundProblem {
+    /// The target whose copy it is.
+    pub target: String,
+    /// The entry concerned, when it is one.
+    pub path: Option<RelPath>,
+    /// What is wrong: a word of the archive's, or `corrupt_database`.
+    pub kind: String,
+    /// The detail, for a person.
+    pub message: String,
+}
+
+/// Verifies a snapshot. Damage is in the report.
+///
+/// # Errors
+/// When the snapshot could not be found or read: see [`find`]; and when a database could not be checked for a
+/// reason that is not its own, such as [`ErrorKind::NoSpace`] in scratch.
+pub async fn verify(scope: &Scope, job: VerifyJob) -> Result<VerifyReport> {
+    let started = scope.clock.monotonic();
+    let copies = find(scope, &job.targets, job.service.as_deref(), &job.snapshot).await?;
+    let mut report = VerifyReport {
+        snapshot_id: copies.first().map(|copy| copy.snapshot_id.clone()).unwrap_or_default(),
+        depth: job.depth,
+        ok: true,
+        problems: Vec::new(),
+        targets: Vec::new(),
+        databases: Vec::new(),
+        stored_bytes: 0,
+        duration_seconds: 0.0,
+    };
+    for copy in &copies {
+        scope.cancel.check()?;
+        verify_copy(scope, &job, copy, &mut report).await?;
+        report.targets.push(copy.target.clone());
+        report.stored_bytes += copy.object.size_bytes;
+    }
+    report.ok = report.problems.is_empty();
+    report.duration_seconds = scope.clock.monotonic().saturating_sub(started).as_secs_f64();
+    Ok(report)
+}
+
+async fn verify_copy(scope: &Scope, job: &VerifyJob, copy: &Found, report: &mut VerifyReport) -> Result<()> {
+    let blocks = copy.blocks(scope);
+    let threads = match job.threads {
+        0 => std::thread::available_parallelism().map_or(1, usize::from).min(8),
+        threads => threads,
+    };
+    let (inner, depth) = (scope.clone(), job.depth);
+    let checked = blocking(move || {
+        let archive = Archive::open(Arc::new(blocks))?;
+        let problems = match depth {
+            VerifyDepth::Quick => archive.verify_quick(&inner)?,
+            VerifyDepth::Full => archive.verify_full(&inner, threads)?,
+        };
+        Ok((archive, problems))
+    })
+    .await;
+    let (archive, problems) = match checked {
+        Ok(checked) => checked,
+        // An archive that has lost its index is damaged: that is the answer, not a failure to ask.
+        Err(error) if error.kind() == ErrorKind::Corrupt => {
+            report.problems.push(of_archive(copy, "damaged_archive", error.message()));
+            return Ok(());
+        }
+        Err(error) => return Err(error),
+    };
+    // A file whose attributes this filesystem does not take says nothing about the archive.
+    let real = problems.into_iter().filter(|problem| problem.kind != ProblemKind::AttributeNotRestored);
+    let found: Vec<FoundProblem> = real.map(|problem| of_entry(copy, problem)).collect();
+    let damaged: Vec<Option<RelPath>> = found.iter().map(|problem| problem.path.clone()).collect();
+    report.problems.extend(found);
+    if job.depth == VerifyDepth::Quick || archive.manifest().stores.is_empty() {
+        return Ok(());
+    }
+    let archive = Arc::new(archive);
+    for record in archive.manifest().stores.clone() {
+        scope.cancel.check()?;
+        // What the archive says is damaged needs no second opinion, and is refused by the extraction.
+        if damaged.contains(&Some(record.path.clone())) {
+            continue;
+        }
+        match check_database(scope, job, &archive, &record).await {
+            Ok(problems) => {
+                report.databases.push(record.name.clone());
+                report.problems.extend(problems.into_iter().map(|message| FoundProblem {
+                    target: copy.target.clone(),
+                    path: Some(record.path.clone()),
+                    kind: "corrupt_database".to_owned(),
+                    message,
+                }));
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => {
+                let problem = of_archive(copy, "corrupt_database", error.message());
+                report.problems.push(FoundProblem { path: Some(record.path), ..problem });
+            }
+            Err(error) => return Err(error.while_doing(format!("checking database {:?}", record.name))),
+        }
+    }
+    Ok(())
+}
+
+/// Restores one database into scratch and lets its store check it: the problems that were found.
+async fn check_database(
+    scope: &Scope,
+    job: &VerifyJob,
+    archive: &Arc<Archive>,
+    record: &StoreRecord,
+) -> Result<Vec<String>> {
+    scope.progress.stage(format!("checking database {}", record.name));
+    let size = archive.entries().iter().find(|entry| entry.path == record.path).map_or(0, entry_size);
+    let (base, in_memory) = (job.scratch.clone(), job.scratch_in_memory);
+    let scratch = blocking(move || {
+        let scratch = Scratch::create(&base, in_memory)?;
+        let free = fs::space(&base)?.free_bytes;
+        if size > free {
+            let (size, free) = (ByteSize(size), ByteSize(free));
+            return Err(Error::new(ErrorKind::NoSpace, format!("{base:?} has {free} free, the database needs {size}"))
+                .with_hint("free space there, or set backup.scratch to a folder on another disk"));
+        }
+        Ok(Arc::new(scratch))
+    })
+    .await?;
+    let (inner, archive, path, held) =
+        (scope.clone(), Arc::clone(archive), record.path.as_path().to_owned(), Arc::clone(&scratch));
+    blocking(move || {
+        let into = Dir::open(held.path())?;
+        // It was verified whole a moment ago, and its size was compared with the free space.
+        let limits = Limits { max_entries: u64::MAX, max_bytes: u64::MAX, max_ratio: u64::MAX };
+        let options = ExtractOptions { threads: 1, limits, ..ExtractOptions::default() };
+        archive.extract(&inner, &Selection::Paths(vec![path]), &into, &options).map(drop)
+    })
+    .await?;
+    let file = scratch.path().join(record.path.as_path());
+    let folder = file.parent().unwrap_or(scratch.path()).to_owned();
+    let store = store_for(job, record, &file)?;
+    let report = store.check_copy(scope, &folder, CheckDepth::Full).await;
+    blocking(move || {
+        drop(scratch);
+        Ok(())
+    })
+    .await?;
+    let report = report?;
+    Ok(match (report.ok, report.problems.is_empty()) {
+        (true, _) => Vec::new(),
+        (false, false) => report.problems,
+        (false, true) => vec!["its store says that it is damaged".to_owned()],
+    })
+}
+
+/// The store that can check a restored `file`: one of the same kind, made for that file; else the
+/// configured one of that name.
+fn store_for(job: &VerifyJob, record: &StoreRecord, file: &std::path::Path) -> Result<Arc<dyn Store>> {
+    let kind = job.kinds.kinds().find(|kind| kind.name == record.kind);
+    if let Some((kind, detect)) = kind.and_then(|kind| Some((kind, kind.detect?))) {
+        let folder = file.parent().unwrap_or(file).to_owned();
+        let context = BuildContext { name: record.name.clone(), root: folder.clone(), state: folder };
+        return (kind.build)(&context, &(detect.settings)(file));
+    }
+    let named = job.stores.iter().find(|(name, _)| *name == record.name);
+    named.map(|(_, store)| Arc::clone(store)).ok_or_else(|| {
+        Error::new(ErrorKind::Unsupported, format!("this build cannot check a database of kind {:?}", record.kind))
+            .with_hint("verify it with a build that has this kind")
+    })
+}
+
+fn entry_size(entry: &super::manifest::Entry) -> u64 {
+    match &entry.node {
+        super::manifest::Node::File { size, .. } => *size,
+        _ => 0,
+    }
+}
+
+fn of_archive(copy: &Found, kind: &str, message: &str) -> FoundProblem {
+    FoundProblem { target: copy.target.clone(), path: None, kind: kind.to_owned(), message: message.to_owned() }
+}
+
+fn of_entry(copy: &Found, problem: Problem) -> FoundProblem {
+    let kind = serde_json::to_value(problem.kind).ok();
+    let kind = kind.as_ref().and_then(serde_json::Value::as_str).unwrap_or("damaged").to_owned();
+    FoundProblem { target: copy.target.clone(), path: problem.path, kind, message: problem.message }
+}
+
+#[cfg(test)]
+mod tests;
