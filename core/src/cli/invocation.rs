@@ -129,8 +129,7 @@ impl Invocation {
                 Self::new("backup.verify", request.done(), render::backup::verify)
             }
             BackupCommand::Delete { snapshot, dry_run, force, yes } => {
-                let request =
-                    |dry_run| of_snapshot(snapshot).flag("dry_run", dry_run).flag("force", *force).done();
+                let request = |dry_run| of_snapshot(snapshot).flag("dry_run", dry_run).flag("force", *force).done();
                 let mut invocation = Self::new("backup.delete", request(*dry_run), render::backup::delete);
                 if !dry_run {
                     invocation.consent = Some(Consent {
@@ -169,9 +168,7 @@ impl Invocation {
             RestoreCommand::Undo { id: Some(id) } => {
                 Self::new("restore.undo", json!({ "undo_id": id }), render::restore::undo)
             }
-            RestoreCommand::Undo { id: None } => {
-                Self::new("restore.undo_list", json!({}), render::restore::undo_list)
-            }
+            RestoreCommand::Undo { id: None } => Self::new("restore.undo_list", json!({}), render::restore::undo_list),
         })
     }
 }
