@@ -88,11 +88,9 @@ impl Dir {
 
     /// Removes `name`, which is not a folder. One that is missing already is not an error.
     pub fn remove_file(&self, name: &Path) -> Result<()> {
-        self.in_parent(Op::Remove, name, "remove", |parent, last| {
-            match sys::unlinkat(parent, last, AtFlags::empty()) {
-                Err(rustix::io::Errno::NOENT) => Ok(()),
-                other => other,
-            }
+        self.in_parent(Op::Remove, name, "remove", |parent, last| match sys::unlinkat(parent, last, AtFlags::empty()) {
+            Err(rustix::io::Errno::NOENT) => Ok(()),
+            other => other,
         })
     }
 

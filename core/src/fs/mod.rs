@@ -121,7 +121,9 @@ impl OutFile {
 
     /// Sets owner and group. The kernel takes set-id bits away: set the mode afterwards.
     pub fn set_owner(&self, uid: u32, gid: u32) -> Result<()> {
-        self.meta("set the owner of", |file| sys::fchown(file, Some(sys::Uid::from_raw(uid)), Some(sys::Gid::from_raw(gid))))
+        self.meta("set the owner of", |file| {
+            sys::fchown(file, Some(sys::Uid::from_raw(uid)), Some(sys::Gid::from_raw(gid)))
+        })
     }
 
     /// Sets access and modification time. Later writes change them again.

@@ -319,11 +319,10 @@ impl Worker {
                 let message = "the tar header is not what the index says";
                 Err(Problem::of_entry(path, ProblemKind::HeaderMismatch, message).into_error())
             }
-            Piece::BadEnd => Err(Problem::of_archive(
-                ProblemKind::HeaderMismatch,
-                "the tar stream does not end in zeros",
-            )
-            .into_error()),
+            Piece::BadEnd => {
+                Err(Problem::of_archive(ProblemKind::HeaderMismatch, "the tar stream does not end in zeros")
+                    .into_error())
+            }
         });
         self.scratch = scratch;
         walked.map(|()| done)
@@ -337,8 +336,7 @@ impl Worker {
         let path = contents.entries[made as usize].path.as_path();
         if bytes.len() as u64 == stored_len(&entry.node) {
             let out = self.placer.create(path, entry)?;
-            let placed = write_stored(&out, entry, at, bytes)
-                .and_then(|()| self.placer.finish_file(&out, path, entry));
+            let placed = write_stored(&out, entry, at, bytes).and_then(|()| self.placer.finish_file(&out, path, entry));
             if placed.is_err() {
                 self.remove(path);
             }

@@ -13,7 +13,7 @@ use super::tar;
 use crate::backup::manifest::{Entry, Manifest, Node, RelPath};
 use crate::error::{Error, Result};
 
-/// The most data parts of a sparse file. Whoever has more joins parts over small holes.
+/// The most data parts of a sparse file: see [`fit_parts`](super::fit_parts).
 pub const MAX_PARTS: usize = 1 << 16;
 
 /// The longest name of one file, in bytes (`NAME_MAX`).
@@ -329,6 +329,10 @@ fn file_fault(size: u64, data: Option<&[(u64, u64)]>, valid_size: Option<u64>) -
     let parts = data?;
     if parts.len() > MAX_PARTS {
         return Some("it has too many data parts");
+    }
+    // GNU tar reads whole blocks for each part.
+    if parts.iter().rev().skip(1).any(|(_, len)| !len.is_multiple_of(BLOCK)) {
+        return Some("a data part before its last one ends inside a block");
     }
     let mut end = 0;
     for (offset, len) in parts {

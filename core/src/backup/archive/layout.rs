@@ -3,6 +3,7 @@
 //! A sparse file stores only its data parts, one after the other. Everything that moves content (the writer,
 //! the hashes, verify, extraction) finds its way with the few functions here.
 
+use super::guard::MAX_PARTS;
 use crate::backup::manifest::Node;
 
 /// The tar block, 512 bytes.
@@ -38,6 +39,44 @@ pub(super) fn parts_of(node: &Node) -> Option<&[(u64, u64)]> {
     match node {
         Node::File { data, .. } => data.as_deref(),
         _ => None,
+    }
+}
+
+/// Makes data parts of a file of `size` bytes such as an archive takes: ascending, in whole blocks of 512 bytes
+/// but at the end of the file, none touching the next, at most [`MAX_PARTS`]. The smallest holes become data.
+///
+/// `parts` is what `SEEK_DATA` and `SEEK_HOLE` tell, `(offset, length)` in ascending order.
+pub fn fit_parts(parts: &[(u64, u64)], size: u64) -> Vec<(u64, u64)> {
+    let mut fitted: Vec<(u64, u64)> = Vec::new();
+    for (offset, len) in parts.iter().copied().filter(|(offset, len)| *len > 0 && *offset < size) {
+        let start = offset - offset % BLOCK;
+        let end = offset.saturating_add(len).min(size).checked_next_multiple_of(BLOCK).unwrap_or(size).min(size);
+        join(&mut fitted, start, end, 0);
+    }
+    if fitted.len() <= MAX_PARTS {
+        return fitted;
+    }
+    let mut holes: Vec<u64> = fitted.windows(2).map(|pair| pair[1].0 - (pair[0].0 + pair[0].1)).collect();
+    let excess = fitted.len() - MAX_PARTS;
+    let (_, largest, _) = holes.select_nth_unstable(excess - 1);
+    let largest = *largest;
+    // Of holes as large as the largest that goes, only as many go as must.
+    let mut of_largest = excess - holes[..excess].iter().filter(|hole| **hole < largest).count();
+    let mut joined = Vec::with_capacity(MAX_PARTS);
+    for (start, len) in fitted {
+        let hole = joined.last().map_or(u64::MAX, |(at, len): &(u64, u64)| start - (at + len));
+        let goes = hole < largest || (hole == largest && of_largest > 0);
+        of_largest -= usize::from(hole == largest && goes);
+        join(&mut joined, start, start + len, if goes { hole } else { 0 });
+    }
+    joined
+}
+
+/// Appends the part `start..end`, joined to the last one over a hole of at most `hole` bytes.
+fn join(parts: &mut Vec<(u64, u64)>, start: u64, end: u64, hole: u64) {
+    match parts.last_mut() {
+        Some((at, len)) if start <= *at + *len + hole => *len = (*len).max(end - *at),
+        _ => parts.push((start, end - start)),
     }
 }
 

@@ -37,6 +37,7 @@ mod tests;
 pub use blocks::{Blocks, FileBlocks};
 pub use extract::{ExtractOptions, Extracted};
 pub use guard::{Limits, MAX_PARTS};
+pub use layout::fit_parts;
 pub use plan::Selection;
 pub use problem::{Problem, ProblemKind};
 pub use read::Archive;

@@ -183,7 +183,8 @@ impl Contents {
     /// # Errors
     /// [`ErrorKind::Corrupt`] when the frame is damaged; others when it could not be read.
     pub(super) fn load(&self, frame: &Frame, unpacker: &mut Unpacker, plain: &mut Vec<u8>) -> Result<()> {
-        let damaged = || Error::new(ErrorKind::Corrupt, format!("bytes {} to {} are damaged", frame.offset, frame.end()));
+        let damaged =
+            || Error::new(ErrorKind::Corrupt, format!("bytes {} to {} are damaged", frame.offset, frame.end()));
         let fetch = |missing: u64| -> Result<Vec<u8>> {
             let start = frame.offset.checked_sub(missing).ok_or_else(damaged)?;
             let packed = read_exact(self.blocks.as_ref(), start..start + frame.length)?;
@@ -245,7 +246,7 @@ impl Contents {
         self.entries_in(frame)
             .filter(|number| {
                 let place = self.place(*number);
-                place.data < frame.plain_end() && place.data_end > frame.plain_offset
+                place.data < place.data_end && place.data < frame.plain_end() && place.data_end > frame.plain_offset
             })
             .map(|number| {
                 let path = &self.entries[number as usize].path;

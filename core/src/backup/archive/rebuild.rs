@@ -65,7 +65,8 @@ fn stand_in(entries: &[Entry]) -> Manifest {
         excludes: Vec::new(),
         stores: Vec::new(),
         skipped: Vec::new(),
-        files: entries.iter().filter(|entry| matches!(entry.node, Node::File { .. } | Node::HardLink { .. })).count() as u64,
+        files: entries.iter().filter(|entry| matches!(entry.node, Node::File { .. } | Node::HardLink { .. })).count()
+            as u64,
         entries: entries.len() as u64,
         size_bytes: entries.iter().map(|entry| restored_len(&entry.node)).sum(),
     }

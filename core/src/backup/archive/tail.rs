@@ -468,9 +468,7 @@ fn candidate(blocks: &dyn Blocks, at: u64) -> Result<Option<Found>> {
     let proves = |frame: Option<&super::frame::Frame>, missing: u64| {
         frame.is_some_and(|frame| {
             let range = shifted(&(frame.offset..frame.offset.saturating_add(frame.length)), missing);
-            range
-                .and_then(|range| read_exact(blocks, range))
-                .is_ok_and(|bytes| Digest::of(&bytes) == frame.blake3)
+            range.and_then(|range| read_exact(blocks, range)).is_ok_and(|bytes| Digest::of(&bytes) == frame.blake3)
         })
     };
     if missing > 0 && !proves(index.frames.first(), 0) && !proves(index.frames.last(), missing) {

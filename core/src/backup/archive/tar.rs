@@ -135,8 +135,9 @@ fn pax_records(entry: &Entry, name: &[u8], link: &[u8], size: u64) -> Result<Vec
         record(&mut body, b"mtime", decimal_time(entry.mtime, entry.mtime_nanos).as_bytes());
     }
     for xattr in &entry.xattrs {
-        let value = unhex(&xattr.value)
-            .ok_or_else(|| Error::invalid(format!("attribute {:?} of {:?} is not hexadecimal", xattr.name, entry.path)))?;
+        let value = unhex(&xattr.value).ok_or_else(|| {
+            Error::invalid(format!("attribute {:?} of {:?} is not hexadecimal", xattr.name, entry.path))
+        })?;
         let mut key = b"SCHILY.xattr.".to_vec();
         for byte in xattr.name.as_bytes() {
             // `=` ends a keyword: GNU tar writes it, and the sign it uses for that, in this way.

@@ -19,10 +19,7 @@ pub(super) enum Parsed {
     /// The end of the stream.
     End,
     /// An entry, whose header (and map) is `header` bytes long. Its checksum and offset are not filled in.
-    Member {
-        entry: Box<Entry>,
-        header: usize,
-    },
+    Member { entry: Box<Entry>, header: usize },
 }
 
 /// Reads the header that begins `bytes`. The error says what is not ours.
@@ -36,7 +33,8 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, &'static str> {
     let mut pax = Pax::default();
     let mut header = Header::read(first)?;
     if header.kind == b'x' {
-        let len = usize::try_from(header.size).ok().filter(|len| *len <= MAX_PAX).ok_or("the PAX header is too long")?;
+        let len =
+            usize::try_from(header.size).ok().filter(|len| *len <= MAX_PAX).ok_or("the PAX header is too long")?;
         at = block + padded(len as u64) as usize;
         if bytes.len() < at + block {
             return Ok(Parsed::Need(at + block));

@@ -49,7 +49,9 @@ impl Archive {
         for _ in 0..threads {
             let contents = Arc::clone(&self.contents);
             let (mut unpacker, mut scratch, cancel) = (Unpacker::new()?, Vec::new(), scope.cancel.clone());
-            workers.push(move |(number, plain)| check_frame(&contents, number, plain, &mut unpacker, &mut scratch, &cancel));
+            workers.push(move |(number, plain)| {
+                check_frame(&contents, number, plain, &mut unpacker, &mut scratch, &cancel)
+            });
         }
         let mut pool: Pool<(usize, Vec<u8>), Result<Checked>> = Pool::new(workers)?;
         let mut files = SpanningFiles { contents: &self.contents, current: None, last_lost: None };

@@ -234,7 +234,7 @@ impl ArchiveWriter {
     }
 
     /// Begins a regular file of `size` bytes. `data` lists the parts of a sparse file that hold data, as
-    /// `(offset, length)`, ascending, at most [`MAX_PARTS`](super::MAX_PARTS); `None` when all of it does.
+    /// `(offset, length)` and as [`fit_parts`](super::fit_parts) makes them; `None` when all of it does.
     pub fn begin_file(&mut self, head: NodeHead, size: u64, data: Option<Vec<(u64, u64)>>) -> Result<()> {
         self.guarded(|writer| {
             let whole = data.as_deref().is_some_and(|parts| parts == [(0, size)] || size == 0);

@@ -134,7 +134,9 @@ fn the_forger_can_be_honest() {
 fn names_that_lead_elsewhere_are_refused() {
     let long = "n".repeat(256);
     let deep = "d/".repeat(2100) + "d";
-    for name in ["", "/etc/passwd", "../x", "a/../../x", "a/..", ".", "./a", "a/./b", "a//b", "a/", "a\0b", &long, &deep] {
+    for name in
+        ["", "/etc/passwd", "../x", "a/../../x", "a/..", ".", "./a", "a/./b", "a//b", "a/", "a\0b", &long, &deep]
+    {
         let bytes = Forger::default().file("fine").file(name).seal();
         let shown: String = name.escape_debug().take(20).collect();
         assert_refused(&bytes, ProblemKind::UnsafeName, &shown);
@@ -147,7 +149,10 @@ fn names_twice_or_below_no_folder_are_refused() {
         (Forger::default().file("fine").file("twice").file("twice"), "twice"),
         (Forger::default().file("fine").entry("s", symlink_to("/etc"), b"").file("s/passwd"), "s/passwd"),
         (Forger::default().file("s/passwd").entry("s", symlink_to("/etc"), b"").file("fine"), "s/passwd"),
-        (Forger::default().file("fine").entry("s", symlink_to("/etc"), b"").entry("s", Node::Dir, b"").file("s/x"), "s"),
+        (
+            Forger::default().file("fine").entry("s", symlink_to("/etc"), b"").entry("s", Node::Dir, b"").file("s/x"),
+            "s",
+        ),
         (Forger::default().file("fine").file("f").file("f/below"), "f/below"),
         (Forger::default().file("fine").file("f").file("f-").file("f/a/b/c"), "f/a/b/c"),
         (Forger::default().file("fine").entry("p", Node::Fifo, b"").file("p/x"), "p/x"),
@@ -171,7 +176,8 @@ fn hard_links_to_anything_but_an_earlier_file_are_refused() {
 
 #[test]
 fn a_symlink_itself_may_point_anywhere() {
-    let bytes = Forger::default().entry("s", symlink_to("/etc/passwd"), b"").entry("t", symlink_to("../.."), b"").seal();
+    let bytes =
+        Forger::default().entry("s", symlink_to("/etc/passwd"), b"").entry("t", symlink_to("../.."), b"").seal();
     let folder = tempfile::tempdir().unwrap();
     assert_eq!(extract_all(&open(&bytes).unwrap(), folder.path(), &options()).unwrap().entries, 2);
 }
@@ -194,7 +200,8 @@ fn values_that_no_file_has_are_refused() {
         |e| e.node = Node::File { size: 4, blake3: "0".repeat(64), data: Some(vec![(u64::MAX, 2)]), valid_size: None },
     ];
     for tweak in tweaks {
-        let bytes = Forger::default().file("fine").file("odd").tweak(move |entries, _, _| tweak(&mut entries[1])).seal();
+        let bytes =
+            Forger::default().file("fine").file("odd").tweak(move |entries, _, _| tweak(&mut entries[1])).seal();
         assert_refused(&bytes, ProblemKind::BadEntry, "odd");
     }
 }

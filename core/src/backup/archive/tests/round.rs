@@ -68,9 +68,13 @@ fn a_random_tree_comes_back() {
                     let mut parts = Vec::new();
                     let mut at = random.below(3) * 5000;
                     for _ in 0..random.below(6) {
-                        let len = 1 + random.below(6000);
+                        let len = 512 * (1 + random.below(12));
                         parts.push((at, len));
                         at += len + random.below(2) * 7000;
+                    }
+                    // Only the last part may end inside a block.
+                    if let Some((_, len)) = parts.last_mut() {
+                        *len -= random.below(512);
                     }
                     files.push(path.clone());
                     sparse(&path, at as usize + random.below(2) as usize * 9000, &parts, 1 + random.below(255) as u8)
@@ -82,7 +86,8 @@ fn a_random_tree_comes_back() {
                 }
             };
             if !matches!(kind, Kind::Special(Special::HardLink { .. })) {
-                head.mode = if matches!(kind, Kind::Special(Special::Dir)) { 0o700 } else { 0o400 } | random.below(0o100) as u32;
+                head.mode = if matches!(kind, Kind::Special(Special::Dir)) { 0o700 } else { 0o400 }
+                    | random.below(0o100) as u32;
                 head.mtime = random.below(1 << 32) as i64 - (1 << 30);
                 head.mtime_nanos = random.below(3) as u32 * 333_333_333;
             }
@@ -108,7 +113,7 @@ fn a_file_that_shrank_comes_back_as_long_as_it_was_read() {
     let mut tree = vec![
         file("shrank", vec![7; 10_000]),
         file("gone", vec![8; 5_000]),
-        sparse("holes", 10_000, &[(0, 3000), (6000, 3000)], 9),
+        sparse("holes", 10_000, &[(0, 3072), (6000, 3000)], 9),
         file("after", "intact"),
     ];
     for (number, len) in [(0, 4_321), (1, 0), (2, 7_000)] {
@@ -130,8 +135,8 @@ fn a_shrunk_file_cut_inside_a_hole_keeps_the_hole() {
         })
     };
     let mut writer = ArchiveWriter::new(&Scope::default(), small(), sink).unwrap();
-    writer.begin_file(head("f", 0o600), 10_000, Some(vec![(0, 1000), (9000, 1000)])).unwrap();
-    writer.write(&[1; 1000]).unwrap();
+    writer.begin_file(head("f", 0o600), 10_000, Some(vec![(0, 1024), (9000, 1000)])).unwrap();
+    writer.write(&[1; 1024]).unwrap();
     writer.end_file(Some(5000)).unwrap();
     made.replace(writer.finish(manifest()).unwrap());
     bytes.append(&mut out.lock().unwrap());
@@ -139,7 +144,7 @@ fn a_shrunk_file_cut_inside_a_hole_keeps_the_hole() {
     let archive = open(&bytes).unwrap();
     assert_eq!(archive.verify_full(&Scope::default(), 1).unwrap(), []);
     extract_all(&archive, folder.path(), &options()).unwrap();
-    assert_eq!(std::fs::read(folder.path().join("f")).unwrap(), [vec![1; 1000], vec![0; 4000]].concat());
+    assert_eq!(std::fs::read(folder.path().join("f")).unwrap(), [vec![1; 1024], vec![0; 3976]].concat());
 }
 
 #[test]
@@ -194,6 +199,18 @@ fn sparse_files_stay_sparse() {
 }
 
 #[test]
+fn parts_are_fitted_to_what_an_archive_takes() {
+    assert_eq!(fit_parts(&[(1, 1), (600, 10), (5000, 96)], 5096), [(0, 1024), (4608, 488)]);
+    assert_eq!(fit_parts(&[(0, 512), (512, 512)], 9000), [(0, 1024)]);
+    assert_eq!(fit_parts(&[(5, 0), (9000, 10)], 9000), []);
+    let many: Vec<_> = (0..200_000).map(|number| (number * 8192, 4096)).collect();
+    let fitted = fit_parts(&many, 1 << 40);
+    assert!(fitted.len() == MAX_PARTS, "{}", fitted.len());
+    let holding = |at: u64| fitted[fitted.partition_point(|(start, _)| *start <= at) - 1];
+    assert!(many.iter().all(|(at, len)| at + len <= holding(*at).0 + holding(*at).1));
+}
+
+#[test]
 fn missing_folders_are_made() {
     let tree = vec![file("a/b/c", "x"), file("a/bb", "y"), dir("a/b/d")];
     let (bytes, _) = pack(&tree, small());
@@ -241,7 +258,9 @@ fn a_selection_takes_what_is_below_and_refuses_what_is_not_there() {
     }
     let folder = tempfile::tempdir().unwrap();
     let into = Dir::open(folder.path()).unwrap();
-    for (path, kind) in [("nope", ErrorKind::NotFound), ("../d", ErrorKind::InvalidInput), ("/d", ErrorKind::InvalidInput)] {
+    for (path, kind) in
+        [("nope", ErrorKind::NotFound), ("../d", ErrorKind::InvalidInput), ("/d", ErrorKind::InvalidInput)]
+    {
         let selection = Selection::Paths(vec!["d".into(), path.into()]);
         let error = archive.extract(&Scope::default(), &selection, &into, &options()).unwrap_err();
         assert_eq!(error.kind(), kind);
@@ -293,9 +312,11 @@ fn the_writer_refuses_what_no_restore_accepts() {
     }
     assert_eq!(refused(dir([b'n'; 256])).kind(), ErrorKind::InvalidInput);
     assert_eq!(refused(symlink("a", "")).kind(), ErrorKind::InvalidInput);
-    let mut overlapping = sparse("s", 100, &[], 0);
-    overlapping.1 = Kind::File { content: vec![0; 100], parts: Some(vec![(0, 10), (5, 10)]), valid: None };
-    assert_eq!(refused(overlapping).kind(), ErrorKind::InvalidInput);
+    for parts in [vec![(0, 1024), (512, 10)], vec![(0, 10), (50, 10)], vec![(0, 0)], vec![(2000, 1)]] {
+        let mut bad = sparse("s", 2000, &[], 0);
+        bad.1 = Kind::File { content: vec![0; 2000], parts: Some(parts), valid: None };
+        assert_eq!(refused(bad).kind(), ErrorKind::InvalidInput);
+    }
 }
 
 #[test]
