@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn results_come_in_the_order_of_the_jobs() {
         let worker = |job: u64| {
-            if job % 3 == 0 {
+            if job.is_multiple_of(3) {
                 std::thread::yield_now();
             }
             job * 2

@@ -6,13 +6,16 @@ use super::*;
 use crate::backup::manifest::{Entry, Node};
 use crate::error::ErrorKind;
 
+/// Changes what the index says.
+type Tweak = Box<dyn Fn(&mut Vec<Entry>, &mut Vec<Frame>, &mut Manifest)>;
+
 /// An archive that is sealed like an honest one, whatever it says.
 #[derive(Default)]
 struct Forger {
     entries: Vec<Entry>,
     stream: Vec<u8>,
     /// The last word on index and frames.
-    tweak: Option<Box<dyn Fn(&mut Vec<Entry>, &mut Vec<Frame>, &mut Manifest)>>,
+    tweak: Option<Tweak>,
 }
 
 impl Forger {
