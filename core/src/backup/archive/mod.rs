@@ -19,6 +19,7 @@ mod guard;
 mod hash;
 mod index;
 mod layout;
+mod locate;
 mod place;
 mod plan;
 mod pool;

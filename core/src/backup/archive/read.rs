@@ -7,8 +7,9 @@ use super::blocks::{Blocks, read_exact};
 use super::frame::{Digest, Frame, Unpacker};
 use super::guard::{Limits, Order, Suspect};
 use super::layout::{END_LEN, padded, stored_len};
+use super::locate;
 use super::problem::{Problem, ProblemKind};
-use super::tail::{self, Footer, Summary};
+use super::tail::{Footer, Summary};
 use super::tar;
 use crate::backup::manifest::{Entry, Manifest};
 use crate::error::{Error, ErrorKind, Result};
@@ -54,7 +55,7 @@ impl Archive {
     /// [`ErrorKind::Corrupt`] when there is no undamaged index ([`Archive::open_without_index`] can still find
     /// files), [`ErrorKind::Unsupported`] for a later version of the format.
     pub fn open(blocks: Arc<dyn Blocks>) -> Result<Self> {
-        let found = tail::locate(blocks.as_ref())?;
+        let found = locate::locate(blocks.as_ref())?;
         let contents = Contents {
             blocks,
             entries: found.index.entries,
@@ -76,7 +77,7 @@ impl Archive {
     /// # Errors
     /// As [`Archive::open`].
     pub fn summary(blocks: &dyn Blocks) -> Result<Summary> {
-        tail::summary(blocks)
+        locate::summary(blocks)
     }
 
     /// What the snapshot says about itself.

@@ -13,7 +13,6 @@ use super::read::{Archive, Contents};
 use super::tar;
 use super::untar::{Parsed, parse};
 use crate::backup::manifest::{Entry, FORMAT, Manifest, Node, Outcome, RelPath};
-use crate::cancel::Scope;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -27,9 +26,9 @@ impl Archive {
     ///
     /// # Errors
     /// [`ErrorKind::Corrupt`] when not even the first entry can be read.
-    pub fn open_without_index(scope: &Scope, blocks: Arc<dyn Blocks>) -> Result<Self> {
+    pub fn open_without_index(blocks: Arc<dyn Blocks>) -> Result<Self> {
         let mut reader = Reader::default();
-        let stop = reader.read(scope, blocks.as_ref())?;
+        let stop = reader.read(blocks.as_ref())?;
         let mut problems = vec![Problem::of_archive(ProblemKind::DamagedIndex, "the index is lost")];
         // A member whose content is cut off is not restored, only named.
         let mut entries = reader.entries;
@@ -90,12 +89,11 @@ struct Reader {
 
 impl Reader {
     /// Reads to the end of the stream, or to the damage, which it returns.
-    fn read(&mut self, scope: &Scope, blocks: &dyn Blocks) -> Result<Option<Problem>> {
+    fn read(&mut self, blocks: &dyn Blocks) -> Result<Option<Problem>> {
         let mut unpacker = Unpacker::new()?;
         let mut plain = Vec::new();
         let mut offset = 0;
         while !self.ended {
-            scope.cancel.check()?;
             let packed = match next_frame(blocks, offset)? {
                 Ok(packed) => packed,
                 Err(message) => return Ok(Some(Problem::of_archive(ProblemKind::DamagedFrame, message))),

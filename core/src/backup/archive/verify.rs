@@ -6,10 +6,10 @@ use std::sync::Arc;
 use super::frame::{Frame, Unpacker};
 use super::hash::ContentHasher;
 use super::layout::{parts_of, restored_len, stored_len};
+use super::locate;
 use super::pool::Pool;
 use super::problem::{Problem, ProblemKind};
 use super::read::{Archive, Contents, Piece};
-use super::tail;
 use crate::backup::manifest::Node;
 use crate::cancel::{Cancel, ProgressEvent, Scope};
 use crate::error::{Error, ErrorKind, Result};
@@ -23,7 +23,7 @@ impl Archive {
         scope.cancel.check()?;
         let mut problems = self.problems.clone();
         if let Some(footer) = &self.footer {
-            for problem in tail::check(self.contents.blocks.as_ref(), footer)? {
+            for problem in locate::check(self.contents.blocks.as_ref(), footer)? {
                 if !problems.contains(&problem) {
                     problems.push(problem);
                 }

@@ -131,7 +131,7 @@ fn every_cut_end_is_noticed_and_the_beginning_saved() {
         }
         assert_eq!(open(damaged).unwrap_err().kind(), ErrorKind::Corrupt, "{what}");
         assert_eq!(Archive::summary(&*Memory::new(damaged.to_vec())).unwrap_err().kind(), ErrorKind::Corrupt, "{what}");
-        let Ok(archive) = Archive::open_without_index(&Scope::default(), Memory::new(damaged.to_vec())) else {
+        let Ok(archive) = Archive::open_without_index(Memory::new(damaged.to_vec())) else {
             assert!(cut < whole.contents.frames[1].end() as usize, "{what}: nothing was saved");
             continue;
         };
@@ -158,7 +158,7 @@ fn without_its_index_a_whole_archive_is_read_to_the_end() {
         let (mut bytes, _) = pack(&tree, WriteOptions { frame_bytes, ..tiny() });
         let end = open(&bytes).unwrap().contents.frames_end as usize;
         bytes.truncate(end);
-        let archive = Archive::open_without_index(&Scope::default(), Memory::new(bytes)).unwrap();
+        let archive = Archive::open_without_index(Memory::new(bytes)).unwrap();
         assert_eq!(archive.problems().len(), 1);
         assert_eq!(archive.verify_full(&Scope::default(), 2).unwrap().len(), 1);
         let folder = tempfile::tempdir().unwrap();
@@ -259,7 +259,7 @@ fn an_archive_inside_an_archive_is_not_mistaken_for_it() {
 fn a_file_that_is_no_archive_is_called_so() {
     for bytes in [vec![], vec![0; 100], Random(1).bytes(100_000), zstd::stream::encode_all(&b"x"[..], 3).unwrap()] {
         assert_eq!(open(&bytes).unwrap_err().kind(), ErrorKind::Corrupt);
-        let error = Archive::open_without_index(&Scope::default(), Memory::new(bytes)).unwrap_err();
+        let error = Archive::open_without_index(Memory::new(bytes)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Corrupt);
     }
 }
