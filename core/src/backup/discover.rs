@@ -84,12 +84,7 @@ impl Contents {
 }
 
 /// Sorts what was walked into databases and the rest. Call it before any store is opened; it blocks.
-pub fn discover(
-    scope: &Scope,
-    plan: &WalkPlan,
-    walked: Walked,
-    around: &Surroundings<'_>,
-) -> Result<Contents> {
+pub fn discover(scope: &Scope, plan: &WalkPlan, walked: Walked, around: &Surroundings<'_>) -> Result<Contents> {
     let root = open_root(around.root)?;
     let Walked { found, skipped, includes } = walked;
     let mut contents = Contents { skipped, includes, ..Contents::default() };
@@ -131,11 +126,8 @@ pub fn discover(
         let head = peek(&root, found.path.as_path());
         let Some((kind, detect)) = detectors.iter().find(|(_, detect)| (detect.head)(&head)) else { continue };
         let path = around.root.join(found.path.as_path());
-        let context = BuildContext {
-            name: found.path.to_string(),
-            root: around.root.to_owned(),
-            state: around.state.to_owned(),
-        };
+        let context =
+            BuildContext { name: found.path.to_string(), root: around.root.to_owned(), state: around.state.to_owned() };
         // Settings are text: a store for a name that is none would be one of another file.
         let of_this_file = |store: Arc<dyn Store>| match store.capability().file {
             Some(file) if identity_of(&file)? == Some(found.identity) => Ok(store),
@@ -282,11 +274,7 @@ impl<'a> Configured<'a> {
                 Some(file) => identity_of(file)?,
                 None => None,
             };
-            let suffixes = capability
-                .side_files
-                .iter()
-                .filter_map(|side| suffix_of(side, file.as_deref()?))
-                .collect();
+            let suffixes = capability.side_files.iter().filter_map(|side| suffix_of(side, file.as_deref()?)).collect();
             stores.push(ConfiguredStore { named, file, identity, suffixes });
         }
         Ok(Self { stores })
@@ -304,7 +292,13 @@ impl<'a> Configured<'a> {
     fn database(&self, store: usize, found: &Found, root: &Path) -> Database {
         let (name, component) = self.stores[store].named;
         let live_bytes = found.size + sizes(root, &self.side_files(store, found.path.as_path()));
-        Database { name: name.clone(), configured: true, store: Arc::clone(component), found: found.clone(), live_bytes }
+        Database {
+            name: name.clone(),
+            configured: true,
+            store: Arc::clone(component),
+            found: found.clone(),
+            live_bytes,
+        }
     }
 
     /// Takes the configured databases that the walk did not meet, or names them.

@@ -338,12 +338,8 @@ async fn read_record(scope: &Scope, target: &dyn BackupTarget, key: &str) -> Res
 }
 
 fn record(scope: &Scope, owner: &Owner, times: LeaseTimes, released: bool) -> Result<Vec<u8>> {
-    let record = Record {
-        owner: owner.clone(),
-        renewed_at: scope.clock.now(),
-        ttl_seconds: times.ttl.as_secs_f64(),
-        released,
-    };
+    let record =
+        Record { owner: owner.clone(), renewed_at: scope.clock.now(), ttl_seconds: times.ttl.as_secs_f64(), released };
     serde_json::to_vec(&record).map_err(|error| Error::internal(format!("a lease is not JSON: {error}")))
 }
 
@@ -357,12 +353,11 @@ fn generation_of(key: &str) -> Option<u64> {
 
 fn held_by(name: &str, record: Option<&Record>, age: f64) -> Error {
     match record {
-        Some(Record { owner, .. }) => busy(
-            name,
-            &format!("process {} on {} is writing to it (last sign {age:.0} s ago)", owner.pid, owner.host),
-        )
-        .with_context("host", &owner.host)
-        .with_context("pid", owner.pid),
+        Some(Record { owner, .. }) => {
+            busy(name, &format!("process {} on {} is writing to it (last sign {age:.0} s ago)", owner.pid, owner.host))
+                .with_context("host", &owner.host)
+                .with_context("pid", owner.pid)
+        }
         None => busy(name, &format!("an unknown writer holds its lease (last sign {age:.0} s ago)")),
     }
 }

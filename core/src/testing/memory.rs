@@ -96,9 +96,8 @@ impl BackupTarget for MemoryTarget {
     async fn get(&self, _: &Scope, key: &str, range: Range<u64>) -> Result<Vec<u8>> {
         check_key(key)?;
         let objects = self.lock();
-        let (bytes, _) = objects
-            .get(key)
-            .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("there is no object {key:?}")))?;
+        let (bytes, _) =
+            objects.get(key).ok_or_else(|| Error::new(ErrorKind::NotFound, format!("there is no object {key:?}")))?;
         cut(bytes, range)
     }
 

@@ -3,11 +3,7 @@ use crate::clock::{Clock, ManualClock};
 use crate::testing::{Call, FaultyTarget, MemoryTarget};
 
 fn quick() -> LeaseTimes {
-    LeaseTimes {
-        ttl: Duration::from_secs(60),
-        renew: Duration::from_millis(20),
-        watch: Duration::from_millis(120),
-    }
+    LeaseTimes { ttl: Duration::from_secs(60), renew: Duration::from_millis(20), watch: Duration::from_millis(120) }
 }
 
 async fn acquire(target: &Arc<dyn BackupTarget>) -> Result<Lease> {
