@@ -50,22 +50,25 @@ impl Stat {
     }
 }
 
-/// Whether the process `candidate` is the parent of this one, or the parent of its parent, and so on.
-pub fn is_ancestor(candidate: u32) -> bool {
-    let Some(mut pid) = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get().unsigned_abs()) else {
-        return false;
-    };
+/// Whether `ancestor` is the parent of the process `pid`, or the parent of its parent, and so on.
+pub fn is_ancestor(ancestor: u32, pid: u32) -> bool {
+    let mut current = pid;
     // Deeper chains of wrappers than this are a loop of somebody's making.
     for _ in 0..32 {
-        if pid == candidate {
-            return true;
-        }
-        match Stat::of(pid) {
-            Some(stat) if stat.parent != 0 => pid = stat.parent,
+        current = match parent_of(current) {
+            Some(parent) if parent == ancestor => return true,
+            Some(parent) if parent > 1 => parent,
             _ => return false,
-        }
+        };
     }
     false
+}
+
+fn parent_of(pid: u32) -> Option<u32> {
+    if pid == std::process::id() {
+        return Some(std::os::unix::process::parent_id());
+    }
+    Stat::of(pid).map(|stat| stat.parent)
 }
 
 /// A process id as the system calls take it.
@@ -91,7 +94,10 @@ mod tests {
 
     #[test]
     fn our_parent_is_an_ancestor_and_we_are_not() {
-        assert!(is_ancestor(std::os::unix::process::parent_id()));
-        assert!(!is_ancestor(std::process::id()));
+        let me = std::process::id();
+        let parent = std::os::unix::process::parent_id();
+        assert!(is_ancestor(parent, me));
+        assert!(!is_ancestor(me, me));
+        assert!(!is_ancestor(me, parent));
     }
 }
