@@ -6,9 +6,12 @@ use std::sync::Arc;
 use crate::backup::BackupTarget;
 use crate::component::Registry;
 use crate::config::Settings;
+use crate::error::{Error, ErrorKind, Result};
 use crate::health::HealthCheck;
 use crate::metrics::MetricsSink;
+use crate::process::ProcessIdentity;
 use crate::store::Store;
+use crate::worker::Pool;
 
 /// What operations work with: the settings, and the components built from them. The same type in the host
 /// and in the worker; a component that lives in the other process is a proxy.
@@ -28,10 +31,81 @@ pub struct Context {
     pub stores: Vec<Named<dyn Store>>,
     /// Where backups go, in the order of the settings.
     pub targets: Vec<Named<dyn BackupTarget>>,
+    /// The health checks of the settings and of the host's code; the built-in ones are not among them.
+    pub checks: Vec<Named<dyn HealthCheck>>,
+    /// Where numbers go. In the host only.
+    pub sinks: Vec<Named<dyn MetricsSink>>,
+    /// The host's process. In a worker: the worker's.
+    pub process: ProcessFacts,
+}
+
+impl Context {
+    /// The store called `name`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] with the names that exist, and so for the two below.
+    pub fn store(&self, name: &str) -> Result<&Named<dyn Store>> {
+        find(&self.stores, "store", name)
+    }
+
+    /// The target called `name`.
+    pub fn target(&self, name: &str) -> Result<&Named<dyn BackupTarget>> {
+        find(&self.targets, "target", name)
+    }
+
+    /// The service's name: `service.name`, else that of the root folder.
+    pub fn service_name(&self) -> String {
+        match self.settings.service.name.as_str() {
+            "" => self.root.file_name().map_or_else(|| "service".into(), |name| name.to_string_lossy().into_owned()),
+            name => name.to_owned(),
+        }
+    }
+
+    /// The check called `name`.
+    pub fn check(&self, name: &str) -> Result<&Named<dyn HealthCheck>> {
+        find(&self.checks, "check", name)
+    }
+}
+
+fn find<'a, T: ?Sized>(of: &'a [Named<T>], what: &str, name: &str) -> Result<&'a Named<T>> {
+    of.iter().find(|named| named.name == name).ok_or_else(|| {
+        let error = Error::new(ErrorKind::NotFound, format!("there is no {what} {name:?}"));
+        let names: Vec<&str> = of.iter().map(|named| named.name.as_str()).collect();
+        match (super::table::similar(name, names.iter().copied()), names.is_empty()) {
+            (_, true) => error.with_hint(format!("add a [[{what}]] to ops.toml")),
+            (Some(meant), _) => error.with_hint(format!("did you mean {meant:?}?")),
+            (None, _) => error.with_hint(format!("name one of: {}", names.join(", "))),
+        }
+    })
+}
+
+/// What an operation may say about the process that it runs in.
+#[derive(Clone)]
+pub struct ProcessFacts {
+    /// Which process.
+    pub identity: ProcessIdentity,
+    workers: Option<Pool>,
+}
+
+impl ProcessFacts {
+    pub(crate) fn of_this_process(workers: Option<Pool>) -> Self {
+        Self { identity: ProcessIdentity::current(), workers }
+    }
+
+    /// How many worker processes this one has.
+    pub fn workers(&self) -> usize {
+        self.workers.as_ref().map_or(0, Pool::alive)
+    }
+}
+
+impl std::fmt::Debug for ProcessFacts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ProcessFacts").field("identity", &self.identity).field("workers", &self.workers()).finish()
+    }
 }
 
 /// Who is running.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RunMode {
     /// Inside the service's own process: it cannot be replaced under its own feet.

@@ -1,0 +1,36 @@
+//! The table of all operations, by name.
+
+use crate::error::{Error, ErrorKind, Result};
+
+use super::operation::Entry;
+use super::status::Status;
+
+/// Every operation of this build, sorted by name. A new one gets one line.
+pub static TABLE: &[Entry] = &[Entry::of::<Status>()];
+
+/// Every operation, sorted by name: for the command line, the schemas and the generated bindings.
+pub fn operations() -> impl Iterator<Item = &'static Entry> {
+    TABLE.iter()
+}
+
+/// The operation called `name`, looked up in `more` and then in the table.
+///
+/// # Errors
+/// [`ErrorKind::NotFound`] with the name that was probably meant.
+pub(crate) fn find_operation(name: &str, more: &'static [Entry]) -> Result<&'static Entry> {
+    more.iter().chain(TABLE).find(|entry| entry.name == name).ok_or_else(|| {
+        let names = more.iter().chain(TABLE).map(|entry| entry.name);
+        let hint = match similar(name, names) {
+            Some(meant) => format!("did you mean {meant:?}? `uplifted-ops schema` prints all of them"),
+            None => "`uplifted-ops schema` prints all of them".to_owned(),
+        };
+        Error::new(ErrorKind::NotFound, format!("there is no operation {name:?}")).with_hint(hint)
+    })
+}
+
+/// The one of `names` that was probably meant by `word`.
+pub(super) fn similar<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // Above 0.8 are swapped, missing and doubled letters; below are other words.
+    let scored = names.into_iter().map(|name| (strsim::jaro_winkler(&word.to_lowercase(), name), name));
+    scored.filter(|(score, _)| *score > 0.8).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, name)| name)
+}
