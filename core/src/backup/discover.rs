@@ -91,19 +91,26 @@ pub fn discover(
     around: &Surroundings<'_>,
 ) -> Result<Contents> {
     let root = open_root(around.root)?;
-    let Walked { found, skipped, includes } = walked;
+    let Walked { found: all, skipped, includes } = walked;
     let mut contents = Contents { skipped, includes, ..Contents::default() };
     let known = Configured::look(around)?;
 
     // First what is configured, so that nothing of it is peeked at.
     let mut by_identity: HashMap<(u64, u64), usize> = HashMap::new();
     let mut sides: HashSet<PathBuf> = HashSet::new();
-    for found in &found {
+    for found in &all {
         let Some(store) = known.store_of(found) else { continue };
         sides.extend(known.side_files(store, found.path.as_path()));
-        if !by_identity.contains_key(&found.identity) {
-            by_identity.insert(found.identity, contents.databases.len());
-            contents.databases.push(known.database(store, found, around.root));
+        match by_identity.get(&found.identity) {
+            // Of several names, the one in the settings is the one that the log lies beside.
+            Some(at) if known.is_called(store, found, around.root) => {
+                contents.databases[*at] = known.database(store, found, around.root);
+            }
+            Some(_) => {}
+            None => {
+                by_identity.insert(found.identity, contents.databases.len());
+                contents.databases.push(known.database(store, found, around.root));
+            }
         }
     }
     known.take_the_rest(plan, around, &mut contents, &mut by_identity)?;
@@ -111,8 +118,8 @@ pub fn discover(
     // Then what the rest looks like.
     let detectors: Vec<(&Kind<dyn Store>, Detect)> =
         around.kinds.kinds().filter_map(|kind| Some((kind, kind.detect?))).collect();
-    let total = found.len() as u64;
-    for (number, found) in found.iter().enumerate() {
+    let total = all.len() as u64;
+    for (number, found) in all.iter().enumerate() {
         scope.cancel.check()?;
         if number.is_multiple_of(4096) {
             scope.progress.report(ProgressEvent {
@@ -130,9 +137,15 @@ pub fn discover(
         }
         let head = peek(&root, found.path.as_path());
         let Some((kind, detect)) = detectors.iter().find(|(_, detect)| (detect.head)(&head)) else { continue };
-        let path = around.root.join(found.path.as_path());
+        let names = names_of(found, &all);
+        let beside = |name: &Found| -> Vec<PathBuf> {
+            detect.side_suffixes.iter().map(|suffix| with_suffix(name.path.as_path(), suffix)).collect()
+        };
+        // Of several names, the one that the log lies beside is the one that the service uses.
+        let live = names.iter().find(|name| sizes(around.root, &beside(name)) > 0).copied().unwrap_or(found);
+        let path = around.root.join(live.path.as_path());
         let context = BuildContext {
-            name: found.path.to_string(),
+            name: live.path.to_string(),
             root: around.root.to_owned(),
             state: around.state.to_owned(),
         };
@@ -143,13 +156,11 @@ pub fn discover(
         };
         match (kind.build)(&context, &(detect.settings)(&path)).and_then(of_this_file) {
             Ok(store) => {
-                let beside = detect.side_suffixes.iter().map(|suffix| with_suffix(found.path.as_path(), suffix));
-                let beside: Vec<PathBuf> = beside.collect();
-                let live_bytes = found.size + sizes(around.root, &beside);
-                sides.extend(beside);
+                let live_bytes = live.size + sizes(around.root, &beside(live));
+                sides.extend(names.iter().flat_map(|name| beside(name)));
                 by_identity.insert(found.identity, contents.databases.len());
                 let name = context.name;
-                contents.databases.push(Database { name, configured: false, store, found: found.clone(), live_bytes });
+                contents.databases.push(Database { name, configured: false, store, found: live.clone(), live_bytes });
             }
             // It is copied as a file, and its name says that this may be too little.
             Err(error) => contents.skipped.push(Skipped {
@@ -160,12 +171,11 @@ pub fn discover(
         }
     }
 
-    suspect_live_logs(&root, &found, &detectors, &by_identity, &sides, &mut contents.skipped);
-    for found in found {
+    suspect_live_logs(&root, &all, &detectors, &by_identity, &sides, &mut contents.skipped);
+    for found in all {
         match by_identity.get(&found.identity).map(|at| &contents.databases[*at]) {
             Some(database) if database.found.path != found.path => {
                 let target = database.found.path.clone();
-                // A further name has side files of its own name, and they are no more a file than the others.
                 contents.database_links.push((found, target));
             }
             Some(_) => {}
@@ -297,6 +307,12 @@ impl<'a> Configured<'a> {
         self.stores.iter().position(|store| is_file && store.identity == Some(found.identity))
     }
 
+    /// Whether this name is the one in the settings.
+    fn is_called(&self, store: usize, found: &Found, root: &Path) -> bool {
+        let real = self.stores[store].file.as_ref().and_then(|file| file.canonicalize().ok());
+        real.zip(root.canonicalize().ok()).is_some_and(|(file, root)| file == root.join(found.path.as_path()))
+    }
+
     fn side_files(&self, store: usize, path: &Path) -> Vec<PathBuf> {
         self.stores[store].suffixes.iter().map(|suffix| with_suffix(path, suffix)).collect()
     }
@@ -350,6 +366,14 @@ impl<'a> Configured<'a> {
         }
         Ok(())
     }
+}
+
+/// Every name of a file, itself among them.
+fn names_of<'a>(found: &'a Found, all: &'a [Found]) -> Vec<&'a Found> {
+    if found.links < 2 {
+        return vec![found];
+    }
+    all.iter().filter(|other| other.identity == found.identity && other.kind == FoundKind::File).collect()
 }
 
 fn not_taken(path: RelPath, name: &str, why: &str) -> Skipped {
