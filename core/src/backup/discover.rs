@@ -84,12 +84,7 @@ impl Contents {
 }
 
 /// Sorts what was walked into databases and the rest. Call it before any store is opened; it blocks.
-pub fn discover(
-    scope: &Scope,
-    plan: &WalkPlan,
-    walked: Walked,
-    around: &Surroundings<'_>,
-) -> Result<Contents> {
+pub fn discover(scope: &Scope, plan: &WalkPlan, walked: Walked, around: &Surroundings<'_>) -> Result<Contents> {
     let root = open_root(around.root)?;
     let Walked { found: all, skipped, includes } = walked;
     let mut contents = Contents { skipped, includes, ..Contents::default() };
@@ -144,11 +139,8 @@ pub fn discover(
         // Of several names, the one that the log lies beside is the one that the service uses.
         let live = names.iter().find(|name| sizes(around.root, &beside(name)) > 0).copied().unwrap_or(found);
         let path = around.root.join(live.path.as_path());
-        let context = BuildContext {
-            name: live.path.to_string(),
-            root: around.root.to_owned(),
-            state: around.state.to_owned(),
-        };
+        let context =
+            BuildContext { name: live.path.to_string(), root: around.root.to_owned(), state: around.state.to_owned() };
         // Settings are text: a store for a name that is none would be one of another file.
         let of_this_file = |store: Arc<dyn Store>| match store.capability().file {
             Some(file) if identity_of(&file)? == Some(found.identity) => Ok(store),
@@ -217,20 +209,23 @@ fn suspect_live_logs(
     if !detectors.iter().any(|(_, detect)| detect.side_suffixes.contains(&LOG)) {
         return;
     }
-    let files: HashMap<&Path, &Found> =
-        found.iter().filter(|f| f.kind == FoundKind::File).map(|f| (f.path.as_path(), f)).collect();
+    let mut logs: HashMap<&[u8], &Found> = HashMap::new();
     for log in found.iter().filter(|found| found.kind == FoundKind::File && found.size > 32) {
-        let Some(base) = log.path.as_bytes().strip_suffix(LOG.as_bytes()) else { continue };
-        let base = RelPath::from(base);
-        let Some(file) = files.get(base.as_path()) else { continue };
-        if databases.contains_key(&file.identity) || sides.contains(log.path.as_path()) {
-            continue;
+        if let Some(base) = log.path.as_bytes().strip_suffix(LOG.as_bytes())
+            && !sides.contains(log.path.as_path())
+        {
+            logs.insert(base, log);
         }
+    }
+    for file in found.iter().filter(|found| found.kind == FoundKind::File) {
+        let Some(log) = logs.get(file.path.as_bytes()).filter(|_| !databases.contains_key(&file.identity)) else {
+            continue;
+        };
         // The magic number of a write-ahead log, in either byte order of its checksums
         // (sqlite.org/fileformat2, 4.1).
         if let [0x37, 0x7f, 0x06, 0x82 | 0x83, ..] = peek(root, log.path.as_path())[..] {
             skipped.push(Skipped {
-                path: base,
+                path: file.path.clone(),
                 reason: SkipReason::Database,
                 message: "copied as a file: it is no database that this build can read, and has a live log beside it"
                     .to_owned(),
@@ -292,11 +287,7 @@ impl<'a> Configured<'a> {
                 Some(file) => identity_of(file)?,
                 None => None,
             };
-            let suffixes = capability
-                .side_files
-                .iter()
-                .filter_map(|side| suffix_of(side, file.as_deref()?))
-                .collect();
+            let suffixes = capability.side_files.iter().filter_map(|side| suffix_of(side, file.as_deref()?)).collect();
             stores.push(ConfiguredStore { named, file, identity, suffixes });
         }
         Ok(Self { stores })
@@ -320,7 +311,13 @@ impl<'a> Configured<'a> {
     fn database(&self, store: usize, found: &Found, root: &Path) -> Database {
         let (name, component) = self.stores[store].named;
         let live_bytes = found.size + sizes(root, &self.side_files(store, found.path.as_path()));
-        Database { name: name.clone(), configured: true, store: Arc::clone(component), found: found.clone(), live_bytes }
+        Database {
+            name: name.clone(),
+            configured: true,
+            store: Arc::clone(component),
+            found: found.clone(),
+            live_bytes,
+        }
     }
 
     /// Takes the configured databases that the walk did not meet, or names them.

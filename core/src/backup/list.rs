@@ -161,12 +161,7 @@ pub async fn list(scope: &Scope, targets: &[NamedTarget], service: Option<&str>)
 /// # Errors
 /// [`ErrorKind::NotFound`] with what there is; [`ErrorKind::InvalidInput`] when several begin like that; what a
 /// target said when the snapshot may be there.
-pub async fn find(
-    scope: &Scope,
-    targets: &[NamedTarget],
-    service: Option<&str>,
-    wanted: &str,
-) -> Result<Vec<Found>> {
+pub async fn find(scope: &Scope, targets: &[NamedTarget], service: Option<&str>, wanted: &str) -> Result<Vec<Found>> {
     let mut all = Vec::new();
     let mut failed = None;
     for (name, target) in targets {

@@ -16,14 +16,8 @@ pub(super) struct Meter {
 
 impl Meter {
     pub(super) fn start(scope: &Scope, stage: String, total_bytes: Option<u64>, total_files: Option<u64>) -> Self {
-        let event = ProgressEvent {
-            stage,
-            done_bytes: 0,
-            total_bytes,
-            done_files: 0,
-            total_files,
-            uninterruptible: false,
-        };
+        let event =
+            ProgressEvent { stage, done_bytes: 0, total_bytes, done_files: 0, total_files, uninterruptible: false };
         scope.progress.report(event.clone());
         Self { scope: scope.clone(), event, next: scope.clock.monotonic() + EVERY }
     }

@@ -409,8 +409,8 @@ fn or_dot(path: &Path) -> &OsStr {
 /// An include relative to the root and free of `.`; the root itself is empty.
 fn normal(root: &Path, include: &Path) -> Result<PathBuf> {
     let relative = if include.is_absolute() { include.strip_prefix(root).ok() } else { Some(include) };
-    let inside = relative
-        .filter(|path| path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)));
+    let inside =
+        relative.filter(|path| path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)));
     let Some(inside) = inside else {
         return Err(Error::invalid(format!("backup.include names {include:?}, which is not below the root {root:?}"))
             .with_hint("name paths below the service's root, or set service.root to a folder that holds them all"));

@@ -272,9 +272,15 @@ async fn read_back_reads_what_was_written(target: Arc<dyn BackupTarget>) -> Resu
 
 async fn ranges_are_exact(target: Arc<dyn BackupTarget>) -> Result<(), String> {
     put(&*target, "k", b"0123456789").await?;
-    for (range, expected) in
-        [(0..10, &b"0123456789"[..]), (0..1, b"0"), (4..7, b"456"), (8..100, b"89"), (10..20, b""), (50..60, b""), (3..3, b"")]
-    {
+    for (range, expected) in [
+        (0..10, &b"0123456789"[..]),
+        (0..1, b"0"),
+        (4..7, b"456"),
+        (8..100, b"89"),
+        (10..20, b""),
+        (50..60, b""),
+        (3..3, b""),
+    ] {
         let bytes = done("get", target.get(&Scope::default(), "k", range.clone()).await)?;
         ensure(bytes == expected, || format!("{range:?} returned {bytes:?}"))?;
     }

@@ -162,8 +162,7 @@ impl Databases<'_> {
         }
         let found: &Found = &database.found;
         if as_file {
-            let mut meter =
-                Meter::start(self.scope, format!("storing file {}", found.path), Some(found.size), Some(1));
+            let mut meter = Meter::start(self.scope, format!("storing file {}", found.path), Some(found.size), Some(1));
             self.storer.store(self.writer, found, &mut meter)?;
         }
         self.skip(database, reason, message);

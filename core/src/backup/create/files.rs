@@ -182,9 +182,10 @@ impl FileStorer {
             outcome = match after.size.cmp(&have) {
                 std::cmp::Ordering::Greater => Reading::Partly(SkipReason::Grew, grew(have, after.size)),
                 std::cmp::Ordering::Less => Reading::Partly(SkipReason::Shrank, shrank(have, after.size)),
-                std::cmp::Ordering::Equal => {
-                    Reading::Partly(SkipReason::Changed, format!("its content changed {attempt} times while it was read"))
-                }
+                std::cmp::Ordering::Equal => Reading::Partly(
+                    SkipReason::Changed,
+                    format!("its content changed {attempt} times while it was read"),
+                ),
             };
             if attempt < ATTEMPTS {
                 before = after;

@@ -136,12 +136,8 @@ async fn create_with(scope: &Scope, job: CreateJob, hook: Option<Hook>) -> Resul
         let (scope, job, walk_plan) = (scope.clone(), job.clone(), plan.walk.clone());
         blocking(move || {
             let walked = walk(&scope, &walk_plan)?;
-            let around = Surroundings {
-                root: &job.root,
-                state: &job.state,
-                configured: &job.stores,
-                kinds: &job.kinds,
-            };
+            let around =
+                Surroundings { root: &job.root, state: &job.state, configured: &job.stores, kinds: &job.kinds };
             discover(&scope, &walk_plan, walked, &around)
         })
         .await?

@@ -149,7 +149,8 @@ async fn everything_comes_back() {
     for path in ["config/app.yaml", "config"] {
         rustix::fs::utimensat(rustix::fs::CWD, root.join(path), &times, rustix::fs::AtFlags::empty()).unwrap();
     }
-    let xattr = rustix::fs::setxattr(root.join(".env"), "user.note", b"\0\xff", rustix::fs::XattrFlags::empty()).is_ok();
+    let xattr =
+        rustix::fs::setxattr(root.join(".env"), "user.note", b"\0\xff", rustix::fs::XattrFlags::empty()).is_ok();
     let before = root.metadata().unwrap();
 
     let report = scene.create().await.unwrap();
@@ -176,7 +177,9 @@ async fn everything_comes_back() {
     assert!(matches!(entry(&archive, "data/big.bin").node, Node::HardLink { .. }));
     let into = extract(archive).await;
     let there = |path: &str| into.path().join(path);
-    for path in ["config/app.yaml", "data/big.bin", "data/big-again.bin", ".env", "plugins/p/__init__.py", &long, "data/sparse"] {
+    for path in
+        ["config/app.yaml", "data/big.bin", "data/big-again.bin", ".env", "plugins/p/__init__.py", &long, "data/sparse"]
+    {
         assert!(std::fs::read(there(path)).unwrap() == std::fs::read(root.join(path)).unwrap(), "{path}");
         let (a, b) = (there(path).metadata().unwrap(), root.join(path).metadata().unwrap());
         assert_eq!((a.mode(), a.mtime(), a.mtime_nsec()), (b.mode(), b.mtime(), b.mtime_nsec()), "{path}");
@@ -245,8 +248,15 @@ async fn databases_are_taken_through_their_stores_and_come_last() {
     assert_eq!(skips(&report), []);
     let archive = scene.archive().await;
     let expected = [
-        "data", "data/notes-wal", "data/short.db", "zz", "zz/after.txt", "data/main.db", "data/found.db",
-        "data/a-second-name", "data/a-third-name",
+        "data",
+        "data/notes-wal",
+        "data/short.db",
+        "zz",
+        "zz/after.txt",
+        "data/main.db",
+        "data/found.db",
+        "data/a-second-name",
+        "data/a-third-name",
     ];
     assert_eq!(names(&archive), expected);
     let records: Vec<_> = report.stores.iter().map(|r| (r.name.as_str(), r.path.to_string(), r.check.ok)).collect();
@@ -297,8 +307,7 @@ async fn a_database_that_fails_is_named_and_the_rest_is_stored() {
     assert!(by_path("busy.db").1.contains("not copied") && by_path("busy.db").1.contains("as asked"));
     assert!(by_path("foreign.db").1.contains("copied as a file"));
     let archive = scene.archive().await;
-    let expected =
-        ["encrypted.db", "encrypted.db-wal", "plain.bin", "plain.bin-wal", "foreign.db", "rotten.db"];
+    let expected = ["encrypted.db", "encrypted.db-wal", "plain.bin", "plain.bin-wal", "foreign.db", "rotten.db"];
     let mut stored = names(&archive);
     stored.sort();
     let mut expected = expected.map(str::to_owned);
@@ -341,7 +350,8 @@ async fn a_store_is_found_through_any_name_of_its_file() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_makes_no_sense_is_refused_before_anything_happens() {
     let scene = Scene::new(&[("a", b"a")]);
-    let cases: Vec<(&str, Box<dyn Fn(&mut CreateJob)>)> = vec![
+    type Change = Box<dyn Fn(&mut CreateJob)>;
+    let cases: Vec<(&str, Change)> = vec![
         ("no target", Box::new(|job| job.targets.clear())),
         ("level", Box::new(|job| job.settings.level = 0)),
         ("layout", Box::new(|job| job.settings.layout = Some("tape".into()))),
@@ -418,7 +428,9 @@ async fn progress_names_the_stages_and_never_goes_back() {
     }
     for (at, event) in events.iter().enumerate() {
         let before = events[..at].iter().rev().find(|before| before.stage == event.stage);
-        assert!(before.is_none_or(|before| before.done_bytes <= event.done_bytes && before.done_files <= event.done_files));
+        assert!(
+            before.is_none_or(|before| before.done_bytes <= event.done_bytes && before.done_files <= event.done_files)
+        );
         assert!(event.total_bytes.is_none_or(|total| event.done_bytes <= total), "{event:?}");
     }
 }

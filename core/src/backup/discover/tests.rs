@@ -44,8 +44,12 @@ fn databases_are_recognised_by_content_not_by_name() {
     let db = content("x");
     let len = db.len() as u64;
     let scene = Scene::new(&[
-        ("photo.jpg", &db), ("a.db", b"just text that is long enough to be looked at".repeat(4).as_slice()),
-        ("tiny.db", b"FAKEDB"), ("p/photo.jpg-wal", b"not its log"), ("photo.jpg-wal", b"log"), ("photo.jpg-shm", b"shm"),
+        ("photo.jpg", &db),
+        ("a.db", b"just text that is long enough to be looked at".repeat(4).as_slice()),
+        ("tiny.db", b"FAKEDB"),
+        ("p/photo.jpg-wal", b"not its log"),
+        ("photo.jpg-wal", b"log"),
+        ("photo.jpg-shm", b"shm"),
     ]);
     let contents = scene.look(&[]);
     assert_eq!(names(&contents), [("photo.jpg", false, len + 6)]);
@@ -58,7 +62,8 @@ fn databases_are_recognised_by_content_not_by_name() {
 fn a_configured_database_is_never_read_here_nor_its_log() {
     // What is configured may look like anything: encrypted, empty, too short.
     let scene = Scene::new(&[
-        ("data/enc.db", &[0x42; 4096]), ("data/enc.db-wal", &content("a log that looks like a database")),
+        ("data/enc.db", &[0x42; 4096]),
+        ("data/enc.db-wal", &content("a log that looks like a database")),
         ("data/empty.db", b""),
     ]);
     std::fs::create_dir(scene.0.path().join("data/enc.db-shm")).unwrap();

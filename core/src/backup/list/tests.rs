@@ -63,7 +63,8 @@ async fn newest_first_by_service_and_what_is_damaged_apart() {
     two.put(&Scope::default(), "foreign.tar.zst", b"hello", false).await.unwrap();
     two.put(&Scope::default(), "notes.txt", b"hello", false).await.unwrap();
     let down = FaultyTarget::nth(Arc::new(MemoryTarget::default()), Call::List, 1);
-    let targets = [named("one", &one), named("two", &two), ("down".to_owned(), Arc::new(down) as Arc<dyn BackupTarget>)];
+    let targets =
+        [named("one", &one), named("two", &two), ("down".to_owned(), Arc::new(down) as Arc<dyn BackupTarget>)];
     let listing = list(&Scope::default(), &targets, Some("app")).await.unwrap();
     let rows: Vec<_> = listing.snapshots.iter().map(|s| (s.snapshot_id.as_str(), s.target.as_str())).collect();
     assert_eq!(rows, [("bbbbbbbbbbbb", "one"), ("aaaaaaaaaaaa", "one"), ("aaaaaaaaaaaa", "two")]);

@@ -54,7 +54,6 @@ impl Scene {
             depth,
             scratch: self.scratch(),
             scratch_in_memory: true,
-            stores: Vec::new(),
             kinds: kinds(),
             threads: 1,
         }
@@ -105,9 +104,7 @@ async fn a_flipped_bit_anywhere_is_found_in_its_target() {
 async fn a_truncated_archive_is_a_report_and_not_an_error() {
     let scene = Scene::new("other").await;
     let mut job = scene.job(VerifyDepth::Full);
-    job.snapshot = crate::backup::list::find(&Scope::default(), &job.targets, None, "latest")
-        .await
-        .unwrap()[0]
+    job.snapshot = crate::backup::list::find(&Scope::default(), &job.targets, None, "latest").await.unwrap()[0]
         .snapshot_id
         .clone();
     for target in [&scene.one, &scene.two] {

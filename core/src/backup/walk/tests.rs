@@ -54,12 +54,21 @@ fn includes_overlap_repeat_and_are_missing() {
 #[test]
 fn globs_leave_out_by_path_and_prune_folders() {
     let root = tree(&[
-        "__pycache__/a.pyc", "p/q/__pycache__/b.pyc", "p/q/code.py", "data/cache/x", "data/cache.db", "logs/a.log",
-        "logs/keep/b.log", "x.tmp", "p/y.tmp", "build",
+        "__pycache__/a.pyc",
+        "p/q/__pycache__/b.pyc",
+        "p/q/code.py",
+        "data/cache/x",
+        "data/cache.db",
+        "logs/a.log",
+        "logs/keep/b.log",
+        "x.tmp",
+        "p/y.tmp",
+        "build",
     ]);
     let globs = ["**/__pycache__", "./data/cache", "logs/*.log", "**/*.{tmp,bak}", "build/"];
     let walked = walk_all(root.path(), &["."], &globs);
-    let expected = ["build", "data", "data/cache.db", "logs", "logs/keep", "logs/keep/b.log", "p", "p/q", "p/q/code.py"];
+    let expected =
+        ["build", "data", "data/cache.db", "logs", "logs/keep", "logs/keep/b.log", "p", "p/q", "p/q/code.py"];
     assert_eq!(paths(&walked), expected);
     let plan = plan(root.path(), &["."], &globs).unwrap();
     assert!(plan.is_excluded(Path::new("p/__pycache__/deep/er")) && !plan.is_excluded(Path::new("p/q")));

@@ -38,8 +38,15 @@ fn rewrite(path: &Path, byte: u8) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_gone_or_replaced_when_its_turn_comes_is_named() {
     let scene = Scene::new(&[
-        ("gone", b"x"), ("link", b"x"), ("folder", b"x"), ("fifo", b"x"), ("sock", b"x"), ("steady", b"steady"),
-        ("denied", b"x"), ("sick", &[1; 3 * MIB]), ("sick-small", b"x"),
+        ("gone", b"x"),
+        ("link", b"x"),
+        ("folder", b"x"),
+        ("fifo", b"x"),
+        ("sock", b"x"),
+        ("steady", b"steady"),
+        ("denied", b"x"),
+        ("sick", &[1; 3 * MIB]),
+        ("sick-small", b"x"),
     ]);
     let report = with_hook(&scene, |moment, name, path| {
         match (moment, name) {
@@ -84,7 +91,8 @@ async fn what_is_gone_or_replaced_when_its_turn_comes_is_named() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_large_file_that_changes_is_stored_as_far_as_it_goes_and_named() {
     let big = vec![1_u8; 3 * MIB];
-    let scene = Scene::new(&[("grows", &big), ("shrinks", &big), ("empties", &big), ("changes", &big), ("steady", &big)]);
+    let scene =
+        Scene::new(&[("grows", &big), ("shrinks", &big), ("empties", &big), ("changes", &big), ("steady", &big)]);
     let report = with_hook(&scene, |moment, name, path| {
         if let Moment::Block(at) = moment
             && at == MIB as u64
@@ -116,7 +124,11 @@ async fn a_large_file_that_changes_is_stored_as_far_as_it_goes_and_named() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_small_file_is_read_again_until_it_stands_still() {
     let scene = Scene::new(&[
-        ("once", b"first"), ("always-grows", b"0"), ("always-changes", b"0"), ("outgrows", b"0"), ("shrinks", b"12345"),
+        ("once", b"first"),
+        ("always-grows", b"0"),
+        ("always-changes", b"0"),
+        ("outgrows", b"0"),
+        ("shrinks", b"12345"),
     ]);
     let times = Mutex::new(std::collections::HashMap::<String, u8>::new());
     let report = with_hook(&scene, move |moment, name, path| {

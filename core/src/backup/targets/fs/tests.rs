@@ -100,7 +100,8 @@ fn its_settings_are_checked() {
     let settings = |json: serde_json::Value| json.as_object().unwrap().clone();
     let target = (KIND.build)(&context, &settings(serde_json::json!({ "path": "backups" }))).unwrap();
     assert_eq!(target.capability().location, "/srv/app/backups");
-    for bad in [serde_json::json!({}), serde_json::json!({ "path": "" }), serde_json::json!({ "path": "x", "pth": 1 })] {
+    for bad in [serde_json::json!({}), serde_json::json!({ "path": "" }), serde_json::json!({ "path": "x", "pth": 1 })]
+    {
         let error = (KIND.build)(&context, &settings(bad.clone())).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput, "{bad}");
     }
