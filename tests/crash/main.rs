@@ -28,9 +28,8 @@ fn points(count: usize) -> impl Iterator<Item = usize> {
 /// Runs `test` for each fault at each point, on as many threads as there are cores.
 fn at_every_point(role: &str, count: usize, test: impl Fn(&str, &str) + Sync) {
     assert!(count > 10, "only {count} points were traced: is the binary built with fault points?");
-    let plans: Vec<(String, &str)> = points(count)
-        .flat_map(|at| FAULTS.iter().map(move |fault| (format!("{role}:{fault}@{at}"), *fault)))
-        .collect();
+    let plans: Vec<(String, &str)> =
+        points(count).flat_map(|at| FAULTS.iter().map(move |fault| (format!("{role}:{fault}@{at}"), *fault))).collect();
     let next = std::sync::atomic::AtomicUsize::new(0);
     std::thread::scope(|threads| {
         for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
@@ -52,8 +51,7 @@ fn assert_no_litter(scene: &Scene, plan: &str) {
         .collect();
     assert!(litter.is_empty(), "{plan}: the target keeps {litter:?}");
     let scratch = scene.root().join(".uplifted-ops/scratch");
-    let left = fs::read_dir(&scratch).map_or(0, |entries| {
-        entries.filter(|entry| entry.as_ref().is_ok_and(|entry| entry.path().is_dir())).count()
-    });
+    let left = fs::read_dir(&scratch)
+        .map_or(0, |entries| entries.filter(|entry| entry.as_ref().is_ok_and(|entry| entry.path().is_dir())).count());
     assert_eq!(left, 0, "{plan}: {} keeps {left} folders", scratch.display());
 }

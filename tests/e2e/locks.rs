@@ -65,8 +65,7 @@ fn every_operation_leaves_the_lock(journal_mode: &str) {
         assert!(!a_second_process_gets_the_lock(&scene), "{} lost the host's lock ({journal_mode})", entry.name);
     }
     transaction.commit().unwrap();
-    let rows: i64 =
-        host.query_row("SELECT count(*) FROM t WHERE v = 'held'", [], |row| row.get(0)).unwrap();
+    let rows: i64 = host.query_row("SELECT count(*) FROM t WHERE v = 'held'", [], |row| row.get(0)).unwrap();
     assert_eq!(rows, 1);
     assert!(a_second_process_gets_the_lock(&scene));
 }

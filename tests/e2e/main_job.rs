@@ -19,7 +19,8 @@ fn a_backup_restores_every_file_mode_and_time() {
     assert_eq!(created["outcome"], "complete");
     assert_eq!(created["skipped"], json!([]));
     for depth in ["quick", "full"] {
-        let verdict = scene.call("backup.verify", &json!({"snapshot_id": created["snapshot_id"], "depth": depth})).done();
+        let verdict =
+            scene.call("backup.verify", &json!({"snapshot_id": created["snapshot_id"], "depth": depth})).done();
         assert_eq!((&verdict["ok"], &verdict["problems"]), (&json!(true), &json!([])));
     }
     let listed = scene.call("backup.list", &json!({})).done();
@@ -35,7 +36,9 @@ fn a_backup_restores_every_file_mode_and_time() {
     let mut original = source;
     // The database's bytes may differ by its log; its content is compared below.
     for tree in [&mut copy, &mut original] {
-        tree.0.retain(|path, _| !path.starts_with("data/uplifted.db") && !path.to_string_lossy().contains("uplifted.db-"));
+        tree.0.retain(|path, _| {
+            !path.starts_with("data/uplifted.db") && !path.to_string_lossy().contains("uplifted.db-")
+        });
     }
     assert_eq!(original, copy, "{:#?}", original.difference(&copy));
     let database = rusqlite::Connection::open(into.join("data/uplifted.db")).unwrap();
@@ -150,7 +153,11 @@ fn health_metrics_and_the_journal_speak_of_the_backup() {
     assert!(health.json["checks"].as_array().unwrap().len() >= 3, "{}", health.json);
     let metrics = scene.call("metrics.render", &json!({})).done();
     let body = metrics["body"].as_str().unwrap();
-    for name in ["process_resident_memory_bytes", "uplifted_ops_build_info", "uplifted_ops_backup_last_success_timestamp_seconds"] {
+    for name in [
+        "process_resident_memory_bytes",
+        "uplifted_ops_build_info",
+        "uplifted_ops_backup_last_success_timestamp_seconds",
+    ] {
         assert!(body.contains(name), "{name} is missing:\n{body}");
     }
     let journal = scene.call("journal.read", &json!({})).done();

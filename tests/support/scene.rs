@@ -58,7 +58,9 @@ impl Scene {
         symlink("one", root.join("plugins/current")).unwrap();
         fs::hard_link(root.join("plugins/one/manifest.yaml"), root.join("plugins/one/second")).unwrap();
         scene.write("logs/uplifted.log", "2025-10-28 10:30:45,123 - uplifted.api - INFO - started\n");
-        scene.sql("PRAGMA journal_mode=WAL; CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT); INSERT INTO t(v) VALUES ('one');");
+        scene.sql(
+            "PRAGMA journal_mode=WAL; CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT); INSERT INTO t(v) VALUES ('one');",
+        );
         scene.configure("");
         scene
     }

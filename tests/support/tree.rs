@@ -49,9 +49,9 @@ fn walk(root: &Path, folder: &Path, lines: &mut BTreeMap<PathBuf, String>) {
             format!("fifo {head}{time}")
         } else {
             let bytes = fs::read(&path).unwrap();
-            let sum = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-                (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-            });
+            let sum = bytes
+                .iter()
+                .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
             format!("file {head}{time} {} {sum:016x}", bytes.len())
         };
         lines.insert(path.strip_prefix(root).unwrap().to_owned(), line);

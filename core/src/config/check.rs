@@ -227,10 +227,12 @@ impl Checker<'_> {
     fn left_over(&mut self) {
         let config = self.config;
         let backup = &config.settings.backup;
-        let first = |path: &Path| path.components().find_map(|part| match part {
-            Component::Normal(name) => Some(name.to_owned()),
-            _ => None,
-        });
+        let first = |path: &Path| {
+            path.components().find_map(|part| match part {
+                Component::Normal(name) => Some(name.to_owned()),
+                _ => None,
+            })
+        };
         let mut decided = Vec::new();
         for path in &backup.include {
             let relative = path.strip_prefix(&config.root).unwrap_or(path);

@@ -44,7 +44,9 @@ pub(super) fn fit(leaf: &Leaf, value: &Value, mode: Mode) -> Result<Value, Misfi
     let lax = mode == Mode::Text;
     match (&leaf.kind, value) {
         (LeafType::Text, Value::String(_)) | (LeafType::Boolean, Value::Bool(_)) => Ok(value.clone()),
-        (LeafType::Boolean, Value::String(text)) if lax => boolean(text).map(Value::Bool).ok_or_else(|| wrong(leaf, value)),
+        (LeafType::Boolean, Value::String(text)) if lax => {
+            boolean(text).map(Value::Bool).ok_or_else(|| wrong(leaf, value))
+        }
         (LeafType::Boolean, Value::Number(number)) if lax => match number.as_f64() {
             Some(0.0) => Ok(Value::Bool(false)),
             Some(1.0) => Ok(Value::Bool(true)),
@@ -68,16 +70,18 @@ pub(super) fn fit(leaf: &Leaf, value: &Value, mode: Mode) -> Result<Value, Misfi
         }
         (LeafType::TextList, Value::Array(items)) => {
             let text = Leaf { kind: LeafType::Text, optional: false };
-            let fitted = items.iter().enumerate().map(|(index, item)| {
-                fit(&text, item, mode).map_err(|misfit| misfit.within(&index.to_string()))
-            });
+            let fitted = items
+                .iter()
+                .enumerate()
+                .map(|(index, item)| fit(&text, item, mode).map_err(|misfit| misfit.within(&index.to_string())));
             fitted.collect::<Result<Vec<_>, _>>().map(Value::Array)
         }
         (LeafType::FreeTable, Value::Object(_)) => Ok(value.clone()),
         (LeafType::Components(fields), Value::Array(items)) => {
-            let fitted = items.iter().enumerate().map(|(index, item)| {
-                component(fields, item, mode).map_err(|misfit| misfit.within(&index.to_string()))
-            });
+            let fitted = items
+                .iter()
+                .enumerate()
+                .map(|(index, item)| component(fields, item, mode).map_err(|misfit| misfit.within(&index.to_string())));
             fitted.collect::<Result<Vec<_>, _>>().map(Value::Array)
         }
         _ => Err(wrong(leaf, value)),
@@ -192,8 +196,7 @@ fn number(text: &str) -> Option<f64> {
 fn without_underscores(text: &str) -> Option<String> {
     let bytes = text.as_bytes();
     let digit = |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(u8::is_ascii_digit);
-    let misplaced =
-        |(at, byte): (usize, &u8)| *byte == b'_' && !(digit(at.checked_sub(1)) && digit(Some(at + 1)));
+    let misplaced = |(at, byte): (usize, &u8)| *byte == b'_' && !(digit(at.checked_sub(1)) && digit(Some(at + 1)));
     if bytes.iter().enumerate().any(misplaced) {
         return None;
     }

@@ -48,7 +48,8 @@ pub(super) fn parse(text: &str, shown: &str) -> Result<Vec<Found>> {
         // The parser's own display quotes the line, which may hold a secret.
         let line = lines.at(error.span().unwrap_or(0..0));
         let message = error.message().lines().collect::<Vec<_>>().join(", ");
-        Error::invalid(format!("{shown}:{line}: {message}")).with_hint("correct the TOML; https://toml.io has the rules")
+        Error::invalid(format!("{shown}:{line}: {message}"))
+            .with_hint("correct the TOML; https://toml.io has the rules")
     })?;
     let mut reader = Reader { lines, found: Vec::new(), mistakes: Vec::new() };
     reader.table(document.as_table(), &Vec::new());
@@ -109,7 +110,11 @@ impl Reader<'_> {
                         self.parts(item, &path, &mut parts);
                     }
                     if let Some(number) = not_finite(item) {
-                        self.mistake(origin, format!("`{}` is {number}, which is no finite number", path.join(".")), None);
+                        self.mistake(
+                            origin,
+                            format!("`{}` is {number}, which is no finite number", path.join(".")),
+                            None,
+                        );
                         continue;
                     }
                     match coerce::fit(leaf, &to_json(item), Mode::Typed) {
@@ -153,10 +158,9 @@ impl Reader<'_> {
     fn parts(&self, item: &Item, path: &KeyPath, parts: &mut Vec<(KeyPath, Origin)>) {
         let tables: Vec<(&dyn TableLike, Option<Range<usize>>)> = match item {
             Item::ArrayOfTables(tables) => tables.iter().map(|table| (table as &dyn TableLike, table.span())).collect(),
-            Item::Value(TomlValue::Array(items)) => items
-                .iter()
-                .filter_map(|item| Some((item.as_inline_table()? as &dyn TableLike, item.span())))
-                .collect(),
+            Item::Value(TomlValue::Array(items)) => {
+                items.iter().filter_map(|item| Some((item.as_inline_table()? as &dyn TableLike, item.span()))).collect()
+            }
             _ => return,
         };
         for (index, (table, span)) in tables.into_iter().enumerate() {

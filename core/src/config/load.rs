@@ -153,8 +153,16 @@ pub fn load(input: &LoadInput) -> Result<Config> {
     let (host, host_warnings) = host::facts(&host_variables, redis_url.as_ref());
     warnings.extend([from_dotenv.warnings, from_environment.warnings, host_warnings].into_iter().flatten());
 
-    let mut config =
-        Config { state: root.join(&settings.state.path), settings, root, file: start.file, host, warnings, layers, host_variables };
+    let mut config = Config {
+        state: root.join(&settings.state.path),
+        settings,
+        root,
+        file: start.file,
+        host,
+        warnings,
+        layers,
+        host_variables,
+    };
     config.fill_in();
     config.refuse_duplicates()?;
     Ok(config)
@@ -185,9 +193,8 @@ impl Config {
         ] {
             for (index, name) in names.iter().enumerate() {
                 if let Some(first) = names[..index].iter().position(|earlier| earlier == name) {
-                    let place = |index: usize| {
-                        self.layers.origin(&[list.to_owned(), index.to_string(), "name".to_owned()])
-                    };
+                    let place =
+                        |index: usize| self.layers.origin(&[list.to_owned(), index.to_string(), "name".to_owned()]);
                     return Err(Error::invalid(format!(
                         "{}: the name {name:?} of a [[{list}]] is taken already ({})",
                         place(index),
@@ -202,10 +209,7 @@ impl Config {
 }
 
 /// What the host's own settings tell about the service in `root`, without an `ops.toml`: for `init`.
-pub(super) fn host_facts(
-    root: &Path,
-    variables: &[(String, String)],
-) -> Result<(HostFacts, Vec<ConfigWarning>)> {
+pub(super) fn host_facts(root: &Path, variables: &[(String, String)]) -> Result<(HostFacts, Vec<ConfigWarning>)> {
     let input = LoadInput { environment: variables.to_vec(), ..LoadInput::new(root) };
     let mut warnings = Vec::new();
     let (from_dotenv, redis_url) = dotenv_variables(root, &input, &mut warnings);
@@ -412,8 +416,8 @@ fn dotenv_variables(
         })
         .collect();
     let in_environment = input.variables().filter(|variable| variable.name == "REDIS_URL").last();
-    let redis_url = in_environment
-        .or_else(|| variables.iter().rev().find(|variable| variable.name == "REDIS_URL").cloned());
+    let redis_url =
+        in_environment.or_else(|| variables.iter().rev().find(|variable| variable.name == "REDIS_URL").cloned());
     (variables, redis_url)
 }
 

@@ -178,8 +178,22 @@ mod tests {
     #[test]
     fn names_of_secrets() {
         for key in [
-            "password", "db_password", "DB-PASSWD", "secret", "clientSecret", "api_key", "apiKey", "APIKEY",
-            "aws.access_key_id", "token", "x-auth", "dsn", "SENTRY_DSN", "credentials", "Authorization", "keys",
+            "password",
+            "db_password",
+            "DB-PASSWD",
+            "secret",
+            "clientSecret",
+            "api_key",
+            "apiKey",
+            "APIKEY",
+            "aws.access_key_id",
+            "token",
+            "x-auth",
+            "dsn",
+            "SENTRY_DSN",
+            "credentials",
+            "Authorization",
+            "keys",
         ] {
             assert!(is_secret_key(key), "{key}");
         }

@@ -60,9 +60,11 @@ impl Config {
 
     fn leaf(&self, key: String, path: &KeyPath, value: &Value) -> ShownSetting {
         let name = path.last().map_or("", String::as_str);
-        let from_host = self.host.logging_file.as_ref().filter(|_| {
-            key == "service.log" && self.layers.get(&["service", "log"]).is_none()
-        });
+        let from_host = self
+            .host
+            .logging_file
+            .as_ref()
+            .filter(|_| key == "service.log" && self.layers.get(&["service", "log"]).is_none());
         let value = match from_host {
             Some(_) => Value::String(Secret::MASK.to_owned()),
             None => redact::value(name, value),
@@ -131,7 +133,9 @@ impl Config {
             let longest = names
                 .iter()
                 .enumerate()
-                .filter(|(_, name)| rest.strip_prefix(**name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
+                .filter(|(_, name)| {
+                    rest.strip_prefix(**name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+                })
                 .max_by_key(|(_, name)| name.len());
             if let Some((index, name)) = longest {
                 let tail = rest[name.len()..].split('.').filter(|step| !step.is_empty()).map(str::to_owned);

@@ -38,7 +38,17 @@ pub(super) struct Lines {
 impl Lines {
     pub(super) fn new(file: File, newest_first: bool) -> io::Result<Self> {
         let to = file.metadata()?.len();
-        Ok(Self { file, newest_first, from: 0, to, held: Vec::new(), start: 0, looked: 0, dropping: false, done: false })
+        Ok(Self {
+            file,
+            newest_first,
+            from: 0,
+            to,
+            held: Vec::new(),
+            start: 0,
+            looked: 0,
+            dropping: false,
+            done: false,
+        })
     }
 
     /// The next line that is not empty.

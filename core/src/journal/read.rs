@@ -163,8 +163,12 @@ fn salvage(line: &[u8], records: &mut Vec<(Record, usize)>) -> u64 {
         records.push((record, line.len()));
         return 0;
     }
-    let starts: Vec<usize> =
-        line.windows(record::START.len()).enumerate().filter(|(_, part)| *part == record::START).map(|(at, _)| at).collect();
+    let starts: Vec<usize> = line
+        .windows(record::START.len())
+        .enumerate()
+        .filter(|(_, part)| *part == record::START)
+        .map(|(at, _)| at)
+        .collect();
     // Where a record ends: at the line's, at the beginning of another, or one byte (the damaged line end)
     // before it. Not every beginning is one, since a record may hold an object that looks like it.
     let mut done = 0;

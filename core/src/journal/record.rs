@@ -112,8 +112,11 @@ fn cut(record: &Record, size: usize) -> Record {
         error.message = short(&error.message);
         error.hint = error.hint.as_deref().map(short);
         error.causes = error.causes.iter().take(8).map(|cause| short(cause)).collect();
-        error.context =
-            std::mem::take(&mut error.context).into_iter().take(32).map(|(name, value)| (short(&name), short(&value))).collect();
+        error.context = std::mem::take(&mut error.context)
+            .into_iter()
+            .take(32)
+            .map(|(name, value)| (short(&name), short(&value)))
+            .collect();
     }
     cut
 }

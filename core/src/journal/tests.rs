@@ -140,7 +140,10 @@ fn every_bit_flip_is_noticed_and_costs_at_most_its_line() {
             let page = journal.read(&all(false)).unwrap();
             assert!(page.damaged_lines >= 1, "byte {at} bit {bit}");
             assert!(page.records.iter().all(|record| originals.contains(record)), "byte {at} bit {bit}");
-            assert!(page.records.contains(&originals[0]) && page.records.contains(&originals[2]), "byte {at} bit {bit}");
+            assert!(
+                page.records.contains(&originals[0]) && page.records.contains(&originals[2]),
+                "byte {at} bit {bit}"
+            );
         }
     }
 }
@@ -177,7 +180,8 @@ fn a_record_that_is_too_large_is_cut_and_says_so() {
     let state = tempfile::tempdir().unwrap();
     let journal = Journal::open(state.path()).unwrap();
     let mut large = record("backup.create", 1);
-    let skipped: Vec<Value> = (0..60_000).map(|n| json!({ "path": format!("data/file-{n}"), "reason": "gone" })).collect();
+    let skipped: Vec<Value> =
+        (0..60_000).map(|n| json!({ "path": format!("data/file-{n}"), "reason": "gone" })).collect();
     large.response = json!({ "snapshot_id": "a1", "outcome": "partial", "skipped": skipped, "files": 60_000 });
     journal.append(&large).unwrap();
     large.request = Value::String("ü".repeat(MAX_RECORD_BYTES));
@@ -187,7 +191,9 @@ fn a_record_that_is_too_large_is_cut_and_says_so() {
     for _ in 0..500 {
         deep = json!([deep]);
     }
-    journal.append(&Record { request: deep.clone(), response: deep, duration_seconds: f64::NAN, ..record("x", 1) }).unwrap();
+    journal
+        .append(&Record { request: deep.clone(), response: deep, duration_seconds: f64::NAN, ..record("x", 1) })
+        .unwrap();
 
     let page = journal.read(&all(false)).unwrap();
     assert_eq!((page.records.len(), page.damaged_lines), (3, 0));
@@ -311,8 +317,7 @@ fn eight_processes_write_at_once_and_rotate() {
     assert_eq!((page.damaged_lines, page.unreadable_segments.len()), (0, 0));
     for n in 0..8 {
         let name = format!("writer-{n}");
-        let mut numbers: Vec<u64> =
-            page.records.iter().filter(|record| record.operation == name).map(number).collect();
+        let mut numbers: Vec<u64> = page.records.iter().filter(|record| record.operation == name).map(number).collect();
         numbers.sort_unstable();
         assert_eq!(numbers, (0..count).collect::<Vec<_>>(), "{name}");
     }

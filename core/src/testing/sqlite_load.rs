@@ -223,11 +223,9 @@ pub fn check(copy: &Path, at_least: u64) -> Result<u64> {
     if sum != accounts * OPENING_BALANCE {
         return broken(format!("{accounts} accounts hold {sum}"));
     }
-    let off = ask(
-        "SELECT count(*) FROM account WHERE balance != 1000
+    let off = ask("SELECT count(*) FROM account WHERE balance != 1000
             - (SELECT coalesce(sum(amount), 0) FROM ledger WHERE payer = account.id)
-            + (SELECT coalesce(sum(amount), 0) FROM ledger WHERE payee = account.id)",
-    )?;
+            + (SELECT coalesce(sum(amount), 0) FROM ledger WHERE payee = account.id)")?;
     if off != 0 {
         return broken(format!("{off} balances differ from what the ledger says"));
     }
@@ -239,10 +237,7 @@ fn committed(db: &Connection) -> rusqlite::Result<u64> {
 }
 
 fn is_busy(error: &rusqlite::Error) -> bool {
-    matches!(
-        error.sqlite_error_code(),
-        Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked)
-    )
+    matches!(error.sqlite_error_code(), Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked))
 }
 
 fn engine(error: rusqlite::Error) -> Error {

@@ -147,7 +147,10 @@ async fn refused(fixture: &dyn Fixture, store: &dyn Store, kinds: &[ErrorKind]) 
         ("maintain", store.maintain(&scope, &tasks).await.err()),
     ] {
         let kind = error.as_ref().map(Error::kind);
-        demand(kind.is_some_and(|kind| kinds.contains(&kind)), format_args!("{method} fails as {kinds:?}, not {kind:?}"))?;
+        demand(
+            kind.is_some_and(|kind| kinds.contains(&kind)),
+            format_args!("{method} fails as {kinds:?}, not {kind:?}"),
+        )?;
         let hint = error.as_ref().and_then(Error::hint);
         demand(hint.is_some(), format_args!("{method} hints at the repair"))?;
     }
@@ -170,7 +173,10 @@ pub async fn a_copy_holds_all_that_was_committed(fixture: &dyn Fixture) -> Resul
             demand(file.is_relative(), format_args!("{file:?} is relative to the folder"))?;
             size += out.join(file).metadata().map_err(|e| Error::io(format!("look at {file:?}"), e))?.len();
         }
-        demand(snapshot.size_bytes == size, format_args!("the files have {size} bytes, {} reported", snapshot.size_bytes))?;
+        demand(
+            snapshot.size_bytes == size,
+            format_args!("the files have {size} bytes, {} reported", snapshot.size_bytes),
+        )?;
         let report = store.check_copy(&scope, &out, CheckDepth::Full).await?;
         demand(report.ok && report.problems.is_empty(), format_args!("the copy is sound: {:?}", report.problems))?;
         let (copied, live) = (fixture.rows_in(&out).await?, fixture.rows().await?);
@@ -217,7 +223,10 @@ pub async fn a_sound_database_verifies_and_leaves_no_scratch(fixture: &dyn Fixtu
     fixture.commit(50).await?;
     for depth in [CheckDepth::Quick, CheckDepth::Full] {
         let report = fixture.store().verify(&Scope::default(), depth).await?;
-        demand(report.ok && report.problems.is_empty(), format_args!("{depth:?} finds nothing: {:?}", report.problems))?;
+        demand(
+            report.ok && report.problems.is_empty(),
+            format_args!("{depth:?} finds nothing: {:?}", report.problems),
+        )?;
     }
     Ok(())
 }

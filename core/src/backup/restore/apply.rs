@@ -299,9 +299,8 @@ pub(super) fn put_in_place(scope: &Scope, site: &Site<'_>, mut work: Work, hold:
             .with_context("stopping it again", held)
             .with_hint(format!("stop the service, then undo the restore: its undo_id is {id}")));
     }
-    swap::back(scope, &mut work, &site.root).map_err(|second| {
-        second.while_doing(format!("{}, and the restore is not taken back yet", error.message()))
-    })?;
+    swap::back(scope, &mut work, &site.root)
+        .map_err(|second| second.while_doing(format!("{}, and the restore is not taken back yet", error.message())))?;
     let error = give_up(work, site, error.while_doing("the restore was taken back"));
     let error = start_again(scope, hold, error);
     Err(if error.hint().is_some() { error } else { error.with_hint("look at the service's log of that moment") })

@@ -67,8 +67,9 @@ pub(super) fn find(root: &Path, databases: &[PathBuf], ignore: &[u32]) -> Result
         let Ok(descriptors) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { continue };
         for descriptor in descriptors.flatten() {
             // Sockets, pipes and devices are not worth a stat; on a dead network mount it could hang.
-            let is_path = std::fs::read_link(descriptor.path())
-                .is_ok_and(|target| target.is_absolute() && !target.starts_with("/dev") && !target.starts_with("/proc"));
+            let is_path = std::fs::read_link(descriptor.path()).is_ok_and(|target| {
+                target.is_absolute() && !target.starts_with("/dev") && !target.starts_with("/proc")
+            });
             if !is_path {
                 continue;
             }
@@ -217,9 +218,8 @@ mod tests {
             eprintln!("skipped: this system lists no locks");
             return;
         }
-        let seen = locks.lines().filter_map(parse_lock).any(|(_, device, inode)| {
-            wanted.locks.contains_key(&(device, inode))
-        });
+        let seen =
+            locks.lines().filter_map(parse_lock).any(|(_, device, inode)| wanted.locks.contains_key(&(device, inode)));
         assert!(seen, "{locks}");
     }
 }

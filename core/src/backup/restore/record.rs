@@ -338,7 +338,8 @@ pub(super) fn folders_in(home: &Path) -> Result<Vec<PathBuf>> {
         if !folder.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
             continue;
         }
-        let unfinished = name.to_string_lossy().starts_with(NEW_PREFIX) || fs::identity(&folder.join(RECORD))?.is_none();
+        let unfinished =
+            name.to_string_lossy().starts_with(NEW_PREFIX) || fs::identity(&folder.join(RECORD))?.is_none();
         if !unfinished {
             folders.push(folder);
             continue;

@@ -151,9 +151,10 @@ impl Surveyor<'_> {
         if kind.is_dir() || main_file(path).is_some() {
             return;
         }
-        let named = path.extension().and_then(OsStr::to_str).is_some_and(|extension| {
-            DATABASE_EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known))
-        });
+        let named = path
+            .extension()
+            .and_then(OsStr::to_str)
+            .is_some_and(|extension| DATABASE_EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known)));
         let has_side = || {
             SIDE_SUFFIXES.iter().any(|suffix| {
                 with_suffix(path, suffix).file_name().is_some_and(|name| siblings.contains(name))
@@ -198,8 +199,7 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, "1234").unwrap();
         }
-        let spared =
-            Spared { excludes: excludes.iter().map(|glob| glob.to_string()).collect(), ..Spared::default() };
+        let spared = Spared { excludes: excludes.iter().map(|glob| glob.to_string()).collect(), ..Spared::default() };
         let known = BTreeSet::from([PathBuf::from("data/known")]);
         let mut survey =
             Surveyor { root: root.path(), spared: &spared, known: &known, incoming }.look(Path::new("data")).unwrap();
@@ -230,7 +230,8 @@ mod tests {
 
     #[test]
     fn databases_are_known_by_settings_names_and_neighbours() {
-        let found = survey(&[], &["data/known", "data/x", "data/x-journal", "data/y.SQLite3", "data/plain"], &|_| false);
+        let found =
+            survey(&[], &["data/known", "data/x", "data/x-journal", "data/y.SQLite3", "data/plain"], &|_| false);
         assert_eq!(found.databases, paths(&["data/known", "data/x", "data/y.SQLite3"]));
         assert_eq!((found.files, found.bytes), (5, 20));
     }

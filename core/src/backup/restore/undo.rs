@@ -7,9 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Site;
 use super::apply::{RestoreReport, put_in_place, superseded};
-use super::record::{
-    Name, Phase, Record, TREE, Turn, Work, folders_in, pending_folder, read_record, undo_folder,
-};
+use super::record::{Name, Phase, Record, TREE, Turn, Work, folders_in, pending_folder, read_record, undo_folder};
 use super::service::{Hold, ServiceReport};
 use super::survey::{Spared, Surveyor};
 use crate::backup::manifest::RelPath;

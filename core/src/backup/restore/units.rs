@@ -120,7 +120,11 @@ impl Ground<'_> {
             match self.root.join(&so_far).symlink_metadata() {
                 Ok(meta) if meta.is_dir() => {}
                 Ok(_) => {
-                    found.blockers.push(format!("{} is not a folder now, and {} is below it", Show(&so_far), Show(path)));
+                    found.blockers.push(format!(
+                        "{} is not a folder now, and {} is below it",
+                        Show(&so_far),
+                        Show(path)
+                    ));
                     return Ok(None);
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {

@@ -116,7 +116,8 @@ impl Walk<'_> {
                 }
             };
             // Sorted, so that the same folder gives the same file; bounded, so that a huge one costs no memory.
-            let mut inside: Vec<PathBuf> = entries.take(self.left).filter_map(|entry| Some(entry.ok()?.path())).collect();
+            let mut inside: Vec<PathBuf> =
+                entries.take(self.left).filter_map(|entry| Some(entry.ok()?.path())).collect();
             inside.sort();
             for path in inside {
                 self.visit(&path, depth + 1);
@@ -153,7 +154,8 @@ fn named(paths: Vec<String>, told: Option<&str>) -> Vec<Database> {
         let wanted = if only || told == Some(path.as_str()) {
             "main".to_owned()
         } else {
-            let stem = Path::new(&path).file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+            let stem =
+                Path::new(&path).file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
             let plain: String =
                 stem.chars().map(|c| if c.is_alphanumeric() || matches!(c, '-' | '_') { c } else { '-' }).collect();
             if plain.trim_matches('-').is_empty() { "database".to_owned() } else { plain }

@@ -98,12 +98,42 @@ fn reason_to_leave_out(root: &Path, entry: &Entry) -> Option<&'static str> {
 
 fn is_data_or_configuration(entry: &Entry) -> bool {
     const FOLDERS: [&str; 18] = [
-        "data", "config", "conf", "plugins", "uploads", "upload", "media", "static", "content", "contents", "files",
-        "storage", "secrets", "keys", "certs", "ssl", "themes", "templates",
+        "data",
+        "config",
+        "conf",
+        "plugins",
+        "uploads",
+        "upload",
+        "media",
+        "static",
+        "content",
+        "contents",
+        "files",
+        "storage",
+        "secrets",
+        "keys",
+        "certs",
+        "ssl",
+        "themes",
+        "templates",
     ];
     const ENDINGS: [&str; 16] = [
-        ".toml", ".yaml", ".yml", ".json", ".cfg", ".ini", ".conf", ".env", ".properties", ".db", ".sqlite", ".sqlite3",
-        ".db3", ".pem", ".key", ".crt",
+        ".toml",
+        ".yaml",
+        ".yml",
+        ".json",
+        ".cfg",
+        ".ini",
+        ".conf",
+        ".env",
+        ".properties",
+        ".db",
+        ".sqlite",
+        ".sqlite3",
+        ".db3",
+        ".pem",
+        ".key",
+        ".crt",
     ];
     let name = entry.name.to_ascii_lowercase();
     if entry.is_dir {

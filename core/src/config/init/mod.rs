@@ -106,10 +106,14 @@ pub fn plan_init(root: &Path, facts: &InitFacts) -> Result<InitPlan> {
         return Err(exists(&path));
     }
     let (host, warnings) = load::host_facts(&root, &facts.environment)?;
-    let mut found = InitFound { notes: warnings.into_iter().map(|warning| warning.message).collect(), ..InitFound::default() };
+    let mut found =
+        InitFound { notes: warnings.into_iter().map(|warning| warning.message).collect(), ..InitFound::default() };
     let layout = layout::survey(&root, &mut found)?;
     let databases = discover::databases(&root, &layout, &host, &mut found);
-    let text = template::render(&template::Scene { root: &root, facts, host: &host, layout: &layout, databases: &databases }, &mut found);
+    let text = template::render(
+        &template::Scene { root: &root, facts, host: &host, layout: &layout, databases: &databases },
+        &mut found,
+    );
     // A file that we could not read ourselves must never be written.
     file::parse(&text, FILE_NAME)
         .map_err(|error| Error::internal(format!("the planned ops.toml is not valid: {}", error.message())))?;

@@ -24,7 +24,9 @@ pub(super) fn render(scene: &Scene<'_>, found: &mut InitFound) -> String {
          # Paths are relative to this file's folder. `uplifted-ops config check` looks this file over,\n\
          # `uplifted-ops config show` prints every setting with its default and its source.\n",
     );
-    for part in [service(scene, found), stores(scene, found), backup(scene), target(scene), check(scene, found), later(scene)] {
+    for part in
+        [service(scene, found), stores(scene, found), backup(scene), target(scene), check(scene, found), later(scene)]
+    {
         if !part.is_empty() {
             text.push('\n');
             text.push_str(&part);
@@ -75,7 +77,8 @@ fn stores(scene: &Scene<'_>, found: &mut InitFound) -> String {
     if has("sqlite") {
         for Database { name, path } in scene.databases {
             let gap = if text.is_empty() { "" } else { "\n" };
-            let _ = write!(text, "{gap}[[store]]\nname = {}\nkind = \"sqlite\"\npath = {}\n", quoted(name), quoted(path));
+            let _ =
+                write!(text, "{gap}[[store]]\nname = {}\nkind = \"sqlite\"\npath = {}\n", quoted(name), quoted(path));
         }
     } else if !scene.databases.is_empty() {
         text += "# This build has no stores of kind \"sqlite\": the databases here are not copied consistently.\n";
@@ -152,7 +155,10 @@ fn target(scene: &Scene<'_>) -> String {
     let parent = &scene.facts.backup_parent;
     let folder = scene.root.file_name().map(|name| name.to_string_lossy().into_owned());
     let (path, comment) = if parent.is_dir() && is_writable(parent) {
-        (parent.join(name_of(scene.root)).display().to_string(), "# Better on another disk than the service, best on another machine as well.\n")
+        (
+            parent.join(name_of(scene.root)).display().to_string(),
+            "# Better on another disk than the service, best on another machine as well.\n",
+        )
     } else if let Some(folder) = folder.filter(|_| scene.root.parent().is_some_and(is_writable)) {
         (
             format!("../{folder}-backups"),
@@ -177,7 +183,8 @@ fn check(scene: &Scene<'_>, found: &mut InitFound) -> String {
         return String::new();
     }
     let intro = "# Disk, process, databases and the age of the last backup are checked without being named.\n";
-    let entry = |url: &str| ["[[check]]", "name = \"api\"", "kind = \"http\"", &format!("url = {}", quoted(url))].join("\n");
+    let entry =
+        |url: &str| ["[[check]]", "name = \"api\"", "kind = \"http\"", &format!("url = {}", quoted(url))].join("\n");
     match &scene.host.server_port {
         Some(port) => {
             found.variables.push(port.variable.clone());

@@ -27,8 +27,7 @@ impl Gate {
     pub(super) fn enter(task: &Task, file: Identity) -> Result<Self> {
         let mut inside = INSIDE.lock().unwrap_or_else(PoisonError::into_inner);
         while !inside.insert(file) {
-            inside =
-                LEFT.wait_timeout(inside, Duration::from_millis(100)).unwrap_or_else(PoisonError::into_inner).0;
+            inside = LEFT.wait_timeout(inside, Duration::from_millis(100)).unwrap_or_else(PoisonError::into_inner).0;
             task.check()?;
         }
         Ok(Self(file))

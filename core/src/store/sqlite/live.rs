@@ -218,11 +218,7 @@ pub(super) fn patiently<T>(
     let holders = holders::sentence(&holders::lockers(&file.lockable()));
     Err(Error::new(
         ErrorKind::Busy,
-        format!(
-            "database {:?} stayed locked for {} s{holders}",
-            file.path,
-            database.busy_timeout.as_secs_f64()
-        ),
+        format!("database {:?} stayed locked for {} s{holders}", file.path, database.busy_timeout.as_secs_f64()),
     )
     .with_hint("try again when the writer is done, raise `busy_timeout_seconds`, or leave locking_mode=EXCLUSIVE"))
 }
@@ -292,7 +288,9 @@ pub(super) fn sql_error(doing: impl Display, path: &Path, error: rusqlite::Error
         Some(ErrorCode::OutOfMemory) => (ErrorKind::Unavailable, "free memory, then try again"),
         _ => (ErrorKind::Internal, "this is a defect of uplifted-ops: please report it with this message"),
     };
-    Error::new(kind, format!("could not {doing} database {path:?}: {}", plain(&error))).with_hint(hint).with_source(error)
+    Error::new(kind, format!("could not {doing} database {path:?}: {}", plain(&error)))
+        .with_hint(hint)
+        .with_source(error)
 }
 
 /// The engine's own words.

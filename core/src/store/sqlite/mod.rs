@@ -192,8 +192,10 @@ impl Database {
         }
         match <[PathBuf; 1]>::try_from(files) {
             Ok([only]) => Ok(only),
-            Err(_) => Err(Error::new(ErrorKind::NotFound, format!("{dir:?} holds no copy of database {:?}", self.name))
-                .with_hint(format!("name the folder that holds {:?}", self.copy_name))),
+            Err(_) => {
+                Err(Error::new(ErrorKind::NotFound, format!("{dir:?} holds no copy of database {:?}", self.name))
+                    .with_hint(format!("name the folder that holds {:?}", self.copy_name)))
+            }
         }
     }
 }

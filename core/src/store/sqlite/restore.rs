@@ -96,8 +96,8 @@ fn write_beside(task: &Task, copy: &Path, path: &Path) -> Result<AtomicFile> {
     let mut done = 0;
     loop {
         task.check()?;
-        let read = header::read_fully_at(&source, &mut buffer, done)
-            .map_err(|e| Error::io(format!("read {copy:?}"), e))?;
+        let read =
+            header::read_fully_at(&source, &mut buffer, done).map_err(|e| Error::io(format!("read {copy:?}"), e))?;
         if read == 0 {
             return Ok(new);
         }

@@ -119,8 +119,9 @@ fn require_empty(dir: &Path) -> Result<()> {
     let mut entries = std::fs::read_dir(dir).map_err(|e| Error::io(format!("read folder {dir:?}"), e))?;
     match entries.next() {
         None => Ok(()),
-        Some(_) => Err(Error::invalid(format!("folder {dir:?} for the copy is not empty"))
-            .with_hint("name an empty folder")),
+        Some(_) => {
+            Err(Error::invalid(format!("folder {dir:?} for the copy is not empty")).with_hint("name an empty folder"))
+        }
     }
 }
 
@@ -293,21 +294,12 @@ impl Copier<'_> {
                 return Ok(());
             }
         }
-        Err(Error::new(
-            ErrorKind::Busy,
-            format!("the log {path:?} started over during each of {WAL_ATTEMPTS} copies"),
-        )
-        .with_hint("try again; let the service checkpoint less often"))
+        Err(Error::new(ErrorKind::Busy, format!("the log {path:?} started over during each of {WAL_ATTEMPTS} copies"))
+            .with_hint("try again; let the service checkpoint less often"))
     }
 
     /// Copies `len` bytes, fewer where the file ends before. `between` is called after each block.
-    fn bytes(
-        &mut self,
-        from: &File,
-        to: &OutFile,
-        len: u64,
-        between: impl Fn(&Self, u64) -> Result<()>,
-    ) -> Result<()> {
+    fn bytes(&mut self, from: &File, to: &OutFile, len: u64, between: impl Fn(&Self, u64) -> Result<()>) -> Result<()> {
         self.buffer.resize(BLOCK, 0);
         let mut done = 0;
         while done < len {
@@ -396,10 +388,11 @@ impl Copy {
         };
         recover().map_err(|e| sql_error("recover the copy of", &self.main, e))?;
         match self.wal.metadata() {
-            Ok(meta) if meta.len() > 0 => {
-                Err(Error::new(ErrorKind::Corrupt, format!("the log of the copy {:?} could not be replayed", self.main))
-                    .with_hint("check the free space there; then verify the database"))
-            }
+            Ok(meta) if meta.len() > 0 => Err(Error::new(
+                ErrorKind::Corrupt,
+                format!("the log of the copy {:?} could not be replayed", self.main),
+            )
+            .with_hint("check the free space there; then verify the database")),
             _ => fs::remove_file(&self.wal),
         }
     }

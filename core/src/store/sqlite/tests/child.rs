@@ -7,8 +7,8 @@ use std::path::Path;
 use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Mutex;
 
-use rusqlite::fallible_iterator::FallibleIterator;
 use rusqlite::Connection;
+use rusqlite::fallible_iterator::FallibleIterator;
 
 const ENV: &str = "UPLIFTED_OPS_SQLITE_CHILD";
 const REPLY: &str = "@@";

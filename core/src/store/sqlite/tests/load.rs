@@ -70,7 +70,8 @@ async fn thirty_copies_under_load_are_consistent() {
     copies(|load| Load { checkpoint: Some((3, "TRUNCATE".into())), transactions_per_second: 2000, ..load }, 6).await;
     copies(|load| Load { checkpoint: Some((7, "RESTART".into())), page_size: 512, ..load }, 6).await;
     copies(|load| Load { reopen: Some(2), vacuum: Some(40), page_size: 65536, ..load }, 6).await;
-    copies(|load| Load { journal_mode: "delete".into(), vacuum: Some(30), transactions_per_second: 100, ..load }, 6).await;
+    copies(|load| Load { journal_mode: "delete".into(), vacuum: Some(30), transactions_per_second: 100, ..load }, 6)
+        .await;
 }
 
 /// Snapshots, stats and checks at once, as fast as they go, while the writer closes its last connection and

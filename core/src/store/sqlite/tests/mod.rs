@@ -52,7 +52,8 @@ impl Scene {
     }
 
     fn store_with(&self, extra: Value, seams: Seams) -> SqliteStore {
-        let mut settings = serde_json::json!({ "path": "data/app.db", "busy_timeout_seconds": 0.3, "keep_free_bytes": 0 });
+        let mut settings =
+            serde_json::json!({ "path": "data/app.db", "busy_timeout_seconds": 0.3, "keep_free_bytes": 0 });
         settings.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
         let context = BuildContext {
             name: "main".into(),

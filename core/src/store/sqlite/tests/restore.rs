@@ -35,7 +35,8 @@ async fn a_restore_removes_the_stale_log_and_keeps_owner_and_mode() {
 
 #[tokio::test]
 async fn a_database_that_is_open_is_refused_with_the_holder() {
-    for (mode, act) in [("wal", "SELECT count(*) FROM t"), ("delete", "SELECT count(*) FROM t"), ("delete", "BEGIN IMMEDIATE")]
+    for (mode, act) in
+        [("wal", "SELECT count(*) FROM t"), ("delete", "SELECT count(*) FROM t"), ("delete", "BEGIN IMMEDIATE")]
     {
         let scene = Scene::new();
         scene.create(mode, 10);
@@ -81,7 +82,9 @@ async fn what_was_missing_foreign_or_damaged_is_replaced() {
     let mut damaged = good.clone();
     damaged[100..4096].fill(0xff);
     let wal = scene.folder.path().join("data/app.db-wal");
-    for (what, bytes) in [("foreign", Some(&b"text"[..])), ("damaged", Some(&damaged)), ("empty", Some(&[])), ("missing", None)] {
+    for (what, bytes) in
+        [("foreign", Some(&b"text"[..])), ("damaged", Some(&damaged)), ("empty", Some(&[])), ("missing", None)]
+    {
         match bytes {
             Some(bytes) => std::fs::write(scene.db(), bytes).unwrap(),
             None => std::fs::remove_dir_all(scene.db().parent().unwrap()).unwrap(),

@@ -72,7 +72,10 @@ impl Fixture for OnSqlite {
 
     async fn footprint(&self) -> Result<Vec<(PathBuf, Vec<u8>)>> {
         let data = self.scene.folder.path().join("data");
-        Ok(names(&data).into_iter().map(|name| (name.clone().into(), std::fs::read(data.join(name)).unwrap())).collect())
+        Ok(names(&data)
+            .into_iter()
+            .map(|name| (name.clone().into(), std::fs::read(data.join(name)).unwrap()))
+            .collect())
     }
 
     fn empty_folder(&self) -> Result<PathBuf> {

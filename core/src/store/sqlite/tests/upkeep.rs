@@ -59,8 +59,10 @@ async fn free_pages_are_returned_where_that_needs_no_rewrite() {
     for (auto_vacuum, done) in [("INCREMENTAL", true), ("NONE", false), ("FULL", false)] {
         let scene = Scene::new();
         let db = scene.connect();
-        db.execute_batch(&format!("PRAGMA auto_vacuum={auto_vacuum}; CREATE TABLE t (id INTEGER PRIMARY KEY, text TEXT)"))
-            .unwrap();
+        db.execute_batch(&format!(
+            "PRAGMA auto_vacuum={auto_vacuum}; CREATE TABLE t (id INTEGER PRIMARY KEY, text TEXT)"
+        ))
+        .unwrap();
         db.execute_batch("BEGIN").unwrap();
         insert(&db, 60_000);
         db.execute_batch("DELETE FROM t WHERE id > 10; COMMIT").unwrap();
