@@ -86,19 +86,26 @@ impl Contents {
 /// Sorts what was walked into databases and the rest. Call it before any store is opened; it blocks.
 pub fn discover(scope: &Scope, plan: &WalkPlan, walked: Walked, around: &Surroundings<'_>) -> Result<Contents> {
     let root = open_root(around.root)?;
-    let Walked { found, skipped, includes } = walked;
+    let Walked { found: all, skipped, includes } = walked;
     let mut contents = Contents { skipped, includes, ..Contents::default() };
     let known = Configured::look(around)?;
 
     // First what is configured, so that nothing of it is peeked at.
     let mut by_identity: HashMap<(u64, u64), usize> = HashMap::new();
     let mut sides: HashSet<PathBuf> = HashSet::new();
-    for found in &found {
+    for found in &all {
         let Some(store) = known.store_of(found) else { continue };
         sides.extend(known.side_files(store, found.path.as_path()));
-        if !by_identity.contains_key(&found.identity) {
-            by_identity.insert(found.identity, contents.databases.len());
-            contents.databases.push(known.database(store, found, around.root));
+        match by_identity.get(&found.identity) {
+            // Of several names, the one in the settings is the one that the log lies beside.
+            Some(at) if known.is_called(store, found, around.root) => {
+                contents.databases[*at] = known.database(store, found, around.root);
+            }
+            Some(_) => {}
+            None => {
+                by_identity.insert(found.identity, contents.databases.len());
+                contents.databases.push(known.database(store, found, around.root));
+            }
         }
     }
     known.take_the_rest(plan, around, &mut contents, &mut by_identity)?;
@@ -106,8 +113,8 @@ pub fn discover(scope: &Scope, plan: &WalkPlan, walked: Walked, around: &Surroun
     // Then what the rest looks like.
     let detectors: Vec<(&Kind<dyn Store>, Detect)> =
         around.kinds.kinds().filter_map(|kind| Some((kind, kind.detect?))).collect();
-    let total = found.len() as u64;
-    for (number, found) in found.iter().enumerate() {
+    let total = all.len() as u64;
+    for (number, found) in all.iter().enumerate() {
         scope.cancel.check()?;
         if number.is_multiple_of(4096) {
             scope.progress.report(ProgressEvent {
@@ -125,9 +132,15 @@ pub fn discover(scope: &Scope, plan: &WalkPlan, walked: Walked, around: &Surroun
         }
         let head = peek(&root, found.path.as_path());
         let Some((kind, detect)) = detectors.iter().find(|(_, detect)| (detect.head)(&head)) else { continue };
-        let path = around.root.join(found.path.as_path());
+        let names = names_of(found, &all);
+        let beside = |name: &Found| -> Vec<PathBuf> {
+            detect.side_suffixes.iter().map(|suffix| with_suffix(name.path.as_path(), suffix)).collect()
+        };
+        // Of several names, the one that the log lies beside is the one that the service uses.
+        let live = names.iter().find(|name| sizes(around.root, &beside(name)) > 0).copied().unwrap_or(found);
+        let path = around.root.join(live.path.as_path());
         let context =
-            BuildContext { name: found.path.to_string(), root: around.root.to_owned(), state: around.state.to_owned() };
+            BuildContext { name: live.path.to_string(), root: around.root.to_owned(), state: around.state.to_owned() };
         // Settings are text: a store for a name that is none would be one of another file.
         let of_this_file = |store: Arc<dyn Store>| match store.capability().file {
             Some(file) if identity_of(&file)? == Some(found.identity) => Ok(store),
@@ -135,13 +148,11 @@ pub fn discover(scope: &Scope, plan: &WalkPlan, walked: Walked, around: &Surroun
         };
         match (kind.build)(&context, &(detect.settings)(&path)).and_then(of_this_file) {
             Ok(store) => {
-                let beside = detect.side_suffixes.iter().map(|suffix| with_suffix(found.path.as_path(), suffix));
-                let beside: Vec<PathBuf> = beside.collect();
-                let live_bytes = found.size + sizes(around.root, &beside);
-                sides.extend(beside);
+                let live_bytes = live.size + sizes(around.root, &beside(live));
+                sides.extend(names.iter().flat_map(|name| beside(name)));
                 by_identity.insert(found.identity, contents.databases.len());
                 let name = context.name;
-                contents.databases.push(Database { name, configured: false, store, found: found.clone(), live_bytes });
+                contents.databases.push(Database { name, configured: false, store, found: live.clone(), live_bytes });
             }
             // It is copied as a file, and its name says that this may be too little.
             Err(error) => contents.skipped.push(Skipped {
@@ -152,12 +163,11 @@ pub fn discover(scope: &Scope, plan: &WalkPlan, walked: Walked, around: &Surroun
         }
     }
 
-    suspect_live_logs(&root, &found, &detectors, &by_identity, &sides, &mut contents.skipped);
-    for found in found {
+    suspect_live_logs(&root, &all, &detectors, &by_identity, &sides, &mut contents.skipped);
+    for found in all {
         match by_identity.get(&found.identity).map(|at| &contents.databases[*at]) {
             Some(database) if database.found.path != found.path => {
                 let target = database.found.path.clone();
-                // A further name has side files of its own name, and they are no more a file than the others.
                 contents.database_links.push((found, target));
             }
             Some(_) => {}
@@ -199,20 +209,23 @@ fn suspect_live_logs(
     if !detectors.iter().any(|(_, detect)| detect.side_suffixes.contains(&LOG)) {
         return;
     }
-    let files: HashMap<&Path, &Found> =
-        found.iter().filter(|f| f.kind == FoundKind::File).map(|f| (f.path.as_path(), f)).collect();
+    let mut logs: HashMap<&[u8], &Found> = HashMap::new();
     for log in found.iter().filter(|found| found.kind == FoundKind::File && found.size > 32) {
-        let Some(base) = log.path.as_bytes().strip_suffix(LOG.as_bytes()) else { continue };
-        let base = RelPath::from(base);
-        let Some(file) = files.get(base.as_path()) else { continue };
-        if databases.contains_key(&file.identity) || sides.contains(log.path.as_path()) {
-            continue;
+        if let Some(base) = log.path.as_bytes().strip_suffix(LOG.as_bytes())
+            && !sides.contains(log.path.as_path())
+        {
+            logs.insert(base, log);
         }
+    }
+    for file in found.iter().filter(|found| found.kind == FoundKind::File) {
+        let Some(log) = logs.get(file.path.as_bytes()).filter(|_| !databases.contains_key(&file.identity)) else {
+            continue;
+        };
         // The magic number of a write-ahead log, in either byte order of its checksums
         // (sqlite.org/fileformat2, 4.1).
         if let [0x37, 0x7f, 0x06, 0x82 | 0x83, ..] = peek(root, log.path.as_path())[..] {
             skipped.push(Skipped {
-                path: base,
+                path: file.path.clone(),
                 reason: SkipReason::Database,
                 message: "copied as a file: it is no database that this build can read, and has a live log beside it"
                     .to_owned(),
@@ -285,6 +298,12 @@ impl<'a> Configured<'a> {
         self.stores.iter().position(|store| is_file && store.identity == Some(found.identity))
     }
 
+    /// Whether this name is the one in the settings.
+    fn is_called(&self, store: usize, found: &Found, root: &Path) -> bool {
+        let real = self.stores[store].file.as_ref().and_then(|file| file.canonicalize().ok());
+        real.zip(root.canonicalize().ok()).is_some_and(|(file, root)| file == root.join(found.path.as_path()))
+    }
+
     fn side_files(&self, store: usize, path: &Path) -> Vec<PathBuf> {
         self.stores[store].suffixes.iter().map(|suffix| with_suffix(path, suffix)).collect()
     }
@@ -344,6 +363,14 @@ impl<'a> Configured<'a> {
         }
         Ok(())
     }
+}
+
+/// Every name of a file, itself among them.
+fn names_of<'a>(found: &'a Found, all: &'a [Found]) -> Vec<&'a Found> {
+    if found.links < 2 {
+        return vec![found];
+    }
+    all.iter().filter(|other| other.identity == found.identity && other.kind == FoundKind::File).collect()
 }
 
 fn not_taken(path: RelPath, name: &str, why: &str) -> Skipped {

@@ -10,10 +10,12 @@
 //! last is judged by the target's own clock, which may jump: so a lease that looks expired is watched for
 //! longer than a renewal takes before it is taken over.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 use super::blocks::list_all;
@@ -25,6 +27,14 @@ use crate::value::random_hex;
 
 /// Where the leases of a target are.
 const PREFIX: &str = "locks/writer.";
+
+/// Where the target's clock is read.
+const CLOCK_PREFIX: &str = "locks/clock.";
+/// What a dead reader of the clock left is older than this.
+const CLOCK_LITTER: SignedDuration = SignedDuration::from_secs(600);
+
+/// The tokens of the leases that this process holds.
+static HELD: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
 /// How many times the next generation is tried for when others are faster.
 const ATTEMPTS: usize = 5;
@@ -60,10 +70,28 @@ struct Held {
     name: String,
     generation: u64,
     owner: Owner,
+    _token: HeldToken,
     lost: AtomicBool,
     /// Renewal and release take turns, so that a renewal under way cannot undo the release.
     turn: tokio::sync::Mutex<()>,
     scope: Scope,
+}
+
+/// An entry in [`HELD`].
+#[derive(Debug)]
+struct HeldToken(String);
+
+impl HeldToken {
+    fn of(owner: &Owner) -> Self {
+        held_tokens().insert(owner.token.clone());
+        Self(owner.token.clone())
+    }
+}
+
+impl Drop for HeldToken {
+    fn drop(&mut self) {
+        held_tokens().remove(&self.0);
+    }
 }
 
 /// Who holds a lease, as the object says it.
@@ -110,8 +138,17 @@ impl Owner {
     fn is_provably_dead(&self) -> bool {
         let here = self.boot_id.is_some() && self.boot_id == boot_id();
         let same_namespace = self.pid_namespace.is_some() && self.pid_namespace == pid_namespace();
-        here && same_namespace && self.start_ticks.is_some() && start_ticks(self.pid) != self.start_ticks
+        if !here || !same_namespace || self.start_ticks.is_none() {
+            return false;
+        }
+        // This process lives, but a lease of its own that could not be given back does not.
+        let given_up = self.pid == std::process::id() && !held_tokens().contains(&self.token);
+        given_up || start_ticks(self.pid) != self.start_ticks
     }
+}
+
+fn held_tokens() -> MutexGuard<'static, BTreeSet<String>> {
+    HELD.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn boot_id() -> Option<String> {
@@ -149,6 +186,7 @@ impl Lease {
         times: LeaseTimes,
     ) -> Result<Self> {
         let owner = Owner::this_process(host)?;
+        let token = HeldToken::of(&owner);
         for _ in 0..ATTEMPTS {
             scope.cancel.check()?;
             let generation = match highest(scope, &*target).await? {
@@ -179,6 +217,7 @@ impl Lease {
                 name: name.to_owned(),
                 generation,
                 owner,
+                _token: token,
                 lost: AtomicBool::new(false),
                 turn: tokio::sync::Mutex::new(()),
                 scope,
@@ -291,7 +330,7 @@ async fn wait_until_free(
 
 /// Seconds since `object` was written, negative when it was written in the future.
 async fn age_by_the_targets_clock(scope: &Scope, target: &dyn BackupTarget, object: &Object) -> Result<f64> {
-    let key = format!("locks/clock.{}", random_hex(12)?);
+    let key = format!("{CLOCK_PREFIX}{}", random_hex(12)?);
     target.put(scope, &key, b"", false).await?;
     let probe = target.stat(scope, &key).await;
     target.delete(scope, &key).await?;
@@ -310,6 +349,12 @@ async fn settle(scope: &Scope, target: &dyn BackupTarget, generation: u64) -> Re
     for object in list_all(scope, target, PREFIX).await? {
         if generation_of(&object.key).is_some_and(|older| older < generation) {
             target.delete(scope, &object.key).await?;
+        }
+    }
+    let Some(ours) = target.stat(scope, &key_of(generation)).await? else { return Ok(false) };
+    for probe in list_all(scope, target, CLOCK_PREFIX).await? {
+        if ours.modified_at.duration_since(probe.modified_at) > CLOCK_LITTER {
+            target.delete(scope, &probe.key).await?;
         }
     }
     Ok(true)

@@ -8,6 +8,8 @@ pub mod discover;
 pub mod lease;
 pub mod list;
 pub mod manifest;
+#[cfg(test)]
+mod fake_store;
 mod meter;
 pub mod restore;
 pub mod scratch;

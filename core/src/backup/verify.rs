@@ -3,15 +3,15 @@
 //! *Quick* reads the end of the archive. *Full* reads every byte, and then restores each database into
 //! scratch and lets its store check it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Map;
 
 use super::archive::{Archive, ExtractOptions, Limits, Problem, ProblemKind, Selection};
 use super::create::NamedTarget;
-use super::discover::NamedStore;
 use super::list::{Found, blocking, find};
 use super::manifest::{RelPath, StoreRecord};
 use super::scratch::Scratch;
@@ -47,9 +47,7 @@ pub struct VerifyJob {
     pub scratch: PathBuf,
     /// Allows `scratch` to be in memory.
     pub scratch_in_memory: bool,
-    /// The databases in the settings.
-    pub stores: Vec<NamedStore>,
-    /// The kinds of stores that this build has, for the others.
+    /// The kinds of stores that this build has, to check the databases.
     pub kinds: Registry<dyn Store>,
     /// Threads that decompress. 0 is one for each core, at most 8.
     pub threads: usize,
@@ -226,20 +224,13 @@ async fn check_database(
     })
 }
 
-/// The store that can check a restored `file`: one of the same kind, made for that file; else the
-/// configured one of that name.
-fn store_for(job: &VerifyJob, record: &StoreRecord, file: &std::path::Path) -> Result<Arc<dyn Store>> {
-    let kind = job.kinds.kinds().find(|kind| kind.name == record.kind);
-    if let Some((kind, detect)) = kind.and_then(|kind| Some((kind, kind.detect?))) {
-        let folder = file.parent().unwrap_or(file).to_owned();
-        let context = BuildContext { name: record.name.clone(), root: folder.clone(), state: folder };
-        return (kind.build)(&context, &(detect.settings)(file));
-    }
-    let named = job.stores.iter().find(|(name, _)| *name == record.name);
-    named.map(|(_, store)| Arc::clone(store)).ok_or_else(|| {
-        Error::new(ErrorKind::Unsupported, format!("this build cannot check a database of kind {:?}", record.kind))
-            .with_hint("verify it with a build that has this kind")
-    })
+/// A store of the record's kind for a restored `file`.
+fn store_for(job: &VerifyJob, record: &StoreRecord, file: &Path) -> Result<Arc<dyn Store>> {
+    let kind = job.kinds.get(&record.kind)?;
+    let settings = kind.detect.map_or_else(Map::new, |detect| (detect.settings)(file));
+    let folder = file.parent().unwrap_or(file).to_owned();
+    let context = BuildContext { name: record.name.clone(), root: folder.clone(), state: folder };
+    (kind.build)(&context, &settings)
 }
 
 fn entry_size(entry: &super::manifest::Entry) -> u64 {

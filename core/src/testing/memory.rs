@@ -11,10 +11,13 @@ use crate::cancel::Scope;
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::error::{Error, ErrorKind, Result};
 
+/// The bytes and the time of each key.
+type Objects = BTreeMap<String, (Vec<u8>, Timestamp)>;
+
 /// A target in memory. Clones share their objects.
 #[derive(Debug, Clone)]
 pub struct MemoryTarget {
-    objects: Arc<Mutex<BTreeMap<String, (Vec<u8>, Timestamp)>>>,
+    objects: Arc<Mutex<Objects>>,
     clock: Arc<dyn Clock>,
     free: Option<u64>,
     read_before_finish: bool,
@@ -60,7 +63,7 @@ impl MemoryTarget {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, (Vec<u8>, Timestamp)>> {
+    fn lock(&self) -> MutexGuard<'_, Objects> {
         self.objects.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

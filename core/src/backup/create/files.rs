@@ -35,8 +35,8 @@ pub(super) enum Moment {
     Open,
     /// After it was looked at, before it is read.
     Read,
-    /// After this many bytes of it were read.
-    Block(u64),
+    /// After it was read up to this byte.
+    Block(#[cfg_attr(not(test), allow(dead_code, reason = "only tests look"))] u64),
 }
 
 /// Called at each moment; an error stands for one of the system.

@@ -26,7 +26,6 @@ use super::discover::{Contents, NamedStore, Surroundings, discover};
 use super::lease::{Lease, LeaseTimes};
 use super::list::blocking;
 use super::manifest::{FORMAT, Manifest, Outcome, Skipped, StoreRecord};
-use super::scratch::Scratch;
 use super::target::BackupTarget;
 use super::walk::walk;
 use crate::cancel::{Cancel, Scope};
@@ -201,7 +200,12 @@ async fn create_with(scope: &Scope, job: CreateJob, hook: Option<Hook>) -> Resul
     // The seal lets the targets go on; without it they give up. Either way everybody is waited for, so that
     // nothing works on behind the caller's back.
     match &assembled {
-        Ok((_, seal)) => seals.into_iter().for_each(|sender| drop(sender.send(*seal))),
+        Ok((_, seal)) => {
+            for sender in seals {
+                // A target that has left already does not want it.
+                let _ = sender.send(*seal);
+            }
+        }
         Err(_) => {
             drop(seals);
             stop.now();

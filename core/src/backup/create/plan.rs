@@ -86,10 +86,10 @@ impl Plan {
         let Some(free) = target.free_bytes(scope).await? else { return Ok(()) };
         let content = contents.disk_bytes();
         let mut needed = content + MARGIN;
-        if needed > free {
-            if let Some(ratio) = last_ratio(scope, target, &job.service).await? {
-                needed = (content as f64 * (ratio * 1.25).min(1.0)) as u64 + MARGIN;
-            }
+        if needed > free
+            && let Some(ratio) = last_ratio(scope, target, &job.service).await?
+        {
+            needed = (content as f64 * (ratio * 1.25).min(1.0)) as u64 + MARGIN;
         }
         let capability = target.capability();
         if capability.kind == "fs" && same_device(Path::new(&capability.location), &self.scratch)? {

@@ -97,7 +97,11 @@ async fn a_dead_owner_on_this_machine_is_taken_over_at_once() {
         acquire(&shared(&target)).await.unwrap().release().await.unwrap();
     }
     assert!(started.elapsed() < quick().watch * 10);
+    // A lease of this very process lives for as long as somebody here holds it.
+    let token = HeldToken::of(&here);
     assert!(!here.is_provably_dead());
+    drop(token);
+    assert!(here.is_provably_dead());
     // From another container, or before another boot, nothing is provable.
     for stranger in [
         Owner { pid_namespace: Some("pid:[1]".into()), start_ticks: Some(1), ..here.clone() },
@@ -139,6 +143,35 @@ async fn a_clock_that_jumps_does_not_take_a_lease_from_its_holder() {
     leave(&target, 9, |_| {}).await;
     clock.jump_to("2016-01-01T00:00:00Z".parse().unwrap());
     acquire(&shared(&target)).await.unwrap().release().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_lease_that_could_not_be_given_back_holds_nobody_up() {
+    let target = MemoryTarget::default();
+    let stuck = Arc::new(AtomicBool::new(false));
+    let rule = Arc::clone(&stuck);
+    let full = FaultyTarget::new(Arc::new(target.clone()), move |call, _, _| {
+        (call == Call::Put && rule.load(Ordering::SeqCst)).then_some(ErrorKind::NoSpace)
+    });
+    let lease = acquire(&(Arc::new(full) as Arc<dyn BackupTarget>)).await.unwrap();
+    stuck.store(true, Ordering::SeqCst);
+    lease.release().await.unwrap_err();
+    while acquire(&shared(&target)).await.is_err() {
+        // The renewal was told to stop; its last step may be under way.
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn what_a_dead_reader_of_the_clock_left_goes() {
+    let clock = Arc::new(ManualClock::new("2026-01-01T00:00:00Z".parse().unwrap()));
+    let target = MemoryTarget::default().with_clock(clock.clone());
+    target.put(&Scope::default(), "locks/clock.dead", b"", false).await.unwrap();
+    clock.advance(Duration::from_secs(3600));
+    target.put(&Scope::default(), "locks/clock.live", b"", false).await.unwrap();
+    let lease = acquire(&shared(&target)).await.unwrap();
+    assert_eq!(target.keys(), ["locks/clock.live", "locks/writer.00000001"]);
+    lease.release().await.unwrap();
 }
 
 #[tokio::test]
