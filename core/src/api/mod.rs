@@ -6,7 +6,6 @@
 pub mod backup;
 pub mod config;
 pub mod health;
-mod history;
 pub mod journal;
 pub mod metrics;
 pub mod restore;

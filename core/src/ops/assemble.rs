@@ -11,6 +11,7 @@ use crate::component::{BuildContext, Placement, Registry};
 use crate::config::{ComponentSettings, Settings};
 use crate::error::{Error, ErrorKind, Result};
 use crate::health::HealthCheck;
+use crate::journal::Journal;
 use crate::store::Store;
 use crate::worker::{Components, Configuration, Link, Placed, PlacedContract, RemoteCheck, RemoteStore, RemoteTarget};
 
@@ -234,7 +235,7 @@ pub(crate) fn worker_context(
     kinds: Kinds,
     link: &Arc<dyn Link>,
 ) -> Result<(Context, Components)> {
-    let Configuration { settings, root, state, mode, placed, .. } = configuration;
+    let Configuration { settings, environment, root, state, mode, placed, .. } = configuration;
     let (root, state) = (root.0, state.0);
     let folders = Folders { root: &root, state: &state };
     let (stores, own_stores) = take_seats(&Wanted::of(&settings.stores), &placed, folders, &kinds, link)?;
@@ -242,7 +243,23 @@ pub(crate) fn worker_context(
     let (checks, own_checks) = take_seats(&Wanted::checks(&settings), &placed, folders, &kinds, link)?;
     let own = Components { stores: own_stores, targets: own_targets, checks: own_checks };
     let process = ProcessFacts::of_this_process(None);
-    Ok((Context { settings, root, state, mode, kinds, stores, targets, checks, sinks: Vec::new(), process }, own))
+    let journal = Journal::open(&state)?;
+    let context = Context {
+        settings,
+        config: None,
+        environment,
+        journal,
+        root,
+        state,
+        mode,
+        kinds,
+        stores,
+        targets,
+        checks,
+        sinks: Vec::new(),
+        process,
+    };
+    Ok((context, own))
 }
 
 /// All components of one contract in the host's order, and those of them that live here.

@@ -1,7 +1,7 @@
 //! Making an [`Ops`].
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,9 +10,10 @@ use serde_json::{Map, Value};
 use crate::backup::BackupTarget;
 use crate::clock::{Clock, SystemClock};
 use crate::component::Kind;
-use crate::config::Settings;
+use crate::config::{self, Config, LoadInput, Settings};
 use crate::error::{Error, ErrorKind, Result};
 use crate::health::HealthCheck;
+use crate::journal::Journal;
 use crate::metrics::MetricsSink;
 use crate::store::Store;
 use crate::worker::{Components, Configuration, Launch, Link, Pool, PoolLink, Setup, WirePath, started_as_worker};
@@ -20,7 +21,6 @@ use crate::worker::{Components, Configuration, Launch, Link, Pool, PoolLink, Set
 use super::assemble::HostSide;
 use super::context::{Context, Named, ProcessFacts, RunMode};
 use super::front::Ops;
-use super::record::Recorder;
 
 /// Collects settings, which are data, and components, which are live objects, and makes an [`Ops`] of them.
 ///
@@ -41,7 +41,6 @@ pub struct OpsBuilder {
     worker_command: Option<Vec<OsString>>,
     callback_deadline: Duration,
     greeting_deadline: Duration,
-    recorder: Option<Arc<dyn Recorder>>,
 }
 
 impl Default for OpsBuilder {
@@ -60,7 +59,6 @@ impl Default for OpsBuilder {
             worker_command: None,
             callback_deadline: Duration::from_secs(60),
             greeting_deadline: Duration::from_secs(10),
-            recorder: None,
         }
     }
 }
@@ -93,6 +91,12 @@ impl OpsBuilder {
     /// Sets one setting by its dotted name: `.setting("backup.level", 5)`.
     pub fn setting(mut self, name: &str, value: impl Into<Value>) -> Self {
         set(&mut self.overrides, name, value.into());
+        self
+    }
+
+    /// Sets several settings, as a nested object: `{"backup": {"level": 5}}`.
+    pub fn overrides(mut self, settings: &Value) -> Self {
+        merge(&mut self.overrides, settings);
         self
     }
 
@@ -177,12 +181,6 @@ impl OpsBuilder {
         self
     }
 
-    /// Who keeps the records of what was done. The journal in the state folder when not given.
-    pub fn recorder(mut self, recorder: Arc<dyn Recorder>) -> Self {
-        self.recorder = Some(recorder);
-        self
-    }
-
     /// Makes it: reads the settings, builds the components, starts two threads. No worker is started yet, and
     /// nothing that belongs to the service is opened.
     ///
@@ -196,8 +194,7 @@ impl OpsBuilder {
             )
             .with_hint("call uplifted_ops::worker::run_if_worker() first thing in main, or set worker.command"));
         }
-        let loaded = self.load()?;
-        let Loaded { settings, root, state } = loaded;
+        let Loaded { settings, config, environment, root, state } = self.load()?;
         let side = HostSide::build(&settings, &root, &state, &self.setup.kinds, &self.registered)?;
         let components = side.called();
         let seconds = |name: &str, value: f64| {
@@ -209,6 +206,7 @@ impl OpsBuilder {
             command: Launch::find_command(&settings.worker.command, self.worker_command, &root)?,
             configuration: Configuration {
                 settings: settings.clone(),
+                environment: environment.clone(),
                 root: WirePath(root.clone()),
                 state: WirePath(state.clone()),
                 mode: self.mode,
@@ -232,6 +230,9 @@ impl OpsBuilder {
         let Components { stores, targets, checks } = side.into_components(&link);
         let context = Context {
             settings,
+            config,
+            environment,
+            journal: Journal::open(&state)?,
             root,
             state,
             mode: self.mode,
@@ -242,26 +243,41 @@ impl OpsBuilder {
             sinks: self.sinks,
             process: ProcessFacts::of_this_process(Some(pool.clone())),
         };
-        Ok(Ops::assemble(context, pool, runtime, self.clock, self.setup.operations, self.recorder))
+        Ok(Ops::assemble(context, pool, runtime, self.clock, self.setup.operations))
     }
 
     /// The settings and the two folders.
     fn load(&self) -> Result<Loaded> {
-        let mut value = serde_json::to_value(self.settings.clone().unwrap_or_default())
+        let process = LoadInput::of_process()?;
+        let environment = self.environment.clone().unwrap_or(process.environment);
+        let Some(settings) = &self.settings else {
+            let config = config::load(&LoadInput {
+                root: self.root.clone(),
+                config_file: self.config_file.clone(),
+                working_dir: process.working_dir,
+                environment: environment.clone(),
+                overrides: self.overrides.clone(),
+            })?;
+            let (settings, root, state) = (config.settings.clone(), config.root.clone(), config.state.clone());
+            return Ok(Loaded { settings, config: Some(config), environment, root, state });
+        };
+        let mut value = serde_json::to_value(settings)
             .map_err(|error| Error::invalid(format!("the settings cannot be written as JSON: {error}")))?;
         merge(&mut value, &self.overrides);
         let settings: Settings = serde_path_to_error::deserialize(value)
             .map_err(|error| Error::invalid(format!("setting {}: {}", error.path(), error.inner())))?;
-        let root = self.root.clone().or_else(|| settings.service.root.clone()).unwrap_or_else(|| PathBuf::from("."));
-        let root = std::path::absolute(&root).map_err(|e| Error::io(format!("find the folder {root:?}"), e))?;
+        let root = self.root.as_ref().or(settings.service.root.as_ref());
+        let root = process.working_dir.join(root.map_or(Path::new(""), PathBuf::as_path));
         let state = root.join(&settings.state.path);
-        Ok(Loaded { settings, root, state })
+        Ok(Loaded { settings, config: None, environment, root, state })
     }
 }
 
 /// What reading the settings gives.
 struct Loaded {
     settings: Settings,
+    config: Option<Config>,
+    environment: Vec<(String, String)>,
     root: PathBuf,
     state: PathBuf,
 }
@@ -288,10 +304,4 @@ fn merge(value: &mut Value, over: &Value) {
         }
         (value, over) => *value = over.clone(),
     }
-}
-
-/// The root as operations see it, for tests of [`OpsBuilder::load`].
-#[cfg(test)]
-pub(super) fn loaded(builder: &OpsBuilder) -> Result<(Settings, PathBuf, PathBuf)> {
-    builder.load().map(|loaded| (loaded.settings, loaded.root, loaded.state))
 }

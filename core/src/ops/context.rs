@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use crate::backup::BackupTarget;
 use crate::component::Registry;
-use crate::config::Settings;
+use crate::config::{Config, Settings};
 use crate::error::{Error, ErrorKind, Result};
 use crate::health::HealthCheck;
+use crate::journal::Journal;
 use crate::metrics::MetricsSink;
 use crate::process::ProcessIdentity;
 use crate::store::Store;
@@ -17,8 +18,14 @@ use crate::worker::Pool;
 /// and in the worker; a component that lives in the other process is a proxy.
 #[derive(Debug)]
 pub struct Context {
-    /// The merged settings.
+    /// The merged settings, see [`Context::settings`].
     pub settings: Settings,
+    /// Where they came from. In the host only, and only when they were read from files, see [`Context::config`].
+    pub config: Option<Config>,
+    /// The environment that settings are read from.
+    pub environment: Vec<(String, String)>,
+    /// The record of what was done.
+    pub journal: Journal,
     /// The service's root folder, absolute.
     pub root: PathBuf,
     /// The state folder, absolute.
@@ -40,6 +47,22 @@ pub struct Context {
 }
 
 impl Context {
+    /// The merged settings.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The settings with where each came from.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] in a worker, and for settings that code gave as they are.
+    pub fn config(&self) -> Result<&Config> {
+        self.config.as_ref().ok_or_else(|| {
+            Error::new(ErrorKind::Unsupported, "where the settings came from is not known here")
+                .with_hint("build the Ops from a root and its ops.toml rather than from finished settings")
+        })
+    }
+
     /// The store called `name`.
     ///
     /// # Errors

@@ -7,14 +7,15 @@ use tokio::runtime::Runtime;
 
 use crate::cancel::{Cancel, CancelOnDrop, Scope};
 use crate::clock::Clock;
+use crate::config::redact;
 use crate::error::{Error, ErrorKind, Result};
+use crate::journal::{Journal, Record, RecordOutcome};
 use crate::worker::{CatchPanic, Pool, RunRequest, WorkerRequest, method};
 
 use super::blocking::Blocking;
 use super::builder::OpsBuilder;
 use super::context::Context;
 use super::operation::{Answer, Entry, Operation, Place};
-use super::record::{Outcome, Record, Recorder};
 use super::table::find_operation;
 
 /// Operations built into a service. A handle: clones are cheap and share everything.
@@ -40,7 +41,6 @@ struct Core {
     pool: Pool,
     clock: Arc<dyn Clock>,
     operations: &'static [Entry],
-    recorder: Option<Arc<dyn Recorder>>,
 }
 
 impl Ops {
@@ -55,9 +55,8 @@ impl Ops {
         runtime: Runtime,
         clock: Arc<dyn Clock>,
         operations: &'static [Entry],
-        recorder: Option<Arc<dyn Recorder>>,
     ) -> Self {
-        let core = Core { context: Arc::new(context), pool, clock, operations, recorder };
+        let core = Core { context: Arc::new(context), pool, clock, operations };
         Self(Arc::new(Shared { core: Arc::new(core), runtime: Some(runtime), pid: std::process::id() }))
     }
 
@@ -172,34 +171,37 @@ impl Core {
         move |dropped| {
             Box::pin(async move {
                 let (time, began) = (self.clock.now(), self.clock.monotonic());
-                let recorder = self.recorder.clone().filter(|_| entry.journalled);
-                let asked = recorder.is_some().then(|| request.clone()).unwrap_or_default();
+                let asked = if entry.journalled { request.clone() } else { Value::Null };
                 let result = match CatchPanic::new(self.cancellable(entry, scope, request, dropped)).await {
                     Ok(result) => result.map_err(|error| error.in_operation(entry.name)),
                     Err(panic) => Err(panic.in_operation(entry.name)),
                 };
-                let Some(recorder) = recorder else { return result };
+                if !entry.journalled {
+                    return result;
+                }
                 let record = Record {
                     time,
                     operation: entry.name.to_owned(),
                     outcome: match &result {
-                        Ok(answer) if answer.healthy => Outcome::Done,
-                        Ok(_) => Outcome::Unhealthy,
-                        Err(_) => Outcome::Failed,
+                        Ok(answer) if answer.healthy => RecordOutcome::Done,
+                        Ok(_) => RecordOutcome::Unhealthy,
+                        Err(_) => RecordOutcome::Failed,
                     },
                     duration_seconds: self.clock.monotonic().saturating_sub(began).as_secs_f64(),
                     pid: self.context.process.identity.pid,
-                    request: asked,
+                    request: redact::value("", &asked),
                     response: result.as_ref().map(|answer| answer.response.clone()).unwrap_or_default(),
                     error: result.as_ref().err().map(Error::to_body),
                 };
-                let kept = tokio::task::spawn_blocking(move || recorder.record(&record)).await;
-                let kept = kept.unwrap_or_else(|_| Err(Error::internal("recording in the journal panicked")));
+                let journal = self.context.journal.clone();
+                let kept = tokio::task::spawn_blocking(move || match journal.append(&record) {
+                    Ok(()) => Ok(()),
+                    Err(error) => Err(Journal::not_recorded(&record, error)),
+                });
+                let kept = kept.await.unwrap_or_else(|_| Err(Error::internal("writing to the journal panicked")));
                 match (result, kept) {
                     (result, Ok(())) => result,
-                    (Ok(_), Err(error)) => {
-                        Err(error.while_doing(format!("{} was done, but the journal could not record it", entry.name)))
-                    }
+                    (Ok(_), Err(error)) => Err(error),
                     (Err(error), Err(journal)) => Err(error.with_context("journal", journal)),
                 }
             })

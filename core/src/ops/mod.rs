@@ -21,7 +21,6 @@ mod builtin;
 mod context;
 mod front;
 mod operation;
-mod record;
 pub mod status;
 mod table;
 
@@ -32,7 +31,6 @@ pub use builtin::builtin_kinds;
 pub use context::{Context, Kinds, Named, ProcessFacts, RunMode};
 pub use front::Ops;
 pub use operation::{Answer, Effect, Entry, Lane, Operation, Place};
-pub use record::{Outcome, Record, Recorder};
 pub(crate) use table::find_operation;
 pub use table::{TABLE, operations};
 

@@ -30,7 +30,8 @@ pub const OUTPUT_LIMIT: usize = 64 * 1024;
 /// use std::time::Duration;
 /// use uplifted_ops::{Scope, process::Program};
 ///
-/// let output = Program::new(["uname", "-s"]).deadline(Duration::from_secs(5)).run(&Scope::default()).await?;
+/// let argv = vec!["uname".into(), "-s".into()];
+/// let output = Program::new(argv).deadline(Duration::from_secs(5)).run(&Scope::default()).await?;
 /// assert!(output.status.success());
 /// # Ok::<(), uplifted_ops::Error>(()) }).unwrap();
 /// ```
@@ -87,14 +88,8 @@ pub(crate) fn last_words(output: &[u8]) -> String {
 impl Program {
     /// The program `argv[0]` with the arguments after it. A name without `/` is looked up in `PATH`; a relative
     /// one with `/` starts at the working directory that it is given.
-    pub fn new<A: Into<OsString>>(argv: impl IntoIterator<Item = A>) -> Self {
-        Self {
-            argv: argv.into_iter().map(Into::into).collect(),
-            cwd: None,
-            env: Vec::new(),
-            deadline: None,
-            output_limit: OUTPUT_LIMIT,
-        }
+    pub fn new(argv: Vec<OsString>) -> Self {
+        Self { argv, cwd: None, env: Vec::new(), deadline: None, output_limit: OUTPUT_LIMIT }
     }
 
     /// Sets the working directory.
@@ -218,12 +213,8 @@ impl Program {
 ///
 /// # Errors
 /// As [`Program::run`], for what goes wrong before the program runs.
-pub fn start_detached<A: Into<OsString>>(
-    argv: impl IntoIterator<Item = A>,
-    cwd: Option<&Path>,
-) -> Result<ProcessIdentity> {
-    let argv: Vec<OsString> = argv.into_iter().map(Into::into).collect();
-    let mut command = command(&argv, cwd)?;
+pub fn start_detached(argv: Vec<OsString>, cwd: &Path) -> Result<ProcessIdentity> {
+    let mut command = command(&argv, Some(cwd))?;
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     priority::in_own_session(&mut command);
     let mut child = command.spawn().map_err(|e| cannot_start(&argv, e))?;

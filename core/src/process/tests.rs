@@ -9,8 +9,12 @@ use crate::error::ErrorKind;
 /// Longer than anything here takes: only a hang meets it.
 const HANG: Duration = Duration::from_secs(60);
 
+fn argv(words: &[&str]) -> Vec<std::ffi::OsString> {
+    words.iter().map(Into::into).collect()
+}
+
 fn shell(script: &str) -> Program {
-    Program::new(["sh", "-c", script]).deadline(HANG)
+    Program::new(argv(&["sh", "-c", script])).deadline(HANG)
 }
 
 /// A FIFO-like pipe that a program and all it starts hold: its end says that all of them are gone.
@@ -60,20 +64,20 @@ async fn what_cannot_be_started_is_named_with_the_repair() {
     std::fs::write(&plain, "not a program").unwrap();
     let missing = folder.path().join("missing");
     let cases = [
-        (Program::new(Vec::<String>::new()), ErrorKind::InvalidInput, "there is no program to start"),
-        (Program::new([""]), ErrorKind::InvalidInput, "there is no program to start"),
-        (Program::new(["no-such-program-here"]), ErrorKind::NotFound, "there is no such program"),
-        (Program::new([plain.clone()]), ErrorKind::Denied, "not executable"),
-        (Program::new(["true"]).cwd(&missing), ErrorKind::NotFound, "is not a folder to start"),
-        (Program::new(["tr\0ue"]), ErrorKind::InvalidInput, "could not start"),
+        (Program::new(Vec::new()), ErrorKind::InvalidInput, "there is no program to start"),
+        (Program::new(argv(&[""])), ErrorKind::InvalidInput, "there is no program to start"),
+        (Program::new(argv(&["no-such-program-here"])), ErrorKind::NotFound, "there is no such program"),
+        (Program::new(vec![plain.clone().into()]), ErrorKind::Denied, "not executable"),
+        (Program::new(argv(&["true"])).cwd(&missing), ErrorKind::NotFound, "is not a folder to start"),
+        (Program::new(argv(&["tr\0ue"])), ErrorKind::InvalidInput, "could not start"),
     ];
     for (program, kind, message) in cases {
         let error = program.run(&Scope::default()).await.unwrap_err();
         assert_eq!(error.kind(), kind, "{error}");
         assert!(error.message().contains(message), "{error}");
     }
-    for argv in [Vec::new(), vec!["no-such-program-here"]] {
-        assert!(start_detached(argv, None).unwrap_err().hint().is_some());
+    for argv in [Vec::new(), argv(&["no-such-program-here"])] {
+        assert!(start_detached(argv, folder.path()).unwrap_err().hint().is_some());
     }
 }
 
@@ -151,7 +155,7 @@ async fn a_detached_program_has_a_session_of_its_own_and_is_waited_for() {
     let folder = tempfile::tempdir().unwrap();
     let gate = folder.path().join("gate");
     rustix::fs::mknodat(rustix::fs::CWD, &gate, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
-    let identity = start_detached(["sh", "-c", "read line < gate"], Some(folder.path())).unwrap();
+    let identity = start_detached(argv(&["sh", "-c", "read line < gate"]), folder.path()).unwrap();
     assert!(identity.is_alive());
     let session = stat::Stat::of(identity.pid).unwrap().session;
     assert_eq!(session, identity.pid);

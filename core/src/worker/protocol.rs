@@ -130,9 +130,10 @@ pub(crate) mod method {
 
 /// What a worker must know to work. It travels over the pipe, since it holds secrets: arguments and the
 /// environment of a process can be read by others.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Configuration {
     pub(crate) settings: Settings,
+    pub(crate) environment: Vec<(String, String)>,
     pub(crate) root: WirePath,
     pub(crate) state: WirePath,
     pub(crate) mode: RunMode,
@@ -140,6 +141,13 @@ pub(crate) struct Configuration {
     pub(crate) placed: Vec<Placed>,
     /// How long the host may be silent before a call into it fails.
     pub(crate) callback_deadline_seconds: f64,
+}
+
+/// Says nothing of the settings and the environment.
+impl std::fmt::Debug for Configuration {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Configuration").field("root", &self.root).field("placed", &self.placed).finish_non_exhaustive()
+    }
 }
 
 /// An operation to run.
