@@ -10,7 +10,7 @@ use crate::backup::BackupTarget;
 use crate::component::{BuildContext, Placement, Registry};
 use crate::config::{ComponentSettings, Settings};
 use crate::error::{Error, ErrorKind, Result};
-use crate::health::HealthCheck;
+use crate::health::{HealthCheck, Runner};
 use crate::journal::Journal;
 use crate::store::Store;
 use crate::worker::{Components, Configuration, Link, Placed, PlacedContract, RemoteCheck, RemoteStore, RemoteTarget};
@@ -244,7 +244,8 @@ pub(crate) fn worker_context(
     let own = Components { stores: own_stores, targets: own_targets, checks: own_checks };
     let process = ProcessFacts::of_this_process(None);
     let journal = Journal::open(&state)?;
-    let context = Context {
+    let mut context = Context {
+        health: Runner::new(&settings.health)?,
         settings,
         config: None,
         environment,
@@ -257,8 +258,10 @@ pub(crate) fn worker_context(
         targets,
         checks,
         sinks: Vec::new(),
+        recovered: Vec::new(),
         process,
     };
+    context.health = super::checks::runner(&context)?;
     Ok((context, own))
 }
 

@@ -12,15 +12,17 @@ use crate::clock::{Clock, SystemClock};
 use crate::component::Kind;
 use crate::config::{self, Config, LoadInput, Settings};
 use crate::error::{Error, ErrorKind, Result};
-use crate::health::HealthCheck;
+use crate::health::{HealthCheck, Runner};
 use crate::journal::Journal;
 use crate::metrics::MetricsSink;
 use crate::store::Store;
 use crate::worker::{Components, Configuration, Launch, Link, Pool, PoolLink, Setup, WirePath, started_as_worker};
 
 use super::assemble::HostSide;
+use super::checks;
 use super::context::{Context, Named, ProcessFacts, RunMode};
 use super::front::Ops;
+use super::recovery;
 
 /// Collects settings, which are data, and components, which are live objects, and makes an [`Ops`] of them.
 ///
@@ -228,7 +230,8 @@ impl OpsBuilder {
         let pool = Pool::new(launch, runtime.handle().clone());
         let link: Arc<dyn Link> = Arc::new(PoolLink(pool.clone()));
         let Components { stores, targets, checks } = side.into_components(&link);
-        let context = Context {
+        let mut context = Context {
+            health: Runner::new(&settings.health)?,
             settings,
             config,
             environment,
@@ -241,8 +244,11 @@ impl OpsBuilder {
             targets,
             checks,
             sinks: self.sinks,
+            recovered: Vec::new(),
             process: ProcessFacts::of_this_process(Some(pool.clone())),
         };
+        context.health = checks::runner(&context)?;
+        recovery::recover(&mut context, &self.clock)?;
         Ok(Ops::assemble(context, pool, runtime, self.clock, self.setup.operations))
     }
 
@@ -258,7 +264,8 @@ impl OpsBuilder {
                 environment: environment.clone(),
                 overrides: self.overrides.clone(),
             })?;
-            let (settings, root, state) = (config.settings.clone(), config.root.clone(), config.state.clone());
+            let (mut settings, root, state) = (config.settings.clone(), config.root.clone(), config.state.clone());
+            checks::add_log_errors(&mut settings, &config);
             return Ok(Loaded { settings, config: Some(config), environment, root, state });
         };
         let mut value = serde_json::to_value(settings)

@@ -1,11 +1,9 @@
 //! The health checks of a service: those of its settings and its code, and those that come by themselves.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use crate::backup::BackupTarget;
 use crate::config::{CheckSettings, Config, Settings};
 use crate::error::Result;
 use crate::health::checks::backup_age::{BackupAgeCheck, BackupTimes};
@@ -13,25 +11,12 @@ use crate::health::checks::disk::{DiskCheck, DiskSettings};
 use crate::health::checks::process::{ProcessCheck, ProcessSettings};
 use crate::health::checks::store::{StoreCheck, StoreCheckSettings};
 use crate::health::{HealthCheck, Runner, RunnerEntry};
-use crate::journal::Journal;
 
-use super::context::{Named, RunMode};
+use super::context::{Context, RunMode};
 
 /// The check that comes by itself and lives in the worker, since it opens a file: its settings are added to
 /// those of the service, so that it is built where it belongs.
 pub(super) const LOG_ERRORS: &str = "log_errors";
-
-/// What the checks are made of.
-pub(super) struct Parts<'a> {
-    pub(super) settings: &'a Settings,
-    pub(super) root: PathBuf,
-    pub(super) state: PathBuf,
-    pub(super) mode: RunMode,
-    pub(super) stores: &'a [Named<dyn crate::store::Store>],
-    pub(super) targets: &'a [Named<dyn BackupTarget>],
-    pub(super) checks: &'a [Named<dyn HealthCheck>],
-    pub(super) journal: &'a Journal,
-}
 
 /// Adds `log_errors` to the settings when the service's log is known and nobody said otherwise.
 pub(super) fn add_log_errors(settings: &mut Settings, config: &Config) {
@@ -51,11 +36,11 @@ pub(super) fn add_log_errors(settings: &mut Settings, config: &Config) {
 
 /// Makes the runner: the checks of the settings in their order, those of the code, and then the built-in ones
 /// that `health.without` does not name and nobody else took the name of.
-pub(super) fn runner(parts: &Parts<'_>) -> Result<Runner> {
-    let health = &parts.settings.health;
+pub(super) fn runner(context: &Context) -> Result<Runner> {
+    let health = &context.settings.health;
     let mut runner = Runner::new(health)?;
-    for named in parts.checks {
-        let of_name = parts.settings.checks.iter().find(|check| check.name == named.name);
+    for named in &context.checks {
+        let of_name = context.settings.checks.iter().find(|check| check.name == named.name);
         let own = plain(&named.name);
         runner.add(RunnerEntry::new(of_name.unwrap_or(&own), health, Arc::clone(&named.component))?)?;
     }
@@ -65,24 +50,24 @@ pub(super) fn runner(parts: &Parts<'_>) -> Result<Runner> {
         }
         runner.add(RunnerEntry::new(&CheckSettings { critical, ..plain(name) }, health, check)?)
     };
-    if !without(parts.settings, "disk") {
-        let mut used = vec![parts.root.clone(), parts.state.clone()];
-        used.extend(parts.targets.iter().filter_map(|target| target.component.capability().folder));
-        used.extend(parts.stores.iter().filter_map(|store| store.component.capability().file));
+    if !without(&context.settings, "disk") {
+        let mut used = vec![context.root.clone(), context.state.clone()];
+        used.extend(context.target_folders());
+        used.extend(context.database_files());
         add("disk", true, Arc::new(DiskCheck::new(Vec::new(), used, DiskSettings::default())?))?;
     }
     // On the command line this process is not the service's.
-    if !without(parts.settings, "process") && parts.mode == RunMode::Embedded {
+    if !without(&context.settings, "process") && context.mode == RunMode::Embedded {
         add("process", false, Arc::new(ProcessCheck::new(ProcessSettings::default())?))?;
     }
-    if !without(parts.settings, "store") {
-        for store in parts.stores {
+    if !without(&context.settings, "store") {
+        for store in &context.stores {
             let check = StoreCheck::new(&store.name, Arc::clone(&store.component), StoreCheckSettings::default());
             add(&format!("store_{}", store.name), true, Arc::new(check))?;
         }
     }
-    if !without(parts.settings, "backup_age") && !parts.targets.is_empty() {
-        let journal = parts.journal.clone();
+    if !without(&context.settings, "backup_age") && !context.targets.is_empty() {
+        let journal = context.journal.clone();
         let times = move || {
             let history = super::history::backups(&journal)?;
             Ok(BackupTimes { last_complete: history.last_complete, last_verified: history.last_verified })

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::backup::BackupTarget;
+use crate::backup::restore::Recovered;
 use crate::component::Registry;
 use crate::config::{Config, Settings};
 use crate::error::{Error, ErrorKind, Result};
-use crate::health::HealthCheck;
+use crate::health::{HealthCheck, Runner};
 use crate::journal::Journal;
 use crate::metrics::MetricsSink;
 use crate::process::ProcessIdentity;
@@ -40,8 +41,12 @@ pub struct Context {
     pub targets: Vec<Named<dyn BackupTarget>>,
     /// The health checks of the settings and of the host's code; the built-in ones are not among them.
     pub checks: Vec<Named<dyn HealthCheck>>,
+    /// What asks them, and the built-in ones.
+    pub health: Runner,
     /// Where numbers go. In the host only.
     pub sinks: Vec<Named<dyn MetricsSink>>,
+    /// What became of restores that a dead process left, or that waited for this start. In the host only.
+    pub recovered: Vec<Recovered>,
     /// The host's process. In a worker: the worker's.
     pub process: ProcessFacts,
 }
@@ -50,6 +55,22 @@ impl Context {
     /// The merged settings.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// Where consistent copies of databases are made.
+    pub fn scratch(&self) -> PathBuf {
+        let own = || self.state.join("scratch");
+        self.settings.backup.scratch.as_ref().map_or_else(own, |folder| self.root.join(folder))
+    }
+
+    /// The folders of targets on this machine, absolute.
+    pub fn target_folders(&self) -> Vec<PathBuf> {
+        self.targets.iter().filter_map(|target| target.component.capability().folder).collect()
+    }
+
+    /// The files of databases on this machine, absolute.
+    pub fn database_files(&self) -> Vec<PathBuf> {
+        self.stores.iter().filter_map(|store| store.component.capability().file).collect()
     }
 
     /// The settings with where each came from.

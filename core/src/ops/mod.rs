@@ -18,9 +18,12 @@ mod assemble;
 mod blocking;
 mod builder;
 mod builtin;
+mod checks;
 mod context;
 mod front;
+pub(crate) mod history;
 mod operation;
+mod recovery;
 pub mod status;
 mod table;
 
@@ -31,6 +34,7 @@ pub use builtin::builtin_kinds;
 pub use context::{Context, Kinds, Named, ProcessFacts, RunMode};
 pub use front::Ops;
 pub use operation::{Answer, Effect, Entry, Lane, Operation, Place};
+pub(crate) use recovery::site;
 pub(crate) use table::find_operation;
 pub use table::{TABLE, operations};
 

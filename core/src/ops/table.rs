@@ -4,9 +4,29 @@ use crate::error::{Error, ErrorKind, Result};
 
 use super::operation::Entry;
 use super::status::Status;
+use crate::api::{backup, config, health, journal, metrics, restore, store};
 
 /// Every operation of this build, sorted by name. A new one gets one line.
-pub static TABLE: &[Entry] = &[Entry::of::<Status>()];
+pub static TABLE: &[Entry] = &[
+    Entry::of::<backup::Create>(),
+    Entry::of::<backup::Delete>(),
+    Entry::of::<backup::List>(),
+    Entry::of::<backup::Show>(),
+    Entry::of::<backup::Verify>(),
+    Entry::of::<config::Check>(),
+    Entry::of::<config::Init>(),
+    Entry::of::<config::Show>(),
+    Entry::of::<health::Check>(),
+    Entry::of::<journal::Read>(),
+    Entry::of::<metrics::Render>(),
+    Entry::of::<restore::Apply>(),
+    Entry::of::<restore::Plan>(),
+    Entry::of::<restore::Undo>(),
+    Entry::of::<restore::UndoList>(),
+    Entry::of::<Status>(),
+    Entry::of::<store::Stats>(),
+    Entry::of::<store::Verify>(),
+];
 
 /// Every operation, sorted by name: for the command line, the schemas and the generated bindings.
 pub fn operations() -> impl Iterator<Item = &'static Entry> {
