@@ -254,8 +254,8 @@ pub(super) fn superseded(scope: &Scope, site: &Site<'_>) -> Result<Vec<String>> 
     Ok(warnings)
 }
 
-/// Refuses when somebody has a database open that `units` hold.
-pub(super) fn check_free(work: &Work, site: &Site<'_>, units: &[PathBuf]) -> Result<()> {
+/// Refuses when somebody has a database open that `units` hold. `told` says that the service was told to stop.
+pub(super) fn check_free(work: &Work, site: &Site<'_>, units: &[PathBuf], told: bool) -> Result<()> {
     let base = work.record.base(&site.root);
     let areas = work.area_paths(&site.root);
     let mut databases = Vec::new();
@@ -264,7 +264,7 @@ pub(super) fn check_free(work: &Work, site: &Site<'_>, units: &[PathBuf]) -> Res
         databases.extend(swap::survey(&work.record, &base, &tree, unit.path.as_path())?.databases);
     }
     let holders = holders::find(&base, &databases, &site.ignore_pids)?;
-    if holders.is_empty() { Ok(()) } else { Err(holders::refusal(&holders, site.service.stop.is_some())) }
+    if holders.is_empty() { Ok(()) } else { Err(holders::refusal(&holders, told)) }
 }
 
 /// The units of a record.
@@ -275,7 +275,9 @@ pub(super) fn all_units(work: &Work) -> Vec<PathBuf> {
 /// Stops the service, swaps, starts it, asks whether it is well, and commits; or takes all of it back.
 pub(super) fn put_in_place(scope: &Scope, site: &Site<'_>, mut work: Work, hold: &mut Hold<'_>) -> Result<()> {
     let units = all_units(&work);
-    if let Err(error) = hold.stop(scope, &|| check_free(&work, site, &units)).and_then(|()| scope.cancel.check()) {
+    let told = site.service.stop.is_some();
+    if let Err(error) = hold.stop(scope, &|| check_free(&work, site, &units, told)).and_then(|()| scope.cancel.check())
+    {
         return Err(start_again(scope, hold, give_up(work, site, error)));
     }
     if let Err(failure) = swap::run(scope, &mut work, &site.root) {
@@ -291,7 +293,7 @@ pub(super) fn put_in_place(scope: &Scope, site: &Site<'_>, mut work: Work, hold:
         Err(error) => error.while_doing("after the restore"),
     };
     let error = error.with_retryable(false);
-    let stopped = hold.stop(scope, &|| check_free(&work, site, &units));
+    let stopped = hold.stop(scope, &|| check_free(&work, site, &units, told));
     if let Err(held) = stopped {
         let id = work.record.name.id.clone();
         work.commit(&site.root, &site.state)?;
@@ -299,9 +301,8 @@ pub(super) fn put_in_place(scope: &Scope, site: &Site<'_>, mut work: Work, hold:
             .with_context("stopping it again", held)
             .with_hint(format!("stop the service, then undo the restore: its undo_id is {id}")));
     }
-    swap::back(scope, &mut work, &site.root).map_err(|second| {
-        second.while_doing(format!("{}, and the restore is not taken back yet", error.message()))
-    })?;
+    swap::back(scope, &mut work, &site.root)
+        .map_err(|second| second.while_doing(format!("{}, and the restore is not taken back yet", error.message())))?;
     let error = give_up(work, site, error.while_doing("the restore was taken back"));
     let error = start_again(scope, hold, error);
     Err(if error.hint().is_some() { error } else { error.with_hint("look at the service's log of that moment") })

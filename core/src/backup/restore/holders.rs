@@ -67,8 +67,9 @@ pub(super) fn find(root: &Path, databases: &[PathBuf], ignore: &[u32]) -> Result
         let Ok(descriptors) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { continue };
         for descriptor in descriptors.flatten() {
             // Sockets, pipes and devices are not worth a stat; on a dead network mount it could hang.
-            let is_path = std::fs::read_link(descriptor.path())
-                .is_ok_and(|target| target.is_absolute() && !target.starts_with("/dev") && !target.starts_with("/proc"));
+            let is_path = std::fs::read_link(descriptor.path()).is_ok_and(|target| {
+                target.is_absolute() && !target.starts_with("/dev") && !target.starts_with("/proc")
+            });
             if !is_path {
                 continue;
             }
@@ -93,10 +94,10 @@ pub(super) fn can_see() -> bool {
 }
 
 /// The error for databases that are open elsewhere, with the repair.
-pub(super) fn refusal(holders: &[Holder], can_stop: bool) -> Error {
+pub(super) fn refusal(holders: &[Holder], told_to_stop: bool) -> Error {
     let named: Vec<String> = holders.iter().take(5).map(Holder::to_string).collect();
     let more = if holders.len() > 5 { format!(", and {} more", holders.len() - 5) } else { String::new() };
-    let hint = if can_stop {
+    let hint = if told_to_stop {
         "service.stop ran and the database is still open: stop that process yourself, then try again"
     } else {
         "stop that process first, or set service.stop and service.start so that the restore can"
@@ -217,9 +218,8 @@ mod tests {
             eprintln!("skipped: this system lists no locks");
             return;
         }
-        let seen = locks.lines().filter_map(parse_lock).any(|(_, device, inode)| {
-            wanted.locks.contains_key(&(device, inode))
-        });
+        let seen =
+            locks.lines().filter_map(parse_lock).any(|(_, device, inode)| wanted.locks.contains_key(&(device, inode)));
         assert!(seen, "{locks}");
     }
 }

@@ -86,6 +86,7 @@ pub fn plan(scope: &Scope, job: &RestoreJob<'_>) -> Result<RestorePlan> {
 /// [`plan`], with the mounts given.
 pub(super) fn plan_on(scope: &Scope, job: &RestoreJob<'_>, mounts: &Mounts) -> Result<RestorePlan> {
     scope.progress.stage("planning the restore");
+    let job = &RestoreJob { site: job.site.resolved()?, ..job.clone() };
     let catalog = Catalog::new(job.source.entries());
     let paths = wanted_paths(job, &catalog)?;
     let mut plan = match &job.into {
@@ -161,8 +162,7 @@ fn plan_in_place(
     let spared = Spared::of(manifest);
     let known = known_databases(job);
     let fixed = job.site.fixed();
-    let ground =
-        Ground { root, state, fixed, manifest, catalog, mounts, spared: &spared, known: &known };
+    let ground = Ground { root, state, fixed, manifest, catalog, mounts, spared: &spared, known: &known };
     let Units { units, databases, blockers, warnings } = ground.units(paths)?;
     let mut plan = blank(job, RestoreMode::InPlace, root, paths);
     plan.files = units.iter().map(|unit| unit.files).sum();
@@ -170,9 +170,8 @@ fn plan_in_place(
     for mount in mounts_used {
         let folder = mount.map_or_else(|| state.clone(), |mount| root.join(mount.as_path()));
         let here = moving(&units).filter(|unit| unit.mount.as_ref() == mount);
-        let needed = here.map(|unit| {
-            unit.size_bytes + OVERHEAD_BYTES * catalog.below(unit.path.as_path()).count() as u64
-        });
+        let needed =
+            here.map(|unit| unit.size_bytes + OVERHEAD_BYTES * catalog.below(unit.path.as_path()).count() as u64);
         plan.space.push(space_need(&folder, needed.sum())?);
     }
     let databases: Vec<PathBuf> = databases.into_iter().collect();
