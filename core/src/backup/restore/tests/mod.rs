@@ -13,7 +13,7 @@ use crate::error::ErrorKind;
 use scene::{Scene, Snapshot};
 
 /// A service and a snapshot of it that differ in every way: something to replace, create, remove and keep.
-pub(super) fn service() -> (Scene, Snapshot) {
+fn service() -> (Scene, Snapshot) {
     let scene = Scene::new(&[
         ("data/app.db", "live"),
         ("data/app.db-wal", "live log"),
