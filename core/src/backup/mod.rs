@@ -1,5 +1,6 @@
 //! Backups: one walker, one manifest, and where they go.
 
+pub mod archive;
 pub mod manifest;
 pub mod target;
 
