@@ -164,11 +164,15 @@ pub enum Node {
     File {
         /// Its length in bytes, holes included.
         size: u64,
-        /// The BLAKE3 of its content, holes included, 64 hexadecimal digits.
+        /// The BLAKE3 of its content, holes included as zeros, 64 hexadecimal digits.
         blake3: String,
         /// The parts that hold data, `[offset, length]`, when it is sparse.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         data: Option<Vec<(u64, u64)>>,
+        /// How many bytes a restore makes, when the source became shorter than `size` while it was read. The
+        /// rest of `size` is zeros that only complete the tar member; `blake3` does not cover them.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        valid_size: Option<u64>,
     },
     /// A folder.
     Dir,

@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{self as sys, AtFlags, FileType, Mode, OFlags};
@@ -21,6 +21,21 @@ pub struct Dir {
     path: PathBuf,
 }
 
+/// The folder that a name's last component is in.
+pub(super) enum Parent<'a> {
+    This(BorrowedFd<'a>),
+    Beneath(OwnedFd),
+}
+
+impl AsFd for Parent<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::This(fd) => *fd,
+            Self::Beneath(fd) => fd.as_fd(),
+        }
+    }
+}
+
 /// Access and modification time to set, seconds and nanoseconds since the epoch. Either may be negative.
 #[derive(Debug, Clone, Copy)]
 pub struct NodeTimes {
@@ -28,6 +43,13 @@ pub struct NodeTimes {
     pub mtime_seconds: i64,
     /// Nanoseconds of the modification time, 0 to 999,999,999.
     pub mtime_nanos: u32,
+}
+
+impl NodeTimes {
+    pub(super) fn to_timestamps(self) -> sys::Timestamps {
+        let stamp = sys::Timespec { tv_sec: self.mtime_seconds, tv_nsec: self.mtime_nanos.into() };
+        sys::Timestamps { last_access: stamp, last_modification: stamp }
+    }
 }
 
 impl Dir {
@@ -49,6 +71,29 @@ impl Dir {
             .open_beneath(name, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
             .map_err(|e| Error::io(format!("open folder {:?}", self.path.join(name)), e))?;
         Ok(Self { fd, path: self.path.join(name) })
+    }
+
+    /// Another handle of the same folder.
+    pub fn try_clone(&self) -> Result<Self> {
+        let fd = self.fd.try_clone().map_err(|e| Error::io(format!("open folder {:?} again", self.path), e))?;
+        Ok(Self { fd, path: self.path.clone() })
+    }
+
+    /// Creates the folder `name`, which must not exist, private until its mode is set.
+    pub fn make_dir(&self, name: &Path) -> Result<()> {
+        self.in_parent(Op::MakeDir, name, "create folder", |parent, last| {
+            sys::mkdirat(parent, last, Mode::from_raw_mode(PRIVATE_DIR))
+        })
+    }
+
+    /// Removes `name`, which is not a folder. One that is missing already is not an error.
+    pub fn remove_file(&self, name: &Path) -> Result<()> {
+        self.in_parent(Op::Remove, name, "remove", |parent, last| {
+            match sys::unlinkat(parent, last, AtFlags::empty()) {
+                Err(rustix::io::Errno::NOENT) => Ok(()),
+                other => other,
+            }
+        })
     }
 
     /// Creates the folder `name` and its missing parents, each new one private until its mode is set.
@@ -132,8 +177,7 @@ impl Dir {
 
     /// Sets the times of `name` itself, not of what a symlink points to.
     pub fn set_times(&self, name: &Path, times: NodeTimes) -> Result<()> {
-        let stamp = sys::Timespec { tv_sec: times.mtime_seconds, tv_nsec: times.mtime_nanos.into() };
-        let both = sys::Timestamps { last_access: stamp, last_modification: stamp };
+        let both = times.to_timestamps();
         self.in_parent(Op::Meta, name, "set the times of", |parent, last| {
             sys::utimensat(parent, last, &both, AtFlags::SYMLINK_NOFOLLOW)
         })
@@ -166,7 +210,7 @@ impl Dir {
         op: Op,
         name: &Path,
         doing: &str,
-        act: impl FnOnce(std::os::fd::BorrowedFd<'_>, &OsStr) -> rustix::io::Result<()>,
+        act: impl FnOnce(BorrowedFd<'_>, &OsStr) -> rustix::io::Result<()>,
     ) -> Result<()> {
         let full = self.path.join(name);
         let (parent, last) = self.parent_of(name)?;
@@ -175,18 +219,21 @@ impl Dir {
             .map_err(|e| Error::io(format!("{doing} {full:?}"), e))
     }
 
-    /// The open parent folder of `name`, and the last component.
-    pub(super) fn parent_of(&self, name: &Path) -> Result<(OwnedFd, OsString)> {
+    /// The open parent folder of `name`, and the last component. Costs a system call only when `name` has
+    /// a parent beneath this folder.
+    pub(super) fn parent_of(&self, name: &Path) -> Result<(Parent<'_>, OsString)> {
         let refuse = || Error::invalid(format!("{name:?} does not stay inside its folder"));
         if !name.components().all(|part| matches!(part, Component::Normal(_))) {
             return Err(refuse());
         }
         let last = name.file_name().ok_or_else(refuse)?.to_owned();
-        let parent = name.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let Some(parent) = name.parent().filter(|parent| !parent.as_os_str().is_empty()) else {
+            return Ok((Parent::This(self.fd.as_fd()), last));
+        };
         let fd = self
             .open_beneath(parent, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
             .map_err(|e| Error::io(format!("open folder {:?}", self.path.join(parent)), e))?;
-        Ok((fd, last))
+        Ok((Parent::Beneath(fd), last))
     }
 
     #[cfg(target_os = "linux")]

@@ -11,6 +11,7 @@ mod dir;
 pub mod fault;
 pub(crate) mod swap;
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -118,16 +119,6 @@ impl OutFile {
             .map_err(|e| Error::io(format!("set the mode of {:?}", self.path), e))
     }
 
-    /// Sets owner and group.
-    pub fn set_owner(&self, uid: u32, gid: u32) -> Result<()> {
-        fault::point(Op::Meta, &self.path)
-            .and_then(|()| {
-                sys::fchown(&self.file, Some(sys::Uid::from_raw(uid)), Some(sys::Gid::from_raw(gid)))
-                    .map_err(io::Error::from)
-            })
-            .map_err(|e| Error::io(format!("set the owner of {:?}", self.path), e))
-    }
-
     /// Makes this file share the blocks of `source` (ioctl `FICLONE`: Btrfs, XFS, bcachefs), replacing what it
     /// holds: a copy of any size at once. Says whether it did; most filesystems cannot, and none can across
     /// devices, so `false` asks for a plain copy.
@@ -140,6 +131,29 @@ impl OutFile {
             let _ = source;
             Ok(false)
         }
+    }
+
+    /// Sets owner and group. The kernel takes set-id bits away: set the mode afterwards.
+    pub fn set_owner(&self, uid: u32, gid: u32) -> Result<()> {
+        self.meta("set the owner of", |file| sys::fchown(file, Some(sys::Uid::from_raw(uid)), Some(sys::Gid::from_raw(gid))))
+    }
+
+    /// Sets access and modification time. Later writes change them again.
+    pub fn set_times(&self, times: NodeTimes) -> Result<()> {
+        self.meta("set the times of", |file| sys::futimens(file, &times.to_timestamps()))
+    }
+
+    /// Sets an extended attribute.
+    pub fn set_xattr(&self, attribute: &OsStr, value: &[u8]) -> Result<()> {
+        self.meta(format_args!("set attribute {attribute:?} of"), |file| {
+            sys::fsetxattr(file, attribute, value, sys::XattrFlags::empty())
+        })
+    }
+
+    fn meta(&self, doing: impl std::fmt::Display, act: impl FnOnce(&File) -> rustix::io::Result<()>) -> Result<()> {
+        fault::point(Op::Meta, &self.path)
+            .and_then(|()| act(&self.file).map_err(io::Error::from))
+            .map_err(|e| Error::io(format!("{doing} {:?}", self.path), e))
     }
 
     /// `fsync`: returns when the device has the bytes.

@@ -76,5 +76,3 @@ fn space_of_a_missing_path_is_that_of_its_parent() {
     let space = space(&folder.path().join("a/b/c")).unwrap();
     assert!(space.total_bytes >= space.free_bytes && space.total_bytes > 0);
 }
-
-use std::ffi::OsStr;

@@ -13,9 +13,9 @@ use super::plan::{RestoreMode, RestorePlan, known_databases, moving};
 use super::record::{Area, Name, Phase, Record, TREE, TradedUnit, Turn, Work};
 use super::recover::{Pending, clear_up};
 use super::service::{Hold, ServiceReport};
-use super::source::{Extracted, Problem, Selection};
 use super::survey::{Spared, names_in};
 use super::{RestoreJob, Site, stage, swap};
+use crate::backup::archive::{Extracted, Problem, Selection};
 use crate::backup::manifest::RelPath;
 use crate::cancel::Scope;
 use crate::error::{Error, ErrorKind, Result};
@@ -209,7 +209,7 @@ fn record_of(scope: &Scope, job: &RestoreJob<'_>, plan: &RestorePlan) -> Result<
 fn stage_areas(scope: &Scope, job: &RestoreJob<'_>, plan: &RestorePlan, work: &Work) -> Result<Extracted> {
     let catalog = Catalog::new(job.source.entries());
     let areas = work.area_paths(&job.site.root);
-    let mut sum = Extracted::default();
+    let mut sum = Extracted { files: 0, entries: 0, bytes: 0, lost: Vec::new() };
     for (index, area) in areas.iter().enumerate() {
         let tree = swap::make_area(area)?;
         let selection = match plan.selection() {

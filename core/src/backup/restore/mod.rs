@@ -36,6 +36,7 @@ mod tests;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::backup::archive::Limits;
 use crate::backup::manifest::StoreRecord;
 use crate::error::{Error, Result};
 use crate::store::IntegrityReport;
@@ -46,7 +47,7 @@ pub use plan::{RestoreMode, RestorePlan, SpaceNeed, plan};
 pub use record::AREA_PREFIX;
 pub use recover::{Outcome, Recovered, recover};
 pub use service::{Act, Ask, Service, ServiceReport};
-pub use source::{ExtractOptions, Extracted, Limits, Problem, ProblemKind, Selection, Source};
+pub use source::Source;
 pub use undo::{DiscardPlan, UndoArea, discard, list_undo, plan_discard, undo};
 pub use units::{Action, Unit};
 

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::backup::archive::{ExtractOptions, Extracted, Limits, Selection};
 use crate::backup::manifest::*;
 use crate::backup::restore::*;
 use crate::cancel::Scope;
@@ -109,7 +110,7 @@ impl Scene {
             into: None,
             paths: Vec::new(),
             threads: 1,
-            limits: Limits { max_entries: 1000, max_bytes: None, max_ratio: 1000.0 },
+            limits: Limits::default(),
             salvage: false,
             check: &|_, _| Ok(IntegrityReport { ok: true, problems: Vec::new() }),
         }
@@ -261,10 +262,10 @@ impl Source for Snapshot {
     }
 
     fn extract(&self, scope: &Scope, selection: &Selection, into: &Dir, _: &ExtractOptions) -> Result<Extracted> {
-        let mut done = Extracted::default();
+        let mut done = Extracted { files: 0, entries: 0, bytes: 0, lost: Vec::new() };
         let selected = |path: &Path| match selection {
             Selection::All => true,
-            Selection::Paths(paths) => paths.iter().any(|selected| path.starts_with(selected)),
+            Selection::Paths(paths) => paths.iter().any(|one| path.starts_with(one) || one.starts_with(path)),
         };
         let chosen: Vec<&Entry> = self.entries.iter().filter(|entry| selected(entry.path.as_path())).collect();
         for entry in &chosen {

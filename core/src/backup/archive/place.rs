@@ -1,0 +1,273 @@
+//! Putting nodes into a folder: creation, content, and what they get at the end.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::layout::{Cursor, parts_of, restored_len, stored_len};
+use super::problem::{Problem, ProblemKind};
+use crate::backup::manifest::{Entry, RelPath, unhex};
+use crate::error::{Error, ErrorKind, Result};
+use crate::fs::{Dir, NodeTimes, OutFile, PRIVATE_FILE};
+
+/// Folders that a thread keeps open. Neighbours in an archive share them, so a few are enough.
+const KEPT_OPEN: usize = 8;
+
+/// A folder to extract into, with the folders last used kept open so that deep names resolve once.
+pub(super) struct Placer {
+    root: Dir,
+    open: Vec<(PathBuf, Dir)>,
+    /// Which of `open` is replaced next.
+    next: usize,
+    /// Whether owners are set, and with them what only root may give: set-id bits, trusted attributes.
+    owners: bool,
+}
+
+impl Placer {
+    pub(super) fn new(root: &Dir, owners: bool) -> Result<Self> {
+        Ok(Self { root: root.try_clone()?, open: Vec::new(), next: 0, owners })
+    }
+
+    /// The folder that holds `path`, and the name in it.
+    pub(super) fn parent_of<'p>(&mut self, path: &'p Path) -> Result<(&Dir, &'p Path)> {
+        let name = path.file_name().map_or(path, Path::new);
+        let parent = path.parent().unwrap_or(Path::new(""));
+        if parent.as_os_str().is_empty() {
+            return Ok((&self.root, name));
+        }
+        let at = match self.open.iter().position(|(path, _)| path == parent) {
+            Some(at) => at,
+            None => {
+                let opened = (parent.to_owned(), self.root.open_dir(parent)?);
+                if self.open.len() < KEPT_OPEN {
+                    self.open.push(opened);
+                    self.open.len() - 1
+                } else {
+                    let at = self.next;
+                    self.next = (at + 1) % KEPT_OPEN;
+                    self.open[at] = opened;
+                    at
+                }
+            }
+        };
+        Ok((&self.open[at].1, name))
+    }
+
+    /// Creates a private file, with its final length when the end of it may be a hole.
+    pub(super) fn create(&mut self, path: &Path, entry: &Entry) -> Result<OutFile> {
+        let (parent, name) = self.parent_of(path)?;
+        let out = parent.create_file(name, PRIVATE_FILE)?;
+        if parts_of(&entry.node).is_some() {
+            out.set_len(restored_len(&entry.node))?;
+        }
+        Ok(out)
+    }
+
+    /// Gives a file whose content is complete everything else. Returns what the filesystem did not take.
+    pub(super) fn finish_file(&self, out: &OutFile, path: &Path, entry: &Entry) -> Result<Vec<Problem>> {
+        // The owner first: a change of it takes set-id bits and capabilities away. Attributes before the
+        // mode, which may forbid writing them. Times last.
+        if self.owners {
+            out.set_owner(entry.uid, entry.gid)?;
+        }
+        let lost = set_xattrs(self.owners, entry, path, |name, value| out.set_xattr(name, value))?;
+        out.set_mode(self.mode(entry.mode))?;
+        out.set_times(times(entry))?;
+        Ok(lost)
+    }
+
+    /// The same for a folder, once nothing is made in it any more.
+    pub(super) fn finish_dir(&mut self, entry: &Entry) -> Result<Vec<Problem>> {
+        let path = entry.path.as_path();
+        let (owners, mode) = (self.owners, self.mode(entry.mode));
+        let (parent, name) = self.parent_of(path)?;
+        if owners {
+            parent.set_owner(name, entry.uid, entry.gid)?;
+        }
+        let lost = set_xattrs(owners, entry, path, |attribute, value| parent.set_xattr(name, attribute, value))?;
+        parent.set_mode(name, mode)?;
+        parent.set_times(name, times(entry))?;
+        Ok(lost)
+    }
+
+    /// Makes a symlink.
+    pub(super) fn symlink(&mut self, entry: &Entry, target: &OsStr) -> Result<Vec<Problem>> {
+        let owners = self.owners;
+        let path = entry.path.as_path();
+        let (parent, name) = self.parent_of(path)?;
+        parent.symlink(target, name)?;
+        if owners {
+            parent.set_owner(name, entry.uid, entry.gid)?;
+        }
+        parent.set_times(name, times(entry))?;
+        let unsupported = || Error::new(ErrorKind::Unsupported, "attributes of symlinks are not restored");
+        set_xattrs(owners, entry, path, |_, _| Err(unsupported()))
+    }
+
+    /// Makes `path` a second name of `existing`.
+    pub(super) fn hard_link(&mut self, existing: &Path, path: &Path) -> Result<()> {
+        if existing.parent() == path.parent() {
+            let from = existing.file_name().map_or(existing, Path::new);
+            let (parent, name) = self.parent_of(path)?;
+            return parent.hard_link(from, name);
+        }
+        self.root.hard_link(existing, path)
+    }
+
+    /// Makes a FIFO.
+    pub(super) fn fifo(&mut self, entry: &Entry) -> Result<Vec<Problem>> {
+        let (owners, mode) = (self.owners, self.mode(entry.mode));
+        let path = entry.path.as_path();
+        let (parent, name) = self.parent_of(path)?;
+        parent.fifo(name, PRIVATE_FILE)?;
+        if owners {
+            parent.set_owner(name, entry.uid, entry.gid)?;
+        }
+        parent.set_mode(name, mode)?;
+        parent.set_times(name, times(entry))?;
+        let unsupported = || Error::new(ErrorKind::Unsupported, "attributes of FIFOs are not restored");
+        set_xattrs(owners, entry, path, |_, _| Err(unsupported()))
+    }
+
+    /// The mode to set: set-id bits only with the owner whose rights they lend.
+    fn mode(&self, mode: u32) -> u32 {
+        if self.owners { mode } else { mode & 0o1777 }
+    }
+}
+
+/// Sets the attributes of `entry`, made at `path`; returns those that the filesystem or the permissions refuse.
+fn set_xattrs(
+    owners: bool,
+    entry: &Entry,
+    path: &Path,
+    set: impl Fn(&OsStr, &[u8]) -> Result<()>,
+) -> Result<Vec<Problem>> {
+    let mut lost = Vec::new();
+    for xattr in &entry.xattrs {
+        let name = OsStr::from_bytes(xattr.name.as_bytes());
+        // File capabilities are set-id bits by another name.
+        let privileged = [&b"security."[..], b"trusted."].iter().any(|prefix| name.as_bytes().starts_with(prefix));
+        let done = if privileged && !owners {
+            Err(Error::new(ErrorKind::Denied, "it comes with the owner, which is not restored"))
+        } else {
+            set(name, &unhex(&xattr.value).unwrap_or_default())
+        };
+        match done {
+            Ok(()) => {}
+            Err(error) if matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::Denied) => lost.push(Problem {
+                path: Some(RelPath::new(path)),
+                kind: ProblemKind::AttributeNotRestored,
+                message: format!("attribute {name:?}: {}", error.message()),
+            }),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(lost)
+}
+
+fn times(entry: &Entry) -> NodeTimes {
+    NodeTimes { mtime_seconds: entry.mtime, mtime_nanos: entry.mtime_nanos }
+}
+
+/// Writes stored bytes `at..` of a file to where they belong. Zeros that only complete the tar member of a
+/// file that shrank are left out.
+pub(super) fn write_stored(out: &OutFile, entry: &Entry, at: u64, mut bytes: &[u8]) -> Result<()> {
+    let (parts, len) = (parts_of(&entry.node), restored_len(&entry.node));
+    let mut cursor = Cursor::seek(parts, at);
+    while !bytes.is_empty() {
+        let Some((offset, step)) = cursor.advance(parts, bytes.len() as u64) else { break };
+        let (now, later) = bytes.split_at(step as usize);
+        let real = step.min(len.saturating_sub(offset)) as usize;
+        if real > 0 {
+            out.write_all_at(&now[..real], offset)?;
+        }
+        bytes = later;
+    }
+    Ok(())
+}
+
+/// The files whose content reaches over several frames, while they are being made.
+#[derive(Default)]
+pub(super) struct OpenFiles(Mutex<HashMap<u32, Arc<OpenFile>>>);
+
+/// A file with parts still to come.
+pub(super) struct OpenFile {
+    pub(super) path: PathBuf,
+    /// `None` once the file is given up.
+    out: Mutex<Option<Arc<OutFile>>>,
+    left: Mutex<u64>,
+}
+
+impl OpenFiles {
+    /// The file of entry `number`, created for the first of its parts. `None` when it was given up.
+    pub(super) fn get(
+        &self,
+        number: u32,
+        entry: &Entry,
+        path: &Path,
+        placer: &mut Placer,
+    ) -> Result<Option<(Arc<OpenFile>, Arc<OutFile>)>> {
+        let mut files = lock(&self.0);
+        let file = match files.get(&number) {
+            Some(file) => Arc::clone(file),
+            None => {
+                let out = placer.create(path, entry)?;
+                let file = Arc::new(OpenFile {
+                    path: path.to_owned(),
+                    out: Mutex::new(Some(Arc::new(out))),
+                    left: Mutex::new(stored_len(&entry.node)),
+                });
+                files.insert(number, Arc::clone(&file));
+                file
+            }
+        };
+        let out = lock(&file.out).clone();
+        Ok(out.map(|out| (file, out)))
+    }
+
+    /// Notes that `len` stored bytes are written; says whether they were the last.
+    pub(super) fn written(&self, number: u32, file: &OpenFile, len: u64) -> bool {
+        let mut left = lock(&file.left);
+        *left = left.saturating_sub(len);
+        let complete = *left == 0 && lock(&file.out).is_some();
+        if complete {
+            lock(&self.0).remove(&number);
+        }
+        complete
+    }
+
+    /// Gives a file up: no part of it is written any more, and what exists of it is removed. Says whether it
+    /// is the first time.
+    pub(super) fn give_up(&self, number: u32, path: &Path, placer: &mut Placer) -> Result<bool> {
+        let mut files = lock(&self.0);
+        let Some(file) = files.get(&number) else {
+            // It stays in the table, so that no later part creates it.
+            let given_up = OpenFile { path: path.to_owned(), out: Mutex::new(None), left: Mutex::new(u64::MAX) };
+            files.insert(number, Arc::new(given_up));
+            return Ok(true);
+        };
+        if lock(&file.out).take().is_none() {
+            return Ok(false);
+        }
+        let (parent, name) = placer.parent_of(path)?;
+        parent.remove_file(name).map(|()| true)
+    }
+
+    /// Removes every file that is not complete: after an error none may look finished.
+    pub(super) fn remove_all(&self, placer: &mut Placer) {
+        for (_, file) in lock(&self.0).drain() {
+            if lock(&file.out).take().is_some()
+                && let Ok((parent, name)) = placer.parent_of(&file.path)
+            {
+                // The error that led here is the one to report.
+                let _ = parent.remove_file(name);
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
