@@ -80,8 +80,9 @@ fn report(plan: &RestorePlan, extracted: Extracted) -> RestoreReport {
     }
 }
 
-/// Extracts beside the folder and puts it in place by one rename. A folder that cannot be renamed, since it is
-/// a mount point or its parent is not ours, is filled from a hidden folder inside it, name by name.
+/// Extracts beside the folder and puts it in place by one rename. A folder that cannot give way, since it is a
+/// mount point, its parent is not ours, or somebody works in it, is filled from a hidden folder inside it, name
+/// by name.
 fn into_folder(scope: &Scope, job: &RestoreJob<'_>, plan: &RestorePlan) -> Result<RestoreReport> {
     let into = plan.into.as_path();
     if !names_in(into)?.is_empty() {
@@ -127,7 +128,7 @@ fn into_folder(scope: &Scope, job: &RestoreJob<'_>, plan: &RestorePlan) -> Resul
 /// Whether the existing folder `into` can give way to another one.
 fn can_rename(into: &Path, parent: &Path) -> bool {
     let writable = rustix::fs::access(parent, rustix::fs::Access::WRITE_OK).is_ok();
-    writable && Mounts::read().is_ok_and(|mounts| !mounts.is_mount(into))
+    writable && !holders::is_working_folder(into) && Mounts::read().is_ok_and(|mounts| !mounts.is_mount(into))
 }
 
 /// Makes the folder `name` in `tree` with the mode of `like`, and its owner where this user may set it.

@@ -93,6 +93,14 @@ pub(super) fn can_see() -> bool {
     Path::new("/proc/self/fd").is_dir()
 }
 
+/// Whether some process works in the folder `path` itself: a shell that called us with `.`, say.
+pub(super) fn is_working_folder(path: &Path) -> bool {
+    let Ok(Some(wanted)) = fs::identity(path) else { return false };
+    let works_there =
+        |pid: &u32| std::fs::metadata(format!("/proc/{pid}/cwd")).is_ok_and(|meta| (meta.dev(), meta.ino()) == wanted);
+    processes().is_ok_and(|pids| pids.iter().any(works_there))
+}
+
 /// The error for databases that are open elsewhere, with the repair.
 pub(super) fn refusal(holders: &[Holder], told_to_stop: bool) -> Error {
     let named: Vec<String> = holders.iter().take(5).map(Holder::to_string).collect();

@@ -90,9 +90,10 @@ impl Site<'_> {
         })
     }
 
-    /// What never moves.
+    /// What never moves: of the state folder and the protected paths those that lie below the root.
     fn fixed(&self) -> Vec<PathBuf> {
-        std::iter::once(self.state.clone()).chain(self.protect.iter().cloned()).collect()
+        let all = std::iter::once(&self.state).chain(&self.protect);
+        all.filter(|path| **path != self.root && path.starts_with(&self.root)).cloned().collect()
     }
 
     /// The databases below the root, relative to it.

@@ -17,8 +17,7 @@ pub trait Source: Send + Sync {
     /// Puts what is selected beneath the empty folder `into`, by the same relative paths, with its modes,
     /// owners and times; the folders above a selected path as well. Refuses what is hostile before it writes.
     /// Syncs nothing.
-    fn extract(&self, scope: &Scope, selection: &Selection, into: &Dir, options: &ExtractOptions)
-    -> Result<Extracted>;
+    fn extract(&self, scope: &Scope, selection: &Selection, into: &Dir, options: &ExtractOptions) -> Result<Extracted>;
 }
 
 impl Source for Archive {
@@ -30,13 +29,7 @@ impl Source for Archive {
         Archive::entries(self)
     }
 
-    fn extract(
-        &self,
-        scope: &Scope,
-        selection: &Selection,
-        into: &Dir,
-        options: &ExtractOptions,
-    ) -> Result<Extracted> {
+    fn extract(&self, scope: &Scope, selection: &Selection, into: &Dir, options: &ExtractOptions) -> Result<Extracted> {
         Archive::extract(self, scope, selection, into, options)
     }
 }

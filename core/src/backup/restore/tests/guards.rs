@@ -1,6 +1,5 @@
 //! What a restore refuses, and what it does about the service.
 
-use std::cell::RefCell;
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -145,15 +144,12 @@ fn a_database_that_stays_open_after_the_stop_ends_the_restore_and_the_service_ru
 fn a_damaged_database_is_found_before_anything_is_replaced_unless_salvaging() {
     let (scene, snapshot) = service();
     let before = scene.files();
-    let seen = RefCell::new(Vec::new());
-    let check = |record: &StoreRecord, path: &Path| {
+    let check = |_: &StoreRecord, path: &Path| {
         assert_eq!(std::fs::read_to_string(path).unwrap(), "snapshot");
         // An engine leaves traces: they are not restored.
         std::fs::write(path.with_file_name("app.db-shm"), "").unwrap();
-        let _ = record;
         Ok(IntegrityReport { ok: false, problems: vec!["row 3 missing".to_owned()] })
     };
-    seen.borrow_mut().push(());
     let mut job = scene.job(&snapshot);
     job.check = &check;
     for into in [None, Some(scene.outside().join("out"))] {
@@ -193,6 +189,21 @@ fn into_refuses_what_is_not_empty_and_the_state_folder() {
     std::fs::create_dir(scene.outside().join("late")).unwrap();
     std::fs::write(scene.outside().join("late/x"), "").unwrap();
     assert_eq!(apply(&Scope::default(), &job, &made).unwrap_err().kind(), ErrorKind::Refused);
+}
+
+#[test]
+fn a_folder_that_somebody_works_in_is_filled_and_not_replaced() {
+    let (scene, snapshot) = service();
+    let into = scene.outside().join("out");
+    std::fs::create_dir(&into).unwrap();
+    let _shell = Other(Command::new("sleep").arg("600").current_dir(&into).spawn().unwrap());
+    let node = crate::fs::identity(&into).unwrap();
+    let mut job = scene.job(&snapshot);
+    job.into = Some(into.clone());
+    scene.restore(&job).unwrap();
+    assert_eq!(crate::fs::identity(&into).unwrap(), node);
+    assert_eq!(scene::files_below(&into).len(), 6);
+    assert!(scene.leftovers().is_empty());
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The restore, against a snapshot held in memory.
 
+mod archive;
 mod crash;
 mod guards;
 mod mounts;

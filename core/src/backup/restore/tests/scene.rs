@@ -1,11 +1,13 @@
 //! A service's folder, and a snapshot held in memory.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::backup::archive::{ExtractOptions, Extracted, Limits, Selection};
+use crate::backup::archive::*;
 use crate::backup::manifest::*;
 use crate::backup::restore::*;
 use crate::cancel::Scope;
@@ -103,7 +105,7 @@ impl Scene {
         }
     }
 
-    pub(super) fn job<'a>(&self, source: &'a Snapshot) -> RestoreJob<'a> {
+    pub(super) fn job<'a>(&self, source: &'a dyn Source) -> RestoreJob<'a> {
         RestoreJob {
             site: self.site(),
             source,
@@ -137,6 +139,19 @@ impl Scene {
             }
         }
         found
+    }
+}
+
+/// An archive in memory.
+struct Memory(Vec<u8>);
+
+impl Blocks for Memory {
+    fn len(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn read(&self, range: Range<u64>) -> Result<Vec<u8>> {
+        Ok(self.0[range.start as usize..range.end as usize].to_vec())
     }
 }
 
@@ -229,6 +244,36 @@ impl Snapshot {
             *claimed = size;
         }
         self
+    }
+
+    /// The same snapshot as an archive.
+    pub(super) fn pack(&self) -> Archive {
+        let out = Arc::new(Mutex::new(Vec::new()));
+        let sink = {
+            let out = Arc::clone(&out);
+            Box::new(move |bytes: &[u8]| {
+                out.lock().unwrap().extend_from_slice(bytes);
+                Ok(())
+            })
+        };
+        let options = WriteOptions { level: 1, threads: 1, frame_bytes: 4096 };
+        let mut writer = ArchiveWriter::new(&Scope::default(), options, sink).unwrap();
+        for Entry { path, mode, uid, gid, mtime, mtime_nanos, .. } in &self.entries {
+            let (mode, uid, gid, mtime, mtime_nanos) = (*mode, *uid, *gid, *mtime, *mtime_nanos);
+            let path = path.clone();
+            let head = NodeHead { path: path.clone(), mode, uid, gid, mtime, mtime_nanos, xattrs: Vec::new() };
+            match self.content.get(path.as_path()) {
+                None => writer.add(head, Special::Dir).unwrap(),
+                Some(content) => {
+                    writer.begin_file(head, content.len() as u64, None).unwrap();
+                    writer.write(content.as_bytes()).unwrap();
+                    writer.end_file(None).unwrap();
+                }
+            }
+        }
+        writer.finish(self.manifest.clone()).unwrap();
+        let bytes = std::mem::take(&mut *out.lock().unwrap());
+        Archive::open(Arc::new(Memory(bytes))).unwrap()
     }
 
     fn add(&mut self, path: &Path, node: Node, mode: u32) {
