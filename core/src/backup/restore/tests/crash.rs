@@ -207,6 +207,47 @@ fn into_a_folder() {
     once(Case { into: Some("out"), plain_renames: true, ..Case::default() });
 }
 
+/// One call fails and the process lives on: what can be taken back is, at once.
+#[test]
+fn a_call_that_fails() {
+    for case in [
+        Case::default(),
+        Case { plain_renames: true, ..Case::default() },
+        Case { undo: true, ..Case::default() },
+        Case { into: Some("out"), ..Case::default() },
+    ] {
+        without_flags::set(case.plain_renames);
+        let old = Stage::set(&case).files();
+        let mut taken_back = 0;
+        for point in 0.. {
+            let stage = Stage::set(&case);
+            let guard = crash::once_after(point);
+            let ended = stage.act();
+            let failed = guard.happened();
+            drop(guard);
+            match &ended {
+                Err(error) if error.message().contains("was taken back") => {
+                    taken_back += 1;
+                    assert_eq!(stage.files(), old, "point {point}");
+                    assert!(stage.scene.leftovers().is_empty(), "point {point}: {:?}", stage.scene.leftovers());
+                }
+                // Past the swap, when only tidying up is left, or before it.
+                Err(_) => {}
+                Ok(()) => assert_ne!(stage.files(), old, "point {point}"),
+            }
+            let files = stage.files();
+            stage.start().unwrap();
+            assert_eq!(stage.files(), files, "what was left did not wait for the next start: point {point}");
+            assert!(stage.scene.leftovers().is_empty(), "point {point}: {:?}", stage.scene.leftovers());
+            if !failed {
+                break;
+            }
+        }
+        without_flags::set(false);
+        assert!(taken_back > 8, "{taken_back} points");
+    }
+}
+
 /// Dies twice: in the act, and again at a random point of the recovery.
 #[test]
 fn a_recovery_that_dies_as_well() {
