@@ -339,9 +339,6 @@ Examples:
     Delete {
         #[command(flatten)]
         snapshot: Snapshot,
-        /// Only from this target
-        #[arg(long, value_name = "NAME")]
-        target: Option<String>,
         /// Print what would go, and delete nothing
         #[arg(long, conflicts_with = "yes")]
         dry_run: bool,
@@ -360,6 +357,9 @@ pub(super) struct Snapshot {
     /// The snapshot: its identifier, the beginning of it, or `latest`
     #[arg(value_name = "ID")]
     pub(super) id: String,
+    /// Only in this target
+    #[arg(long, value_name = "NAME")]
+    pub(super) target: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -383,12 +383,15 @@ Examples:
         #[arg(long, short)]
         yes: bool,
     },
-    /// Put back what a restore replaced
-    #[command(after_help = "Example:\n  uplifted-ops restore undo 20261122T181621Z-9c1e")]
+    /// Put back what a restore replaced, or list what can be put back
+    #[command(after_help = "\
+Examples:
+  uplifted-ops restore undo
+  uplifted-ops restore undo 20261122T181621Z-9c1e")]
     Undo {
-        /// The identifier that `restore apply` printed
+        /// The identifier that `restore apply` printed; the list of them when not given
         #[arg(value_name = "ID")]
-        id: String,
+        id: Option<String>,
     },
 }
 

@@ -1,11 +1,11 @@
 //! Who answers: the seam between the command line and the operations.
 
 use async_trait::async_trait;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::args::GlobalOptions;
 use crate::cancel::Scope;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::ops::{Answer, Entry};
 
 /// Whoever runs operations: this process with its worker, or the running service.
@@ -19,11 +19,81 @@ pub(super) trait Caller: Send + Sync {
 ///
 /// # Errors
 /// The settings are wrong, or the folder does not exist.
-pub(super) fn connect(_options: &GlobalOptions) -> Result<Box<dyn Caller>> {
-    Err(Error::new(crate::ErrorKind::Unsupported, "this build has no operations"))
+pub(super) fn connect(options: &GlobalOptions) -> Result<Box<dyn Caller>> {
+    overrides(&options.set)?;
+    Err(Error::new(ErrorKind::Unsupported, "this build has no operations"))
 }
 
 /// Every operation.
 pub(super) fn table() -> &'static [Entry] {
     &[]
+}
+
+/// The settings of `--set` as a nested object: `backup.level=9` is `{"backup": {"level": 9}}`. A value that
+/// is JSON is taken as such, everything else is text.
+///
+/// # Errors
+/// [`ErrorKind::InvalidInput`] for a key with an empty part, and for two keys that cannot both hold, such as
+/// `a=1` and `a.b=2`.
+fn overrides(pairs: &[(String, String)]) -> Result<Value> {
+    let mut root = Map::new();
+    for (key, text) in pairs {
+        let wrong = |why: &str| {
+            Error::invalid(format!("--set {key}: {why}")).with_hint("`uplifted-ops config show` prints every key")
+        };
+        let value = serde_json::from_str(text).unwrap_or_else(|_| Value::from(text.as_str()));
+        let (folders, leaf) = key.rsplit_once('.').map_or((None, key.as_str()), |(above, leaf)| (Some(above), leaf));
+        let mut table = &mut root;
+        for part in folders.into_iter().flat_map(|folders| folders.split('.')) {
+            if part.is_empty() {
+                return Err(wrong("a part of the key is empty"));
+            }
+            let below = table.entry(part).or_insert_with(|| Value::Object(Map::new()));
+            table = below.as_object_mut().ok_or_else(|| wrong("a part of the key was set to a value before"))?;
+        }
+        if leaf.is_empty() {
+            return Err(wrong("a part of the key is empty"));
+        }
+        if table.get(leaf).is_some_and(Value::is_object) && !value.is_object() {
+            return Err(wrong("a key below it was set before"));
+        }
+        table.insert(leaf.to_owned(), value);
+    }
+    Ok(if root.is_empty() { Value::Null } else { Value::Object(root) })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn of(pairs: &[(&str, &str)]) -> Result<Value> {
+        overrides(&pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn keys_nest_and_values_are_json_or_text() {
+        let set =
+            of(&[("backup.level", "9"), ("backup.include", "[\"a\"]"), ("service.name", "my service"), ("x", "")]);
+        assert_eq!(
+            set.unwrap(),
+            json!({ "backup": { "level": 9, "include": ["a"] }, "service": { "name": "my service" }, "x": "" })
+        );
+        assert_eq!(of(&[("a.b", "1"), ("a.b", "2")]).unwrap(), json!({ "a": { "b": 2 } }), "the last one counts");
+        assert_eq!(of(&[]).unwrap(), Value::Null);
+    }
+
+    #[test]
+    fn keys_that_mean_nothing_are_refused() {
+        for pairs in [
+            &[("a..b", "1")][..],
+            &[(".a", "1")],
+            &[("a.", "1")],
+            &[("a", "1"), ("a.b", "2")],
+            &[("a.b", "2"), ("a", "1")],
+        ] {
+            assert_eq!(of(pairs).unwrap_err().kind(), ErrorKind::InvalidInput, "{pairs:?}");
+        }
+    }
 }

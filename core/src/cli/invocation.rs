@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::args::{
     BackupCommand, Command, ConfigCommand, HealthCommand, HealthOptions, MetricsCommand, MetricsFormat, MetricsOptions,
-    RestoreCommand, RestoreOptions, StoreCommand,
+    RestoreCommand, RestoreOptions, Snapshot, StoreCommand,
 };
 use super::render::{self, Renderer};
 use crate::backup::manifest::RelPath;
@@ -122,21 +122,14 @@ impl Invocation {
                 Self::new("backup.list", request.done(), render::backup::snapshots)
             }
             BackupCommand::Show { snapshot } => {
-                Self::new("backup.show", json!({ "snapshot_id": snapshot.id }), render::backup::show)
+                Self::new("backup.show", of_snapshot(snapshot).done(), render::backup::show)
             }
             BackupCommand::Verify { snapshot, quick } => {
-                let request = json!({ "snapshot_id": snapshot.id, "depth": depth(*quick) });
-                Self::new("backup.verify", request, render::backup::verify)
+                let request = of_snapshot(snapshot).with("depth", depth(*quick));
+                Self::new("backup.verify", request.done(), render::backup::verify)
             }
-            BackupCommand::Delete { snapshot, target, dry_run, force, yes } => {
-                let request = |dry_run| {
-                    Request::new()
-                        .with("snapshot_id", snapshot.id.as_str())
-                        .maybe("target", target.as_deref())
-                        .flag("dry_run", dry_run)
-                        .flag("force", *force)
-                        .done()
-                };
+            BackupCommand::Delete { snapshot, dry_run, force, yes } => {
+                let request = |dry_run| of_snapshot(snapshot).flag("dry_run", dry_run).flag("force", *force).done();
                 let mut invocation = Self::new("backup.delete", request(*dry_run), render::backup::delete);
                 if !dry_run {
                     invocation.consent = Some(Consent {
@@ -172,7 +165,10 @@ impl Invocation {
                 }
                 invocation
             }
-            RestoreCommand::Undo { id } => Self::new("restore.undo", json!({ "undo_id": id }), render::restore::undo),
+            RestoreCommand::Undo { id: Some(id) } => {
+                Self::new("restore.undo", json!({ "undo_id": id }), render::restore::undo)
+            }
+            RestoreCommand::Undo { id: None } => Self::new("restore.undo_list", json!({}), render::restore::undo_list),
         })
     }
 }
@@ -181,11 +177,14 @@ fn depth(quick: bool) -> &'static str {
     if quick { "quick" } else { "full" }
 }
 
+fn of_snapshot(snapshot: &Snapshot) -> Request {
+    Request::new().with("snapshot_id", snapshot.id.as_str()).maybe("target", snapshot.target.as_deref())
+}
+
 fn restore_request(options: &RestoreOptions) -> Result<Value> {
     let into = options.into.as_deref().map(absolute).transpose()?;
     let paths: Vec<Value> = options.paths.iter().map(path_value).collect::<Result<_>>()?;
-    Ok(Request::new()
-        .with("snapshot_id", options.snapshot.id.as_str())
+    Ok(of_snapshot(&options.snapshot)
         .maybe("into", into.as_deref())
         .maybe("paths", (!paths.is_empty()).then_some(paths))
         .flag("salvage", options.salvage)
@@ -314,7 +313,9 @@ mod tests {
             ),
             ("restore plan 1f a b", "restore.plan", json!({ "snapshot_id": "1f", "paths": ["a", "b"] })),
             ("restore apply 1f --salvage", "restore.apply", json!({ "snapshot_id": "1f", "salvage": true })),
+            ("restore plan 1f --target a", "restore.plan", json!({ "snapshot_id": "1f", "target": "a" })),
             ("restore undo u1", "restore.undo", json!({ "undo_id": "u1" })),
+            ("restore undo", "restore.undo_list", json!({})),
             ("store stats", "store.stats", json!({})),
             ("store verify --store main", "store.verify", json!({ "store": "main", "depth": "full" })),
             ("journal", "journal.read", json!({ "limit": 50 })),

@@ -52,11 +52,13 @@ async fn blocking<T: Send + 'static>(
         (stdin, done)
     });
     tokio::select! {
+        // In this order: after a cancel no answer counts, not even one that was typed already.
+        biased;
+        () = cancel.cancelled() => Err(Error::new(ErrorKind::Cancelled, "cancelled by the caller")),
         joined = reading => {
             let (stdin, done) = joined.map_err(|error| Error::internal(format!("reading stdin failed: {error}")))?;
             terminal.stdin = stdin;
             done.map_err(|error| Error::io("read stdin", error))
         }
-        () = cancel.cancelled() => Err(Error::new(ErrorKind::Cancelled, "cancelled by the caller")),
     }
 }

@@ -1,7 +1,10 @@
-//! The example's programs: `writer` is the load of the demo, the stress test and the benches, `verify` their
-//! proof.
+//! A small host service with `uplifted-ops` inside (`serve`), and its parts as programs: `writer` is the load
+//! of the demo, the stress test and the benches, `verify` their proof.
 
 #![allow(clippy::disallowed_methods, reason = "a host has its own clocks, files and programs")]
+
+#[cfg(feature = "embedded")]
+mod serve;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -20,6 +23,15 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the service: write transfers, answer /status, check and back itself up
+    #[cfg(feature = "embedded")]
+    Serve {
+        #[command(flatten)]
+        options: serve::Options,
+        /// Stop when stdin closes, too
+        #[arg(long)]
+        until_stdin_closes: bool,
+    },
     /// Write transfers at a pace, without any operations; print one line of JSON when stopped
     Writer {
         #[command(flatten)]
@@ -36,6 +48,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    // First of all: the worker is this same program, started again. In a worker this does not return.
+    #[cfg(feature = "embedded")]
+    uplifted_ops::worker::run_if_worker();
+
     match run(Cli::parse().command) {
         Ok(status) => status,
         Err(failure) => {
@@ -47,6 +63,11 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<ExitCode, Failure> {
     match command {
+        #[cfg(feature = "embedded")]
+        Command::Serve { options, until_stdin_closes } => {
+            serve::run(&options, &stop::flag(until_stdin_closes)?)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Writer { options, until_stdin_closes } => {
             let stop = stop::flag(until_stdin_closes)?;
             say!("{}", json!(writer::run(&options, &stop)?))?;

@@ -83,8 +83,15 @@ pub(in crate::cli) fn snapshots(value: &Value, view: &View) -> String {
         }
         out.push_str(&table.show(view));
     }
-    // Whatever else the response says about what it could not list.
-    out.push_str(&fields(value, &["snapshots"], view));
+    // What could not be listed.
+    for (name, what) in [("unreadable", "key"), ("failed", "target")] {
+        for item in list(value, name) {
+            let message = text(&item["error"], "message");
+            let word = view.paint(Tone::Bad, &format!("{name}:"));
+            out.push_str(&format!("{word} {}: {}\n", clean(text(item, what)), clean(message)));
+        }
+    }
+    out.push_str(&fields(value, &["snapshots", "unreadable", "failed"], view));
     out
 }
 
@@ -123,7 +130,7 @@ pub(in crate::cli) fn verify(value: &Value, view: &View) -> String {
 pub(in crate::cli) fn delete(value: &Value, view: &View) -> String {
     let deletions = list(value, "deletions");
     let id = clean(text(value, "snapshot_id"));
-    let planned = value.get("dry_run").and_then(Value::as_bool).unwrap_or(false);
+    let planned = !value.get("deleted").and_then(Value::as_bool).unwrap_or(false);
     let mut out = match (deletions.len(), planned) {
         (0, _) => format!("snapshot {id}: nothing to delete\n"),
         (_, true) => format!("snapshot {id} would be deleted:\n"),
@@ -143,7 +150,7 @@ pub(in crate::cli) fn delete(value: &Value, view: &View) -> String {
     if !refused.is_empty() {
         out.push_str(&format!("{} {}\n", view.paint(Tone::Bad, "refused without --force:"), clean(refused)));
     }
-    out.push_str(&fields(value, &["snapshot_id", "deletions", "refused", "dry_run"], view));
+    out.push_str(&fields(value, &["snapshot_id", "deletions", "refused", "deleted"], view));
     out
 }
 
@@ -218,7 +225,7 @@ aa0c3a9b22de  2026-11-21 02:00:00 UTC  34 h ago  partial   1.0 KiB      512 B  n
 
     #[test]
     fn a_deletion_says_what_goes_and_why_it_may_not() {
-        let value = json!({ "snapshot_id": "1f0c", "dry_run": true, "refused": "it is the only verified backup",
+        let value = json!({ "snapshot_id": "1f0c", "deleted": false, "refused": "it is the only verified backup",
             "deletions": [{ "target": "local", "key": "u_1f0c.tar.zst", "stored_bytes": 2048, "reason": "asked for" }] });
         assert_eq!(
             delete(&value, &plain()),

@@ -4,28 +4,43 @@ use serde_json::Value;
 
 use super::fields::leaf;
 use super::table::{Cell, Table};
-use super::words::{clean, duration, time};
-use super::{Tone, View, list, text};
+use super::words::{clean, counted, duration, time};
+use super::{Tone, View, list, number, text};
 
 /// The records, in the order of the response.
 pub(in crate::cli) fn read(value: &Value, view: &View) -> String {
-    let records = ["records", "entries"].iter().map(|name| list(value, name)).find(|l| !l.is_empty()).unwrap_or(&[]);
+    let records = list(value, "records");
     if records.is_empty() {
-        return "nothing is recorded\n".to_owned();
+        return format!("nothing is recorded\n{}", lacking(value, view));
     }
     let mut table = Table::new(["TIME", "OPERATION", "OUTCOME", "TOOK", "WHAT"], &[3]);
     for item in records {
-        let at = ["time", "at", "started_at"].iter().map(|name| text(item, name)).find(|t| !t.is_empty());
         let took = item.get("duration_seconds").and_then(Value::as_f64).map(duration).unwrap_or_default();
         table.row([
-            time(at.unwrap_or_default()).into(),
+            time(text(item, "time")).into(),
             Cell::toned(clean(text(item, "operation")), Tone::Strong),
             Cell::verdict(text(item, "outcome")),
             Cell::toned(took, Tone::Dim),
             what(item, view).into(),
         ]);
     }
-    table.show(view)
+    format!("{}{}", table.show(view), lacking(value, view))
+}
+
+/// What the page does not show.
+fn lacking(value: &Value, view: &View) -> String {
+    let mut out = String::new();
+    if value.get("more").and_then(Value::as_bool) == Some(true) {
+        out.push_str(&format!("{}\n", view.paint(Tone::Dim, "there is more: raise --limit")));
+    }
+    if let Some(damaged) = number(value, "damaged_lines").filter(|damaged| *damaged > 0) {
+        let word = view.paint(Tone::Warning, "warning:");
+        out.push_str(&format!("{word} {} could not be read\n", counted(damaged, "line", "lines")));
+    }
+    for segment in list(value, "unreadable_segments").iter().filter_map(Value::as_str) {
+        out.push_str(&format!("{} {}\n", view.paint(Tone::Warning, "warning:"), clean(segment)));
+    }
+    out
 }
 
 /// The error's message, or the facts on a line.
@@ -50,7 +65,7 @@ mod tests {
 
     #[test]
     fn records_line_up() {
-        let value = json!({ "records": [
+        let value = json!({ "more": true, "damaged_lines": 1, "unreadable_segments": [], "records": [
             { "time": "2026-11-22T02:00:00Z", "operation": "backup.create", "outcome": "done", "duration_seconds": 9.6,
               "request": {}, "response": { "snapshot_id": "1f", "files": 3, "size_bytes": 2048, "skipped": [] } },
             { "time": "2026-11-22T03:00:00Z", "operation": "restore.apply", "outcome": "failed",
@@ -62,6 +77,8 @@ mod tests {
 TIME                     OPERATION      OUTCOME    TOOK  WHAT
 2026-11-22 02:00:00 UTC  backup.create  done     9.60 s  files=3 size_bytes=2.0 KiB snapshot_id=1f
 2026-11-22 03:00:00 UTC  restore.apply  failed           the database is open by process 7
+there is more: raise --limit
+warning: 1 line could not be read
 "
         );
         assert_eq!(read(&json!({}), &plain()), "nothing is recorded\n");

@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn no_renderer_panics_on_an_answer_it_does_not_expect() {
-        let all: [Renderer; 17] = [
+        let all: [Renderer; 18] = [
             backup::create,
             backup::snapshots,
             backup::show,
@@ -133,6 +133,7 @@ mod tests {
             restore::plan,
             restore::apply,
             restore::undo,
+            restore::undo_list,
             store::stats,
             store::verify,
         ];

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::fields::fields;
 use super::table::{Cell, Table};
-use super::words::{clean, counted, path, size};
+use super::words::{age, clean, counted, path, size, time};
 use super::{SHOWN, Tone, View, list, more, number, text};
 
 /// What a restore would do: each name with its reason, the room, who is in the way.
@@ -92,6 +92,28 @@ pub(in crate::cli) fn undo(value: &Value, view: &View) -> String {
     apply(value, view)
 }
 
+/// What can be put back.
+pub(in crate::cli) fn undo_list(value: &Value, view: &View) -> String {
+    let areas = list(value, "areas");
+    if areas.is_empty() {
+        return "there is nothing to undo\n".to_owned();
+    }
+    let mut table = Table::new(["UNDO", "TIME", "AGE", "SNAPSHOT", "FILES", "SIZE", "PATHS"], &[4, 5]);
+    for area in areas {
+        let paths: Vec<String> = list(area, "paths").iter().map(|name| path(Some(name))).collect();
+        table.row([
+            Cell::toned(clean(text(area, "undo_id")), Tone::Strong),
+            time(text(area, "time")).into(),
+            age(text(area, "time"), view.now).into(),
+            clean(text(area, "snapshot_id")).into(),
+            number(area, "files").map(super::count).unwrap_or_default().into(),
+            number(area, "size_bytes").map(size).unwrap_or_default().into(),
+            paths.join(", ").into(),
+        ]);
+    }
+    table.show(view)
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -152,5 +174,19 @@ warning: 3 entries belong to other users
 cannot be applied: the service is running
 "
         );
+    }
+
+    #[test]
+    fn what_can_be_undone_is_listed() {
+        let value = json!({ "areas": [{ "undo_id": "u1", "snapshot_id": "1f0c", "time": "2026-11-22T11:00:00Z",
+            "paths": ["config", ".env"], "files": 3, "size_bytes": 2048 }] });
+        assert_eq!(
+            undo_list(&value, &plain()),
+            "\
+UNDO  TIME                     AGE      SNAPSHOT  FILES     SIZE  PATHS
+u1    2026-11-22 11:00:00 UTC  1 h ago  1f0c          3  2.0 KiB  config, .env
+"
+        );
+        assert_eq!(undo_list(&json!({ "areas": [] }), &plain()), "there is nothing to undo\n");
     }
 }

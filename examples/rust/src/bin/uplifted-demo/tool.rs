@@ -33,9 +33,10 @@ impl Tool {
         Self { program: program.into(), root: root.into(), config: config.into() }
     }
 
-    /// Runs `uplifted-ops init`.
+    /// Runs `uplifted-ops init`, which writes `ops.toml` into the root.
     pub(crate) fn init(&self) -> Result<f64, Failure> {
-        let (status, _, seconds) = self.run(&["init"])?;
+        // Without `--config`: a settings file that is named must exist.
+        let (status, _, seconds) = self.run(Command::new(&self.program).arg("--root").arg(&self.root).arg("init"))?;
         if status == 0 { Ok(seconds) } else { Err(format!("`uplifted-ops init` exited {status}").into()) }
     }
 
@@ -44,7 +45,9 @@ impl Tool {
     /// # Errors
     /// It exits with anything but 0 or 1, or answers no JSON.
     pub(crate) fn call(&self, name: &str, request: &Value) -> Result<Answer, Failure> {
-        let (status, stdout, seconds) = self.run(&["call", "--quiet", name, &request.to_string()])?;
+        let mut command = Command::new(&self.program);
+        command.arg("--root").arg(&self.root).arg("--config").arg(&self.config);
+        let (status, stdout, seconds) = self.run(command.args(["--quiet", "call", name, &request.to_string()]))?;
         let response: Value = serde_json::from_slice(&stdout).map_err(|error| {
             format!("{name} exited {status} and answered no JSON ({error}): {}", String::from_utf8_lossy(&stdout))
         })?;
@@ -55,14 +58,9 @@ impl Tool {
         Ok(Answer { response, healthy: status == 0, seconds })
     }
 
-    fn run(&self, arguments: &[&str]) -> Result<(i32, Vec<u8>, f64), Failure> {
+    fn run(&self, command: &mut Command) -> Result<(i32, Vec<u8>, f64), Failure> {
         let began = Instant::now();
-        let mut child = Command::new(&self.program)
-            .arg("--root")
-            .arg(&self.root)
-            .arg("--config")
-            .arg(&self.config)
-            .args(arguments)
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()

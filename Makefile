@@ -1,0 +1,35 @@
+# Thin: each target is one or two commands that can be typed by hand.
+
+CARGO  ?= cargo
+BIN    := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)/release
+ROOT   =
+ROUNDS ?= 3
+SCALE  ?= 1
+
+.PHONY: help setup test lint demo bench clean-work
+
+help: ## Print the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile
+
+setup: ## Find or install the programs that the tests start
+	@sh .ci/setup zstd sqlite3 prometheus strace
+
+test: setup lint ## Run all tests
+	$(CARGO) test --workspace --no-fail-fast
+	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --workspace --no-deps --quiet
+
+lint: ## Format and lints, warnings denied
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
+
+demo: ## Show the main job; `make demo ROOT=<folder>` with a folder of yours, which is only read
+	$(CARGO) build --release --quiet -p uplifted-ops -p uplifted-example
+	@$(BIN)/uplifted-demo --work target/demo $(if $(ROOT),--root "$(ROOT)")
+
+bench: ## Time backup, verify and restore beside their peers; SCALE=0.02 ROUNDS=1 for a look
+	@sh .ci/setup zstd sqlite3 restic
+	$(CARGO) build --release --quiet -p uplifted-ops -p uplifted-example -p uplifted-bench
+	@$(BIN)/uplifted-bench run --scale $(SCALE) --rounds $(ROUNDS)
+
+clean-work: ## Remove what the demo and the benches left
+	rm -rf target/demo target/bench
