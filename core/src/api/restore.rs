@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::snapshots;
 use crate::backup::manifest::StoreRecord;
-use crate::backup::restore::{self, Limits, RestoreJob, RestorePlan, RestoreReport, Service, Site, UndoArea};
+use crate::backup::archive::Limits;
+use crate::backup::restore::{self, RestoreJob, RestorePlan, RestoreReport, Service, Site, UndoArea};
 use crate::cancel::Scope;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ops::{Context, Effect, Lane, Operation, Place, RunMode, site};
