@@ -158,7 +158,7 @@ async fn with_job<T: Send + 'static>(
                 threads: context.settings().backup.threads,
                 limits: Limits {
                     max_entries: limits.max_entries,
-                    max_bytes: limits.max_bytes.map(|size| size.0),
+                    max_bytes: limits.max_bytes.map_or(u64::MAX, |size| size.0),
                     max_ratio: limits.max_ratio,
                 },
                 salvage: request.salvage,
