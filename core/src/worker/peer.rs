@@ -20,7 +20,8 @@ use super::panics::CatchPanic;
 use super::protocol::Message;
 
 /// The blocks that our open calls send and await may take this much together, in KiB. Memory on both sides
-/// is bounded by it, and by the two frames of each outbox.
+/// is bounded by it, and by the two frames of each outbox. So that nobody waits in a circle, only one side calls
+/// with blocks from within a call: the worker, for its operation.
 const BUDGET_KIB: usize = 2 * MAX_BLOCK / 1024;
 /// What a call takes of the budget when no block belongs to it.
 const SMALL_CALL_KIB: usize = 32;
@@ -184,7 +185,7 @@ impl Peer {
             }
             drop(room);
         }
-        // Dropping the writer closes the pipe.
+        let _ = writer.shutdown().await;
     }
 
     async fn read_all(self, mut reader: impl AsyncRead + Unpin, service: Arc<dyn Service>) {
