@@ -9,7 +9,7 @@ use super::*;
 use crate::clock::Timestamp;
 use crate::config::HealthSettings;
 use crate::health::checks::{backup_age, disk, http, log_errors, process, tcp};
-use crate::health::{CheckStatus, Entry, Runner};
+use crate::health::{CheckStatus, Runner, RunnerEntry as Entry};
 use crate::testing::assert_all;
 
 /// A listener whose backlog takes connections, and who never answers one.
