@@ -414,3 +414,27 @@ fn a_secret_is_never_shown() {
         assert!(text.contains(name) && !text.contains(SECRET), "{text}");
     }
 }
+
+/// Whatever is missing or doubled in the file, the message about it does not quote what stands there.
+#[test]
+fn no_message_about_a_broken_file_quotes_a_secret() {
+    let good = "[[store]]\nname = \"m\"\nkind = \"k\"\npassword = \"hunter2\"\nurl = 'p://u:hunter2@h'\n\
+                options = { token = [\"hunter2\", 5], n = 1 }\n[backup]\nschedule = \"\"\"hunter2\"\"\"\n";
+    let mut refused = 0;
+    let mut judge = |text: String| {
+        let Err(error) = file::parse(&text, "ops.toml") else { return };
+        refused += 1;
+        let said = format!("{error} {:?}", error.to_body());
+        // A key is named when it is unknown; no single slip turns a value into a key here.
+        assert!(!said.contains("hunter2"), "{text}\n{said}");
+        assert!(error.message().starts_with("ops.toml:"), "{said}");
+    };
+    for at in 0..good.len() {
+        judge(good[..at].to_owned());
+        judge(format!("{}{}", &good[..at], &good[at + 1..]));
+        for slip in ["\"", "'", "\n", "=", "[", "\\", "\u{0}", "{"] {
+            judge(format!("{}{slip}{}", &good[..at], &good[at..]));
+        }
+    }
+    assert!(refused > 500, "{refused}");
+}

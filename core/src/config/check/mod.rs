@@ -154,7 +154,8 @@ impl Checker<'_> {
                 if known.contains(kind) {
                     continue;
                 }
-                let near = known.iter().find(|known| strsim::osa_distance(known, kind) <= 2);
+                // Short names are all alike: `s3` is no misspelling of `fs`.
+                let near = known.iter().find(|known| strsim::normalized_damerau_levenshtein(known, kind) >= 0.6);
                 let hint = match near {
                     Some(near) => format!("did you mean {near:?}?"),
                     None => format!("use one of: {}", known.join(", ")),

@@ -101,6 +101,19 @@ fn each_mistake_is_found() {
 }
 
 #[test]
+fn a_misspelled_kind_gets_a_suggestion() {
+    let folder = service();
+    let root = folder.path().join("svc");
+    for (kind, hint) in [("sqlit", "did you mean \"sqlite\"?"), ("s3", "use one of: sqlite")] {
+        let store = format!("{GOOD}[[store]]\nname = \"m\"\nkind = \"{kind}\"\n");
+        std::fs::write(root.join("ops.toml"), store).unwrap();
+        let findings = check(&load(&LoadInput::new(&root)).unwrap(), &build());
+        assert_eq!((findings[0].severity, findings[0].hint.as_deref()), (Severity::Error, Some(hint)));
+        assert_eq!(findings[0].source, "ops.toml:10");
+    }
+}
+
+#[test]
 fn what_this_build_acts_on_is_not_reported() {
     let folder = service();
     let root = folder.path().join("svc");
