@@ -317,10 +317,19 @@ fn a_strange_dotenv_is_a_warning() {
         .unwrap();
     assert!(warned().contains("not a regular file"));
     std::fs::remove_file(&path).unwrap();
+    // What is that large may be a database: it is not even opened.
     std::fs::write(&path, vec![b'#'; (1 << 20) + 1]).unwrap();
+    let before = bytes_read();
     assert!(warned().contains("larger than 1 MiB"));
+    assert!(bytes_read() - before < 1 << 19, "it was read");
     std::fs::write(&path, b"UPLIFTED__SERVICE__NAME=\xff\n").unwrap();
     assert!(warned().contains("not UTF-8"));
+}
+
+/// What this thread has read so far, in bytes.
+fn bytes_read() -> u64 {
+    let io = std::fs::read_to_string("/proc/thread-self/io").unwrap();
+    io.lines().find_map(|line| line.strip_prefix("rchar: ")).unwrap().parse().unwrap()
 }
 
 #[test]
