@@ -5,11 +5,11 @@ pub mod blocks;
 pub mod create;
 pub mod delete;
 pub mod discover;
+#[cfg(test)]
+mod fake_store;
 pub mod lease;
 pub mod list;
 pub mod manifest;
-#[cfg(test)]
-mod fake_store;
 mod meter;
 pub mod restore;
 pub mod scratch;
