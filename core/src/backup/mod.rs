@@ -8,8 +8,6 @@ pub mod discover;
 pub mod lease;
 pub mod list;
 pub mod manifest;
-#[cfg(test)]
-mod fake_store;
 mod meter;
 pub mod restore;
 pub mod scratch;
@@ -17,5 +15,8 @@ pub mod target;
 pub mod targets;
 pub mod verify;
 pub mod walk;
+
+#[cfg(test)]
+mod fake_store;
 
 pub use target::{BackupTarget, Object, TargetCapability, Upload};
