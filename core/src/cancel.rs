@@ -60,6 +60,23 @@ impl Cancel {
     }
 }
 
+/// Cancels when dropped: how the work of a future that its caller drops is told to stop.
+#[derive(Debug)]
+pub struct CancelOnDrop(Cancel);
+
+impl CancelOnDrop {
+    /// Raises `cancel` when this is dropped.
+    pub fn new(cancel: &Cancel) -> Self {
+        Self(cancel.clone())
+    }
+}
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
 impl fmt::Debug for Cancel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Cancel").field(&self.is_cancelled()).finish()

@@ -2,6 +2,7 @@
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests set up their own scenes"))]
 
+pub mod api;
 pub mod backup;
 pub mod cancel;
 #[cfg(feature = "cli")]

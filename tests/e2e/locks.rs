@@ -31,7 +31,7 @@ fn embed(scene: &Scene) -> Ops {
     Ops::builder()
         .root(scene.root())
         .environment(Vec::<(String, String)>::new())
-        .worker_command(vec![PROGRAM.into(), uplifted_ops::worker::WORKER_ARGUMENT.into()])
+        .worker_command([PROGRAM])
         .build()
         .unwrap()
 }
@@ -58,7 +58,7 @@ fn every_operation_leaves_the_lock(journal_mode: &str) {
     let mut host = Connection::open(scene.root().join("data/uplifted.db")).unwrap();
     let transaction = host.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).unwrap();
     transaction.execute("INSERT INTO t(v) VALUES ('held')", []).unwrap();
-    for entry in Ops::table() {
+    for entry in uplifted_ops::ops::TABLE {
         let request = request_for(entry.name, &snapshot, &scene);
         // Some are refused while the database is open; none may take the lock away.
         let _ = ops.blocking().call(Scope::default(), entry.name, request);

@@ -41,8 +41,8 @@ impl Operation for Show {
     async fn run(context: Arc<Context>, _scope: Scope, _request: ShowRequest) -> Result<ShowResponse> {
         Ok(ShowResponse {
             root: context.root.display().to_string(),
-            file: context.config.file.as_ref().map(|file| file.display().to_string()),
-            settings: context.config.show(),
+            file: context.config()?.file.as_ref().map(|file| file.display().to_string()),
+            settings: context.config()?.show(),
         })
     }
 }
@@ -74,7 +74,7 @@ impl Operation for Check {
     type Response = CheckResponse;
 
     async fn run(context: Arc<Context>, _scope: Scope, _request: CheckRequest) -> Result<CheckResponse> {
-        let findings = config::check(&context.config, &context.kinds.facts());
+        let findings = config::check(context.config()?, &context.kinds.facts());
         let ok = findings.iter().all(|finding| finding.severity != Severity::Error);
         Ok(CheckResponse { ok, findings })
     }

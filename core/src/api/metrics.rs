@@ -5,7 +5,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::history;
+use crate::ops::history;
 use crate::cancel::Scope;
 use crate::error::Result;
 use crate::metrics::{Format, global, own, render};

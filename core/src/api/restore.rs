@@ -9,10 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use super::snapshots;
 use crate::backup::manifest::StoreRecord;
-use crate::backup::restore::{self, Limits, RestoreJob, RestorePlan, RestoreReport, Service, Site, UndoArea};
+use crate::backup::archive::Limits;
+use crate::backup::restore::{self, RestoreJob, RestorePlan, RestoreReport, Service, Site, UndoArea};
 use crate::cancel::Scope;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ops::{Context, Effect, Lane, Operation, Place, RunMode};
+use crate::ops::{Context, Effect, Lane, Operation, Place, RunMode, site};
 use crate::process::{Program, start_detached};
 use crate::store::{CheckDepth, IntegrityReport};
 
@@ -157,7 +158,7 @@ async fn with_job<T: Send + 'static>(
                 threads: context.settings().backup.threads,
                 limits: Limits {
                     max_entries: limits.max_entries,
-                    max_bytes: limits.max_bytes.map(|size| size.0),
+                    max_bytes: limits.max_bytes.map_or(u64::MAX, |size| size.0),
                     max_ratio: limits.max_ratio,
                 },
                 salvage: request.salvage,
@@ -180,21 +181,15 @@ fn with_site<T>(context: &Context, act: impl FnOnce(&Site<'_>) -> Result<T>) -> 
     };
     let gate = |scope: &Scope| runtime.block_on(is_well(context, scope));
     let stoppable = context.mode == RunMode::CommandLine && !service.stop.is_empty();
-    let site = Site {
-        root: context.root.clone(),
-        state: context.state.clone(),
-        protect: context.target_folders(),
-        databases: context.database_files(),
-        embedded: context.mode == RunMode::Embedded,
-        ignore_pids: Vec::new(),
-        service: Service {
+    act(&site(
+        context,
+        Service {
             stop: stoppable.then_some(&stop),
             start: (stoppable && !service.start.is_empty()).then_some(&start),
             gate: Some(&gate),
             patience: STOP_DEADLINE,
         },
-    };
-    act(&site)
+    ))
 }
 
 fn run_program(

@@ -79,6 +79,10 @@ pub struct TargetCapability {
     pub kind: String,
     /// Where it is, for people: a folder or a URL without secrets.
     pub location: String,
+    /// The folder, absolute, for targets that are one on this machine. Below the service's root it is left out
+    /// of backups and never moved by a restore.
+    #[serde(default)]
+    pub folder: Option<std::path::PathBuf>,
     /// Whether `put` with `if_absent` is atomic between machines.
     pub put_if_absent: bool,
     /// Whether an upload can be read back before it becomes visible.

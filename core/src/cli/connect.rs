@@ -5,8 +5,8 @@ use serde_json::{Map, Value};
 
 use super::args::GlobalOptions;
 use crate::cancel::Scope;
-use crate::error::{Error, ErrorKind, Result};
-use crate::ops::{Answer, Entry};
+use crate::error::{Error, Result};
+use crate::ops::{Answer, Entry, Ops, RunMode, TABLE};
 
 /// Whoever runs operations: this process with its worker, or the running service.
 #[async_trait]
@@ -20,13 +20,29 @@ pub(super) trait Caller: Send + Sync {
 /// # Errors
 /// The settings are wrong, or the folder does not exist.
 pub(super) fn connect(options: &GlobalOptions) -> Result<Box<dyn Caller>> {
-    overrides(&options.set)?;
-    Err(Error::new(ErrorKind::Unsupported, "this build has no operations"))
+    let mut builder = Ops::builder().mode(RunMode::CommandLine).overrides(&overrides(&options.set)?);
+    if let Some(root) = &options.root {
+        builder = builder.root(root);
+    }
+    if let Some(config) = &options.config {
+        builder = builder.config_file(config);
+    }
+    Ok(Box::new(Local(builder.build()?)))
+}
+
+/// This process, with its worker.
+struct Local(Ops);
+
+#[async_trait]
+impl Caller for Local {
+    async fn call(&self, name: &str, request: Value, scope: Scope) -> Result<Answer> {
+        self.0.call(scope, name, request).await
+    }
 }
 
 /// Every operation.
 pub(super) fn table() -> &'static [Entry] {
-    &[]
+    TABLE
 }
 
 /// The settings of `--set` as a nested object: `backup.level=9` is `{"backup": {"level": 9}}`. A value that
@@ -67,6 +83,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::error::ErrorKind;
 
     fn of(pairs: &[(&str, &str)]) -> Result<Value> {
         overrides(&pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect::<Vec<_>>())

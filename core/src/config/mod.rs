@@ -40,7 +40,7 @@ mod tests;
 
 pub use check::{BuildFacts, Finding, Severity, check};
 pub use host::{Fact, HostFacts};
-pub use init::{InitFacts, InitPlan, plan_init, write_init};
+pub use init::{InitFacts, InitFound, InitPlan, LeftOut, plan_init, write_init};
 pub use load::{Config, ConfigWarning, LoadInput, load};
 pub use settings::{
     BackupSettings, CheckSettings, ComponentSettings, HealthSettings, MetricsSettings, RestoreSettings,

@@ -450,7 +450,14 @@ pub fn identity(path: &Path) -> Result<Option<(u64, u64)>> {
 /// however it ends.
 #[derive(Debug)]
 pub struct FileLock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for FileLock {
+    fn drop(&mut self) {
+        // Closing is not enough: a child between fork and exec has a copy of the descriptor.
+        let _ = sys::flock(&self.file, sys::FlockOperation::Unlock);
+    }
 }
 
 impl FileLock {
@@ -465,7 +472,7 @@ impl FileLock {
             .open(path)
             .map_err(|e| Error::io(format!("open lock {path:?}"), e))?;
         match sys::flock(&file, sys::FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(Self { _file: file })),
+            Ok(()) => Ok(Some(Self { file })),
             Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
             Err(error) => Err(Error::io(format!("lock {path:?}"), error)),
         }

@@ -17,7 +17,7 @@ use crate::cancel::Scope;
 use crate::error::Result;
 
 pub use blocking::Blocking;
-pub use runner::{CheckReport, Entry, HealthReport, Runner};
+pub use runner::{CheckReport, Entry as RunnerEntry, HealthReport, Runner};
 
 /// One question about the service.
 ///

@@ -53,7 +53,7 @@ impl Lines {
 
     /// The next line that is not empty.
     pub(super) fn next(&mut self) -> io::Result<Option<Line>> {
-        loop {
+        while !self.done {
             let line = if self.newest_first { self.cut_from_end() } else { self.cut_from_start() };
             match line {
                 Some(line) if line.is_empty() && !self.dropping => continue,
@@ -61,7 +61,6 @@ impl Lines {
                     let too_long = std::mem::take(&mut self.dropping) || line.len() > MAX_LINE;
                     return Ok(Some(if too_long { Line::TooLong } else { Line::Whole(line) }));
                 }
-                None if self.done => return Ok(None),
                 None => {}
             }
             if self.held.len() - self.start > MAX_LINE {
@@ -76,11 +75,13 @@ impl Lines {
                 if self.held.len() > self.start || self.dropping {
                     let line = self.held.split_off(self.start);
                     self.held.clear();
+                    (self.start, self.looked) = (0, 0);
                     let too_long = std::mem::take(&mut self.dropping) || line.len() > MAX_LINE;
                     return Ok(Some(if too_long { Line::TooLong } else { Line::Whole(line) }));
                 }
             }
         }
+        Ok(None)
     }
 
     fn cut_from_start(&mut self) -> Option<Vec<u8>> {

@@ -255,15 +255,8 @@ fn a_huge_segment_is_read_from_its_end_in_bounded_memory() {
     let page = journal.read(&all(true)).unwrap();
     assert_eq!(page.records[0].operation, "y");
     assert!(page.more && page.records.len() < 30, "{}", page.records.len());
-    let mut seen = 0;
     let before = bytes_read();
-    journal
-        .scan(true, |_, _| {
-            seen += 1;
-            false
-        })
-        .unwrap();
-    assert_eq!(seen, 1);
+    assert_eq!(journal.last("y", |_| true).unwrap().map(|record| number(&record)), Some(2));
     assert!(bytes_read() - before < 1 << 20, "the whole segment was read for its last line");
 }
 
@@ -347,4 +340,24 @@ fn a_killed_writer_costs_at_most_one_line() {
     let survived = page.records.iter().filter(|record| record.operation == "survivor").count();
     assert_eq!(survived, 300);
     assert_eq!(page.records.last().unwrap().operation, "after");
+}
+
+/// A full disk tears a record in the middle. It is an error there, and one damaged line for everybody else.
+#[cfg(feature = "testing")]
+#[test]
+fn a_full_disk_costs_one_line() {
+    for (fault, damaged) in [("short", 1), ("enospc", 0)] {
+        let state = tempfile::tempdir().unwrap();
+        let journal = Journal::open(state.path()).unwrap();
+        journal.append(&record("before", 1)).unwrap();
+        let mut failing = Command::new(std::env::current_exe().unwrap());
+        failing.args(["--exact", "journal::tests::as_a_writer"]).stdout(Stdio::null()).stderr(Stdio::null());
+        failing.env(WRITER, json!([state.path(), "failing", 1, 1 << 20]).to_string());
+        failing.env("UPLIFTED_OPS_FAULT", format!("host:{fault}@1"));
+        assert!(!failing.status().unwrap().success(), "{fault}: the append was no error");
+        journal.append(&record("after", 2)).unwrap();
+        let page = journal.read(&all(false)).unwrap();
+        let operations: Vec<&str> = page.records.iter().map(|record| record.operation.as_str()).collect();
+        assert_eq!((operations, page.damaged_lines), (vec!["before", "after"], damaged), "{fault}");
+    }
 }

@@ -105,13 +105,13 @@ pub fn own() -> Result<&'static Own> {
 /// What the journal says about one operation, as far as it matters here.
 #[derive(Debug, Clone, Copy)]
 pub struct Fact<'a> {
-    /// When it ended.
+    /// When it began, as the journal has it: a backup holds what was there then.
     pub time: Timestamp,
     /// Its name: `backup.create`, ….
     pub operation: &'a str,
     /// What it was asked.
     pub request: Option<&'a Value>,
-    /// What it answered; `None` when it failed.
+    /// What it answered; `None` or null when it failed.
     pub response: Option<&'a Value>,
     /// How long it took.
     pub duration_seconds: f64,
@@ -144,7 +144,7 @@ impl BackupHistory {
         let mut history = Self::default();
         let mut newest = None;
         for fact in facts {
-            match (fact.operation, fact.response) {
+            match (fact.operation, fact.response.filter(|response| !response.is_null())) {
                 ("backup.create", None) => history.failed += 1,
                 ("backup.create", Some(response)) => {
                     if response["outcome"] == "complete" {

@@ -404,7 +404,7 @@ fn our_own_numbers_follow_checks_operations_and_journal() {
         fact(100, "backup.create", None, Some(&complete)),
         fact(300, "backup.create", None, Some(&partial)),
         fact(200, "backup.create", None, Some(&complete)),
-        fact(400, "backup.create", None, None),
+        fact(400, "backup.create", None, Some(&serde_json::Value::Null)),
         fact(210, "backup.verify", Some(&full), Some(&ok)),
         fact(500, "backup.verify", Some(&full), Some(&bad)),
         fact(600, "backup.verify", Some(&quick), Some(&ok)),

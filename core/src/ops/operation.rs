@@ -44,6 +44,21 @@ pub enum Lane {
     Prompt,
 }
 
+impl Lane {
+    /// The lane's name in a worker's arguments.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Heavy => "heavy",
+            Self::Prompt => "prompt",
+        }
+    }
+
+    /// The lane called `name`.
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        [Self::Heavy, Self::Prompt].into_iter().find(|lane| lane.as_str() == name)
+    }
+}
+
 /// A typed act, written once and offered everywhere: the command line, HTTP, Python, Node.
 pub trait Operation: 'static {
     /// Its name, `group.verb`.

@@ -73,6 +73,7 @@ impl BackupTarget for MemoryTarget {
     fn capability(&self) -> TargetCapability {
         TargetCapability {
             kind: "memory".to_owned(),
+            folder: None,
             location: "memory".to_owned(),
             put_if_absent: true,
             read_before_finish: self.read_before_finish,

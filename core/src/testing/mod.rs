@@ -16,8 +16,10 @@
 
 use serde::Serialize;
 
+pub mod check;
 mod faulty;
 mod memory;
+pub mod sink;
 #[cfg(feature = "sqlite")]
 pub mod sqlite_load;
 pub mod store;

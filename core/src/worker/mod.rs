@@ -1,1 +1,51 @@
 //! The worker: a child process for the work that reads the service's files.
+//!
+//! POSIX file locks belong to the process: closing *any* descriptor of a database file drops every lock that
+//! the process holds on it. So nothing in the host's process opens a file that may be a live database; what
+//! must, runs here.
+//!
+//! | file | what it holds |
+//! | --- | --- |
+//! | `frame`, `protocol` | what crosses the pipes: bounded frames, the greeting, the messages |
+//! | `outbox`, `peer` | one end of the connection: calls in both directions, back-pressure, cancellation |
+//! | `entry`, `server` | the worker process, and what it does when it is called |
+//! | `spawn`, `child`, `pool` | the host's side: starting, watching, lending and ending workers |
+//! | `components`, `serve`, `proxy` | a component that lives in the other process |
+//!
+//! A Rust host says at the very start of `main` that it may be a worker:
+//!
+//! ```no_run
+//! fn main() {
+//!     uplifted_ops::worker::run_if_worker();
+//!     // … the service
+//! }
+//! ```
+
+mod child;
+mod components;
+mod entry;
+mod frame;
+mod outbox;
+mod panics;
+mod peer;
+mod pool;
+mod protocol;
+mod proxy;
+mod serve;
+mod server;
+mod spawn;
+
+pub(crate) use components::{Components, Placed, PlacedContract};
+pub use entry::{Setup, run, run_if_worker, run_if_worker_with, started_as_worker};
+pub(crate) use panics::CatchPanic;
+pub(crate) use pool::{Pool, Request as WorkerRequest};
+pub use protocol::PROTOCOL_VERSION;
+pub(crate) use protocol::{Configuration, RunRequest, WirePath, method};
+pub(crate) use proxy::{Link, PoolLink, RemoteCheck, RemoteStore, RemoteTarget};
+pub(crate) use spawn::Launch;
+
+/// The hidden argument that makes a program a worker. The lane and the host's identity follow it.
+pub const MARKER: &str = "__uplifted_ops_worker";
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,6 @@
 
 #![allow(clippy::disallowed_methods, reason = "a host has its own clocks, files and programs")]
 
-#[cfg(feature = "embedded")]
 mod serve;
 
 use std::path::PathBuf;
@@ -24,7 +23,6 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the service: write transfers, answer /status, check and back itself up
-    #[cfg(feature = "embedded")]
     Serve {
         #[command(flatten)]
         options: serve::Options,
@@ -49,7 +47,6 @@ enum Command {
 
 fn main() -> ExitCode {
     // First of all: the worker is this same program, started again. In a worker this does not return.
-    #[cfg(feature = "embedded")]
     uplifted_ops::worker::run_if_worker();
 
     match run(Cli::parse().command) {
@@ -63,7 +60,6 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<ExitCode, Failure> {
     match command {
-        #[cfg(feature = "embedded")]
         Command::Serve { options, until_stdin_closes } => {
             serve::run(&options, &stop::flag(until_stdin_closes)?)?;
             Ok(ExitCode::SUCCESS)

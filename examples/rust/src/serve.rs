@@ -37,7 +37,7 @@ pub(crate) fn run(options: &Options, stop: &Arc<AtomicBool>) -> Result<(), Failu
     // Before the database is opened: a restore that was asked for while the service ran, or that was killed
     // half-way, is finished or undone here, and it trades the database's file for another. A connection that
     // was open already would go on writing to the old file, which nobody will ever read again.
-    let ops = Ops::builder().root(&options.root).mode(RunMode::Embedded).environment(std::env::vars_os()).build()?;
+    let ops = Ops::builder().root(&options.root).mode(RunMode::Embedded).build()?;
 
     answer_status(options.listen)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;

@@ -42,6 +42,8 @@ pub enum ProblemKind {
     Inconsistent,
     /// More entries or bytes than allowed, or a compression that only an attack has.
     LimitExceeded,
+    /// The file is a database that does not pass its own check, or that is missing.
+    DamagedDatabase,
     /// The file is restored, but the filesystem or the permissions did not take an attribute of it.
     AttributeNotRestored,
 }

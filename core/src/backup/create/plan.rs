@@ -55,8 +55,7 @@ impl Plan {
         }
         let mut leave_out = job.leave_out.clone();
         leave_out.extend([job.state.clone(), scratch.clone()]);
-        let folders = job.targets.iter().map(|(_, target)| target.capability()).filter(|target| target.kind == "fs");
-        leave_out.extend(folders.map(|target| PathBuf::from(target.location)));
+        leave_out.extend(job.targets.iter().filter_map(|(_, target)| target.capability().folder));
         let walk = WalkPlan::new(&job.root, &settings.include, &settings.exclude, &leave_out)?;
         let threads = match settings.threads {
             0 => std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS),

@@ -13,9 +13,9 @@ use super::plan::{RestoreMode, RestorePlan, known_databases, moving};
 use super::record::{Area, Name, Phase, Record, TREE, TradedUnit, Turn, Work};
 use super::recover::{Pending, clear_up};
 use super::service::{Hold, ServiceReport};
-use super::source::{Extracted, Problem, Selection};
 use super::survey::{Spared, names_in};
 use super::{RestoreJob, Site, stage, swap};
+use crate::backup::archive::{Extracted, Problem, Selection};
 use crate::backup::manifest::RelPath;
 use crate::cancel::Scope;
 use crate::error::{Error, ErrorKind, Result};
@@ -80,8 +80,9 @@ fn report(plan: &RestorePlan, extracted: Extracted) -> RestoreReport {
     }
 }
 
-/// Extracts beside the folder and puts it in place by one rename. A folder that cannot be renamed, since it is
-/// a mount point or its parent is not ours, is filled from a hidden folder inside it, name by name.
+/// Extracts beside the folder and puts it in place by one rename. A folder that cannot give way, since it is a
+/// mount point, its parent is not ours, or somebody works in it, is filled from a hidden folder inside it, name
+/// by name.
 fn into_folder(scope: &Scope, job: &RestoreJob<'_>, plan: &RestorePlan) -> Result<RestoreReport> {
     let into = plan.into.as_path();
     if !names_in(into)?.is_empty() {
@@ -127,7 +128,7 @@ fn into_folder(scope: &Scope, job: &RestoreJob<'_>, plan: &RestorePlan) -> Resul
 /// Whether the existing folder `into` can give way to another one.
 fn can_rename(into: &Path, parent: &Path) -> bool {
     let writable = rustix::fs::access(parent, rustix::fs::Access::WRITE_OK).is_ok();
-    writable && Mounts::read().is_ok_and(|mounts| !mounts.is_mount(into))
+    writable && !holders::is_working_folder(into) && Mounts::read().is_ok_and(|mounts| !mounts.is_mount(into))
 }
 
 /// Makes the folder `name` in `tree` with the mode of `like`, and its owner where this user may set it.
@@ -209,7 +210,7 @@ fn record_of(scope: &Scope, job: &RestoreJob<'_>, plan: &RestorePlan) -> Result<
 fn stage_areas(scope: &Scope, job: &RestoreJob<'_>, plan: &RestorePlan, work: &Work) -> Result<Extracted> {
     let catalog = Catalog::new(job.source.entries());
     let areas = work.area_paths(&job.site.root);
-    let mut sum = Extracted::default();
+    let mut sum = Extracted { files: 0, entries: 0, bytes: 0, lost: Vec::new() };
     for (index, area) in areas.iter().enumerate() {
         let tree = swap::make_area(area)?;
         let selection = match plan.selection() {
@@ -254,8 +255,8 @@ pub(super) fn superseded(scope: &Scope, site: &Site<'_>) -> Result<Vec<String>> 
     Ok(warnings)
 }
 
-/// Refuses when somebody has a database open that `units` hold.
-pub(super) fn check_free(work: &Work, site: &Site<'_>, units: &[PathBuf]) -> Result<()> {
+/// Refuses when somebody has a database open that `units` hold. `told` says that the service was told to stop.
+pub(super) fn check_free(work: &Work, site: &Site<'_>, units: &[PathBuf], told: bool) -> Result<()> {
     let base = work.record.base(&site.root);
     let areas = work.area_paths(&site.root);
     let mut databases = Vec::new();
@@ -264,7 +265,7 @@ pub(super) fn check_free(work: &Work, site: &Site<'_>, units: &[PathBuf]) -> Res
         databases.extend(swap::survey(&work.record, &base, &tree, unit.path.as_path())?.databases);
     }
     let holders = holders::find(&base, &databases, &site.ignore_pids)?;
-    if holders.is_empty() { Ok(()) } else { Err(holders::refusal(&holders, site.service.stop.is_some())) }
+    if holders.is_empty() { Ok(()) } else { Err(holders::refusal(&holders, told)) }
 }
 
 /// The units of a record.
@@ -275,7 +276,9 @@ pub(super) fn all_units(work: &Work) -> Vec<PathBuf> {
 /// Stops the service, swaps, starts it, asks whether it is well, and commits; or takes all of it back.
 pub(super) fn put_in_place(scope: &Scope, site: &Site<'_>, mut work: Work, hold: &mut Hold<'_>) -> Result<()> {
     let units = all_units(&work);
-    if let Err(error) = hold.stop(scope, &|| check_free(&work, site, &units)).and_then(|()| scope.cancel.check()) {
+    let told = site.service.stop.is_some();
+    if let Err(error) = hold.stop(scope, &|| check_free(&work, site, &units, told)).and_then(|()| scope.cancel.check())
+    {
         return Err(start_again(scope, hold, give_up(work, site, error)));
     }
     if let Err(failure) = swap::run(scope, &mut work, &site.root) {
@@ -291,7 +294,7 @@ pub(super) fn put_in_place(scope: &Scope, site: &Site<'_>, mut work: Work, hold:
         Err(error) => error.while_doing("after the restore"),
     };
     let error = error.with_retryable(false);
-    let stopped = hold.stop(scope, &|| check_free(&work, site, &units));
+    let stopped = hold.stop(scope, &|| check_free(&work, site, &units, told));
     if let Err(held) = stopped {
         let id = work.record.name.id.clone();
         work.commit(&site.root, &site.state)?;

@@ -93,11 +93,19 @@ pub(super) fn can_see() -> bool {
     Path::new("/proc/self/fd").is_dir()
 }
 
+/// Whether some process works in the folder `path` itself: a shell that called us with `.`, say.
+pub(super) fn is_working_folder(path: &Path) -> bool {
+    let Ok(Some(wanted)) = fs::identity(path) else { return false };
+    let works_there =
+        |pid: &u32| std::fs::metadata(format!("/proc/{pid}/cwd")).is_ok_and(|meta| (meta.dev(), meta.ino()) == wanted);
+    processes().is_ok_and(|pids| pids.iter().any(works_there))
+}
+
 /// The error for databases that are open elsewhere, with the repair.
-pub(super) fn refusal(holders: &[Holder], can_stop: bool) -> Error {
+pub(super) fn refusal(holders: &[Holder], told_to_stop: bool) -> Error {
     let named: Vec<String> = holders.iter().take(5).map(Holder::to_string).collect();
     let more = if holders.len() > 5 { format!(", and {} more", holders.len() - 5) } else { String::new() };
-    let hint = if can_stop {
+    let hint = if told_to_stop {
         "service.stop ran and the database is still open: stop that process yourself, then try again"
     } else {
         "stop that process first, or set service.stop and service.start so that the restore can"

@@ -36,6 +36,7 @@ mod tests;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::backup::archive::Limits;
 use crate::backup::manifest::StoreRecord;
 use crate::error::{Error, Result};
 use crate::store::IntegrityReport;
@@ -46,7 +47,7 @@ pub use plan::{RestoreMode, RestorePlan, SpaceNeed, plan};
 pub use record::AREA_PREFIX;
 pub use recover::{Outcome, Recovered, recover};
 pub use service::{Act, Ask, Service, ServiceReport};
-pub use source::{ExtractOptions, Extracted, Limits, Problem, ProblemKind, Selection, Source};
+pub use source::Source;
 pub use undo::{DiscardPlan, UndoArea, discard, list_undo, plan_discard, undo};
 pub use units::{Action, Unit};
 
@@ -89,9 +90,10 @@ impl Site<'_> {
         })
     }
 
-    /// What never moves.
+    /// What never moves: of the state folder and the protected paths those that lie below the root.
     fn fixed(&self) -> Vec<PathBuf> {
-        std::iter::once(self.state.clone()).chain(self.protect.iter().cloned()).collect()
+        let all = std::iter::once(&self.state).chain(&self.protect);
+        all.filter(|path| **path != self.root && path.starts_with(&self.root)).cloned().collect()
     }
 
     /// The databases below the root, relative to it.

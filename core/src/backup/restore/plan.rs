@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 use super::catalog::{Catalog, requested, topmost};
 use super::holders::{self, Holder};
 use super::mounts::Mounts;
-use super::source::Selection;
 use super::survey::{Spared, names_in};
 use super::units::{Action, Ground, Show, Unit, Units};
 use super::{RestoreJob, Site};
+use crate::backup::archive::Selection;
 use crate::backup::manifest::{Entry, Outcome, RelPath};
 use crate::cancel::Scope;
 use crate::error::{Error, ErrorKind, Result};
@@ -86,6 +86,7 @@ pub fn plan(scope: &Scope, job: &RestoreJob<'_>) -> Result<RestorePlan> {
 /// [`plan`], with the mounts given.
 pub(super) fn plan_on(scope: &Scope, job: &RestoreJob<'_>, mounts: &Mounts) -> Result<RestorePlan> {
     scope.progress.stage("planning the restore");
+    let job = &RestoreJob { site: job.site.resolved()?, ..job.clone() };
     let catalog = Catalog::new(job.source.entries());
     let paths = wanted_paths(job, &catalog)?;
     let mut plan = match &job.into {

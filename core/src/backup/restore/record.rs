@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::survey::Spared;
+use super::survey::{Spared, names_in};
 use crate::backup::manifest::RelPath;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
@@ -230,7 +230,11 @@ impl Work {
             return Ok(None);
         }
         let Some(lock) = FileLock::try_acquire(&folder.join(LOCK))? else { return Ok(None) };
-        // Read under the lock: until then another process may have been at work on it.
+        // Read under the lock: until then another process may have been at work on it, or moved it away.
+        if fs::identity(&file)?.is_none() {
+            return Ok(None);
+        }
+        fs::sweep_partials(folder)?;
         let record = read_record(&file)?;
         Ok(Some(Self { folder: folder.to_owned(), _lock: lock, record }))
     }
@@ -269,12 +273,17 @@ impl Work {
         }
     }
 
+    /// Whether it restores the service in place, which only who has the [`Turn`] may do.
+    pub(super) fn is_in_place(&self) -> bool {
+        self.record.base.is_none()
+    }
+
     /// Ends a swap: the record is [`Phase::Committed`] and can be undone. One of a restore `into` is removed.
     pub(super) fn commit(mut self, root: &Path, state: &Path) -> Result<()> {
         self.record.former = None;
         self.record.steps.clear();
         self.enter(Phase::Committed)?;
-        if self.record.base.is_some() { self.remove(root) } else { self.move_to(undo_folder(state)) }
+        if self.is_in_place() { self.move_to(undo_folder(state)) } else { self.remove(root) }
     }
 
     /// Ends what came to nothing, with the live tree as it was before: an undo area gets its former name back,
@@ -329,28 +338,32 @@ pub(super) fn read_record(file: &Path) -> Result<Record> {
     serde_json::from_slice(&bytes).map_err(damaged)
 }
 
-/// The folders of records in `home`, oldest name first. Leftovers of processes that died while they made or
-/// removed one are cleared away.
+/// The folders of records in `home`, by name.
 pub(super) fn folders_in(home: &Path) -> Result<Vec<PathBuf>> {
-    let mut folders = Vec::new();
-    for name in super::survey::names_in(home)? {
+    let folders = names_in(home)?.into_iter().map(|name| home.join(name));
+    let has_record = |folder: &PathBuf| {
+        let name = folder.file_name().unwrap_or_default();
+        !name.to_string_lossy().starts_with(NEW_PREFIX) && folder.join(RECORD).symlink_metadata().is_ok()
+    };
+    Ok(folders.filter(has_record).collect())
+}
+
+/// Clears `<state>/restore` of what processes left that died while they made or removed a record.
+pub(super) fn sweep(state: &Path) -> Result<()> {
+    let home = pending_folder(state);
+    let whole = folders_in(&home)?;
+    for name in names_in(&home)? {
         let folder = home.join(&name);
-        if !folder.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
-            continue;
-        }
-        let unfinished =
-            name.to_string_lossy().starts_with(NEW_PREFIX) || fs::identity(&folder.join(RECORD))?.is_none();
-        if !unfinished {
-            folders.push(folder);
+        if whole.contains(&folder) || !folder.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
             continue;
         }
         match FileLock::try_acquire(&folder.join(LOCK)) {
             Ok(Some(_)) => remove_tree(&folder)?,
             Ok(None) => {}
-            // Its maker renamed it meanwhile.
+            // Its maker has renamed it meanwhile.
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
     }
-    Ok(folders)
+    Ok(())
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Site;
 use super::apply::{all_units, check_free};
-use super::record::{Phase, Turn, Work, folders_in, pending_folder};
+use super::record::{Phase, Turn, Work, folders_in, pending_folder, sweep};
 use super::swap::{self, Goal};
 use crate::cancel::Scope;
 use crate::error::{Error, ErrorBody, Result};
@@ -43,13 +43,15 @@ pub enum Outcome {
     Unfinished,
 }
 
-/// What to do with a restore that waits for the service to be down.
+/// What to do with restores in place that are left, above all with one that waits for the service to be down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pending {
     /// Carry it out.
     Apply,
-    /// Give it up.
+    /// Give it up, but end the others.
     Drop,
+    /// Nothing: another process has the turn.
+    Leave,
 }
 
 /// Ends what dead processes left of their restores, and carries out those that waited for the service to be
@@ -63,21 +65,19 @@ pub fn recover(scope: &Scope, site: &Site<'_>) -> Result<Vec<Recovered>> {
         return Ok(Vec::new());
     }
     let site = site.resolved()?;
-    let turn = Turn::try_take(&site.state)?;
-    let mut recovered = clear_up(scope, &site, Pending::Apply)?;
-    if turn.is_none() {
-        // Those in place belong to whoever has the turn; `clear_up` did not touch their locked folders, and
-        // what it would have ended is ended by them.
-        recovered.retain(|entry| entry.outcome != Outcome::Pending);
+    match Turn::try_take(&site.state)? {
+        Some(_turn) => clear_up(scope, &site, Pending::Apply),
+        None => clear_up(scope, &site, Pending::Leave),
     }
-    Ok(recovered)
 }
 
-/// [`recover`], for a caller that has the turn and resolved paths.
+/// [`recover`], for a caller with resolved paths. All but [`Pending::Leave`] need the turn.
 pub(super) fn clear_up(scope: &Scope, site: &Site<'_>, pending: Pending) -> Result<Vec<Recovered>> {
+    sweep(&site.state)?;
     let mut recovered = Vec::new();
     for folder in folders_in(&pending_folder(&site.state))? {
         match Work::adopt(&folder) {
+            Ok(Some(work)) if work.is_in_place() && pending == Pending::Leave => {}
             Ok(Some(work)) => recovered.push(end(scope, site, pending, work)),
             Ok(None) => {}
             Err(error) => recovered.push(Recovered {
@@ -93,72 +93,62 @@ pub(super) fn clear_up(scope: &Scope, site: &Site<'_>, pending: Pending) -> Resu
 }
 
 fn end(scope: &Scope, site: &Site<'_>, pending: Pending, work: Work) -> Recovered {
-    let (id, snapshot, phase) = (work.record.name.id.clone(), work.record.snapshot_id.clone(), work.record.phase);
+    let (id, snapshot) = (work.record.name.id.clone(), work.record.snapshot_id.clone());
     let what = if work.record.name.undoes.is_some() { "the undo of a restore" } else { "the restore" };
     let what = format!("{what} of snapshot {snapshot} ({id})");
-    let (outcome, message, error) = match carry_on(scope, site, pending, work) {
-        Ok(outcome) => {
-            let message = match outcome {
-                Outcome::Finished => format!("{what} was interrupted and is finished now"),
-                Outcome::Applied => format!("{what} had waited for the service to be down and is done now"),
-                Outcome::TakenBack => format!("{what} was interrupted and is taken back"),
-                _ => format!("{what} was given up before it replaced anything"),
-            };
-            (outcome, message, None)
-        }
-        Err(error) if phase == Phase::Staged => {
-            (Outcome::Pending, format!("{what} still waits: {error}"), Some(error.to_body()))
-        }
-        Err(error) => (Outcome::Unfinished, format!("{what} could not be ended: {error}"), Some(error.to_body())),
+    let waits = work.record.phase == Phase::Staged && pending == Pending::Apply;
+    let (outcome, error) = match if waits { apply_now(scope, site, work) } else { carry_on(scope, site, work) } {
+        Ok(outcome) => (outcome, None),
+        Err((outcome, error)) => (outcome, Some(error)),
     };
-    Recovered { restore_id: id, snapshot_id: snapshot, outcome, message, error }
+    let message = match (outcome, &error) {
+        (Outcome::Finished, _) => format!("{what} was interrupted and is finished now"),
+        (Outcome::Applied, _) => format!("{what} had waited for the service to be down and is done now"),
+        (Outcome::TakenBack, _) => format!("{what} was interrupted and is taken back"),
+        (Outcome::Removed, _) => format!("{what} was given up before it replaced anything"),
+        (Outcome::Pending, Some(error)) => format!("{what} still waits: {error}"),
+        (_, Some(error)) => format!("{what} could not be ended: {error}"),
+        (_, None) => format!("{what} could not be ended"),
+    };
+    Recovered { restore_id: id, snapshot_id: snapshot, outcome, message, error: error.map(|error| error.to_body()) }
 }
 
-fn carry_on(scope: &Scope, site: &Site<'_>, pending: Pending, mut work: Work) -> Result<Outcome> {
-    let (root, state) = (&site.root, &site.state);
-    match work.record.phase {
-        Phase::Staged if pending == Pending::Apply => {
-            check_free(&work, site, &all_units(&work))?;
-            match swap::run(scope, &mut work, root) {
-                Ok(()) => {
-                    work.commit(root, state)?;
-                    Ok(Outcome::Applied)
-                }
-                Err(failure) => {
-                    if failure.taken_back {
-                        // It waits on, whole: the next start tries again.
-                        work.enter(Phase::Staged)?;
-                    }
-                    Err(failure.error)
-                }
-            }
-        }
-        Phase::Staging | Phase::Staged | Phase::Undone => {
-            work.abandon(root, state)?;
-            Ok(Outcome::Removed)
-        }
-        Phase::Swapping => {
-            check_waiting(&work, site, Goal::Forward)?;
-            swap::carry_out(scope, &work, root, Goal::Forward)?;
-            work.commit(root, state)?;
-            Ok(Outcome::Finished)
-        }
-        Phase::Swapped | Phase::Committed => {
-            work.commit(root, state)?;
-            Ok(Outcome::Finished)
-        }
-        Phase::Undoing => {
-            check_waiting(&work, site, Goal::Back)?;
-            swap::carry_out(scope, &work, root, Goal::Back)?;
-            work.abandon(root, state)?;
-            Ok(Outcome::TakenBack)
-        }
+/// Carries out a restore that waited for the service to be down.
+fn apply_now(scope: &Scope, site: &Site<'_>, mut work: Work) -> std::result::Result<Outcome, (Outcome, Error)> {
+    check_free(&work, site, &all_units(&work), false).map_err(|held| {
+        let held = held.with_hint("restart the service, and build Ops before it opens its databases");
+        (Outcome::Pending, held)
+    })?;
+    if let Err(failure) = swap::run(scope, &mut work, &site.root) {
+        // Taken back it waits on, whole, and the next start tries again.
+        let waits = failure.taken_back && work.enter(Phase::Staged).is_ok();
+        return Err((if waits { Outcome::Pending } else { Outcome::Unfinished }, failure.error));
     }
+    work.commit(&site.root, &site.state).map(|()| Outcome::Applied).map_err(|error| (Outcome::Unfinished, error))
+}
+
+/// Ends what a dead process left.
+fn carry_on(scope: &Scope, site: &Site<'_>, work: Work) -> std::result::Result<Outcome, (Outcome, Error)> {
+    let (root, state) = (&site.root, &site.state);
+    let trade = |work: &Work, goal| {
+        check_waiting(work, site, goal)?;
+        swap::carry_out(scope, work, root, goal)
+    };
+    let ended = match work.record.phase {
+        Phase::Staging | Phase::Staged | Phase::Undone => work.abandon(root, state).map(|()| Outcome::Removed),
+        Phase::Swapping => {
+            trade(&work, Goal::Forward).and_then(|()| work.commit(root, state)).map(|()| Outcome::Finished)
+        }
+        Phase::Swapped | Phase::Committed => work.commit(root, state).map(|()| Outcome::Finished),
+        Phase::Undoing => {
+            trade(&work, Goal::Back).and_then(|()| work.abandon(root, state)).map(|()| Outcome::TakenBack)
+        }
+    };
+    ended.map_err(|error| (Outcome::Unfinished, error))
 }
 
 fn check_waiting(work: &Work, site: &Site<'_>, goal: Goal) -> Result<()> {
     let waiting = swap::waiting_units(work, &site.root, goal)?;
-    check_free(work, site, &waiting).map_err(|error: Error| {
-        error.while_doing("a restore was interrupted half-way and the service has been started on it")
-    })
+    check_free(work, site, &waiting, false)
+        .map_err(|error| error.while_doing("a restore was interrupted half-way and the service has been started on it"))
 }

@@ -1,13 +1,13 @@
 //! Filling the other tree: extracting, checking the databases, and making it all durable.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::RestoreJob;
 use super::catalog::Catalog;
 use super::holders::with_suffix;
 use super::plan::{OwnersNeed, owners};
-use super::source::{ExtractOptions, Extracted, Problem, ProblemKind, Selection};
 use super::survey::SIDE_SUFFIXES;
+use crate::backup::archive::{ExtractOptions, Extracted, Problem, ProblemKind, Selection};
 use crate::backup::manifest::{Entry, StoreRecord};
 use crate::cancel::Scope;
 use crate::error::{Error, ErrorKind, Result};
@@ -19,17 +19,14 @@ pub(super) fn fill(scope: &Scope, job: &RestoreJob<'_>, selection: &Selection, t
     let written = FilesystemSync::open(tree)?;
     let dir = Dir::open(tree)?;
     let options = ExtractOptions {
-        threads: job.threads,
-        owners: owners(job.source.entries()) == OwnersNeed::Set,
-        limits: job.limits.clone(),
+        threads: if job.threads == 0 { cores() } else { job.threads },
+        owners: !matches!(owners(job.source.entries()), OwnersNeed::Root(_)),
+        limits: job.limits,
         salvage: job.salvage,
     };
     scope.progress.stage("extracting");
     let mut extracted = job.source.extract(scope, selection, &dir, &options)?;
     let catalog = Catalog::new(job.source.entries());
-    if let Selection::Paths(paths) = selection {
-        dress_parents(&dir, &catalog, paths, options.owners)?;
-    }
     for record in &job.source.manifest().stores {
         if is_selected(selection, record.path.as_path()) {
             scope.cancel.check()?;
@@ -41,38 +38,16 @@ pub(super) fn fill(scope: &Scope, job: &RestoreJob<'_>, selection: &Selection, t
     Ok(extracted)
 }
 
+/// One thread for each core, at most 8: past that the disk is the limit, and the memory is bounded.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(8)
+}
+
 fn is_selected(selection: &Selection, path: &Path) -> bool {
     match selection {
         Selection::All => true,
         Selection::Paths(paths) => paths.iter().any(|selected| path.starts_with(selected)),
     }
-}
-
-/// Gives the folders on the way to a selected path what the snapshot says of them: they were made because
-/// something below was selected.
-fn dress_parents(dir: &Dir, catalog: &Catalog<'_>, paths: &[PathBuf], with_owner: bool) -> Result<()> {
-    let parents = paths.iter().flat_map(|path| path.ancestors().skip(1)).filter(|path| !path.as_os_str().is_empty());
-    let mut parents: Vec<&Path> = parents.collect();
-    parents.sort_unstable();
-    parents.dedup();
-    // The deepest first: setting one changes the time of none above it.
-    for parent in parents.into_iter().rev() {
-        if dir.node(parent)?.is_none() {
-            continue;
-        }
-        match catalog.entry(parent) {
-            Some(entry) => {
-                if with_owner {
-                    dir.set_owner(parent, entry.uid, entry.gid)?;
-                }
-                dir.set_mode(parent, entry.mode)?;
-                stamp(dir, parent, entry)?;
-            }
-            // A folder that the snapshot does not hold itself, since only a part of it was backed up.
-            None => dir.set_mode(parent, 0o755)?,
-        }
-    }
-    Ok(())
 }
 
 fn stamp(dir: &Dir, path: &Path, entry: &Entry) -> Result<()> {

@@ -42,13 +42,26 @@ impl Spared {
         }
     }
 
-    /// Why the restore leaves `path` where it is; `None` when it does not.
-    pub(super) fn reason(&self, path: &Path) -> Option<String> {
+    /// Why the restore leaves `path` where it is; `None` when it does not. Globs mean what they mean to the
+    /// backup's walker: relative to the root, with a `/` at the end for folders alone.
+    pub(super) fn reason(&self, path: &Path, is_folder: bool) -> Option<String> {
         let bytes = path.as_os_str().as_bytes();
-        if let Some(glob) = self.excludes.iter().find(|glob| fast_glob::glob_match(glob.as_bytes(), bytes)) {
+        let matches = |glob: &&String| {
+            let plain = glob.strip_prefix("./").unwrap_or(glob);
+            let (plain, folders_only) = plain.strip_suffix('/').map_or((plain, false), |plain| (plain, true));
+            (is_folder || !folders_only) && fast_glob::glob_match(plain.as_bytes(), bytes)
+        };
+        if let Some(glob) = self.excludes.iter().find(matches) {
             return Some(format!("the backup leaves out {glob}"));
         }
         self.unread.contains(&RelPath::new(path)).then(|| "the backup could not read it".to_owned())
+    }
+
+    /// The same for what lies beside a database: one that stays keeps its log and its journal, without which
+    /// it loses what was committed. `stays` says whether the file of a name is there and nothing comes for it.
+    pub(super) fn reason_beside(&self, path: &Path, stays: impl Fn(&Path) -> bool) -> Option<String> {
+        let main = main_file(path).filter(|main| stays(main))?;
+        self.reason(&main, false).map(|_| format!("it belongs to {}, which is left alone", main.display()))
     }
 
     fn is_empty(&self) -> bool {
@@ -103,7 +116,7 @@ impl Surveyor<'_> {
                 let path = folder.join(name);
                 let Some(kind) = self.node(&path, survey)? else { continue };
                 self.note_database(&path, kind, &names, survey);
-                if self.is_carried(&path, &names) {
+                if self.is_carried(&path, kind.is_dir(), &names) {
                     survey.carry.push(path.clone());
                     // What is carried as a whole is looked into for its databases alone.
                     if kind.is_dir() {
@@ -134,17 +147,12 @@ impl Surveyor<'_> {
         }
     }
 
-    fn is_carried(&self, path: &Path, siblings: &BTreeSet<OsString>) -> bool {
+    fn is_carried(&self, path: &Path, is_folder: bool, siblings: &BTreeSet<OsString>) -> bool {
         if self.spared.is_empty() || (self.incoming)(path) {
             return false;
         }
-        // A database that stays keeps its log and journal: without them it loses what was committed.
-        self.spared.reason(path).is_some()
-            || main_file(path).is_some_and(|main| {
-                main.file_name().is_some_and(|name| siblings.contains(name))
-                    && !(self.incoming)(&main)
-                    && self.spared.reason(&main).is_some()
-            })
+        let stays = |main: &Path| main.file_name().is_some_and(|n| siblings.contains(n)) && !(self.incoming)(main);
+        self.spared.reason(path, is_folder).or_else(|| self.spared.reason_beside(path, stays)).is_some()
     }
 
     fn note_database(&self, path: &Path, kind: std::fs::FileType, siblings: &BTreeSet<OsString>, survey: &mut Survey) {
@@ -215,7 +223,7 @@ mod tests {
     #[test]
     fn what_the_backup_left_out_is_carried_by_its_topmost_path() {
         let files = ["data/a", "data/cache/x/y", "data/b/__pycache__/c", "data/b/c"];
-        let found = survey(&["data/cache", "**/__pycache__"], &files, &|_| false);
+        let found = survey(&["./data/cache/", "**/__pycache__", "data/a/"], &files, &|_| false);
         assert_eq!(found.carry, paths(&["data/b/__pycache__", "data/cache"]));
         let found = survey(&["data/cache", "**/__pycache__"], &files, &|path| path == Path::new("data/cache"));
         assert_eq!(found.carry, paths(&["data/b/__pycache__"]));

@@ -121,9 +121,9 @@ pub fn discard(scope: &Scope, site: &Site<'_>, plan: &DiscardPlan) -> Result<()>
             other => other?,
         };
         let Some(mut work) = Work::adopt(&folder)? else { continue };
-        // From here on a later process goes on with the removal.
-        work.enter(Phase::Undone)?;
+        // A later process moves it back until the phase is written, and goes on with the removal after.
         work.move_to(pending_folder(&site.state))?;
+        work.enter(Phase::Undone)?;
         work.remove(&site.root)?;
     }
     Ok(())

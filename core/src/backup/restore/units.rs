@@ -141,7 +141,7 @@ impl Ground<'_> {
         let coming = self.catalog.has(path);
         let there = live.symlink_metadata().ok();
         let is_root = path.as_os_str().is_empty();
-        if let Some(reason) = self.kept(path, &live, coming) {
+        if let Some(reason) = self.kept(path, &live, coming, there.as_ref().is_some_and(|meta| meta.is_dir())) {
             if there.is_some() {
                 found.units.push(self.unit(path, Action::Keep, reason));
             }
@@ -181,7 +181,7 @@ impl Ground<'_> {
     }
 
     /// Why `path` is left alone whatever the snapshot says of it.
-    fn kept(&self, path: &Path, live: &Path, coming: bool) -> Option<String> {
+    fn kept(&self, path: &Path, live: &Path, coming: bool, is_folder: bool) -> Option<String> {
         if self.fixed.iter().any(|fixed| live.starts_with(fixed)) {
             return Some("it belongs to the backups".to_owned());
         }
@@ -189,7 +189,11 @@ impl Ground<'_> {
         if ours {
             return Some("it is the undo area of a restore".to_owned());
         }
-        if coming { None } else { self.spared.reason(path) }
+        if coming {
+            return None;
+        }
+        let stays = |main: &Path| self.root.join(main).symlink_metadata().is_ok() && !self.catalog.has(main);
+        self.spared.reason(path, is_folder).or_else(|| self.spared.reason_beside(path, stays))
     }
 
     fn add(&self, path: &Path, live: &Path, (action, reason): (Action, String), found: &mut Units) -> Result<()> {

@@ -146,6 +146,7 @@ impl BackupTarget for FsTarget {
     fn capability(&self) -> TargetCapability {
         TargetCapability {
             kind: KIND.name.to_owned(),
+            folder: Some(self.folder.clone()),
             location: self.folder.display().to_string(),
             put_if_absent: true,
             read_before_finish: true,

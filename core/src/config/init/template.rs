@@ -117,7 +117,8 @@ fn backup(scene: &Scene<'_>) -> String {
     text += &list("include", &included);
     text += "# Left out. What is in neither list is reported by `uplifted-ops config check`.\n";
     let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
-    for entry in &scene.layout.left_out {
+    // The one pattern covers it at every depth.
+    for entry in scene.layout.left_out.iter().filter(|entry| entry.name != "__pycache__") {
         match reasons.iter_mut().find(|(why, _)| *why == entry.why) {
             Some((_, names)) => names.push(&entry.name),
             None => reasons.push((&entry.why, vec![&entry.name])),

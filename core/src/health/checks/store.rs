@@ -178,4 +178,11 @@ mod tests {
         scope.cancel.cancel();
         assert_eq!(asked.await.unwrap_err().kind(), ErrorKind::Cancelled);
     }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn it_keeps_the_contract() {
+        use crate::testing::{assert_all, check::Scene, check::run};
+        let scene = Scene::new(|| Arc::new(check(Some(stats(1, 1))))).stuck(|| Arc::new(check(None)));
+        assert_all(&run(scene).await);
+    }
 }

@@ -52,6 +52,13 @@ fn three() -> f64 {
     3.0
 }
 
+impl TcpSettings {
+    /// Settings for an address, all else by default.
+    pub fn new(address: impl Into<String>) -> Self {
+        Self { address: address.into(), timeout_seconds: three(), warn_seconds: None }
+    }
+}
+
 /// Connects, and hangs up.
 #[derive(Debug)]
 pub struct TcpCheck {

@@ -58,7 +58,8 @@ pub(super) fn file(task: &Task, path: &Path, depth: CheckDepth) -> Result<Integr
         problems(&connection, depth)
     };
     match check() {
-        Ok(problems) => Ok(report(problems)),
+        // What a cancelled check has not found means nothing.
+        Ok(problems) => task.check().map(|()| report(problems)),
         Err(error) if is_about_the_data(&error) => Ok(report(vec![plain(&error)])),
         Err(error) => Err(sql_error("check", path, error)),
     }

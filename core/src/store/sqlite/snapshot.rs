@@ -264,12 +264,14 @@ impl Copier<'_> {
 
     fn main(&mut self, source: &Source, copy: &Copy) -> Result<()> {
         let out = OutFile::create_new(&copy.main, PRIVATE_FILE)?;
-        if out.reflink_from(&source.main)? {
-            return Ok(());
+        let len = source.main.metadata().map_err(|e| Error::io(format!("look at {:?}", self.file.path), e))?.len();
+        // A test that takes part wants to see blocks, on whatever filesystem it runs.
+        if self.database.seams.at.is_none() && out.reflink_from(&source.main)? {
+            self.report(len, len);
+            return self.task.check();
         }
         let _ = rustix::fs::fadvise(&source.main, 0, None, Advice::Sequential);
         let bounded = source.wal.is_none();
-        let len = source.main.metadata().map_err(|e| Error::io(format!("look at {:?}", self.file.path), e))?.len();
         self.bytes(&source.main, &out, len, |copier, block| {
             copier.database.seams.at(Moment::MainBlock(block));
             if bounded { copier.bound(block, len) } else { Ok(()) }

@@ -29,6 +29,33 @@ impl Child {
         child
     }
 
+    /// The same with the engine of another program, Python's: older than ours, as a host's may be. It has no
+    /// guard of its own against lost locks, which ours has since 3.52. Ours where there is no Python.
+    pub(super) fn of_another_engine(db: &Path) -> Self {
+        let script = "import sys, sqlite3\nopen = lambda: sqlite3.connect(sys.argv[1], 0.02, isolation_level=None)\n\
+            db = open()\n\
+            for line in sys.stdin:\n\
+            \x20 try:\n\
+            \x20   if line == '.close\\n':\n\
+            \x20     db = db.close()\n\
+            \x20     row = None\n\
+            \x20   else:\n\
+            \x20     db = db or open()\n\
+            \x20     for sql in line.split(';'): row = ([None] + db.execute(sql).fetchall())[-1]\n\
+            \x20   print('@@ok', row[0] if row else '', flush=True)\n\
+            \x20 except sqlite3.Error as error: print('@@err', error, flush=True)";
+        let mut command = Command::new("python3");
+        command.args(["-I", "-c", script]).arg(db).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let Ok(mut process) = command.spawn() else {
+            eprintln!("python3 is missing: the host has our own engine in this test");
+            return Self::open(db);
+        };
+        let pipes = (process.stdin.take().unwrap(), BufReader::new(process.stdout.take().unwrap()));
+        let child = Self { process: Mutex::new(process), pipes: Mutex::new(pipes) };
+        child.run("SELECT count(*) FROM sqlite_schema");
+        child
+    }
+
     /// Runs statements to their end and returns the first value of the last row, or the engine's error.
     pub(super) fn ask(&self, sql: &str) -> Result<String, String> {
         let mut pipes = self.pipes.lock().unwrap();
@@ -36,7 +63,7 @@ impl Child {
         loop {
             let mut line = String::new();
             assert!(pipes.1.read_line(&mut line).unwrap() > 0, "the child has ended");
-            if let Some((_, reply)) = line.trim_end().split_once(REPLY) {
+            if let Some((_, reply)) = line.trim_end_matches('\n').split_once(REPLY) {
                 return match reply.split_once(' ') {
                     Some(("ok", value)) => Ok(value.to_owned()),
                     Some(("err", text)) => Err(text.to_owned()),

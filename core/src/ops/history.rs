@@ -11,7 +11,7 @@ use crate::metrics::own::{BackupHistory, Fact};
 const FAR_ENOUGH: usize = 10_000;
 
 /// How the backups stand.
-pub(super) fn backups(journal: &Journal) -> Result<BackupHistory> {
+pub(crate) fn backups(journal: &Journal) -> Result<BackupHistory> {
     let records = about_backups(journal, &["backup.create", "backup.verify"])?;
     Ok(BackupHistory::of(records.iter().map(|record| Fact {
         time: record.time,
@@ -23,7 +23,7 @@ pub(super) fn backups(journal: &Journal) -> Result<BackupHistory> {
 }
 
 /// When each snapshot was last verified in full and found whole. A quick verify proves no byte.
-pub(super) fn verified(journal: &Journal) -> Result<BTreeMap<String, Timestamp>> {
+pub(crate) fn verified(journal: &Journal) -> Result<BTreeMap<String, Timestamp>> {
     let mut times = BTreeMap::new();
     for record in about_backups(journal, &["backup.verify"])? {
         let proven = record.response["ok"] == true && record.response["depth"] == "full";

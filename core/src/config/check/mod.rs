@@ -6,10 +6,9 @@ use std::path::{Component, Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::load::Config;
-use super::{redact, reference};
+use super::redact;
 use crate::fs;
 
 /// How bad a finding is.
@@ -132,7 +131,7 @@ impl Checker<'_> {
                 self.error(key, format!("{seconds} seconds is no duration"), "use a number above zero");
             }
         }
-        if settings.restore.max_ratio < 1.0 {
+        if settings.restore.max_ratio < 1 {
             self.error("restore.max_ratio", "every archive would be refused", "use 1 or more");
         }
         for check in &settings.checks {
@@ -155,7 +154,8 @@ impl Checker<'_> {
                 if known.contains(kind) {
                     continue;
                 }
-                let near = known.iter().find(|known| strsim::osa_distance(known, kind) <= 2);
+                // Short names are all alike: `s3` is no misspelling of `fs`.
+                let near = known.iter().find(|known| strsim::normalized_damerau_levenshtein(known, kind) >= 0.6);
                 let hint = match near {
                     Some(near) => format!("did you mean {near:?}?"),
                     None => format!("use one of: {}", known.join(", ")),
@@ -227,6 +227,9 @@ impl Checker<'_> {
     fn left_over(&mut self) {
         let config = self.config;
         let backup = &config.settings.backup;
+        if backup.include.is_empty() {
+            return;
+        }
         let first = |path: &Path| {
             path.components().find_map(|part| match part {
                 Component::Normal(name) => Some(name.to_owned()),
@@ -393,8 +396,7 @@ impl Checker<'_> {
         let mut keys = Vec::new();
         for (list, name, fields) in components {
             for (field, value) in fields {
-                let Value::String(text) = value else { continue };
-                if reference::name_in(text).is_none() && !text.is_empty() && redact::value(field, value) != *value {
+                if redact::value(field, value) != *value {
                     keys.push(format!("{list}.{name}.{field}"));
                 }
             }
@@ -436,3 +438,6 @@ fn device(path: &Path) -> Option<u64> {
     let existing = fs::nearest_existing(path).canonicalize().ok()?;
     fs::identity(&existing).ok().flatten().map(|(device, _)| device)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,306 @@
+//! Building the components, each in the process where it belongs, and proxies of it for the other.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use crate::backup::BackupTarget;
+use crate::component::{BuildContext, Placement, Registry};
+use crate::config::{ComponentSettings, Settings};
+use crate::error::{Error, ErrorKind, Result};
+use crate::health::{HealthCheck, Runner};
+use crate::journal::Journal;
+use crate::store::Store;
+use crate::worker::{Components, Configuration, Link, Placed, PlacedContract, RemoteCheck, RemoteStore, RemoteTarget};
+
+use super::builtin::builtin_kinds;
+use super::context::{Context, Kinds, Named, ProcessFacts};
+
+/// What the three contracts that cross the pipe have in common.
+trait Contract: Send + Sync + 'static {
+    /// The table in the settings: `store`, `target`, `check`.
+    const WHAT: &'static str;
+    fn registry(kinds: &Kinds) -> &Registry<Self>;
+    fn placed(&self) -> PlacedContract;
+    /// A proxy for one that was placed in the other process.
+    fn remote(name: &str, placed: PlacedContract, link: &Arc<dyn Link>) -> Option<Arc<Self>>;
+}
+
+impl Contract for dyn Store {
+    const WHAT: &'static str = "store";
+
+    fn registry(kinds: &Kinds) -> &Registry<Self> {
+        &kinds.stores
+    }
+
+    fn placed(&self) -> PlacedContract {
+        PlacedContract::Store(self.capability())
+    }
+
+    fn remote(name: &str, placed: PlacedContract, link: &Arc<dyn Link>) -> Option<Arc<Self>> {
+        let PlacedContract::Store(capability) = placed else { return None };
+        Some(Arc::new(RemoteStore { name: name.to_owned(), capability, link: Arc::clone(link) }))
+    }
+}
+
+impl Contract for dyn BackupTarget {
+    const WHAT: &'static str = "target";
+
+    fn registry(kinds: &Kinds) -> &Registry<Self> {
+        &kinds.targets
+    }
+
+    fn placed(&self) -> PlacedContract {
+        PlacedContract::Target(self.capability())
+    }
+
+    fn remote(name: &str, placed: PlacedContract, link: &Arc<dyn Link>) -> Option<Arc<Self>> {
+        let PlacedContract::Target(capability) = placed else { return None };
+        Some(Arc::new(RemoteTarget { name: name.to_owned(), capability, link: Arc::clone(link) }))
+    }
+}
+
+impl Contract for dyn HealthCheck {
+    const WHAT: &'static str = "check";
+
+    fn registry(kinds: &Kinds) -> &Registry<Self> {
+        &kinds.checks
+    }
+
+    fn placed(&self) -> PlacedContract {
+        PlacedContract::Check
+    }
+
+    fn remote(name: &str, placed: PlacedContract, link: &Arc<dyn Link>) -> Option<Arc<Self>> {
+        let PlacedContract::Check = placed else { return None };
+        Some(Arc::new(RemoteCheck { name: name.to_owned(), link: Arc::clone(link) }))
+    }
+}
+
+/// Where the host says that a component lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seat {
+    /// In the host, and the worker builds one of its own.
+    Both,
+    /// In the host alone: the worker calls it.
+    Host,
+    /// In the worker alone: the host calls it.
+    Worker,
+}
+
+/// A component of the settings.
+struct Wanted<'a> {
+    name: &'a str,
+    kind: &'a str,
+    settings: &'a Map<String, Value>,
+}
+
+impl<'a> Wanted<'a> {
+    fn of(components: &'a [ComponentSettings]) -> Vec<Self> {
+        let wanted = components.iter().map(|c| Self { name: &c.name, kind: &c.kind, settings: &c.settings });
+        wanted.collect()
+    }
+
+    fn checks(settings: &'a Settings) -> Vec<Self> {
+        let wanted = settings.checks.iter().map(|c| Self { name: &c.name, kind: &c.kind, settings: &c.settings });
+        wanted.collect()
+    }
+
+    fn build<T: Contract + ?Sized>(&self, folders: Folders<'_>, kinds: &Kinds) -> Result<(Arc<T>, Placement)> {
+        let kind = T::registry(kinds)
+            .get(self.kind)
+            .map_err(|error| error.while_doing(format!("{} {:?}", T::WHAT, self.name)))?;
+        let context =
+            BuildContext { name: self.name.to_owned(), root: folders.root.to_owned(), state: folders.state.to_owned() };
+        Ok(((kind.build)(&context, self.settings)?, kind.placement))
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Folders<'a> {
+    root: &'a Path,
+    state: &'a Path,
+}
+
+/// Components in order, and where each lives.
+type Seated<T> = Vec<(Named<T>, Seat)>;
+
+/// What the host makes of the settings and of what its code registered.
+#[derive(Debug)]
+pub(super) struct HostSide {
+    stores: Seated<dyn Store>,
+    targets: Seated<dyn BackupTarget>,
+    checks: Seated<dyn HealthCheck>,
+}
+
+impl HostSide {
+    /// Builds every component of the settings. What the code registered under the same name replaces it.
+    pub(super) fn build(
+        settings: &Settings,
+        root: &Path,
+        state: &Path,
+        kinds: &Kinds,
+        registered: &Components,
+    ) -> Result<Self> {
+        let folders = Folders { root, state };
+        Ok(Self {
+            stores: seat_all(&Wanted::of(&settings.stores), &registered.stores, folders, kinds)?,
+            targets: seat_all(&Wanted::of(&settings.targets), &registered.targets, folders, kinds)?,
+            checks: seat_all(&Wanted::checks(settings), &registered.checks, folders, kinds)?,
+        })
+    }
+
+    /// Those that the worker must call the host for.
+    pub(super) fn called(&self) -> Components {
+        Components { stores: called(&self.stores), targets: called(&self.targets), checks: called(&self.checks) }
+    }
+
+    /// The components as the host's operations see them: those of the worker behind `link`.
+    pub(super) fn into_components(self, link: &Arc<dyn Link>) -> Components {
+        Components {
+            stores: behind(self.stores, link),
+            targets: behind(self.targets, link),
+            checks: behind(self.checks, link),
+        }
+    }
+}
+
+fn seat_all<T: Contract + ?Sized>(
+    wanted: &[Wanted<'_>],
+    registered: &[Named<T>],
+    folders: Folders<'_>,
+    kinds: &Kinds,
+) -> Result<Seated<T>> {
+    refuse_duplicates(T::WHAT, wanted.iter().map(|wanted| wanted.name))?;
+    refuse_duplicates(T::WHAT, registered.iter().map(|named| named.name.as_str()))?;
+    let builtin = builtin_kinds();
+    let mut seated: Seated<T> = Vec::new();
+    for wanted in wanted {
+        if let Some(own) = registered.iter().find(|own| own.name == wanted.name) {
+            seated.push((own.clone(), Seat::Host));
+            continue;
+        }
+        let (component, placement) = wanted.build(folders, kinds)?;
+        let seat = match placement {
+            Placement::Worker => Seat::Worker,
+            Placement::Host => Seat::Host,
+            // A kind that the host's code brought may be unknown to the worker's program.
+            Placement::Anywhere if T::registry(&builtin).get(wanted.kind).is_err() => Seat::Host,
+            Placement::Anywhere => Seat::Both,
+        };
+        seated.push((Named { name: wanted.name.to_owned(), component }, seat));
+    }
+    for own in registered {
+        if !wanted.iter().any(|wanted| wanted.name == own.name) {
+            seated.push((own.clone(), Seat::Host));
+        }
+    }
+    Ok(seated)
+}
+
+fn refuse_duplicates<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> Result<()> {
+    let mut seen = HashSet::new();
+    for name in names {
+        if !seen.insert(name) {
+            return Err(Error::invalid(format!("two of [[{what}]] are called {name:?}"))
+                .with_hint("give each a name of its own"));
+        }
+    }
+    Ok(())
+}
+
+fn called<T: ?Sized>(seated: &Seated<T>) -> Vec<Named<T>> {
+    seated.iter().filter(|(_, seat)| *seat == Seat::Host).map(|(named, _)| named.clone()).collect()
+}
+
+fn behind<T: Contract + ?Sized>(seated: Seated<T>, link: &Arc<dyn Link>) -> Vec<Named<T>> {
+    let seen = seated.into_iter().map(|(named, seat)| match seat {
+        Seat::Both | Seat::Host => named,
+        Seat::Worker => {
+            let remote = T::remote(&named.name, named.component.placed(), link);
+            Named { component: remote.unwrap_or(named.component), name: named.name }
+        }
+    });
+    seen.collect()
+}
+
+/// The context of operations in a worker, and the components that live there, for the host's calls.
+///
+/// # Errors
+/// [`ErrorKind::Unsupported`] for a kind that this program does not have.
+pub(crate) fn worker_context(
+    configuration: Configuration,
+    kinds: Kinds,
+    link: &Arc<dyn Link>,
+) -> Result<(Context, Components)> {
+    let Configuration { settings, environment, root, state, mode, placed, .. } = configuration;
+    let (root, state) = (root.0, state.0);
+    let folders = Folders { root: &root, state: &state };
+    let (stores, own_stores) = take_seats(&Wanted::of(&settings.stores), &placed, folders, &kinds, link)?;
+    let (targets, own_targets) = take_seats(&Wanted::of(&settings.targets), &placed, folders, &kinds, link)?;
+    let (checks, own_checks) = take_seats(&Wanted::checks(&settings), &placed, folders, &kinds, link)?;
+    let own = Components { stores: own_stores, targets: own_targets, checks: own_checks };
+    let process = ProcessFacts::of_this_process(None);
+    let journal = Journal::open(&state)?;
+    let mut context = Context {
+        health: Runner::new(&settings.health)?,
+        settings,
+        config: None,
+        environment,
+        journal,
+        root,
+        state,
+        mode,
+        kinds,
+        stores,
+        targets,
+        checks,
+        sinks: Vec::new(),
+        recovered: Vec::new(),
+        process,
+    };
+    context.health = super::checks::runner(&context)?;
+    Ok((context, own))
+}
+
+/// All components of one contract in the host's order, and those of them that live here.
+fn take_seats<T: Contract + ?Sized>(
+    wanted: &[Wanted<'_>],
+    placed: &[Placed],
+    folders: Folders<'_>,
+    kinds: &Kinds,
+    link: &Arc<dyn Link>,
+) -> Result<(Vec<Named<T>>, Vec<Named<T>>)> {
+    let in_host = |name: &str| {
+        let mut of_name = placed.iter().filter(|placed| placed.name == name);
+        of_name.find_map(|placed| T::remote(name, placed.contract.clone(), link))
+    };
+    let (mut all, mut own) = (Vec::new(), Vec::new());
+    for wanted in wanted {
+        let name = wanted.name.to_owned();
+        if let Some(component) = in_host(wanted.name) {
+            all.push(Named { name, component });
+            continue;
+        }
+        let (component, _) = wanted.build(folders, kinds).map_err(|error: Error| match error.kind() {
+            ErrorKind::Unsupported => error.with_hint(
+                "give the worker this kind as well (uplifted_ops::worker::run_if_worker_with), or set worker.command \
+                 to a program that has it",
+            ),
+            _ => error,
+        })?;
+        let named = Named { name, component };
+        own.push(named.clone());
+        all.push(named);
+    }
+    for Placed { name, .. } in placed {
+        if !all.iter().any(|named: &Named<T>| named.name == *name)
+            && let Some(component) = in_host(name)
+        {
+            all.push(Named { name: name.clone(), component });
+        }
+    }
+    Ok((all, own))
+}

@@ -1,0 +1,44 @@
+//! [`Ops`] for hosts without `async`.
+
+use std::sync::mpsc;
+
+use serde_json::Value;
+
+use crate::cancel::Scope;
+use crate::error::{Error, ErrorKind, Result};
+
+use super::front::{Ops, from_answer, to_value};
+use super::operation::{Answer, Operation};
+
+/// [`Ops`] whose calls return when they are done. They block the thread, whatever it is: inside an async
+/// runtime use [`Ops`] itself.
+#[derive(Debug, Clone)]
+pub struct Blocking(Ops);
+
+impl Blocking {
+    pub(super) fn new(ops: Ops) -> Self {
+        Self(ops)
+    }
+
+    /// As [`Ops::call`].
+    ///
+    /// # Errors
+    /// As [`Ops::call`].
+    pub fn call(&self, scope: Scope, name: &str, request: Value) -> Result<Answer> {
+        let (sender, receiver) = mpsc::sync_channel(1);
+        let call = self.0.call(scope, name, request);
+        // Not `block_on`, which panics on a thread of some runtime.
+        self.0.spawn(async move {
+            let _ = sender.send(call.await);
+        })?;
+        receiver.recv().unwrap_or_else(|_| Err(Error::new(ErrorKind::Cancelled, "the Ops was closed")))
+    }
+
+    /// As [`Ops::run`].
+    ///
+    /// # Errors
+    /// As [`Ops::call`].
+    pub fn run<O: Operation>(&self, scope: Scope, request: O::Request) -> Result<O::Response> {
+        from_answer::<O>(self.call(scope, O::NAME, to_value::<O>(&request)?)?)
+    }
+}

@@ -1,0 +1,314 @@
+//! Making an [`Ops`].
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use crate::backup::BackupTarget;
+use crate::clock::{Clock, SystemClock};
+use crate::component::Kind;
+use crate::config::{self, Config, LoadInput, Settings};
+use crate::error::{Error, ErrorKind, Result};
+use crate::health::{HealthCheck, Runner};
+use crate::journal::Journal;
+use crate::metrics::MetricsSink;
+use crate::store::Store;
+use crate::worker::{Components, Configuration, Launch, Link, Pool, PoolLink, Setup, WirePath, started_as_worker};
+
+use super::assemble::HostSide;
+use super::checks;
+use super::context::{Context, Named, ProcessFacts, RunMode};
+use super::front::Ops;
+use super::recovery;
+
+/// Collects settings, which are data, and components, which are live objects, and makes an [`Ops`] of them.
+///
+/// Settings given here win over the environment, which wins over `.env`, `ops.toml` and the defaults.
+#[derive(Debug)]
+#[must_use = "nothing is made before `build`"]
+pub struct OpsBuilder {
+    root: Option<PathBuf>,
+    config_file: Option<PathBuf>,
+    environment: Option<Vec<(String, String)>>,
+    settings: Option<Settings>,
+    overrides: Value,
+    mode: RunMode,
+    clock: Arc<dyn Clock>,
+    registered: Components,
+    sinks: Vec<Named<dyn MetricsSink>>,
+    setup: Setup,
+    worker_command: Option<Vec<OsString>>,
+    callback_deadline: Duration,
+    greeting_deadline: Duration,
+}
+
+impl Default for OpsBuilder {
+    fn default() -> Self {
+        Self {
+            root: None,
+            config_file: None,
+            environment: None,
+            settings: None,
+            overrides: Value::Object(Map::new()),
+            mode: RunMode::Embedded,
+            clock: Arc::new(SystemClock),
+            registered: Components::default(),
+            sinks: Vec::new(),
+            setup: Setup::new(),
+            worker_command: None,
+            callback_deadline: Duration::from_secs(60),
+            greeting_deadline: Duration::from_secs(10),
+        }
+    }
+}
+
+impl OpsBuilder {
+    /// The service's root folder. The working directory, or what the settings say, when not given.
+    pub fn root(mut self, root: impl Into<PathBuf>) -> Self {
+        self.root = Some(root.into());
+        self
+    }
+
+    /// The settings file. `ops.toml` in the root when not given.
+    pub fn config_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.config_file = Some(path.into());
+        self
+    }
+
+    /// Who is running. [`RunMode::Embedded`] when not given.
+    pub fn mode(mut self, mode: RunMode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// The environment to read settings from. That of the process when not given.
+    pub fn environment(mut self, variables: impl IntoIterator<Item = (String, String)>) -> Self {
+        self.environment = Some(variables.into_iter().collect());
+        self
+    }
+
+    /// Sets one setting by its dotted name: `.setting("backup.level", 5)`.
+    pub fn setting(mut self, name: &str, value: impl Into<Value>) -> Self {
+        set(&mut self.overrides, name, value.into());
+        self
+    }
+
+    /// Sets several settings, as a nested object: `{"backup": {"level": 5}}`.
+    pub fn overrides(mut self, settings: &Value) -> Self {
+        merge(&mut self.overrides, settings);
+        self
+    }
+
+    /// Takes these settings as they are: no file and no environment is read. [`OpsBuilder::setting`] still wins.
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings = Some(settings);
+        self
+    }
+
+    /// Registers a live store. It replaces one of the settings that has the same name, as do the next two.
+    pub fn store(mut self, name: impl Into<String>, store: Arc<dyn Store>) -> Self {
+        self.registered.stores.push(Named { name: name.into(), component: store });
+        self
+    }
+
+    /// Registers a live backup target.
+    pub fn target(mut self, name: impl Into<String>, target: Arc<dyn BackupTarget>) -> Self {
+        self.registered.targets.push(Named { name: name.into(), component: target });
+        self
+    }
+
+    /// Registers a live health check.
+    pub fn check(mut self, name: impl Into<String>, check: Arc<dyn HealthCheck>) -> Self {
+        self.registered.checks.push(Named { name: name.into(), component: check });
+        self
+    }
+
+    /// Registers a place where numbers go.
+    pub fn sink(mut self, name: impl Into<String>, sink: Arc<dyn MetricsSink>) -> Self {
+        self.sinks.push(Named { name: name.into(), component: sink });
+        self
+    }
+
+    /// Adds a kind of store. One that is placed in the worker must be given to the worker as well, see [`Setup`].
+    pub fn kind_store(mut self, kind: Kind<dyn Store>) -> Self {
+        self.setup = self.setup.kind_store(kind);
+        self
+    }
+
+    /// Adds a kind of backup target.
+    pub fn kind_target(mut self, kind: Kind<dyn BackupTarget>) -> Self {
+        self.setup = self.setup.kind_target(kind);
+        self
+    }
+
+    /// Adds a kind of health check.
+    pub fn kind_check(mut self, kind: Kind<dyn HealthCheck>) -> Self {
+        self.setup = self.setup.kind_check(kind);
+        self
+    }
+
+    /// Takes all kinds from what [`run_if_worker_with`](crate::worker::run_if_worker_with) gets too. Kinds that
+    /// were added before are replaced.
+    pub fn setup(mut self, setup: Setup) -> Self {
+        self.setup = setup;
+        self
+    }
+
+    /// The clock. The machine's when not given. Workers always use the machine's.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// The program and arguments of the worker, unless the setting `worker.command` names one. This program
+    /// itself when neither does; see [`run_if_worker`](crate::worker::run_if_worker).
+    pub fn worker_command(mut self, command: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
+        self.worker_command = Some(command.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// How long a component of the host may be silent when the worker calls it: 60 s when not given, ten times
+    /// that for work on a whole database. Progress counts as a sign of life.
+    pub fn callback_deadline(mut self, deadline: Duration) -> Self {
+        self.callback_deadline = deadline;
+        self
+    }
+
+    /// How long a worker may take to greet: 10 s when not given.
+    pub fn greeting_deadline(mut self, deadline: Duration) -> Self {
+        self.greeting_deadline = deadline;
+        self
+    }
+
+    /// Makes it: reads the settings, builds the components, starts two threads. No worker is started yet, and
+    /// nothing that belongs to the service is opened.
+    ///
+    /// # Errors
+    /// What is wrong with the settings; [`ErrorKind::Refused`] in a process that was started as a worker.
+    pub fn build(self) -> Result<Ops> {
+        if started_as_worker() {
+            return Err(Error::new(
+                ErrorKind::Refused,
+                "this process was started to be a worker, and went on as the service",
+            )
+            .with_hint("call uplifted_ops::worker::run_if_worker() first thing in main, or set worker.command"));
+        }
+        let Loaded { settings, config, environment, root, state } = self.load()?;
+        let side = HostSide::build(&settings, &root, &state, &self.setup.kinds, &self.registered)?;
+        let components = side.called();
+        let seconds = |name: &str, value: f64| {
+            Duration::try_from_secs_f64(value).map_err(|_| {
+                Error::invalid(format!("{name} = {value} is not a number of seconds")).with_hint("give 0 or more")
+            })
+        };
+        let launch = Launch {
+            command: Launch::find_command(&settings.worker.command, self.worker_command, &root)?,
+            configuration: Configuration {
+                settings: settings.clone(),
+                environment: environment.clone(),
+                root: WirePath(root.clone()),
+                state: WirePath(state.clone()),
+                mode: self.mode,
+                placed: components.placed(),
+                callback_deadline_seconds: self.callback_deadline.as_secs_f64(),
+            },
+            components,
+            greeting_deadline: self.greeting_deadline,
+            cancel_grace: seconds("worker.cancel_grace_seconds", settings.worker.cancel_grace_seconds)?,
+            idle: seconds("worker.idle_seconds", settings.worker.idle_seconds)?,
+        };
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .max_blocking_threads(64)
+            .thread_name("uplifted-ops")
+            .enable_all()
+            .build()
+            .map_err(|e| Error::io("start the threads of Ops", e))?;
+        let pool = Pool::new(launch, runtime.handle().clone());
+        let link: Arc<dyn Link> = Arc::new(PoolLink(pool.clone()));
+        let Components { stores, targets, checks } = side.into_components(&link);
+        let mut context = Context {
+            health: Runner::new(&settings.health)?,
+            settings,
+            config,
+            environment,
+            journal: Journal::open(&state)?,
+            root,
+            state,
+            mode: self.mode,
+            kinds: self.setup.kinds,
+            stores,
+            targets,
+            checks,
+            sinks: self.sinks,
+            recovered: Vec::new(),
+            process: ProcessFacts::of_this_process(Some(pool.clone())),
+        };
+        context.health = checks::runner(&context)?;
+        recovery::recover(&mut context, &self.clock)?;
+        Ok(Ops::assemble(context, pool, runtime, self.clock, self.setup.operations))
+    }
+
+    /// The settings and the two folders.
+    fn load(&self) -> Result<Loaded> {
+        let process = LoadInput::of_process()?;
+        let environment = self.environment.clone().unwrap_or(process.environment);
+        let Some(settings) = &self.settings else {
+            let config = config::load(&LoadInput {
+                root: self.root.clone(),
+                config_file: self.config_file.clone(),
+                working_dir: process.working_dir,
+                environment: environment.clone(),
+                overrides: self.overrides.clone(),
+            })?;
+            let (mut settings, root, state) = (config.settings.clone(), config.root.clone(), config.state.clone());
+            checks::add_log_errors(&mut settings, &config);
+            return Ok(Loaded { settings, config: Some(config), environment, root, state });
+        };
+        let mut value = serde_json::to_value(settings)
+            .map_err(|error| Error::invalid(format!("the settings cannot be written as JSON: {error}")))?;
+        merge(&mut value, &self.overrides);
+        let settings: Settings = serde_path_to_error::deserialize(value)
+            .map_err(|error| Error::invalid(format!("setting {}: {}", error.path(), error.inner())))?;
+        let root = self.root.as_ref().or(settings.service.root.as_ref());
+        let root = process.working_dir.join(root.map_or(Path::new(""), PathBuf::as_path));
+        let state = root.join(&settings.state.path);
+        Ok(Loaded { settings, config: None, environment, root, state })
+    }
+}
+
+/// What reading the settings gives.
+struct Loaded {
+    settings: Settings,
+    config: Option<Config>,
+    environment: Vec<(String, String)>,
+    root: PathBuf,
+    state: PathBuf,
+}
+
+/// Puts `value` at a dotted name.
+fn set(into: &mut Value, name: &str, value: Value) {
+    let mut at = into;
+    for part in name.split('.') {
+        if !at.is_object() {
+            *at = Value::Object(Map::new());
+        }
+        at = &mut at[part];
+    }
+    *at = value;
+}
+
+/// Lets the leaves of `over` win.
+fn merge(value: &mut Value, over: &Value) {
+    match (value, over) {
+        (Value::Object(below), Value::Object(above)) => {
+            for (name, over) in above {
+                merge(below.entry(name.clone()).or_insert(Value::Null), over);
+            }
+        }
+        (value, over) => *value = over.clone(),
+    }
+}

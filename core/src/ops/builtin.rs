@@ -1,0 +1,39 @@
+//! The kinds of this build. Only this file knows drivers: a new one gets one line here.
+
+use crate::component::Registry;
+use crate::config::BuildFacts;
+use crate::health::checks;
+
+use super::context::Kinds;
+
+/// The kinds that this build has, by its features.
+pub fn builtin_kinds() -> Kinds {
+    let mut kinds = Kinds {
+        stores: Registry::new("store"),
+        targets: Registry::new("target"),
+        checks: Registry::new("check"),
+        sinks: Registry::new("sink"),
+    };
+    #[cfg(feature = "sqlite")]
+    kinds.stores.register(crate::store::sqlite::KIND);
+    kinds.targets.register(crate::backup::targets::fs::KIND);
+    kinds.checks.register(checks::disk::KIND);
+    kinds.checks.register(checks::http::KIND);
+    kinds.checks.register(checks::log_errors::KIND);
+    kinds.checks.register(checks::process::KIND);
+    kinds.checks.register(checks::tcp::KIND);
+    kinds
+}
+
+impl Kinds {
+    /// What this build has, in words, for `config.check` and `init`.
+    pub fn facts(&self) -> BuildFacts {
+        let names = |names: &mut dyn Iterator<Item = &'static str>| names.map(str::to_owned).collect();
+        BuildFacts {
+            stores: names(&mut self.stores.kinds().map(|kind| kind.name)),
+            targets: names(&mut self.targets.kinds().map(|kind| kind.name)),
+            checks: names(&mut self.checks.kinds().map(|kind| kind.name)),
+            acts_on: vec!["backup.layout".to_owned()],
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! The health checks of a service: those of its settings and its code, and those that come by themselves.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use crate::config::{CheckSettings, Config, Settings};
+use crate::error::Result;
+use crate::health::checks::backup_age::{BackupAgeCheck, BackupTimes};
+use crate::health::checks::disk::{DiskCheck, DiskSettings};
+use crate::health::checks::process::{ProcessCheck, ProcessSettings};
+use crate::health::checks::store::{StoreCheck, StoreCheckSettings};
+use crate::health::{HealthCheck, Runner, RunnerEntry};
+
+use super::context::{Context, RunMode};
+
+/// The check that comes by itself and lives in the worker, since it opens a file: its settings are added to
+/// those of the service, so that it is built where it belongs.
+pub(super) const LOG_ERRORS: &str = "log_errors";
+
+/// Adds `log_errors` to the settings when the service's log is known and nobody said otherwise.
+pub(super) fn add_log_errors(settings: &mut Settings, config: &Config) {
+    let fact = || config.host.logging_file.as_ref().map(|fact| fact.value.clone());
+    let Some(path) = settings.service.log.clone().or_else(fact) else { return };
+    let taken = settings.checks.iter().any(|check| check.name == LOG_ERRORS || check.kind == LOG_ERRORS);
+    if taken || without(settings, LOG_ERRORS) {
+        return;
+    }
+    settings.checks.push(CheckSettings {
+        settings: Map::from_iter([("path".to_owned(), Value::from(path.to_string_lossy()))]),
+        // Errors in a log are somebody's work tomorrow; they do not take the service out of rotation.
+        critical: false,
+        ..plain(LOG_ERRORS)
+    });
+}
+
+/// Makes the runner: the checks of the settings in their order, those of the code, and then the built-in ones
+/// that `health.without` does not name and nobody else took the name of.
+pub(super) fn runner(context: &Context) -> Result<Runner> {
+    let health = &context.settings.health;
+    let mut runner = Runner::new(health)?;
+    for named in &context.checks {
+        let of_name = context.settings.checks.iter().find(|check| check.name == named.name);
+        let own = plain(&named.name);
+        runner.add(RunnerEntry::new(of_name.unwrap_or(&own), health, Arc::clone(&named.component))?)?;
+    }
+    let mut add = |name: &str, critical: bool, check: Arc<dyn HealthCheck>| -> Result<()> {
+        if runner.entries().any(|entry| entry.name == name) {
+            return Ok(());
+        }
+        runner.add(RunnerEntry::new(&CheckSettings { critical, ..plain(name) }, health, check)?)
+    };
+    if !without(&context.settings, "disk") {
+        let mut used = vec![context.root.clone(), context.state.clone()];
+        used.extend(context.target_folders());
+        used.extend(context.database_files());
+        add("disk", true, Arc::new(DiskCheck::new(Vec::new(), used, DiskSettings::default())?))?;
+    }
+    // On the command line this process is not the service's.
+    if !without(&context.settings, "process") && context.mode == RunMode::Embedded {
+        add("process", false, Arc::new(ProcessCheck::new(ProcessSettings::default())?))?;
+    }
+    if !without(&context.settings, "store") {
+        for store in &context.stores {
+            let check = StoreCheck::new(&store.name, Arc::clone(&store.component), StoreCheckSettings::default());
+            add(&format!("store_{}", store.name), true, Arc::new(check))?;
+        }
+    }
+    if !without(&context.settings, "backup_age") && !context.targets.is_empty() {
+        let journal = context.journal.clone();
+        let times = move || {
+            let history = super::history::backups(&journal)?;
+            Ok(BackupTimes { last_complete: history.last_complete, last_verified: history.last_verified })
+        };
+        add("backup_age", false, Arc::new(BackupAgeCheck::new(Arc::new(times), health)?))?;
+    }
+    Ok(runner)
+}
+
+fn without(settings: &Settings, name: &str) -> bool {
+    settings.health.without.iter().any(|left_out| left_out == name)
+}
+
+fn plain(name: &str) -> CheckSettings {
+    CheckSettings {
+        name: name.to_owned(),
+        kind: name.to_owned(),
+        group: None,
+        critical: true,
+        deadline_seconds: None,
+        settings: Map::new(),
+    }
+}

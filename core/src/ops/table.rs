@@ -1,0 +1,56 @@
+//! The table of all operations, by name.
+
+use crate::error::{Error, ErrorKind, Result};
+
+use super::operation::Entry;
+use super::status::Status;
+use crate::api::{backup, config, health, journal, metrics, restore, store};
+
+/// Every operation of this build, sorted by name. A new one gets one line.
+pub static TABLE: &[Entry] = &[
+    Entry::of::<backup::Create>(),
+    Entry::of::<backup::Delete>(),
+    Entry::of::<backup::List>(),
+    Entry::of::<backup::Show>(),
+    Entry::of::<backup::Verify>(),
+    Entry::of::<config::Check>(),
+    Entry::of::<config::Init>(),
+    Entry::of::<config::Show>(),
+    Entry::of::<health::Check>(),
+    Entry::of::<journal::Read>(),
+    Entry::of::<metrics::Render>(),
+    Entry::of::<restore::Apply>(),
+    Entry::of::<restore::Plan>(),
+    Entry::of::<restore::Undo>(),
+    Entry::of::<restore::UndoList>(),
+    Entry::of::<Status>(),
+    Entry::of::<store::Stats>(),
+    Entry::of::<store::Verify>(),
+];
+
+/// Every operation, sorted by name: for the command line, the schemas and the generated bindings.
+pub fn operations() -> impl Iterator<Item = &'static Entry> {
+    TABLE.iter()
+}
+
+/// The operation called `name`, looked up in `more` and then in the table.
+///
+/// # Errors
+/// [`ErrorKind::NotFound`] with the name that was probably meant.
+pub(crate) fn find_operation(name: &str, more: &'static [Entry]) -> Result<&'static Entry> {
+    more.iter().chain(TABLE).find(|entry| entry.name == name).ok_or_else(|| {
+        let names = more.iter().chain(TABLE).map(|entry| entry.name);
+        let hint = match similar(name, names) {
+            Some(meant) => format!("did you mean {meant:?}? `uplifted-ops schema` prints all of them"),
+            None => "`uplifted-ops schema` prints all of them".to_owned(),
+        };
+        Error::new(ErrorKind::NotFound, format!("there is no operation {name:?}")).with_hint(hint)
+    })
+}
+
+/// The one of `names` that was probably meant by `word`.
+pub(super) fn similar<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // Above 0.8 are swapped, missing and doubled letters; below are other words.
+    let scored = names.into_iter().map(|name| (strsim::jaro_winkler(&word.to_lowercase(), name), name));
+    scored.filter(|(score, _)| *score > 0.8).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, name)| name)
+}

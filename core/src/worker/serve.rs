@@ -1,0 +1,147 @@
+//! Answering the other process's calls of our components.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::backup::Upload;
+use crate::cancel::Scope;
+use crate::error::{Error, ErrorKind, Result};
+
+use super::components::{ComponentCall, Components, StoreAct, TargetAct, UploadAct, find};
+use super::panics::CatchPanic;
+use super::peer::Payload;
+
+/// How long closing an upload that its caller left open may take.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Answers calls of the components of this process.
+#[derive(Debug)]
+pub(super) struct ComponentServer {
+    components: Components,
+    uploads: Mutex<HashMap<u64, Slot>>,
+    next_handle: AtomicU64,
+    /// How long after a cancel a call is given up, its future dropped.
+    give_up: Option<Duration>,
+}
+
+/// An upload in progress. `None` once finished, aborted or closed.
+type Slot = Arc<tokio::sync::Mutex<Option<Box<dyn Upload>>>>;
+
+impl ComponentServer {
+    pub(super) fn new(components: Components, give_up: Option<Duration>) -> Self {
+        Self { components, uploads: Mutex::default(), next_handle: AtomicU64::new(1), give_up }
+    }
+
+    /// Answers one call, on a thread of its own: a component may be a stranger's code that blocks, and must not
+    /// take the threads that read and write the pipe. A panic is an error.
+    pub(super) async fn serve(self: &Arc<Self>, request: Payload, scope: Scope) -> Result<Payload> {
+        let Payload { value, body } = request;
+        let call: ComponentCall = serde_json::from_value(value)
+            .map_err(|error| Error::new(ErrorKind::Corrupt, format!("the other process made a wrong call: {error}")))?;
+        let server = Arc::clone(self);
+        let runtime = tokio::runtime::Handle::current();
+        let title = call.to_string();
+        let answer = tokio::task::spawn_blocking(move || {
+            runtime.block_on(async {
+                let given_up = async {
+                    scope.cancel.cancelled().await;
+                    match server.give_up {
+                        Some(patience) => tokio::time::sleep(patience).await,
+                        None => std::future::pending().await,
+                    }
+                };
+                tokio::select! {
+                    answer = CatchPanic::new(server.answer(call, body, &scope)) => answer.and_then(|answer| answer),
+                    () = given_up => Err(Error::new(ErrorKind::Cancelled, "cancelled by the caller")),
+                }
+            })
+        });
+        let answer = answer.await.unwrap_or_else(|error| {
+            // The runtime is going down, or the component panicked while it was dropped.
+            Err(Error::new(ErrorKind::Unavailable, format!("{title} did not run to its end: {error}")))
+        });
+        answer.map_err(|error| error.with_context("component", title))
+    }
+
+    /// Aborts the uploads that the caller left open: called when the operation that opened them has ended.
+    pub(super) async fn close_uploads(&self) {
+        let open: Vec<Slot> = self.uploads().drain().map(|(_, slot)| slot).collect();
+        for slot in open {
+            // One whose write hangs is dropped when that returns; dropped, it leaves nothing visible.
+            let close = async {
+                if let Some(upload) = slot.lock().await.take() {
+                    let _ = CatchPanic::new(upload.abort()).await;
+                }
+            };
+            let _ = tokio::time::timeout(CLOSE_PATIENCE, close).await;
+        }
+    }
+
+    async fn answer(&self, call: ComponentCall, body: Vec<u8>, scope: &Scope) -> Result<Payload> {
+        match call {
+            ComponentCall::Store { name, act } => self.store(&name, act, scope).await,
+            ComponentCall::Target { name, act } => self.target(&name, act, body, scope).await,
+            ComponentCall::Upload { handle, act, .. } => self.upload(handle, act, &body).await,
+            ComponentCall::Check { name } => {
+                Payload::of(&find(&self.components.checks, "check", &name)?.check(scope).await?)
+            }
+        }
+    }
+
+    async fn store(&self, name: &str, act: StoreAct, scope: &Scope) -> Result<Payload> {
+        let store = find(&self.components.stores, "store", name)?;
+        match act {
+            StoreAct::Stats => Payload::of(&store.stats(scope).await?),
+            StoreAct::Verify { depth } => Payload::of(&store.verify(scope, depth).await?),
+            StoreAct::SnapshotTo { dir } => Payload::of(&store.snapshot_to(scope, &dir.0).await?),
+            StoreAct::CheckCopy { dir, depth } => Payload::of(&store.check_copy(scope, &dir.0, depth).await?),
+            StoreAct::RestoreFrom { dir } => Payload::of(&store.restore_from(scope, &dir.0).await?),
+            StoreAct::Maintain { tasks } => Payload::of(&store.maintain(scope, &tasks).await?),
+        }
+    }
+
+    async fn target(&self, name: &str, act: TargetAct, body: Vec<u8>, scope: &Scope) -> Result<Payload> {
+        let target = find(&self.components.targets, "target", name)?;
+        match act {
+            TargetAct::Put { key, if_absent } => Payload::of(&target.put(scope, &key, &body, if_absent).await?),
+            TargetAct::Upload { key, expected_bytes } => {
+                let upload = target.upload(scope, &key, expected_bytes).await?;
+                let handle = self.next_handle.fetch_add(1, Ordering::Relaxed);
+                self.uploads().insert(handle, Arc::new(tokio::sync::Mutex::new(Some(upload))));
+                Payload::of(&handle)
+            }
+            TargetAct::Get { key, start, end } => {
+                Ok(Payload { value: serde_json::Value::Null, body: target.get(scope, &key, start..end).await? })
+            }
+            TargetAct::List { prefix, after } => Payload::of(&target.list(scope, &prefix, after.as_deref()).await?),
+            TargetAct::Stat { key } => Payload::of(&target.stat(scope, &key).await?),
+            TargetAct::Delete { key } => Payload::of(&target.delete(scope, &key).await?),
+            TargetAct::FreeBytes => Payload::of(&target.free_bytes(scope).await?),
+        }
+    }
+
+    async fn upload(&self, handle: u64, act: UploadAct, body: &[u8]) -> Result<Payload> {
+        let slot = match act {
+            UploadAct::Write | UploadAct::ReadBack { .. } => self.uploads().get(&handle).cloned(),
+            UploadAct::Finish | UploadAct::Abort => self.uploads().remove(&handle),
+        };
+        let closed = || Error::new(ErrorKind::Refused, format!("upload {handle} is not open"));
+        let slot = slot.ok_or_else(closed)?;
+        let mut slot = slot.lock().await;
+        match act {
+            UploadAct::Write => Payload::of(&slot.as_mut().ok_or_else(closed)?.write(body).await?),
+            UploadAct::ReadBack { start, end } => {
+                let body = slot.as_mut().ok_or_else(closed)?.read_back(start..end).await?;
+                Ok(Payload { value: serde_json::Value::Null, body })
+            }
+            UploadAct::Finish => Payload::of(&slot.take().ok_or_else(closed)?.finish().await?),
+            UploadAct::Abort => Payload::of(&slot.take().ok_or_else(closed)?.abort().await?),
+        }
+    }
+
+    fn uploads(&self) -> MutexGuard<'_, HashMap<u64, Slot>> {
+        self.uploads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
