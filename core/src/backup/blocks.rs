@@ -67,3 +67,31 @@ pub async fn list_all(scope: &Scope, target: &dyn BackupTarget, prefix: &str) ->
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::MemoryTarget;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_range_is_read_whole_and_an_object_that_became_shorter_is_damaged() {
+        let target = MemoryTarget::default();
+        let scope = Scope::default();
+        target.put(&scope, "k", b"0123456789", false).await.unwrap();
+        let object = target.stat(&scope, "k").await.unwrap().unwrap();
+        let blocks = Arc::new(TargetBlocks::new(&scope, Arc::new(target.clone()), object));
+        let read = async |range: Range<u64>| {
+            let blocks = Arc::clone(&blocks);
+            tokio::task::spawn_blocking(move || blocks.read(range)).await.unwrap()
+        };
+        assert_eq!(blocks.len(), 10);
+        assert_eq!(read(2..5).await.unwrap(), b"234");
+        assert_eq!(read(8..20).await.unwrap(), b"89");
+        target.tamper("k", |bytes| bytes.truncate(4));
+        assert_eq!(read(2..6).await.unwrap_err().kind(), ErrorKind::Corrupt);
+        target.delete(&scope, "k").await.unwrap();
+        assert_eq!(read(0..1).await.unwrap_err().kind(), ErrorKind::NotFound);
+        scope.cancel.cancel();
+        assert_eq!(read(0..1).await.unwrap_err().kind(), ErrorKind::Cancelled);
+    }
+}

@@ -80,7 +80,7 @@ fn refusal(snapshot: &Listed, all: &[Listed], verified: &[String]) -> Option<Str
         return None;
     }
     if complete().any(|listed| is_verified(&listed)) {
-        let last = is_verified(&snapshot) && !complete().filter(is_verified).any(is_other);
+        let last = !complete().filter(is_verified).any(is_other);
         return last.then(|| format!("it is the last complete snapshot of {:?} that was verified", snapshot.service));
     }
     let last = !complete().any(is_other);

@@ -317,6 +317,18 @@ async fn a_database_that_fails_is_named_and_the_rest_is_stored() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_fails_leaves_no_copy_and_no_second_name() {
+    let scene = Scene::new(&[("a.db", &content("refuse busy")), ("b.db", &content("alone"))]);
+    std::fs::hard_link(scene.root().join("a.db"), scene.root().join("z-name")).unwrap();
+    let report = scene.create().await.unwrap();
+    let expected = ["a.db", "z-name"].map(|path| (path.to_owned(), SkipReason::Database));
+    assert_eq!(skips(&report), expected);
+    let archive = scene.archive().await;
+    assert_eq!(names(&archive), ["b.db"]);
+    extract(archive).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_configured_database_is_in_it_though_no_include_names_it() {
     let scene = Scene::new(&[("config/a", b"a"), ("data/deep/main.db", &content("main")), ("data/other", b"o")]);
     std::fs::set_permissions(scene.root().join("data/deep"), std::fs::Permissions::from_mode(0o711)).unwrap();

@@ -179,12 +179,14 @@ async fn a_stalled_holder_learns_that_it_lost() {
     let target = MemoryTarget::default();
     let stalled = acquire(&shared(&target)).await.unwrap();
     leave(&target, 5, |_| {}).await;
+    target.delete(&Scope::default(), &key_of(1)).await.unwrap();
     let error = stalled.confirm().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Busy);
     // Releasing what was lost must not touch the new holder's lease.
     stalled.release().await.unwrap();
     let now = read_record(&Scope::default(), &target, &key_of(5)).await.unwrap().unwrap();
     assert!(!now.released && now.owner.host == "elsewhere");
+    assert_eq!(target.keys(), [key_of(5)]);
 }
 
 #[tokio::test]
