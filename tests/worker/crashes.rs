@@ -16,7 +16,7 @@ async fn a_worker_that_dies_is_reported_and_replaced() {
     let ops = builder.build().unwrap();
     let cases = [
         (json!({"act": "signal", "number": 9}), ErrorKind::Unavailable, "was killed by signal 9 (SIGKILL)"),
-        (json!({"act": "signal", "number": 11}), ErrorKind::Internal, "ended with signal 11 (SIGSEGV)"),
+        (json!({"act": "signal", "number": 6}), ErrorKind::Internal, "ended with signal 6 (SIGABRT)"),
         (json!({"act": "signal", "number": 15}), ErrorKind::Unavailable, "was stopped by signal 15 (SIGTERM)"),
         (json!({"act": "exit", "code": 3}), ErrorKind::Internal, "ended with exit status 3"),
         (json!({"act": "exit", "code": 0}), ErrorKind::Internal, "ended with exit status 0"),

@@ -74,11 +74,10 @@ fn another_version_is_refused_by_the_worker_by_name() {
 
 #[tokio::test]
 async fn a_program_that_is_no_worker_is_told_what_to_do() {
-    let cases: [(&[&str], &str); 6] = [
+    let cases: [(&[&str], &str); 5] = [
         (&[FIXTURE, "fake", "silent"], "did not greet within 0.5 s"),
         (&[FIXTURE, "fake", "prints"], "printed something else than a greeting"),
         (&[FIXTURE, "fake", "exits"], "ended before it greeted"),
-        (&[FIXTURE, "service"], "printed something else than a greeting"),
         (&["cat"], "ended before it greeted"),
         (&["/no/such/program"], "there is no such program"),
     ];
@@ -101,12 +100,13 @@ async fn a_program_that_is_no_worker_is_told_what_to_do() {
     }
 }
 
-#[test]
-fn a_service_that_was_started_as_a_worker_does_not_build_an_ops() {
-    let output = Command::new(FIXTURE).args(["service"]).output().unwrap();
-    // Without the hidden argument as the first one it is a plain service, whose Ops would be built: so the part
-    // panics on the unwrapped error. With it, `run_if_worker` has caught it before.
-    assert!(!output.status.success());
+#[tokio::test]
+async fn a_service_that_forgot_that_it_may_be_a_worker_does_not_run_twice() {
+    let (_folder, builder) = builder_with(&["env", "FORGETFUL=1", FIXTURE]);
+    let error = call(&builder.build().unwrap(), "test.prompt", echo()).await.unwrap_err();
+    assert!(error.hint().unwrap().contains("run_if_worker()"), "{error:?}");
+    let (_, said) = error.context().iter().find(|(name, _)| name == "stderr").unwrap();
+    assert!(said.starts_with("this process was started to be a worker, and went on as the service"), "{said}");
 }
 
 #[test]
