@@ -1,12 +1,13 @@
 //! The main job, step by step, each said in plain words.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use uplifted_example::{Failure, ledger, say};
-use uplifted_ops::backup::manifest::RelPath;
+use uplifted_ops::backup::manifest::{Included, RelPath};
 
 use crate::compare::{Comparison, Listing, compare, list};
 use crate::load::Load;
@@ -110,13 +111,16 @@ impl Job {
         self.health()?;
 
         step(&mut steps, "uplifted-ops call backup.create, while the service writes")?;
-        let before = list(&self.root, OURS)?;
+        let mut before = list(&self.root, OURS)?;
         let committed_before = ledger.map_or(0, |committed| committed());
         let backup = self.tool.call("backup.create", &json!({ "label": "demo" }))?;
-        let after = list(&self.root, OURS)?;
+        let mut after = list(&self.root, OURS)?;
         let id = backup.response["snapshot_id"].as_str().unwrap_or_default().to_owned();
         say!("   {}", described(&backup))?;
         self.judge_backup(&backup, ledger.is_some())?;
+        for name in self.leave_out(&id, [&mut before, &mut after])? {
+            say!("   {} is left out on purpose: ops.toml says so", name.display())?;
+        }
 
         step(&mut steps, "uplifted-ops call backup.verify, every byte and every database")?;
         let verify = self.tool.call("backup.verify", &json!({ "snapshot_id": id, "depth": "full" }))?;
@@ -152,6 +156,21 @@ impl Job {
         say!("   … {} lines", body.lines().count())?;
         let (verify_seconds, restore_seconds) = (verify.seconds, restore.seconds);
         Ok(Done { backup, verify_seconds, restore_seconds, compared, committed_before, proven })
+    }
+
+    /// Takes out of the lists what the backup was never asked for; returns the names at the top of it.
+    fn leave_out(&self, id: &str, lists: [&mut Listing; 2]) -> Result<BTreeSet<PathBuf>, Failure> {
+        let shown = self.tool.call("backup.show", &json!({ "snapshot_id": id }))?;
+        let includes: Vec<Included> = serde_json::from_value(shown.response["manifest"]["includes"].clone())?;
+        let asked = |name: &Path| {
+            includes.iter().any(|one| one.path.as_path() == Path::new(".") || name.starts_with(one.path.as_path()))
+        };
+        let mut left_out = BTreeSet::new();
+        for list in lists {
+            left_out.extend(list.keys().filter(|name| !asked(name) && name.components().count() == 1).cloned());
+            list.retain(|name, _| asked(name));
+        }
+        Ok(left_out)
     }
 
     fn health(&self) -> Result<bool, Failure> {
