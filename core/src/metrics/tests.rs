@@ -263,28 +263,6 @@ fn threads_lose_nothing_and_pages_are_consistent_meanwhile() {
     assert_eq!(found.sum, each * THREADS as f64);
 }
 
-#[test]
-fn threads_that_come_first_together_share_a_series() {
-    const THREADS: usize = 4;
-    const ROUNDS: usize = 2_000;
-    let registry = Registry::new();
-    let family = registry.counters(Definition::new("c", "").labels(&["round"])).unwrap();
-    let barrier = std::sync::Barrier::new(THREADS);
-    std::thread::scope(|scope| {
-        for _ in 0..THREADS {
-            scope.spawn(|| {
-                for round in 0..ROUNDS {
-                    barrier.wait();
-                    family.with(&[&round.to_string()]).unwrap().inc();
-                }
-            });
-        }
-    });
-    let series = &registry.snapshot().families[0].series;
-    assert_eq!(series.len(), ROUNDS);
-    assert!(series.iter().all(|series| number(&series.value) == THREADS as f64));
-}
-
 fn number(value: &Value) -> f64 {
     match value {
         Value::Number(number) => *number,

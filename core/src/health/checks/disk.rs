@@ -390,6 +390,8 @@ mod tests {
         // The guide's script looked at `/` alone.
         let other = Filesystem { device: 2, mount: PathBuf::from("/backup"), ..filesystem(GIB, 100 * GIB) };
         let fine = filesystem(50 * GIB, 100 * GIB);
+        let twice = judge(vec![fine.clone(), fine.clone()], false, &DiskSettings::default());
+        assert_eq!(twice.message, "/data has 50.0 GiB free (50.0 %)");
         let outcome = judge(vec![fine.clone(), other, fine], false, &DiskSettings::default());
         assert_eq!(outcome.status, CheckStatus::Fail);
         assert_eq!(outcome.message, "/backup has 1.0 GiB free (1.0 %): free space or enlarge it");
