@@ -83,21 +83,7 @@ impl<M: Instrument> InstrumentFamily<M> {
             return Ok(handle.clone());
         }
         drop(read);
-
-        let mut table = inner.table.write().unwrap_or_else(PoisonError::into_inner);
-        // Another thread may have been first.
-        if let Some(handle) = table.find(hash, values) {
-            return Ok(handle.clone());
-        }
-        if table.len >= inner.definition.max_series {
-            inner.overflowed.fetch_add(1, Ordering::Relaxed);
-            return Ok(inner.overflow());
-        }
-        let handle = M::create(&inner.definition);
-        let values = values.iter().map(|value| cut(value).into()).collect();
-        table.entries.entry(hash).or_default().push(Entry { values, handle: handle.clone() });
-        table.len += 1;
-        Ok(handle)
+        Ok(inner.find_or_add(hash, values))
     }
 
     /// Takes a series out of the family; says whether it was there. Handles that somebody still holds go on
@@ -133,6 +119,23 @@ impl<M: Instrument> InstrumentFamily<M> {
 impl<M: Instrument> Inner<M> {
     fn overflow(&self) -> M {
         self.overflow.get_or_init(|| M::create(&self.definition)).clone()
+    }
+
+    fn find_or_add(&self, hash: u64, values: &[&str]) -> M {
+        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
+        // Another thread may have been first.
+        if let Some(handle) = table.find(hash, values) {
+            return handle.clone();
+        }
+        if table.len >= self.definition.max_series {
+            self.overflowed.fetch_add(1, Ordering::Relaxed);
+            return self.overflow();
+        }
+        let handle = M::create(&self.definition);
+        let values = values.iter().map(|value| cut(value).into()).collect();
+        table.entries.entry(hash).or_default().push(Entry { values, handle: handle.clone() });
+        table.len += 1;
+        handle
     }
 }
 
@@ -218,5 +221,34 @@ impl<M: Instrument> AnyFamily for InstrumentFamily<M> {
         let table = self.0.table.read().unwrap_or_else(PoisonError::into_inner);
         let held: u64 = table.entries.values().flatten().map(|entry| entry.handle.refused()).sum();
         held + self.0.overflow.get().map_or(0, |handle| handle.refused())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn family() -> CounterFamily {
+        InstrumentFamily::new(Definition::new("c", "").labels(&["a"]))
+    }
+
+    #[test]
+    fn two_threads_that_miss_together_share_a_series() {
+        let family = family();
+        // Both have looked in vain, and now come one after the other.
+        for _ in 0..2 {
+            family.0.find_or_add(7, &["x"]).inc();
+        }
+        assert_eq!(family.read().series.len(), 1);
+        assert_eq!(family.0.find_or_add(7, &["x"]).get(), 2.0);
+    }
+
+    #[test]
+    fn values_that_share_a_hash_are_told_apart() {
+        let family = family();
+        family.0.find_or_add(7, &["x"]).inc_by(1);
+        family.0.find_or_add(7, &["y"]).inc_by(2);
+        assert_eq!(family.0.find_or_add(7, &["x"]).get(), 1.0);
+        assert_eq!(family.read().series.len(), 2);
     }
 }

@@ -160,11 +160,13 @@ impl BackupHistory {
                         history.last_duration_seconds = Some(fact.duration_seconds);
                     }
                 }
-                ("backup.verify", Some(response)) if response["ok"] == true => {
-                    // A quick verify looks at sizes and the index: it proves no byte.
-                    if fact.request.is_some_and(|request| request["depth"] == "full") {
-                        history.last_verified = history.last_verified.max(Some(fact.time));
-                    }
+                // A quick verify looks at sizes and the index: it proves no byte. The answer says what was done,
+                // also where the request left the depth to the default.
+                ("backup.verify", Some(response))
+                    if response["ok"] == true
+                        && [fact.request, fact.response].into_iter().flatten().any(|side| side["depth"] == "full") =>
+                {
+                    history.last_verified = history.last_verified.max(Some(fact.time));
                 }
                 _ => {}
             }

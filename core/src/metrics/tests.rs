@@ -392,6 +392,8 @@ fn our_own_numbers_follow_checks_operations_and_journal() {
     let create = |outcome: &str| serde_json::json!({"outcome": outcome, "size_bytes": 1000, "stored_bytes": 100});
     let (complete, partial) = (create("complete"), create("partial"));
     let (ok, bad) = (serde_json::json!({"ok": true}), serde_json::json!({"ok": false}));
+    let nothing = serde_json::json!({});
+    let answered = serde_json::json!({"ok": true, "depth": "full"});
     let (full, quick) = (serde_json::json!({"depth": "full"}), serde_json::json!({"depth": "quick"}));
     let fact = |time, operation, request, response| own::Fact {
         time: at(time),
@@ -409,9 +411,10 @@ fn our_own_numbers_follow_checks_operations_and_journal() {
         fact(500, "backup.verify", Some(&full), Some(&bad)),
         fact(600, "backup.verify", Some(&quick), Some(&ok)),
         fact(700, "config.show", None, Some(&ok)),
+        fact(220, "backup.verify", Some(&nothing), Some(&answered)),
     ];
     let history = own::BackupHistory::of(facts);
-    assert_eq!((history.last_complete, history.last_verified), (Some(at(200)), Some(at(210))));
+    assert_eq!((history.last_complete, history.last_verified), (Some(at(200)), Some(at(220))));
     assert_eq!((history.complete, history.partial, history.failed), (2, 1, 1));
     let mut snapshot = registry.snapshot();
     snapshot.merge(own::from_journal(facts));

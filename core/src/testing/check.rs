@@ -13,10 +13,11 @@
 //! ```
 
 use std::fmt;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::CaseOutcome;
 use crate::cancel::{Cancel, Scope};
@@ -117,7 +118,7 @@ pub fn cases() -> Vec<Case> {
 }
 
 async fn it_changes_nothing(scene: Arc<Scene>) -> Result<(), String> {
-    let before = scene.watched.iter().map(|path| footprint(path)).collect::<std::io::Result<Vec<_>>>();
+    let before = scene.watched.iter().map(|path| footprint(path)).collect::<io::Result<Vec<_>>>();
     let before = before.map_err(|error| format!("a watched path cannot be read: {error}"))?;
     // An error is a fair answer; changing something is not.
     let _ = ask(&*(scene.fresh)(), &Scope::default()).await?;
@@ -245,13 +246,22 @@ fn verdict(answer: Result<CheckOutcome>) -> String {
     }
 }
 
-/// Names, lengths, times and bytes of all that is below `path`; whether it was only read does not show.
-fn footprint(path: &std::path::Path) -> std::io::Result<Vec<(PathBuf, u64, std::time::SystemTime, Option<Vec<u8>>)>> {
+/// A file or folder as it was: its name, length, time, and the bytes of a small one.
+#[derive(PartialEq)]
+struct Footprint {
+    path: PathBuf,
+    len: u64,
+    modified: SystemTime,
+    bytes: Option<Vec<u8>>,
+}
+
+/// All that is at `path` and below; whether it was only read does not show.
+fn footprint(path: &Path) -> io::Result<Vec<Footprint>> {
     let meta = path.symlink_metadata()?;
     let bytes = if meta.is_file() && meta.len() <= 1 << 20 { Some(std::fs::read(path)?) } else { None };
-    let mut all = vec![(path.to_owned(), meta.len(), meta.modified()?, bytes)];
+    let mut all = vec![Footprint { path: path.to_owned(), len: meta.len(), modified: meta.modified()?, bytes }];
     if meta.is_dir() {
-        let mut names = std::fs::read_dir(path)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
+        let mut names = std::fs::read_dir(path)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
         names.sort();
         for name in names {
             all.extend(footprint(&name)?);

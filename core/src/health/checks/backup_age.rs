@@ -55,20 +55,19 @@ impl BackupAgeCheck {
     }
 
     fn judge(&self, now: Timestamp, times: BackupTimes) -> CheckOutcome {
-        let Some(complete) = times.last_complete.max(times.last_verified) else {
+        let Some(latest) = times.last_complete.max(times.last_verified) else {
             return CheckOutcome::new(CheckStatus::Warn, "no backup yet: run `uplifted-ops backup create`");
         };
-        let newest = times.last_verified.unwrap_or(complete);
-        let ahead = |time: Timestamp| time.duration_since(now).as_secs_f64() > CLOCK_SLACK.as_secs_f64();
-        if ahead(newest) || ahead(complete) {
+        let trusted = times.last_verified.unwrap_or(latest);
+        if latest.duration_since(now).as_secs_f64() > CLOCK_SLACK.as_secs_f64() {
             let message = format!(
                 "the last backup is dated {}, which is in the future: set the clock, ages cannot be trusted until \
                  then",
-                newest.max(complete)
+                latest
             );
             return CheckOutcome::new(CheckStatus::Warn, message);
         }
-        let age = now.duration_since(newest).as_secs_f64().max(0.0);
+        let age = now.duration_since(trusted).as_secs_f64().max(0.0);
         let hours = age / 3600.0;
         let (status, message) = match times.last_verified {
             None => {
@@ -79,7 +78,7 @@ impl BackupAgeCheck {
             Some(_) if age > self.warn.as_secs_f64() => {
                 let status = if age > self.fail.as_secs_f64() { CheckStatus::Fail } else { CheckStatus::Warn };
                 let text = format!("the last verified backup is {hours:.1} h old");
-                let repair = if now.duration_since(complete).as_secs_f64() <= self.warn.as_secs_f64() {
+                let repair = if now.duration_since(latest).as_secs_f64() <= self.warn.as_secs_f64() {
                     "newer ones are not verified: run `uplifted-ops backup verify`"
                 } else {
                     "find out why no backup was made since, then run `uplifted-ops backup create`"

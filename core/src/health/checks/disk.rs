@@ -151,8 +151,6 @@ impl Filesystem {
             .map_err(|error| Error::io(format!("ask for the free space of {real:?}"), error))?;
         let mount = Mount::find(mounts, &real).unwrap_or_else(|| Mount { point: real, ..Mount::default() });
         let read_only = stat.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY);
-        // `df` counts the same way: reserved blocks are neither used nor free.
-        let used = stat.f_blocks.saturating_sub(stat.f_bfree);
         Ok(Self {
             device: meta.dev(),
             mount: mount.point,
@@ -160,7 +158,7 @@ impl Filesystem {
             read_only,
             failed: read_only && mount.failed,
             free_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
-            usable_bytes: used.saturating_add(stat.f_bavail).saturating_mul(stat.f_frsize),
+            usable_bytes: usable(stat.f_blocks, stat.f_bfree, stat.f_bavail).saturating_mul(stat.f_frsize),
             total_bytes: stat.f_blocks.saturating_mul(stat.f_frsize),
             free_inodes: stat.f_favail,
             total_inodes: stat.f_files,
@@ -220,6 +218,12 @@ impl Filesystem {
         }
         findings
     }
+}
+
+/// The blocks that this user could have if the filesystem were empty. Those kept for root are neither used nor
+/// free, so a full disk is one with 0 % free; `df` counts the same way.
+fn usable(all: u64, free: u64, available: u64) -> u64 {
+    all.saturating_sub(free).saturating_add(available)
 }
 
 fn judge(mut filesystems: Vec<Filesystem>, explicit: bool, settings: &DiskSettings) -> CheckOutcome {
@@ -344,6 +348,14 @@ mod tests {
     }
 
     #[test]
+    fn blocks_kept_for_root_count_for_nobody() {
+        assert_eq!(usable(100, 50, 45), 95);
+        assert_eq!(usable(100, 5, 0), 95);
+        assert_eq!(usable(0, 0, 0), 0);
+        assert_eq!(usable(10, 20, u64::MAX), u64::MAX);
+    }
+
+    #[test]
     fn inodes_run_out_before_bytes() {
         let some = |free| Filesystem { free_inodes: free, total_inodes: 1000, ..filesystem(50 * GIB, 100 * GIB) };
         assert_eq!(verdict(some(100)), CheckStatus::Pass);
@@ -378,6 +390,8 @@ mod tests {
         // The guide's script looked at `/` alone.
         let other = Filesystem { device: 2, mount: PathBuf::from("/backup"), ..filesystem(GIB, 100 * GIB) };
         let fine = filesystem(50 * GIB, 100 * GIB);
+        let twice = judge(vec![fine.clone(), fine.clone()], false, &DiskSettings::default());
+        assert_eq!(twice.message, "/data has 50.0 GiB free (50.0 %)");
         let outcome = judge(vec![fine.clone(), other, fine], false, &DiskSettings::default());
         assert_eq!(outcome.status, CheckStatus::Fail);
         assert_eq!(outcome.message, "/backup has 1.0 GiB free (1.0 %): free space or enlarge it");

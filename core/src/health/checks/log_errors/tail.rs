@@ -292,3 +292,22 @@ fn siblings(path: &Path) -> Vec<(PathBuf, Metadata)> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_that_failed_half_way_counts_nothing_twice() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        std::fs::write(&path, "2025-10-28T10:29:00Z ERROR x: y\n".repeat(3)).unwrap();
+        let now = "2025-10-28T10:30:00Z".parse().unwrap();
+        let mut tail = Tail::default();
+        for _ in 0..2 {
+            assert_eq!(tail.look(&path, &TimeZone::UTC, now, 3600).unwrap().errors, 3);
+            // An error between taking the place and putting the next one leaves none.
+            tail.at = None;
+        }
+    }
+}
