@@ -238,10 +238,10 @@ pub(crate) fn worker_context(
     let Configuration { settings, environment, root, state, mode, placed, .. } = configuration;
     let (root, state) = (root.0, state.0);
     let folders = Folders { root: &root, state: &state };
-    let (stores, own_stores) = take_seats(&Wanted::of(&settings.stores), &placed, folders, &kinds, link)?;
-    let (targets, own_targets) = take_seats(&Wanted::of(&settings.targets), &placed, folders, &kinds, link)?;
-    let (checks, own_checks) = take_seats(&Wanted::checks(&settings), &placed, folders, &kinds, link)?;
-    let own = Components { stores: own_stores, targets: own_targets, checks: own_checks };
+    let stores = take_seats(&Wanted::of(&settings.stores), &placed, folders, &kinds, link)?;
+    let targets = take_seats(&Wanted::of(&settings.targets), &placed, folders, &kinds, link)?;
+    let checks = take_seats(&Wanted::checks(&settings), &placed, folders, &kinds, link)?;
+    let own = Components { stores: stores.own, targets: targets.own, checks: checks.own };
     let process = ProcessFacts::of_this_process(None);
     let journal = Journal::open(&state)?;
     let mut context = Context {
@@ -254,9 +254,9 @@ pub(crate) fn worker_context(
         state,
         mode,
         kinds,
-        stores,
-        targets,
-        checks,
+        stores: stores.all,
+        targets: targets.all,
+        checks: checks.all,
         sinks: Vec::new(),
         recovered: Vec::new(),
         process,
@@ -265,14 +265,22 @@ pub(crate) fn worker_context(
     Ok((context, own))
 }
 
-/// All components of one contract in the host's order, and those of them that live here.
+/// The components of one contract in a worker.
+struct InWorker<T: ?Sized> {
+    /// All, in the host's order.
+    all: Vec<Named<T>>,
+    /// Those that live here.
+    own: Vec<Named<T>>,
+}
+
+/// Builds what belongs here, and makes proxies for the rest.
 fn take_seats<T: Contract + ?Sized>(
     wanted: &[Wanted<'_>],
     placed: &[Placed],
     folders: Folders<'_>,
     kinds: &Kinds,
     link: &Arc<dyn Link>,
-) -> Result<(Vec<Named<T>>, Vec<Named<T>>)> {
+) -> Result<InWorker<T>> {
     let in_host = |name: &str| {
         let mut of_name = placed.iter().filter(|placed| placed.name == name);
         of_name.find_map(|placed| T::remote(name, placed.contract.clone(), link))
@@ -302,5 +310,5 @@ fn take_seats<T: Contract + ?Sized>(
             all.push(Named { name: name.clone(), component });
         }
     }
-    Ok((all, own))
+    Ok(InWorker { all, own })
 }

@@ -15,10 +15,8 @@
 //! A Rust host says at the very start of `main` that it may be a worker:
 //!
 //! ```no_run
-//! fn main() {
-//!     uplifted_ops::worker::run_if_worker();
-//!     // … the service
-//! }
+//! uplifted_ops::worker::run_if_worker();
+//! // … the service
 //! ```
 
 mod child;

@@ -1,17 +1,23 @@
 //! Components of the host, called from the worker.
 
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::super::components::{ComponentCall, Components, TargetAct, UploadAct};
 use super::super::peer::{Payload, Peer, Service};
-use super::super::proxy::{HostLink, Link, RemoteTarget};
+use super::super::proxy::{HostLink, Link, RemoteCheck, RemoteStore, RemoteTarget};
 use super::super::serve::ComponentServer;
 use super::{HANG, event, no_hang, wires};
 use crate::backup::{BackupTarget, Object, TargetCapability, Upload};
 use crate::cancel::Scope;
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
+use crate::health::{CheckOutcome, CheckStatus, HealthCheck};
 use crate::ops::Named;
+use crate::store::{
+    CheckDepth, IntegrityReport, MaintenanceOutcome, MaintenanceTask, Store, StoreCapability, StoreSnapshot, StoreStats,
+};
 use crate::testing::{Call, FaultyTarget, MemoryTarget};
 
 /// Never called.
@@ -24,8 +30,8 @@ impl Service for Nothing {
     }
 }
 
-/// A worker's end, whose calls a [`ComponentServer`] with `target` answers at the host's end.
-fn linked(target: Arc<dyn BackupTarget>, deadline: Duration) -> (Arc<HostLink>, Arc<ComponentServer>) {
+/// A worker's end, whose calls a [`ComponentServer`] answers at the host's end.
+fn linked(components: Components, deadline: Duration) -> (Arc<HostLink>, Arc<ComponentServer>) {
     struct Host(Arc<ComponentServer>);
     #[async_trait::async_trait]
     impl Service for Host {
@@ -33,13 +39,15 @@ fn linked(target: Arc<dyn BackupTarget>, deadline: Duration) -> (Arc<HostLink>, 
             self.0.serve(request, scope).await
         }
     }
-    let components =
-        Components { targets: vec![Named { name: "t".into(), component: target }], ..Components::default() };
     let server = Arc::new(ComponentServer::new(components, Some(Duration::from_millis(50))));
     let (left, right) = wires(64 * 1024);
     let _host = Peer::start(left.0, left.1, Arc::new(Host(Arc::clone(&server))), false);
     let peer = Peer::start(right.0, right.1, Arc::new(Nothing), true);
     (Arc::new(HostLink { peer, deadline }), server)
+}
+
+fn target_only(component: Arc<dyn BackupTarget>) -> Components {
+    Components { targets: vec![Named { name: "t".into(), component }], ..Components::default() }
 }
 
 fn remote(target: Arc<dyn BackupTarget>, link: Arc<HostLink>) -> RemoteTarget {
@@ -50,7 +58,7 @@ fn remote(target: Arc<dyn BackupTarget>, link: Arc<HostLink>) -> RemoteTarget {
 async fn a_target_behind_the_pipe_passes_the_suite_of_targets() {
     let outcomes = crate::testing::target::run(|| {
         let target: Arc<dyn BackupTarget> = Arc::new(MemoryTarget::default());
-        let (link, _) = linked(Arc::clone(&target), HANG);
+        let (link, _) = linked(target_only(Arc::clone(&target) as _), HANG);
         Arc::new(remote(target, link))
     })
     .await;
@@ -61,8 +69,8 @@ async fn a_target_behind_the_pipe_passes_the_suite_of_targets() {
 struct Awkward {
     /// Whether `put` reports progress and ends, or hangs.
     slow: bool,
-    /// Held by the test while `list` is to block its thread.
-    gate: Arc<std::sync::Mutex<()>>,
+    /// `list` blocks its thread until the test drops the sender.
+    gate: Mutex<Receiver<()>>,
 }
 
 #[async_trait::async_trait]
@@ -88,7 +96,7 @@ impl BackupTarget for Awkward {
         Ok(vec![0; 100])
     }
     async fn list(&self, _: &Scope, _: &str, _: Option<&str>) -> Result<Vec<Object>> {
-        drop(self.gate.lock());
+        let _ = self.gate.lock().map(|gate| gate.recv());
         Ok(Vec::new())
     }
     async fn stat(&self, _: &Scope, _: &str) -> Result<Option<Object>> {
@@ -104,10 +112,9 @@ impl BackupTarget for Awkward {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_target_that_hangs_blocks_panics_or_lies_is_a_clear_error() {
-    let gate = Arc::new(std::sync::Mutex::new(()));
-    let closed = gate.lock().unwrap();
-    let target: Arc<dyn BackupTarget> = Arc::new(Awkward { slow: false, gate: Arc::clone(&gate) });
-    let (link, _) = linked(Arc::clone(&target), Duration::from_millis(200));
+    let (closed, gate) = channel();
+    let target: Arc<dyn BackupTarget> = Arc::new(Awkward { slow: false, gate: Mutex::new(gate) });
+    let (link, _) = linked(target_only(Arc::clone(&target) as _), Duration::from_millis(200));
     let target = remote(target, link);
     let scope = Scope::default();
 
@@ -132,16 +139,16 @@ async fn a_host_target_that_hangs_blocks_panics_or_lies_is_a_clear_error() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn progress_of_the_host_restarts_the_deadline() {
-    let target: Arc<dyn BackupTarget> = Arc::new(Awkward { slow: true, gate: Arc::default() });
+    let target: Arc<dyn BackupTarget> = Arc::new(Awkward { slow: true, gate: Mutex::new(channel().1) });
     // Each step takes a tenth of a second, all of them a whole one.
-    let (link, _) = linked(Arc::clone(&target), Duration::from_millis(600));
+    let (link, _) = linked(target_only(Arc::clone(&target) as _), Duration::from_millis(600));
     assert!(no_hang(remote(target, link).put(&Scope::default(), "a", b"x", false)).await.unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn uploads_that_are_dropped_or_left_open_are_closed_and_their_handles_refused() {
     let memory = Arc::new(MemoryTarget::default());
-    let (link, server) = linked(Arc::clone(&memory) as _, HANG);
+    let (link, server) = linked(target_only(Arc::clone(&memory) as _), HANG);
     let target = remote(Arc::clone(&memory) as _, Arc::clone(&link));
     let scope = Scope::default();
     let mut dropped = target.upload(&scope, "dropped", None).await.unwrap();
@@ -165,8 +172,112 @@ async fn uploads_that_are_dropped_or_left_open_are_closed_and_their_handles_refu
 async fn an_error_of_the_host_arrives_with_its_chain_and_its_place() {
     let full = |call, _: &str, _| (call == Call::Put).then_some(ErrorKind::NoSpace);
     let faulty = Arc::new(FaultyTarget::new(Arc::new(MemoryTarget::default()), full));
-    let (link, _) = linked(Arc::clone(&faulty) as _, HANG);
+    let (link, _) = linked(target_only(Arc::clone(&faulty) as _), HANG);
     let error = remote(faulty, link).put(&Scope::default(), "a", b"x", false).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NoSpace);
     assert!(error.context().contains(&("component".into(), "target \"t\".put".into())));
+}
+
+/// Answers at once, or never.
+#[derive(Debug)]
+struct Asked(bool);
+
+#[async_trait::async_trait]
+impl HealthCheck for Asked {
+    async fn check(&self, scope: &Scope) -> Result<CheckOutcome> {
+        scope.cancel.check()?;
+        if self.0 {
+            return Ok(CheckOutcome::new(CheckStatus::Warn, "look").observing(1.5, "seconds"));
+        }
+        std::future::pending().await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_behind_the_pipe_passes_the_suite_of_checks() {
+    let behind = |answers| {
+        let checks = vec![Named { name: "c".into(), component: Arc::new(Asked(answers)) as Arc<dyn HealthCheck> }];
+        let (link, _) = linked(Components { checks, ..Components::default() }, HANG);
+        Arc::new(RemoteCheck { name: "c".into(), link }) as Arc<dyn HealthCheck>
+    };
+    let outcome = no_hang(behind(true).check(&Scope::default())).await.unwrap();
+    assert_eq!(outcome, CheckOutcome::new(CheckStatus::Warn, "look").observing(1.5, "seconds"));
+    let scene = crate::testing::check::Scene::new(move || behind(true)).stuck(move || behind(false));
+    crate::testing::assert_all(&crate::testing::check::run(scene).await);
+}
+
+/// A store that notes how it is called and answers with something of its own each time.
+#[derive(Debug, Default)]
+struct Noting(Mutex<Vec<String>>);
+
+impl Noting {
+    fn note(&self, call: String) {
+        self.0.lock().unwrap().push(call);
+    }
+}
+
+#[async_trait::async_trait]
+impl Store for Noting {
+    fn capability(&self) -> StoreCapability {
+        let file = Some(PathBuf::from("/srv/app.db"));
+        StoreCapability { kind: "noting".into(), file, side_files: Vec::new(), maintenance: Vec::new() }
+    }
+    async fn stats(&self, _: &Scope) -> Result<StoreStats> {
+        self.note("stats".into());
+        Ok(StoreStats { size_bytes: 1, log_bytes: 2, details: serde_json::Map::new() })
+    }
+    async fn verify(&self, _: &Scope, depth: CheckDepth) -> Result<IntegrityReport> {
+        self.note(format!("verify {depth:?}"));
+        Ok(IntegrityReport { ok: false, problems: vec!["torn".into()] })
+    }
+    async fn snapshot_to(&self, scope: &Scope, dir: &Path) -> Result<StoreSnapshot> {
+        scope.progress.report(event("copying", 9));
+        self.note(format!("snapshot_to {dir:?}"));
+        let files = vec!["app.db".into()];
+        Ok(StoreSnapshot {
+            files,
+            size_bytes: 3,
+            taken_at: "2025-10-28T02:00:00.123456789Z".parse().unwrap(),
+            details: serde_json::Map::new(),
+        })
+    }
+    async fn check_copy(&self, _: &Scope, dir: &Path, depth: CheckDepth) -> Result<IntegrityReport> {
+        self.note(format!("check_copy {dir:?} {depth:?}"));
+        Ok(IntegrityReport { ok: true, problems: Vec::new() })
+    }
+    async fn restore_from(&self, _: &Scope, dir: &Path) -> Result<()> {
+        self.note(format!("restore_from {dir:?}"));
+        Err(Error::new(ErrorKind::Refused, "open by another"))
+    }
+    async fn maintain(&self, _: &Scope, tasks: &[MaintenanceTask]) -> Result<Vec<MaintenanceOutcome>> {
+        self.note(format!("maintain {tasks:?}"));
+        Ok(tasks.iter().map(|task| MaintenanceOutcome { task: *task, done: true, message: "done".into() }).collect())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_behind_the_pipe_is_the_store_itself() {
+    use std::os::unix::ffi::OsStrExt;
+    let own = Arc::new(Noting::default());
+    let stores = vec![Named { name: "s".into(), component: Arc::clone(&own) as Arc<dyn Store> }];
+    let (link, _) = linked(Components { stores, ..Components::default() }, HANG);
+    let far = RemoteStore { name: "s".into(), capability: own.capability(), link };
+    let scope = Scope::default();
+    let dir = Path::new(std::ffi::OsStr::from_bytes(b"/scratch/\xff"));
+    let mut noted = Vec::new();
+    for store in [own.as_ref() as &dyn Store, &far] {
+        let answers = format!(
+            "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
+            store.capability(),
+            store.stats(&scope).await,
+            store.verify(&scope, CheckDepth::Quick).await,
+            store.verify(&scope, CheckDepth::Full).await,
+            store.snapshot_to(&scope, dir).await,
+            store.check_copy(&scope, dir, CheckDepth::Full).await,
+            store.restore_from(&scope, dir).await.map_err(|error| (error.kind(), error.message().to_owned())),
+            store.maintain(&scope, &[MaintenanceTask::ReleaseFreePages, MaintenanceTask::Optimize]).await,
+        );
+        noted.push((answers, std::mem::take(&mut *own.0.lock().unwrap())));
+    }
+    assert_eq!(noted[0], noted[1]);
 }
