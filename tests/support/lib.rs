@@ -8,5 +8,6 @@
     reason = "tests set up their own scenes"
 )]
 
+pub mod puppet;
 pub mod scene;
 pub mod tree;

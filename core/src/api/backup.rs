@@ -6,7 +6,6 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::ops::history;
 use super::snapshots::{host_name, targets};
 use crate::backup::create::{CreateJob, CreateReport, create};
 use crate::backup::delete::{DeletePlan, apply_delete, plan_delete};
@@ -16,6 +15,7 @@ use crate::backup::verify::{VerifyDepth, VerifyJob, VerifyReport, verify};
 use crate::cancel::Scope;
 use crate::clock::Timestamp;
 use crate::error::Result;
+use crate::ops::history;
 use crate::ops::{Context, Effect, Lane, Operation, Place};
 use crate::store::CheckDepth;
 

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::ops::history;
 use crate::cancel::Scope;
 use crate::error::Result;
 use crate::metrics::{Format, global, own, render};
+use crate::ops::history;
 use crate::ops::{Context, Effect, Operation, Place};
 
 /// How to write the numbers.

@@ -8,8 +8,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::snapshots;
-use crate::backup::manifest::StoreRecord;
 use crate::backup::archive::Limits;
+use crate::backup::manifest::StoreRecord;
 use crate::backup::restore::{self, RestoreJob, RestorePlan, RestoreReport, Service, Site, UndoArea};
 use crate::cancel::Scope;
 use crate::error::{Error, ErrorKind, Result};
@@ -226,7 +226,12 @@ async fn is_well(context: &Context, scope: &Scope) -> Result<bool> {
 }
 
 /// Checks a staged database with a store of its kind.
-fn check_copy(context: &Context, scope: &Scope, record: &StoreRecord, file: &std::path::Path) -> Result<IntegrityReport> {
+fn check_copy(
+    context: &Context,
+    scope: &Scope,
+    record: &StoreRecord,
+    file: &std::path::Path,
+) -> Result<IntegrityReport> {
     let store = snapshots::store_for(context, record, file)?;
     let folder = file.parent().unwrap_or(file).to_owned();
     tokio::runtime::Handle::current().block_on(store.check_copy(scope, &folder, CheckDepth::Full))

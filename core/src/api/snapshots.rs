@@ -24,15 +24,15 @@ pub(super) fn targets(context: &Context, name: Option<&str>) -> Result<Vec<Named
     let all = || context.targets.iter().map(|target| (target.name.clone(), Arc::clone(&target.component)));
     let known = || all().map(|(name, _)| name).collect::<Vec<_>>().join(", ");
     match name {
-        None if context.targets.is_empty() => Err(Error::invalid("the settings have no [[target]]: backups have no place to go")
-            .with_hint("run `uplifted-ops init`, or add a [[target]] with name, kind and path to ops.toml")),
-        None => Ok(all().collect()),
-        Some(name) => {
-            all().find(|(target, _)| target == name).map(|target| vec![target]).ok_or_else(|| {
-                Error::new(ErrorKind::NotFound, format!("there is no target called {name:?}"))
-                    .with_hint(format!("the settings have: {}", known()))
-            })
+        None if context.targets.is_empty() => {
+            Err(Error::invalid("the settings have no [[target]]: backups have no place to go")
+                .with_hint("run `uplifted-ops init`, or add a [[target]] with name, kind and path to ops.toml"))
         }
+        None => Ok(all().collect()),
+        Some(name) => all().find(|(target, _)| target == name).map(|target| vec![target]).ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, format!("there is no target called {name:?}"))
+                .with_hint(format!("the settings have: {}", known()))
+        }),
     }
 }
 

@@ -27,8 +27,9 @@ pub(super) fn recover(context: &mut Context, clock: &Arc<dyn Clock>) -> Result<(
     if let (RunMode::Embedded, Some(one)) =
         (context.mode, recovered.iter().find(|one| one.outcome == Outcome::Unfinished))
     {
-        let error = Error::new(ErrorKind::Refused, one.message.clone())
-            .with_hint("run `uplifted-ops status` in the service's folder and repair what it names before the service starts");
+        let error = Error::new(ErrorKind::Refused, one.message.clone()).with_hint(
+            "run `uplifted-ops status` in the service's folder and repair what it names before the service starts",
+        );
         return Err(match &one.error {
             Some(cause) => error.with_source(Error::from(cause.clone())),
             None => error,

@@ -1,23 +1,24 @@
 //! The suite of the [`Store`] contract: one function per clause, for every implementation in any language.
 //!
 //! An implementation provides a [`Fixture`]: a store over a fresh database, and a way to write to it from
-//! outside the store. A clause that does not hold is an error that says what was expected.
+//! outside the store. A clause that does not hold says what was expected.
 //!
 //! ```no_run
-//! # use uplifted_ops::{Result, testing::store::{self, Fixture}};
-//! # async fn run(fresh: impl AsyncFn() -> Result<Box<dyn Fixture>>) -> Result<()> {
-//! for clause in store::CLAUSES {
-//!     store::check(clause, &*fresh().await?).await?;
-//! }
-//! # Ok(()) }
+//! # use std::sync::Arc;
+//! # use uplifted_ops::{Result, testing::{assert_all, store::{self, Fixture}}};
+//! # async fn test(fresh: impl AsyncFn() -> Result<Arc<dyn Fixture>>) {
+//! assert_all(&store::run(fresh).await);
+//! # }
 //! ```
 
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use super::CaseOutcome;
 use crate::cancel::{Cancel, Progress, Scope};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::{CheckDepth, MaintenanceTask, Store};
@@ -59,55 +60,70 @@ pub trait Fixture: Send + Sync {
     fn empty_folder(&self) -> Result<PathBuf>;
 }
 
-/// The clauses by name.
-pub const CLAUSES: [&str; 13] = [
-    "capability_names_what_is_there",
-    "a_missing_database_is_refused_and_not_created",
-    "a_foreign_database_is_refused_and_not_touched",
-    "a_copy_holds_all_that_was_committed",
-    "a_copy_holds_nothing_that_came_later",
-    "a_copy_is_taken_while_others_have_the_database_open",
-    "reading_leaves_the_live_database_alone",
-    "a_sound_database_verifies_and_leaves_no_scratch",
-    "damage_is_a_report_and_not_an_error",
-    "a_cancelled_call_leaves_nothing",
-    "restore_puts_the_copy_in_place_and_leaves_it",
-    "restore_checks_the_copy_first_and_refuses_an_open_database",
-    "maintenance_answers_for_every_task",
-];
+/// One clause of the contract, as a check of a store over a fresh database.
+pub struct Case {
+    /// Its name.
+    pub name: &'static str,
+    /// The clause.
+    pub clause: &'static str,
+    run: fn(Arc<dyn Fixture>) -> Checked,
+}
 
-/// Runs one clause on a fresh fixture.
-///
-/// # Errors
-/// [`ErrorKind::Internal`] naming the clause when it does not hold; [`ErrorKind::InvalidInput`] for an unknown name.
-pub async fn check(clause: &str, fixture: &dyn Fixture) -> Result<()> {
-    let outcome = match clause {
-        "capability_names_what_is_there" => capability_names_what_is_there(fixture).await,
-        "a_missing_database_is_refused_and_not_created" => a_missing_database_is_refused_and_not_created(fixture).await,
-        "a_foreign_database_is_refused_and_not_touched" => a_foreign_database_is_refused_and_not_touched(fixture).await,
-        "a_copy_holds_all_that_was_committed" => a_copy_holds_all_that_was_committed(fixture).await,
-        "a_copy_holds_nothing_that_came_later" => a_copy_holds_nothing_that_came_later(fixture).await,
-        "a_copy_is_taken_while_others_have_the_database_open" => {
-            a_copy_is_taken_while_others_have_the_database_open(fixture).await
+impl std::fmt::Debug for Case {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Case").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+type Checked = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
+
+/// Runs every case, each on a fixture of its own that `fresh` makes.
+pub async fn run(fresh: impl AsyncFn() -> Result<Arc<dyn Fixture>>) -> Vec<CaseOutcome> {
+    let mut outcomes = Vec::new();
+    for Case { name, clause, run } in cases() {
+        let outcome = match fresh().await {
+            Ok(fixture) => run(fixture).await,
+            Err(error) => Err(error.while_doing("a fresh fixture")),
+        };
+        outcomes.push(CaseOutcome { name, clause, failure: outcome.err().map(|error| error.to_string()) });
+    }
+    outcomes
+}
+
+macro_rules! case {
+    ($name:ident, $clause:literal) => {
+        Case {
+            name: stringify!($name),
+            clause: $clause,
+            run: |fixture| Box::pin(async move { $name(&*fixture).await }),
         }
-        "reading_leaves_the_live_database_alone" => reading_leaves_the_live_database_alone(fixture).await,
-        "a_sound_database_verifies_and_leaves_no_scratch" => {
-            a_sound_database_verifies_and_leaves_no_scratch(fixture).await
-        }
-        "damage_is_a_report_and_not_an_error" => damage_is_a_report_and_not_an_error(fixture).await,
-        "a_cancelled_call_leaves_nothing" => a_cancelled_call_leaves_nothing(fixture).await,
-        "restore_puts_the_copy_in_place_and_leaves_it" => restore_puts_the_copy_in_place_and_leaves_it(fixture).await,
-        "restore_checks_the_copy_first_and_refuses_an_open_database" => {
-            restore_checks_the_copy_first_and_refuses_an_open_database(fixture).await
-        }
-        "maintenance_answers_for_every_task" => maintenance_answers_for_every_task(fixture).await,
-        other => return Err(Error::invalid(format!("the store suite has no clause {other:?}"))),
     };
-    outcome.map_err(|error| error.while_doing(clause))
+}
+
+/// The cases, in the order of the contract's clauses.
+pub fn cases() -> Vec<Case> {
+    vec![
+        case!(capability_names_what_is_there, "capability says what the store can do, and names its files"),
+        case!(a_missing_database_is_refused, "a missing database is refused by name, and nothing is created"),
+        case!(a_foreign_database_is_refused, "an encrypted or foreign database is refused by name and not touched"),
+        case!(a_copy_holds_all_that_was_committed, "the copy holds everything that was committed before the call"),
+        case!(a_copy_holds_nothing_that_came_later, "the copy is of one moment, and self-contained"),
+        case!(a_copy_is_taken_beside_others, "a copy is taken while the service has the database open"),
+        case!(
+            reading_leaves_the_live_database_alone,
+            "the live database is never rewritten but by maintain and restore_from"
+        ),
+        case!(a_sound_database_verifies, "verify finds nothing wrong with a sound database, at either depth"),
+        case!(damage_is_a_report, "damage is a report, not an error"),
+        case!(a_cancelled_call_leaves_nothing, "a cancel is honoured, and nothing is left in dir"),
+        case!(restore_puts_the_copy_in_place, "restore_from replaces the database by the copy, which stays"),
+        case!(restore_refuses, "restore_from checks the copy first, and refuses a database that is open elsewhere"),
+        case!(maintenance_answers_for_every_task, "a task that the store does not know is skipped, with the reason"),
+    ]
 }
 
 /// `capability` names a kind, absolute files, and agrees with what the other methods do.
-pub async fn capability_names_what_is_there(fixture: &dyn Fixture) -> Result<()> {
+async fn capability_names_what_is_there(fixture: &dyn Fixture) -> Result<()> {
     let capability = fixture.store().capability();
     demand(!capability.kind.is_empty(), "the kind is named")?;
     for file in capability.file.iter().chain(&capability.side_files) {
@@ -122,12 +138,12 @@ pub async fn capability_names_what_is_there(fixture: &dyn Fixture) -> Result<()>
 }
 
 /// A missing database is [`ErrorKind::NotFound`] for every method, and nothing is created in its place.
-pub async fn a_missing_database_is_refused_and_not_created(fixture: &dyn Fixture) -> Result<()> {
+async fn a_missing_database_is_refused(fixture: &dyn Fixture) -> Result<()> {
     refused(fixture, &*fixture.missing(), &[ErrorKind::NotFound, ErrorKind::Unavailable]).await
 }
 
 /// What is no database of this kind, or is encrypted, is refused by name and not touched.
-pub async fn a_foreign_database_is_refused_and_not_touched(fixture: &dyn Fixture) -> Result<()> {
+async fn a_foreign_database_is_refused(fixture: &dyn Fixture) -> Result<()> {
     for (what, store) in fixture.foreign() {
         let kinds = [ErrorKind::Unsupported, ErrorKind::InvalidInput, ErrorKind::Denied];
         refused(fixture, &*store, &kinds).await.map_err(|error| error.while_doing(what))?;
@@ -159,7 +175,7 @@ async fn refused(fixture: &dyn Fixture, store: &dyn Store, kinds: &[ErrorKind]) 
 }
 
 /// A copy holds everything that was committed before the call, and can be checked.
-pub async fn a_copy_holds_all_that_was_committed(fixture: &dyn Fixture) -> Result<()> {
+async fn a_copy_holds_all_that_was_committed(fixture: &dyn Fixture) -> Result<()> {
     for rows in [0, 1, 500] {
         fixture.commit(rows).await?;
         let store = fixture.store();
@@ -186,7 +202,7 @@ pub async fn a_copy_holds_all_that_was_committed(fixture: &dyn Fixture) -> Resul
 }
 
 /// A copy does not change when the database does.
-pub async fn a_copy_holds_nothing_that_came_later(fixture: &dyn Fixture) -> Result<()> {
+async fn a_copy_holds_nothing_that_came_later(fixture: &dyn Fixture) -> Result<()> {
     fixture.commit(7).await?;
     let out = fixture.empty_folder()?;
     fixture.store().snapshot_to(&Scope::default(), &out).await?;
@@ -196,7 +212,7 @@ pub async fn a_copy_holds_nothing_that_came_later(fixture: &dyn Fixture) -> Resu
 }
 
 /// Other processes that have the database open keep nobody from copying, asking and checking.
-pub async fn a_copy_is_taken_while_others_have_the_database_open(fixture: &dyn Fixture) -> Result<()> {
+async fn a_copy_is_taken_beside_others(fixture: &dyn Fixture) -> Result<()> {
     fixture.commit(20).await?;
     let _held = fixture.hold_open().await?;
     let (store, scope, out) = (fixture.store(), Scope::default(), fixture.empty_folder()?);
@@ -207,7 +223,7 @@ pub async fn a_copy_is_taken_while_others_have_the_database_open(fixture: &dyn F
 }
 
 /// `stats`, `verify`, `snapshot_to` and `check_copy` change no byte of the live database.
-pub async fn reading_leaves_the_live_database_alone(fixture: &dyn Fixture) -> Result<()> {
+async fn reading_leaves_the_live_database_alone(fixture: &dyn Fixture) -> Result<()> {
     fixture.commit(50).await?;
     let (store, scope, out) = (fixture.store(), Scope::default(), fixture.empty_folder()?);
     let before = fixture.footprint().await?;
@@ -219,7 +235,7 @@ pub async fn reading_leaves_the_live_database_alone(fixture: &dyn Fixture) -> Re
 }
 
 /// A sound database verifies at both depths.
-pub async fn a_sound_database_verifies_and_leaves_no_scratch(fixture: &dyn Fixture) -> Result<()> {
+async fn a_sound_database_verifies(fixture: &dyn Fixture) -> Result<()> {
     fixture.commit(50).await?;
     for depth in [CheckDepth::Quick, CheckDepth::Full] {
         let report = fixture.store().verify(&Scope::default(), depth).await?;
@@ -232,7 +248,7 @@ pub async fn a_sound_database_verifies_and_leaves_no_scratch(fixture: &dyn Fixtu
 }
 
 /// A damaged copy is `ok: false` with at most 100 problems.
-pub async fn damage_is_a_report_and_not_an_error(fixture: &dyn Fixture) -> Result<()> {
+async fn damage_is_a_report(fixture: &dyn Fixture) -> Result<()> {
     fixture.commit(500).await?;
     let (store, scope, out) = (fixture.store(), Scope::default(), fixture.empty_folder()?);
     store.snapshot_to(&scope, &out).await?;
@@ -246,7 +262,7 @@ pub async fn damage_is_a_report_and_not_an_error(fixture: &dyn Fixture) -> Resul
 }
 
 /// Cancelled before or during the work, every method returns [`ErrorKind::Cancelled`] and leaves nothing behind.
-pub async fn a_cancelled_call_leaves_nothing(fixture: &dyn Fixture) -> Result<()> {
+async fn a_cancelled_call_leaves_nothing(fixture: &dyn Fixture) -> Result<()> {
     fixture.commit(50).await?;
     let (store, out) = (fixture.store(), fixture.empty_folder()?);
     let before = fixture.footprint().await?;
@@ -269,7 +285,7 @@ pub async fn a_cancelled_call_leaves_nothing(fixture: &dyn Fixture) -> Result<()
 }
 
 /// `restore_from` brings back the rows of the copy, which stays and can be restored again.
-pub async fn restore_puts_the_copy_in_place_and_leaves_it(fixture: &dyn Fixture) -> Result<()> {
+async fn restore_puts_the_copy_in_place(fixture: &dyn Fixture) -> Result<()> {
     fixture.commit(30).await?;
     let (store, scope, out) = (fixture.store(), Scope::default(), fixture.empty_folder()?);
     store.snapshot_to(&scope, &out).await?;
@@ -284,7 +300,7 @@ pub async fn restore_puts_the_copy_in_place_and_leaves_it(fixture: &dyn Fixture)
 }
 
 /// `restore_from` refuses a damaged copy, and a database that another process has open; then nothing has changed.
-pub async fn restore_checks_the_copy_first_and_refuses_an_open_database(fixture: &dyn Fixture) -> Result<()> {
+async fn restore_refuses(fixture: &dyn Fixture) -> Result<()> {
     fixture.commit(500).await?;
     let (store, scope, out) = (fixture.store(), Scope::default(), fixture.empty_folder()?);
     store.snapshot_to(&scope, &out).await?;
@@ -301,7 +317,7 @@ pub async fn restore_checks_the_copy_first_and_refuses_an_open_database(fixture:
 }
 
 /// `maintain` answers for each task in order, done or with a reason, and loses no row.
-pub async fn maintenance_answers_for_every_task(fixture: &dyn Fixture) -> Result<()> {
+async fn maintenance_answers_for_every_task(fixture: &dyn Fixture) -> Result<()> {
     fixture.commit(50).await?;
     let store = fixture.store();
     let tasks = [MaintenanceTask::ReleaseFreePages, MaintenanceTask::Optimize];

@@ -1,5 +1,6 @@
 //! Putting the archive together: files first, while the databases are copied, then the databases.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,7 +10,7 @@ use super::super::archive::{ArchiveWriter, Special, WriteOptions};
 use super::super::discover::{Contents, Database};
 use super::super::manifest::{FORMAT, Manifest, Outcome, RelPath, SkipReason, Skipped, StoreRecord};
 use super::super::meter::Meter;
-use super::super::walk::Found;
+use super::super::walk::{Found, FoundKind};
 use super::databases::{Copied, Copy};
 use super::deliver::{Fan, Seal};
 use super::files::{FileStorer, Hook};
@@ -42,11 +43,23 @@ pub(super) fn assemble(scope: &Scope, assembly: Assembly) -> Result<(Manifest, S
     let mut storer = FileStorer::new(scope, &root, hook)?;
     storer.skipped = contents.skipped;
 
+    // Databases come last, and a file that arrives changes the time of the folder that it arrives in. `tar` sets
+    // a folder's time when it has left the folder, not at its own end: so these folders come after them.
+    let (above_databases, ordinary): (Vec<Found>, Vec<Found>) = {
+        let links = contents.database_links.iter().map(|(found, _)| found);
+        let late = contents.databases.iter().map(|database| &database.found).chain(links);
+        let folders: HashSet<PathBuf> =
+            late.filter_map(|found| found.path.as_path().parent().map(Path::to_owned)).collect();
+        contents
+            .ordinary
+            .into_iter()
+            .partition(|found| found.kind == FoundKind::Dir && folders.contains(found.path.as_path()))
+    };
     {
-        let bytes: u64 = contents.ordinary.iter().map(|found| found.size.min(found.disk_bytes)).sum();
-        let files = contents.ordinary.len() as u64;
+        let bytes: u64 = ordinary.iter().map(|found| found.size.min(found.disk_bytes)).sum();
+        let files = ordinary.len() as u64;
         let mut meter = Meter::start(scope, "storing files".to_owned(), Some(bytes), Some(files));
-        for found in &contents.ordinary {
+        for found in &ordinary {
             storer.store(&mut writer, found, &mut meter)?;
         }
     }
@@ -70,6 +83,11 @@ pub(super) fn assemble(scope: &Scope, assembly: Assembly) -> Result<(Manifest, S
             let message = format!("it is another name of {target:?}, which is not stored");
             storer.skipped.push(Skipped { path: found.path, reason: SkipReason::Database, message });
         }
+    }
+
+    let mut meter = Meter::start(scope, "storing folders".to_owned(), None, None);
+    for found in &above_databases {
+        storer.store(&mut writer, found, &mut meter)?;
     }
 
     manifest.format = FORMAT;

@@ -17,6 +17,8 @@ struct Scripted {
     /// Waited for before the answer, when there is one.
     gate: Option<Semaphore>,
     heeds_cancel: bool,
+    /// Waited for after a cancel, before giving up, when there is one.
+    farewell: Option<Semaphore>,
 }
 
 impl Scripted {
@@ -29,6 +31,7 @@ impl Scripted {
             called: Notify::new(),
             gate: None,
             heeds_cancel: true,
+            farewell: None,
         }
     }
 
@@ -72,7 +75,12 @@ impl HealthCheck for Scripted {
         if let Some(gate) = &self.gate {
             tokio::select! {
                 permit = gate.acquire() => permit.unwrap().forget(),
-                () = scope.cancel.cancelled(), if self.heeds_cancel => cancelled = scope.cancel.check(),
+                () = scope.cancel.cancelled(), if self.heeds_cancel => {
+                    cancelled = scope.cancel.check();
+                    if let Some(farewell) = &self.farewell {
+                        farewell.acquire().await.unwrap().forget();
+                    }
+                }
             }
         }
         self.at_once.fetch_sub(1, Ordering::SeqCst);
@@ -239,7 +247,8 @@ async fn a_hung_check_gives_its_place_to_others() {
 
 #[tokio::test]
 async fn a_cancelled_caller_stops_the_check_and_spoils_nobody_elses() {
-    let check = Arc::new(Scripted::status(CheckStatus::Pass).gated());
+    let check = Scripted { farewell: Some(Semaphore::new(0)), ..Scripted::status(CheckStatus::Pass).gated() };
+    let check = Arc::new(check);
     let runner = Arc::new(runner([entry("slow", &check)]));
     let scope = Scope::default();
     let first = tokio::spawn({
@@ -249,10 +258,23 @@ async fn a_cancelled_caller_stops_the_check_and_spoils_nobody_elses() {
     check.called.notified().await;
     scope.cancel.cancel();
     assert_eq!(first.await.unwrap().unwrap_err().kind(), ErrorKind::Cancelled);
-    // The next caller comes while the cancelled call may still be ending, and gets an answer of its own.
+    let left_behind = lock(&runner.slots[0].flight).clone().unwrap();
+    while !left_behind.cancel.is_cancelled() {
+        tokio::task::yield_now().await;
+    }
+    // The next caller comes while the cancelled call is still ending, and gets an answer of its own.
+    let second = tokio::spawn({
+        let runner = Arc::clone(&runner);
+        async move { runner.run(&Scope::default(), None).await.unwrap() }
+    });
+    while *lock(&left_behind.waiting) == 0 {
+        tokio::task::yield_now().await;
+    }
+    check.farewell.as_ref().unwrap().add_permits(1);
     check.open(1);
-    let report = runner.run(&Scope::default(), None).await.unwrap();
+    let report = second.await.unwrap();
     assert_eq!(report.status, CheckStatus::Pass, "{report:?}");
+    assert_eq!(check.calls(), 2);
 }
 
 #[tokio::test]

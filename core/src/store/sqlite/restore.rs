@@ -56,7 +56,7 @@ pub(super) fn replace(task: &Task, database: &Database, dir: &Path) -> Result<()
         uninterruptible: true,
     });
     new.sync()?;
-    let lock = old.as_ref().map(|old| settle(old)).transpose()?;
+    let lock = old.as_ref().map(settle).transpose()?;
     refuse_if_open(path)?;
     for suffix in SIDE_SUFFIXES {
         fs::remove_file(&beside(path, suffix))?;

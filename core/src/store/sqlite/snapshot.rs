@@ -60,8 +60,11 @@ pub(super) struct Seams {
     /// Called at each moment, on the copying thread.
     pub(super) at: Option<Arc<dyn Fn(Moment) + Send + Sync>>,
     /// Answers for the free space of a folder.
-    pub(super) space: Option<Arc<dyn Fn(&Path) -> Result<Space> + Send + Sync>>,
+    pub(super) space: Option<Arc<AskSpace>>,
 }
+
+/// Says how much room a folder has.
+type AskSpace = dyn Fn(&Path) -> Result<Space> + Send + Sync;
 
 /// A moment of a copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

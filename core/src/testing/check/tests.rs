@@ -9,7 +9,7 @@ use super::*;
 use crate::clock::Timestamp;
 use crate::config::HealthSettings;
 use crate::health::checks::{backup_age, disk, http, log_errors, process, tcp};
-use crate::health::{CheckStatus, Runner, RunnerEntry as Entry};
+use crate::health::{CheckStatus, Runner, RunnerEntry};
 use crate::testing::assert_all;
 
 /// A listener whose backlog takes connections, and who never answers one.
@@ -167,7 +167,7 @@ async fn a_silent_server_hangs_no_run() {
         Arc::new(http::HttpCheck::new(http::HttpSettings::new(format!("http://{address}/"))).unwrap());
     let mut runner = Runner::new(&HealthSettings::default()).unwrap();
     let deadline = Duration::from_millis(20);
-    runner.add(Entry { name: "api".into(), group: None, critical: false, deadline, check }).unwrap();
+    runner.add(RunnerEntry { name: "api".into(), group: None, critical: false, deadline, check }).unwrap();
     let report = runner.run(&Scope::default(), None).await.unwrap();
     assert_eq!((report.status, report.checks[0].status), (CheckStatus::Warn, CheckStatus::Fail));
     assert_eq!(report.checks[0].message, "did not answer within 0.02 s");

@@ -4,7 +4,8 @@ use async_trait::async_trait;
 
 use super::child::Child;
 use super::*;
-use crate::testing::store::{CLAUSES, Fixture, check};
+use crate::testing::assert_all;
+use crate::testing::store::{Fixture, run};
 
 struct OnSqlite {
     scene: Scene,
@@ -87,8 +88,6 @@ impl Fixture for OnSqlite {
 #[tokio::test]
 async fn the_contract_holds() {
     for mode in ["wal", "delete"] {
-        for clause in CLAUSES {
-            check(clause, &OnSqlite::new(mode)).await.unwrap_or_else(|error| panic!("{mode}: {error}"));
-        }
+        assert_all(&run(async || Ok(Arc::new(OnSqlite::new(mode)) as Arc<dyn Fixture>)).await);
     }
 }

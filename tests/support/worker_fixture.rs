@@ -1,0 +1,144 @@
+//! Whatever a test of the worker needs: a worker, a host, or an impostor.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods, reason = "part of tests")]
+
+use std::io::{Read, Write};
+
+use serde_json::{Value, json};
+use uplifted_ops::ops::Ops;
+use uplifted_ops::worker::{MARKER, PROTOCOL_VERSION, run_if_worker_with};
+use uplifted_ops::{Progress, Scope};
+use uplifted_ops_tests::puppet;
+
+fn main() {
+    if std::env::var_os("FORGETFUL").is_none() {
+        run_if_worker_with(puppet::setup());
+    }
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["fake", how, ..] => fake(how),
+        ["host"] => host(),
+        ["fork"] => fork(),
+        [MARKER, ..] => service(),
+        _ => panic!("unknown part {arguments:?}"),
+    }
+}
+
+fn ops() -> Ops {
+    let root = std::env::temp_dir();
+    let settings = uplifted_ops::config::Settings::default();
+    Ops::builder().root(root).settings(settings).setup(puppet::setup()).build().unwrap()
+}
+
+/// A host whose worker is busy with something that ignores every cancel. Ends by being killed.
+fn host() {
+    let scope = Scope {
+        progress: Progress::new(|event| {
+            println!("{}", event.stage);
+            std::io::stdout().flush().unwrap();
+        }),
+        ..Scope::default()
+    };
+    let _ = ops().blocking().call(scope, "test.heavy", json!({"act": "ignore"}));
+}
+
+/// A service that does not know that it may be a worker.
+fn service() {
+    println!("Listening on port 80, and on many more, in words that fill a frame's prefix");
+    let error = Ops::builder().build().unwrap_err();
+    eprintln!("{error} ({})", error.hint().unwrap());
+    std::process::exit(1);
+}
+
+/// A host that forks, as a server with several processes does.
+#[allow(unsafe_code, reason = "fork has no safe form")]
+fn fork() {
+    let ops = ops();
+    let echo = || ops.blocking().call(Scope::default(), "test.prompt", json!({"act": "echo", "value": 1}));
+    echo().unwrap();
+    // SAFETY: the child only calls what must work in a forked child of a program with threads: that is the test.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        let error = echo().unwrap_err();
+        assert!(error.message().contains("fork"), "{error}");
+        assert!(error.hint().unwrap().contains("after the fork"));
+        // Neither hangs nor ends the parent's worker.
+        drop(ops);
+        std::process::exit(0);
+    }
+    let pid = rustix::process::Pid::from_raw(child);
+    let (_, status) = rustix::process::waitpid(pid, rustix::process::WaitOptions::empty()).unwrap().unwrap();
+    assert_eq!(status.exit_status(), Some(0), "{status:?}");
+    assert_eq!(echo().unwrap().response["value"], 1);
+    assert_eq!(ops.context().process.workers(), 1);
+    println!("well");
+}
+
+/// Speaks like a worker, up to a point.
+fn fake(how: &str) {
+    let mut out = std::io::stdout();
+    let greet = |protocol: u32| {
+        let hello =
+            json!({"product": "uplifted-ops", "protocol": protocol, "version": "9.8.7", "pid": std::process::id()});
+        write_frame(&json!({ "hello": hello }), b"");
+    };
+    match how {
+        "version" => greet(PROTOCOL_VERSION + 98),
+        "silent" => {}
+        "prints" => {
+            out.write_all(b"Welcome to my service!\n").unwrap();
+            out.flush().unwrap();
+        }
+        "exits" => {
+            eprintln!("no module named uplifted_ops");
+            std::process::exit(3);
+        }
+        _ => {
+            read_frame();
+            greet(PROTOCOL_VERSION);
+            let configure = read_frame();
+            write_frame(&json!({"type": "reply", "id": configure["id"]}), b"");
+            read_frame();
+            match how {
+                "garbage" => out.write_all(b"Segmentation fault (not really)").unwrap(),
+                "oversized" => {
+                    out.write_all(&2_u32.to_le_bytes()).unwrap();
+                    out.write_all(&(9_u32 << 20).to_le_bytes()).unwrap();
+                }
+                "half" => {
+                    out.write_all(&[40, 0, 0, 0, 0, 0, 0, 0, b'{']).unwrap();
+                    out.flush().unwrap();
+                    std::process::exit(0);
+                }
+                "end" => std::process::exit(0),
+                other => panic!("fake {other}?"),
+            }
+            out.flush().unwrap();
+        }
+    }
+    // Stays, whatever is said to it, until it is killed.
+    loop {
+        std::thread::park();
+    }
+}
+
+fn read_frame() -> Value {
+    let mut input = std::io::stdin();
+    let mut prefix = [0; 8];
+    input.read_exact(&mut prefix).unwrap();
+    let length = |at: usize| u32::from_le_bytes(prefix[at..at + 4].try_into().unwrap()) as usize;
+    let mut frame = vec![0; length(0) + length(4)];
+    input.read_exact(&mut frame).unwrap();
+    serde_json::from_slice(&frame[..length(0)]).unwrap()
+}
+
+fn write_frame(head: &Value, body: &[u8]) {
+    let head = head.to_string();
+    let mut frame = (head.len() as u32).to_le_bytes().to_vec();
+    frame.extend((body.len() as u32).to_le_bytes());
+    frame.extend(head.as_bytes());
+    frame.extend(body);
+    let mut out = std::io::stdout();
+    out.write_all(&frame).unwrap();
+    out.flush().unwrap();
+}
