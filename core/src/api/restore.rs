@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::snapshots;
 use crate::backup::archive::Limits;
 use crate::backup::manifest::StoreRecord;
-use crate::backup::restore::{self, RestoreJob, RestorePlan, RestoreReport, Service, Site, UndoArea};
+use crate::backup::restore::{self, DiscardPlan, RestoreJob, RestorePlan, RestoreReport, Service, Site, UndoArea};
 use crate::cancel::Scope;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ops::{Context, Effect, Lane, Operation, Place, RunMode, site};
@@ -134,6 +134,53 @@ impl Operation for UndoList {
     async fn run(context: Arc<Context>, _scope: Scope, _request: UndoListRequest) -> Result<UndoListResponse> {
         let areas = blocking(move || with_site(&context, restore::list_undo)).await?;
         Ok(UndoListResponse { areas })
+    }
+}
+
+/// Which undo areas to give up.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DiscardRequest {
+    /// The `undo_id`s.
+    pub undo_ids: Vec<String>,
+    /// Say what would be removed, and remove nothing.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// What was removed, or would be.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct DiscardResponse {
+    /// The plan.
+    #[serde(flatten)]
+    pub plan: DiscardPlan,
+    /// Whether it was carried out.
+    pub discarded: bool,
+}
+
+/// `restore.discard`
+#[derive(Debug)]
+pub struct Discard;
+
+impl Operation for Discard {
+    const NAME: &'static str = "restore.discard";
+    const SUMMARY: &'static str = "Remove for good what restores replaced";
+    const EFFECT: Effect = Effect::Destroy;
+    const PLACE: Place = Place::Worker(Lane::Prompt);
+    type Request = DiscardRequest;
+    type Response = DiscardResponse;
+
+    async fn run(context: Arc<Context>, scope: Scope, request: DiscardRequest) -> Result<DiscardResponse> {
+        blocking(move || {
+            with_site(&context, |site| {
+                let plan = restore::plan_discard(site, &request.undo_ids)?;
+                if !request.dry_run {
+                    restore::discard(&scope, site, &plan)?;
+                }
+                Ok(DiscardResponse { plan, discarded: !request.dry_run })
+            })
+        })
+        .await
     }
 }
 

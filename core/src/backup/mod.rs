@@ -16,7 +16,4 @@ pub mod targets;
 pub mod verify;
 pub mod walk;
 
-#[cfg(test)]
-mod fake_store;
-
 pub use target::{BackupTarget, Object, TargetCapability, Upload};

@@ -20,6 +20,7 @@ pub static TABLE: &[Entry] = &[
     Entry::of::<journal::Read>(),
     Entry::of::<metrics::Render>(),
     Entry::of::<restore::Apply>(),
+    Entry::of::<restore::Discard>(),
     Entry::of::<restore::Plan>(),
     Entry::of::<restore::Undo>(),
     Entry::of::<restore::UndoList>(),

@@ -10,6 +10,7 @@ use super::super::scratch::Scratch;
 use super::super::target::BackupTarget;
 use super::super::walk::WalkPlan;
 use super::CreateJob;
+use crate::backup::restore::AREA_PREFIX;
 use crate::cancel::Scope;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
@@ -56,7 +57,10 @@ impl Plan {
         let mut leave_out = job.leave_out.clone();
         leave_out.extend([job.state.clone(), scratch.clone()]);
         leave_out.extend(job.targets.iter().filter_map(|(_, target)| target.capability().folder));
-        let walk = WalkPlan::new(&job.root, &settings.include, &settings.exclude, &leave_out)?;
+        // What restores replaced is no part of the service, wherever it had to be kept.
+        let mut exclude = settings.exclude.clone();
+        exclude.push(format!("**/{AREA_PREFIX}*"));
+        let walk = WalkPlan::new(&job.root, &settings.include, &exclude, &leave_out)?;
         let threads = match settings.threads {
             0 => std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS),
             threads => threads.min(64),
