@@ -5,6 +5,8 @@ pub mod blocks;
 pub mod create;
 pub mod delete;
 pub mod discover;
+#[cfg(test)]
+mod fake_store;
 pub mod lease;
 pub mod list;
 pub mod manifest;
