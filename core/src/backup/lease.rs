@@ -33,6 +33,9 @@ const CLOCK_PREFIX: &str = "locks/clock.";
 /// What a dead reader of the clock left is older than this.
 const CLOCK_LITTER: SignedDuration = SignedDuration::from_secs(600);
 
+/// How often an expired lease is looked at while it is watched.
+const LOOKS: u32 = 10;
+
 /// The tokens of the leases that this process holds.
 static HELD: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
@@ -314,18 +317,23 @@ async fn wait_until_free(
     if (0.0..=ttl.as_secs_f64()).contains(&age) {
         return Err(held_by(name, before.as_ref(), age));
     }
+    if before.as_ref().is_some_and(|record| held_tokens().contains(&record.owner.token)) {
+        return Err(held_by(name, before.as_ref(), age));
+    }
     // Expired, or written in the future: either its owner is gone, or the target's clock jumped. An owner
     // that lives renews it while we watch.
-    tokio::select! {
-        () = tokio::time::sleep(times.watch) => {}
-        () = scope.cancel.cancelled() => scope.cancel.check()?,
+    for _ in 0..LOOKS {
+        tokio::select! {
+            () = tokio::time::sleep(times.watch / LOOKS) => {}
+            () = scope.cancel.cancelled() => scope.cancel.check()?,
+        }
+        if target.stat(scope, &object.key).await?.as_ref() != Some(object)
+            || read_record(scope, target, &object.key).await? != before
+        {
+            return Err(held_by(name, before.as_ref(), 0.0));
+        }
     }
-    if target.stat(scope, &object.key).await?.as_ref() == Some(object)
-        && read_record(scope, target, &object.key).await? == before
-    {
-        return Ok(());
-    }
-    Err(held_by(name, before.as_ref(), 0.0))
+    Ok(())
 }
 
 /// Seconds since `object` was written, negative when it was written in the future.

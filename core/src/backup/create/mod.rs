@@ -2,7 +2,8 @@
 //!
 //! The order matters, because POSIX locks end when this process closes any descriptor of a file: first the
 //! walk and every peek at a file, then the stores, which open the databases; the files are stored meanwhile,
-//! and no database, nor a file beside one, is among them. The databases' copies come last in the archive.
+//! and no database, nor a file beside one, is among them. The databases' copies come last in the archive, and
+//! after them the folders that they are in.
 //! A target shows the archive when all of it was stored and read back, and not before.
 
 mod assemble;

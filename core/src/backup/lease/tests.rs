@@ -138,6 +138,27 @@ async fn a_clock_that_jumps_does_not_take_a_lease_from_its_holder() {
         held.confirm().await.unwrap();
     }
     held.release().await.unwrap();
+    // One elsewhere is watched: it shows that it lives.
+    leave(&target, 8, |_| {}).await;
+    let alive = tokio::spawn({
+        let target = target.clone();
+        async move {
+            for second in 1.. {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                let now = Timestamp::from_second(second).unwrap();
+                leave(&target, 8, |record| record.renewed_at = now).await;
+            }
+        }
+    });
+    for to in ["2036-01-01T00:00:00Z", "2016-01-01T00:00:00Z"] {
+        clock.jump_to(to.parse().unwrap());
+        let times = LeaseTimes { ttl: Duration::from_secs(1), watch: Duration::from_secs(5), ..quick() };
+        leave(&target, 8, |_| {}).await;
+        clock.jump_to("2026-01-01T00:00:00Z".parse().unwrap());
+        let error = Lease::acquire(&Scope::default(), "local", shared(&target), "here", times).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Busy, "{to}");
+    }
+    alive.abort();
     // A dead one that was written in what is now the future does not hold for ever.
     clock.jump_to("2036-01-01T00:00:00Z".parse().unwrap());
     leave(&target, 9, |_| {}).await;
