@@ -123,6 +123,38 @@ pub(super) fn read_wal(wal: &File, path: &Path) -> Result<Option<WalHeader>> {
     }
 }
 
+/// How much of a write-ahead log of `len` bytes is in use. A log that started over keeps its old size, which may be
+/// gigabytes, and its old frames; they carry other salts than its header
+/// (<https://www.sqlite.org/fileformat2.html#the_write_ahead_log>).
+///
+/// Frames are written in order, so the used ones come first and a binary search finds their end. Where a loss
+/// of power left a gap among them it may find a later end, never one before the first foreign frame, at
+/// which recovery stops.
+pub(super) fn used_len(wal: &File, header: &WalHeader, len: u64, path: &Path) -> Result<u64> {
+    let page_size = u32::from_be_bytes([header[8], header[9], header[10], header[11]]);
+    if !(512..=65536).contains(&page_size) || !page_size.is_power_of_two() {
+        // Recovery decides what to make of it.
+        return Ok(len);
+    }
+    let end_of = |frames: u64| 32 + frames * (24 + u64::from(page_size));
+    let is_used = |frame: u64| {
+        let mut salts = [0; 8];
+        let read = read_fully_at(wal, &mut salts, end_of(frame) + 8)
+            .map_err(|e| Error::io(format!("read {path:?}"), e))?;
+        Ok::<_, Error>(read == 8 && salts == header[16..24])
+    };
+    let (mut used, mut unused) = (0, len.saturating_sub(32) / (24 + u64::from(page_size)) + 1);
+    while used < unused {
+        let middle = used + (unused - used) / 2;
+        if is_used(middle)? {
+            used = middle + 1;
+        } else {
+            unused = middle;
+        }
+    }
+    Ok(end_of(used).min(len))
+}
+
 /// Fills `buffer` from `offset`; returns fewer bytes only where the file ends.
 pub(super) fn read_fully_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut done = 0;
@@ -180,6 +212,26 @@ mod tests {
             let mut bytes = valid();
             bytes[16..18].copy_from_slice(&field);
             assert_eq!(kind_of(&bytes), ErrorKind::Corrupt, "{field:?}");
+        }
+    }
+
+    #[test]
+    fn the_used_part_of_a_log_ends_at_the_first_old_frame() {
+        use std::io::Write;
+        let mut header = [0_u8; 32];
+        header[10..12].copy_from_slice(&[2, 0]);
+        header[16..24].copy_from_slice(b"newsalts");
+        let frame = |salts: &[u8; 8]| [&[0; 8], &salts[..], &[7; 8 + 512]].concat();
+        for (used, old) in [(0, 0), (0, 9), (1, 0), (5, 1), (6, 100), (64, 63)] {
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(&header).unwrap();
+            (0..used).for_each(|_| file.write_all(&frame(b"newsalts")).unwrap());
+            (0..old).for_each(|_| file.write_all(&frame(b"oldsalts")).unwrap());
+            let len = file.metadata().unwrap().len();
+            assert_eq!(used_len(&file, &header, len, Path::new("")).unwrap(), 32 + used * 536, "{used} {old}");
+            // The last frame is cut off.
+            let cut = used_len(&file, &header, len - 30, Path::new("")).unwrap();
+            assert_eq!(cut, (32 + used * 536).min(len - 30), "{used} {old}");
         }
     }
 

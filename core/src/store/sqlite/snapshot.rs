@@ -291,6 +291,7 @@ impl Copier<'_> {
             let Some(before) = header::read_wal(wal, path)? else { return Ok(()) };
             let out = OutFile::create_new(&copy.wal, PRIVATE_FILE)?;
             let len = wal.metadata().map_err(|e| Error::io(format!("look at {path:?}"), e))?.len();
+            let len = header::used_len(wal, &before, len, path)?;
             self.bytes(wal, &out, len, |copier, block| {
                 copier.database.seams.at(Moment::WalBlock(block));
                 Ok(())
