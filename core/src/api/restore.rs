@@ -53,7 +53,7 @@ impl Operation for Plan {
     type Response = RestorePlan;
 
     async fn run(context: Arc<Context>, scope: Scope, request: RestoreRequest) -> Result<RestorePlan> {
-        with_job(context, scope, request, |scope, job| restore::plan(scope, job)).await
+        with_job(context, scope, request, restore::plan).await
     }
 }
 
