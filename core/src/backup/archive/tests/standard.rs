@@ -37,6 +37,11 @@ fn tar_restores_one_of_everything() {
     }
     deep.extend(vec![b'f'; 4000 - deep.len()]);
     tree.push(file(&deep, "deep"));
+    // A name that is cut for the ustar header right behind a slash, of a sparse file and of another.
+    tree.push(sparse(format!("{}/s", "c".repeat(83)), 70_000, &[(0, 4096)], 4));
+    tree.push(file(format!("{}/f", "c".repeat(99)), "regular"));
+    tree.push(dir("c".repeat(83)));
+    tree.push(dir("c".repeat(99)));
     tree.push(file([&b"d/"[..], &[0xff; 200]].concat(), "long and not UTF-8"));
     tree[0].0.xattrs = vec![xattr("user.a=b%c", b"\0\xff\n")];
     let (_folder, path) = stored(&tree, small());
