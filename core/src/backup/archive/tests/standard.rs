@@ -151,6 +151,24 @@ fn the_size_of_a_member_beyond_octal_is_in_the_pax_header() {
 }
 
 #[test]
+fn the_stand_in_of_a_long_name_never_looks_like_a_folder() {
+    // Readers that know no PAX take a regular file whose name ends in a slash for a folder.
+    for (name, data) in [(99, None), (83, Some(vec![(0, 4)]))] {
+        let path = RelPath::new(format!("{}/file", "c".repeat(name)));
+        let node = crate::backup::manifest::Node::File { size: 4, blake3: String::new(), data, valid_size: None };
+        let (mode, uid, gid, mtime, mtime_nanos) = (0o600, 0, 0, 0, 0);
+        let xattrs = Vec::new();
+        let entry =
+            crate::backup::manifest::Entry { path, node, mode, uid, gid, mtime, mtime_nanos, xattrs, offset: 0 };
+        let mut header = Vec::new();
+        tar::encode(&entry, &mut header).unwrap();
+        let ustar = header.windows(6).rposition(|window| window == b"ustar\0").unwrap() - 257;
+        let name = header[ustar..ustar + 100].split(|byte| *byte == 0).next().unwrap();
+        assert!(name.ends_with(b"c"), "{}", String::from_utf8_lossy(name));
+    }
+}
+
+#[test]
 fn the_tar_crate_agrees() {
     let tree = one_of_everything();
     let (bytes, _) = pack(&tree, small());
