@@ -76,3 +76,21 @@ fn space_of_a_missing_path_is_that_of_its_parent() {
     let space = space(&folder.path().join("a/b/c")).unwrap();
     assert!(space.total_bytes >= space.free_bytes && space.total_bytes > 0);
 }
+
+#[test]
+fn a_dir_makes_and_removes_single_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = Dir::open(folder.path()).unwrap().try_clone().unwrap();
+    dir.make_dir(Path::new("d")).unwrap();
+    assert_eq!(folder.path().join("d").metadata().unwrap().permissions().mode() & 0o777, 0o700);
+    assert_eq!(dir.make_dir(Path::new("d")).unwrap_err().kind(), ErrorKind::Refused);
+    let out = dir.create_file(Path::new("d/f"), 0o600).unwrap();
+    out.set_times(NodeTimes { mtime_seconds: -2, mtime_nanos: 5 }).unwrap();
+    let meta = folder.path().join("d/f").metadata().unwrap();
+    assert_eq!((meta.mtime(), meta.mtime_nsec()), (-2, 5));
+    for _ in 0..2 {
+        dir.remove_file(Path::new("d/f")).unwrap();
+    }
+    assert!(dir.remove_file(Path::new("d")).is_err());
+    assert!(folder.path().join("d").exists());
+}

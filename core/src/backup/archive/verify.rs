@@ -20,6 +20,11 @@ impl Archive {
     ///
     /// Damage is in the result; an error means that the archive could not be read.
     pub fn verify_quick(&self, scope: &Scope) -> Result<Vec<Problem>> {
+        self.check_tail(scope).map(|(problems, _)| problems)
+    }
+
+    /// The problems, and whether the index can be followed.
+    fn check_tail(&self, scope: &Scope) -> Result<(Vec<Problem>, bool)> {
         scope.cancel.check()?;
         let mut problems = self.problems.clone();
         if let Some(footer) = &self.footer {
@@ -30,8 +35,10 @@ impl Archive {
             }
         }
         scope.cancel.check()?;
-        problems.extend(self.suspect().examine(None).0);
-        Ok(problems)
+        let violations = self.suspect().examine(None).0;
+        let sound = violations.is_empty();
+        problems.extend(violations);
+        Ok((problems, sound))
     }
 
     /// Checks every byte: what [`Archive::verify_quick`] does, every frame's BLAKE3 and decompression, every
@@ -39,9 +46,9 @@ impl Archive {
     ///
     /// Damage is in the result; an error means that the archive could not be read, or a cancel.
     pub fn verify_full(&self, scope: &Scope, threads: usize) -> Result<Vec<Problem>> {
-        let mut problems = self.verify_quick(scope)?;
+        let (mut problems, sound) = self.check_tail(scope)?;
         // Offsets that contradict each other lead nowhere. Damage never causes this: the index proves itself.
-        if !self.suspect().examine(None).0.is_empty() {
+        if !sound {
             return Ok(problems);
         }
         let threads = threads.max(1);

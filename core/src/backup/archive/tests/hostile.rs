@@ -52,8 +52,14 @@ impl Forger {
         self
     }
 
-    fn seal(mut self) -> Vec<u8> {
-        self.stream.resize(self.stream.len() + 1024, 0);
+    fn seal(self) -> Vec<u8> {
+        let end = self.stream.len() + 1024;
+        self.seal_at(end)
+    }
+
+    /// Seals a stream of `len` bytes.
+    fn seal_at(mut self, len: usize) -> Vec<u8> {
+        self.stream.resize(len, 0);
         let (mut out, mut packed, mut frames) = (Vec::new(), Vec::new(), Vec::new());
         let mut packer = Packer::new(1).unwrap();
         for (number, plain) in self.stream.chunks(4096).enumerate() {
@@ -281,9 +287,29 @@ fn an_index_that_lies_about_the_content_is_found_out() {
     let wrong_hash = |entries: &mut Vec<Entry>, _: &mut Vec<Frame>, _: &mut Manifest| {
         entries[0].node = Node::File { size: 4, blake3: "0".repeat(64), data: None, valid_size: None };
     };
-    let archive = open(&Forger::default().file("abc").tweak(wrong_hash).seal()).unwrap();
-    let problems = archive.verify_full(&Scope::default(), 1).unwrap();
-    assert_eq!(problems.iter().map(|problem| problem.kind).collect::<Vec<_>>(), [ProblemKind::ContentMismatch]);
+    let kinds = |bytes: &[u8]| -> Vec<ProblemKind> {
+        let problems = open(bytes).unwrap().verify_full(&Scope::default(), 2).unwrap();
+        problems.iter().map(|problem| problem.kind).collect()
+    };
+    assert_eq!(kinds(&Forger::default().file("abc").tweak(wrong_hash).seal()), [ProblemKind::ContentMismatch]);
+
+    // The same for a file that reaches over several frames, and nothing for its neighbour.
+    let big = |size| Node::File { size, blake3: String::new(), data: None, valid_size: None };
+    let wrong_hash = |entries: &mut Vec<Entry>, _: &mut Vec<Frame>, _: &mut Manifest| {
+        entries[0].node = Node::File { size: 20_000, blake3: "0".repeat(64), data: None, valid_size: None };
+    };
+    let forger = Forger::default().entry("big", big(20_000), &[7; 20_000]).entry("next", big(9_000), &[8; 9_000]);
+    assert_eq!(kinds(&forger.tweak(wrong_hash).seal()), [ProblemKind::ContentMismatch]);
+
+    // Bytes that belong to nobody: behind a file's content, and behind the last entry.
+    let mut forger = Forger::default().file("abc").file("next");
+    forger.stream[1_000] = 1;
+    assert_eq!(kinds(&forger.seal()), [ProblemKind::HeaderMismatch]);
+    let mut forger = Forger::default().file("abc");
+    let end = forger.stream.len() + 1_000;
+    forger.stream.resize(end, 0);
+    forger.stream[end - 1] = 1;
+    assert_eq!(kinds(&forger.seal_at(end + 24)), [ProblemKind::HeaderMismatch]);
 }
 
 #[test]

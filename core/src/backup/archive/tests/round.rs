@@ -335,6 +335,32 @@ fn a_writer_misused_or_failed_stays_failed() {
 }
 
 #[test]
+fn the_writer_holds_only_a_few_frames() {
+    let frame = 64 << 10;
+    let out = Arc::new(AtomicU64::new(0));
+    let sink = {
+        let out = Arc::clone(&out);
+        Box::new(move |bytes: &[u8]| {
+            out.fetch_add(bytes.len() as u64, Ordering::SeqCst);
+            Ok(())
+        })
+    };
+    let options = WriteOptions { level: 1, threads: 2, frame_bytes: frame };
+    let mut writer = ArchiveWriter::new(&Scope::default(), options, sink).unwrap();
+    let mut random = Random(9);
+    writer.begin_file(head("f", 0o600), 300 * 10_000, None).unwrap();
+    for number in 1..=300 {
+        // Random bytes: as many go out as come in.
+        let block: Vec<u8> = (0..10_000).map(|_| random.next() as u8).collect();
+        writer.write(&block).unwrap();
+        let held = (number * 10_000_u64).saturating_sub(out.load(Ordering::SeqCst));
+        assert!(held <= 6 * frame as u64, "{held} bytes are held");
+    }
+    writer.end_file(None).unwrap();
+    writer.finish(manifest()).unwrap();
+}
+
+#[test]
 fn a_cancel_stops_everything() {
     let (bytes, _) = pack(&one_of_everything(), small());
     let archive = open(&bytes).unwrap();

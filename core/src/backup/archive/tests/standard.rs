@@ -37,6 +37,11 @@ fn tar_restores_one_of_everything() {
     }
     deep.extend(vec![b'f'; 4000 - deep.len()]);
     tree.push(file(&deep, "deep"));
+    // A name that is cut for the ustar header right behind a slash, of a sparse file and of another.
+    tree.push(sparse(format!("{}/s", "c".repeat(83)), 70_000, &[(0, 4096)], 4));
+    tree.push(file(format!("{}/f", "c".repeat(99)), "regular"));
+    tree.push(dir("c".repeat(83)));
+    tree.push(dir("c".repeat(99)));
     tree.push(file([&b"d/"[..], &[0xff; 200]].concat(), "long and not UTF-8"));
     tree[0].0.xattrs = vec![xattr("user.a=b%c", b"\0\xff\n")];
     let (_folder, path) = stored(&tree, small());
@@ -143,6 +148,24 @@ fn the_size_of_a_member_beyond_octal_is_in_the_pax_header() {
     let listed = run("tar", &["-tvf", path.to_str().unwrap()]);
     assert!(String::from_utf8_lossy(&listed.stdout).contains(&(9_u64 << 30).to_string()));
     assert_eq!(untar::parse(&header), Ok(untar::Parsed::Member { entry: Box::new(entry), header: header.len() }));
+}
+
+#[test]
+fn the_stand_in_of_a_long_name_never_looks_like_a_folder() {
+    // Readers that know no PAX take a regular file whose name ends in a slash for a folder.
+    for (name, data) in [(99, None), (83, Some(vec![(0, 4)]))] {
+        let path = RelPath::new(format!("{}/file", "c".repeat(name)));
+        let node = crate::backup::manifest::Node::File { size: 4, blake3: String::new(), data, valid_size: None };
+        let (mode, uid, gid, mtime, mtime_nanos) = (0o600, 0, 0, 0, 0);
+        let xattrs = Vec::new();
+        let entry =
+            crate::backup::manifest::Entry { path, node, mode, uid, gid, mtime, mtime_nanos, xattrs, offset: 0 };
+        let mut header = Vec::new();
+        tar::encode(&entry, &mut header).unwrap();
+        let ustar = header.windows(6).rposition(|window| window == b"ustar\0").unwrap() - 257;
+        let name = header[ustar..ustar + 100].split(|byte| *byte == 0).next().unwrap();
+        assert!(name.ends_with(b"c"), "{}", String::from_utf8_lossy(name));
+    }
 }
 
 #[test]
