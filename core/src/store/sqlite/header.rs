@@ -139,8 +139,8 @@ pub(super) fn used_len(wal: &File, header: &WalHeader, len: u64, path: &Path) ->
     let end_of = |frames: u64| 32 + frames * (24 + u64::from(page_size));
     let is_used = |frame: u64| {
         let mut salts = [0; 8];
-        let read = read_fully_at(wal, &mut salts, end_of(frame) + 8)
-            .map_err(|e| Error::io(format!("read {path:?}"), e))?;
+        let read =
+            read_fully_at(wal, &mut salts, end_of(frame) + 8).map_err(|e| Error::io(format!("read {path:?}"), e))?;
         Ok::<_, Error>(read == 8 && salts == header[16..24])
     };
     let (mut used, mut unused) = (0, len.saturating_sub(32) / (24 + u64::from(page_size)) + 1);
