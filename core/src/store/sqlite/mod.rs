@@ -13,23 +13,23 @@
 //! # How a copy is made
 //!
 //! The worker holds a read transaction, copies the main file, then the `-wal`, never the `-shm`
-//! ([`snapshot`] says why each order of events is consistent). The copy is recovered in its own folder, so
+//! (`snapshot` says why each order of events is consistent). The copy is recovered in its own folder, so
 //! that one self-contained file stays. The live file is never checkpointed, not even when our connection is
 //! the last to close: the engine that corrupts on a WAL reset (3.7.0 to 3.51.2) may be the host's.
 //!
 //! # Rules of this room
 //!
 //! POSIX locks belong to the process and vanish when it closes *any* descriptor of the file. Therefore:
-//! - a database is looked at ([`header`]) before a connection to it is open, and copied through descriptors
+//! - a database is looked at (`header`) before a connection to it is open, and copied through descriptors
 //!   that are closed after the connection is;
-//! - one [`gate`] per database file lets one task of this process at a time come near it;
+//! - one `gate` per database file lets one task of this process at a time come near it;
 //! - the `-shm` is opened by the engine alone.
 //!
 //! # What stays behind
 //!
 //! A WAL database cannot be read under a lock without its `-wal` and `-shm`: the engine creates them where
 //! they are missing, with the database's owner and mode. A database whose host has closed it has neither, so
-//! what we created is removed again under the engine's own exclusive lock ([`live::tidy`]); where somebody
+//! what we created is removed again under the engine's own exclusive lock (`live::tidy`); where somebody
 //! has opened the database meanwhile the files are theirs, and stay. A hot rollback journal (a writer was
 //! killed in the middle of a transaction) must be rolled back before anybody can read: that is the one case
 //! in which taking a copy writes to the live file, and it is what the host's own next read would do.
