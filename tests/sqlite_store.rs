@@ -2,7 +2,7 @@
 //!
 //! `UPLIFTED_OPS_STRESS_RUNS` sets the number of copies under load (100; a bench wants 1,000).
 
-#![allow(clippy::disallowed_methods, reason = "tests set up their own scenes")]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests set up their own scenes")]
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
