@@ -43,8 +43,9 @@ impl Writer {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let writer = Self { process, acknowledged };
+        let mut writer = Self { process, acknowledged };
         while writer.committed() < 5 {
+            assert!(writer.process.try_wait().unwrap().is_none(), "the writer ended at once");
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
         writer

@@ -4,14 +4,14 @@ use clap::Parser;
 use uplifted_example::{Failure, say, stop, writer};
 
 #[derive(Parser)]
-struct Options {
+struct Load {
     #[command(flatten)]
     writer: writer::Options,
 }
 
 fn main() -> Result<(), Failure> {
     let stop = stop::flag(true)?;
-    let report = writer::run(&Options::parse().writer, &stop)?;
+    let report = writer::run(&Load::parse().writer, &stop)?;
     say!("{}", serde_json::to_string(&report)?)?;
     Ok(())
 }

@@ -206,7 +206,8 @@ async fn with_job<T: Send + 'static>(
                 limits: Limits {
                     max_entries: limits.max_entries,
                     max_bytes: limits.max_bytes.map_or(u64::MAX, |size| size.0),
-                    max_ratio: limits.max_ratio,
+                    // A float saturates: any number is a bound.
+                    max_ratio: limits.max_ratio as u64,
                 },
                 salvage: request.salvage,
                 check: &check,

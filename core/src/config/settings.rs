@@ -174,14 +174,14 @@ pub struct RestoreSettings {
     /// An archive that would take more bytes than this is refused. The free space is checked as well.
     pub max_bytes: Option<ByteSize>,
     /// An archive whose content is more than this many times its own size is refused.
-    pub max_ratio: u64,
+    pub max_ratio: f64,
     /// How long the service may take to become healthy after a restore, in seconds, before it is undone.
     pub health_gate_seconds: f64,
 }
 
 impl Default for RestoreSettings {
     fn default() -> Self {
-        Self { max_entries: 10_000_000, max_bytes: None, max_ratio: 10_000, health_gate_seconds: 60.0 }
+        Self { max_entries: 10_000_000, max_bytes: None, max_ratio: 10_000.0, health_gate_seconds: 60.0 }
     }
 }
 

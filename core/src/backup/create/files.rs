@@ -11,7 +11,7 @@ use std::sync::Arc;
 use rustix::fs::{self as sys, SeekFrom};
 use rustix::io::Errno;
 
-use super::super::archive::{ArchiveWriter, NodeHead, Special};
+use super::super::archive::{ArchiveWriter, NodeHead, Special, fit_parts};
 use super::super::discover::open_for_reading;
 use super::super::manifest::{RelPath, SkipReason, Skipped, Xattr, hex};
 use super::super::meter::Meter;
@@ -346,6 +346,7 @@ fn data_map(file: &OwnedFd, found: &Found) -> Option<Vec<(u64, u64)>> {
             parts.push((start, end - start));
             at = end;
         }
+        let parts = fit_parts(&parts, found.size);
         (parts != [(0, found.size)]).then_some(parts)
     }
     #[cfg(not(target_os = "linux"))]

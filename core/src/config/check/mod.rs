@@ -131,7 +131,7 @@ impl Checker<'_> {
                 self.error(key, format!("{seconds} seconds is no duration"), "use a number above zero");
             }
         }
-        if settings.restore.max_ratio < 1 {
+        if settings.restore.max_ratio < 1.0 {
             self.error("restore.max_ratio", "every archive would be refused", "use 1 or more");
         }
         for check in &settings.checks {
