@@ -101,17 +101,23 @@ impl Upload for Sink {
         Ok(())
     }
     async fn abort(self: Box<Self>) -> Result<()> {
+        self.0.store(ABORTED, std::sync::atomic::Ordering::SeqCst);
         Ok(())
     }
 }
+
+const ABORTED: u64 = u64::MAX;
 
 #[tokio::test]
 async fn an_upload_that_an_operation_left_open_is_aborted() {
     let (_folder, builder) = builder();
     let memory = MemoryTarget::default();
-    let ops = builder.target("host", Arc::new(memory.clone())).build().unwrap();
-    call(&ops, "test.prompt", json!({"act": "leave_open", "target": "host"})).await.unwrap();
-    assert!(memory.keys().is_empty());
+    let sink = Sink::default();
+    let written = Arc::clone(&sink.0);
+    let builder = builder.target("host", Arc::new(memory.clone())).target("sink", Arc::new(sink));
+    let ops = builder.build().unwrap();
+    call(&ops, "test.prompt", json!({"act": "leave_open", "target": "sink"})).await.unwrap();
+    assert_eq!(written.load(std::sync::atomic::Ordering::SeqCst), ABORTED);
     assert_eq!(call(&ops, "test.prompt", json!({"act": "put", "target": "host"})).await.unwrap(), json!(true));
     assert_eq!(memory.keys(), ["a"]);
     let error = call(&ops, "test.prompt", json!({"act": "put", "target": "hsot"})).await.unwrap_err();
