@@ -27,12 +27,17 @@ pub(super) fn fill(scope: &Scope, job: &RestoreJob<'_>, selection: &Selection, t
     scope.progress.stage("extracting");
     let mut extracted = job.source.extract(scope, selection, &dir, &options)?;
     let catalog = Catalog::new(job.source.entries());
-    for record in &job.source.manifest().stores {
-        if is_selected(selection, record.path.as_path()) {
-            scope.cancel.check()?;
-            check(scope, job, &dir, &catalog, record, &mut extracted)?;
+    // The device works while the databases are checked; what the checks leave is little, and synced after them.
+    std::thread::scope(|threads| {
+        let early = threads.spawn(|| written.sync());
+        for record in &job.source.manifest().stores {
+            if is_selected(selection, record.path.as_path()) {
+                scope.cancel.check()?;
+                check(scope, job, &dir, &catalog, record, &mut extracted)?;
+            }
         }
-    }
+        early.join().map_err(|_| Error::internal("the thread that syncs the filesystem panicked"))?
+    })?;
     scope.progress.stage("making it durable");
     written.sync()?;
     Ok(extracted)
