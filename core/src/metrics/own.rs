@@ -79,7 +79,7 @@ impl Own {
         Ok(())
     }
 
-    /// Records the end of an operation; `outcome` is a word such as `ok`, or the kind of its error.
+    /// Records the end of an operation; `outcome` is `done`, `unhealthy`, or the kind of its error.
     pub fn operation(&self, operation: &str, outcome: &str, duration_seconds: f64) -> Result<()> {
         self.operations.with(&[operation, outcome])?.inc();
         self.operation_duration.with(&[operation])?.observe(duration_seconds);

@@ -10,6 +10,7 @@ use crate::clock::Clock;
 use crate::config::redact;
 use crate::error::{Error, ErrorKind, Result};
 use crate::journal::{Journal, Record, RecordOutcome};
+use crate::metrics::own::own;
 use crate::worker::{CatchPanic, Pool, RunRequest, WorkerRequest, method};
 
 use super::blocking::Blocking;
@@ -176,18 +177,22 @@ impl Core {
                     Ok(result) => result.map_err(|error| error.in_operation(entry.name)),
                     Err(panic) => Err(panic.in_operation(entry.name)),
                 };
+                let duration_seconds = self.clock.monotonic().saturating_sub(began).as_secs_f64();
+                let (outcome, word) = match &result {
+                    Ok(answer) if answer.healthy => (RecordOutcome::Done, "done"),
+                    Ok(_) => (RecordOutcome::Unhealthy, "unhealthy"),
+                    Err(error) => (RecordOutcome::Failed, error.kind().as_str()),
+                };
+                // A number that cannot be counted is no reason to lose an answer.
+                let _ = own().and_then(|own| own.operation(entry.name, word, duration_seconds));
                 if !entry.journalled {
                     return result;
                 }
                 let record = Record {
                     time,
                     operation: entry.name.to_owned(),
-                    outcome: match &result {
-                        Ok(answer) if answer.healthy => RecordOutcome::Done,
-                        Ok(_) => RecordOutcome::Unhealthy,
-                        Err(_) => RecordOutcome::Failed,
-                    },
-                    duration_seconds: self.clock.monotonic().saturating_sub(began).as_secs_f64(),
+                    outcome,
+                    duration_seconds,
                     pid: self.context.process.identity.pid,
                     request: redact::value("", &asked),
                     response: result.as_ref().map(|answer| answer.response.clone()).unwrap_or_default(),

@@ -228,7 +228,11 @@ async fn create_with(scope: &Scope, job: CreateJob, hook: Option<Hook>) -> Resul
         Err(error) if results.iter().all(Option::is_some) && !stop.by_caller() => {
             return Err(first_cause(results, error));
         }
-        Err(error) => return Err(error),
+        Err(error) => {
+            // A cancel reaches the parts in any order: the first to stop may blame another that stopped too.
+            stop.caller.check()?;
+            return Err(error);
+        }
     };
     if results.iter().all(Option::is_some) {
         return Err(first_error(results));
