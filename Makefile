@@ -30,6 +30,7 @@ bench: ## Time backup, verify and restore beside their peers; SCALE=0.02 ROUNDS=
 	@sh .ci/setup zstd sqlite3 restic
 	$(CARGO) build --release --quiet -p uplifted-ops -p uplifted-example -p uplifted-bench
 	@$(BIN)/uplifted-bench run --scale $(SCALE) --rounds $(ROUNDS)
+	UPLIFTED_OPS_STRESS_RUNS=1000 $(CARGO) test --release -p uplifted-ops-tests --test e2e -- --nocapture live::
 
 clean-work: ## Remove what the demo and the benches left
 	rm -rf target/demo target/bench
