@@ -257,7 +257,9 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         self.renewal.abort();
-        if let (Some(held), Ok(runtime)) = (self.held.take(), tokio::runtime::Handle::try_current()) {
+        let Some(held) = self.held.take() else { return };
+        held_tokens().remove(&held.owner.token);
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move { held.release().await });
         }
     }
@@ -269,8 +271,16 @@ impl Held {
         Ok(generation == self.generation)
     }
 
+    /// Gives the lease back. Whether the target takes it or not, from here on this process does not hold it:
+    /// said at once, since the renewal, which is being aborted, may keep this value alive for a moment more.
     async fn release(&self) -> Result<()> {
         let _turn = self.turn.lock().await;
+        let given_back = self.mark_released().await;
+        held_tokens().remove(&self.owner.token);
+        given_back
+    }
+
+    async fn mark_released(&self) -> Result<()> {
         if self.lost.load(Ordering::SeqCst) || !self.is_ours().await? {
             return Ok(());
         }
