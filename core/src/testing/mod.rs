@@ -1,6 +1,6 @@
 //! Public contract suites: what every implementation of a contract must do, as cases that can be run.
 //!
-//! Each clause in the documentation of a contract has a [`Case`] here. A suite takes a way to make a fresh
+//! Each clause in the documentation of a contract has a `Case` here. A suite takes a way to make a fresh
 //! component and returns what became of every case, so that any test framework can report it:
 //!
 //! ```
