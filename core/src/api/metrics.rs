@@ -17,18 +17,7 @@ use crate::ops::{Context, Effect, Operation, Place};
 pub struct RenderRequest {
     /// The format. `text` when missing.
     #[serde(default)]
-    pub format: Option<TextFormat>,
-}
-
-/// A format that Prometheus reads.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum TextFormat {
-    /// The text format 0.0.4.
-    #[default]
-    Text,
-    /// OpenMetrics 1.0.
-    OpenMetrics,
+    pub format: Option<Format>,
 }
 
 /// The numbers.
@@ -53,10 +42,7 @@ impl Operation for Render {
     type Response = RenderResponse;
 
     async fn run(context: Arc<Context>, _scope: Scope, request: RenderRequest) -> Result<RenderResponse> {
-        let format = match request.format.unwrap_or_default() {
-            TextFormat::Text => Format::Text,
-            TextFormat::OpenMetrics => Format::OpenMetrics,
-        };
+        let format = request.format.unwrap_or_default();
         // Registered on first use, so that a page of a fresh process has their names.
         own::own()?;
         let mut snapshot = global().snapshot();

@@ -159,7 +159,7 @@ impl HttpCheck {
     ///
     /// # Errors
     /// When the address, a status, a header or a pointer is not one; [`Unsupported`](ErrorKind::Unsupported) for
-    /// `https`, which needs the feature `tls`.
+    /// `https`, which this version does not speak.
     pub fn new(settings: HttpSettings) -> Result<Self> {
         let uri = parse(&settings.url)?;
         settings.status.allows(200)?;
@@ -324,7 +324,7 @@ fn parse(url: &str) -> Result<Uri> {
                 ErrorKind::Unsupported,
                 format!("{} needs TLS, which this build lacks", shown(&uri)),
             )
-            .with_hint("build with the feature `tls`, or name the service's own http address"));
+            .with_hint("name the service's own http address: this version speaks no TLS"));
         }
         _ => return wrong("does not begin with http://").map_err(|error| error.with_hint("write the scheme too")),
     }

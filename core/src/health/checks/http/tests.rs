@@ -223,7 +223,7 @@ fn settings_that_cannot_work_are_refused() {
     }
     let error = HttpCheck::new(HttpSettings::new("https://x/?token=hunter2")).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
-    assert!(error.hint().unwrap().contains("`tls`") && !error.message().contains("hunter2"));
+    assert!(error.hint().unwrap().contains("http address") && !error.message().contains("hunter2"));
     let base = || HttpSettings::new("http://x/");
     for rule in ["2yy", "", "x", "600", "0xx", "²xx"] {
         assert!(
