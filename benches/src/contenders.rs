@@ -40,6 +40,21 @@ impl Place {
         Ok(path)
     }
 
+    /// A folder that never was. Restores go into one each, and none is removed before the job is over: ext4
+    /// passes over what was deleted in the last minutes when it looks for a free inode (`recently_deleted`), so
+    /// whoever makes files after a removal pays for it.
+    fn fresh(&self) -> Result<PathBuf, Failure> {
+        let all = self.at(RESTORES);
+        fs::create_dir_all(&all)?;
+        let count = fs::read_dir(&all)?.count();
+        Ok(all.join(count.to_string()))
+    }
+
+    /// Removes what the contenders restored.
+    pub(crate) fn tidy(&self) -> Result<(), Failure> {
+        self.clear(RESTORES).map(drop)
+    }
+
     /// Settings whose state and target lie in the work folder: the service is only read.
     pub(crate) fn write_settings(&self) -> Result<(), Failure> {
         let quoted = |path: &Path| Value::from(path.to_string_lossy()).to_string();
@@ -115,18 +130,20 @@ pub(crate) const JOBS: &[Job] = &[
     Job {
         name: "restore",
         contenders: &[
-            Contender { name: OURS, needs: &[], prepare: |p| p.clear("restored").map(drop), run: restore },
-            Contender { name: TAR, needs: &["tar", "zstd"], prepare: |p| p.clear("untarred").map(drop), run: untar },
+            Contender { name: OURS, needs: &[], prepare: ready, run: restore },
+            Contender { name: TAR, needs: &["tar", "zstd"], prepare: ready, run: untar },
             Contender {
                 name: "tar --zstd -xf, sync -f",
                 needs: &["tar", "zstd"],
-                prepare: |p| p.clear("untarred").map(drop),
+                prepare: ready,
                 run: |place| Ok(untar(place)? + sync(&place.work)?),
             },
         ],
     },
 ];
 
+/// Where restores go.
+const RESTORES: &str = "restores";
 /// Us.
 pub(crate) const OURS: &str = "uplifted-ops";
 /// The peer of verify.
@@ -145,7 +162,7 @@ fn verify(place: &Place) -> Result<Measure, Failure> {
 }
 
 fn restore(place: &Place) -> Result<Measure, Failure> {
-    measure(&mut place.call("restore.apply", &json!({ "snapshot_id": "latest", "into": place.at("restored") })))
+    measure(&mut place.call("restore.apply", &json!({ "snapshot_id": "latest", "into": place.fresh()? })))
 }
 
 fn tar_zstd(place: &Place) -> Result<Measure, Failure> {
@@ -207,7 +224,7 @@ fn integrity_check(place: &Place) -> Result<Measure, Failure> {
 }
 
 fn untar(place: &Place) -> Result<Measure, Failure> {
-    let into = place.at("untarred");
+    let into = place.fresh()?;
     fs::create_dir_all(&into)?;
     measure(Command::new("tar").arg("--zstd").arg("-xf").arg(place.at("peer.tar.zst")).arg("-C").arg(into))
 }

@@ -19,7 +19,8 @@ use crate::report::{Latencies, Report};
 pub(crate) struct Options {
     #[command(flatten)]
     service: generate::Options,
-    /// Where the harness writes; on the service's filesystem, with three times its size free
+    /// Where the harness writes; on the service's filesystem, with three times its size free, and three times
+    /// more for each round
     #[arg(long, default_value = "target/bench/work", value_name = "FOLDER")]
     work: PathBuf,
     /// How often each is run; the median counts
@@ -72,6 +73,7 @@ pub(crate) fn run(options: &Options) -> Result<Report, Failure> {
                 measured.entry(contender.name).or_default().push(measure);
             }
         }
+        place.tidy()?;
         report.add(job.name, there.iter().map(|c| (c.name, measured.remove(c.name).unwrap_or_default())).collect());
     }
     if wanted("writer") {

@@ -344,7 +344,7 @@ impl Worker {
             return Ok(());
         }
         let Some((file, out)) = self.files.get(number, entry, path, &mut self.placer)? else { return Ok(()) };
-        write_stored(&out, entry, at, bytes)?;
+        file.write(&out, entry, at, bytes)?;
         if self.files.written(number, &file, bytes.len() as u64) {
             let finished = self.placer.finish_file(&out, path, entry);
             if finished.is_err() {

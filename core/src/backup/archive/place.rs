@@ -198,6 +198,17 @@ pub(super) struct OpenFile {
     /// `None` once the file is given up.
     out: Mutex<Option<Arc<OutFile>>>,
     left: Mutex<u64>,
+    /// Held while a part is written. The kernel lets one thread write to a file at a time and has the others
+    /// spin for it (Linux: `inode_lock`, an rwsem); here they sleep, and the processor does something else.
+    turn: Mutex<()>,
+}
+
+impl OpenFile {
+    /// Writes stored bytes `at..`, when it is our turn.
+    pub(super) fn write(&self, out: &OutFile, entry: &Entry, at: u64, bytes: &[u8]) -> Result<()> {
+        let _turn = lock(&self.turn);
+        write_stored(out, entry, at, bytes)
+    }
 }
 
 impl OpenFiles {
@@ -218,6 +229,7 @@ impl OpenFiles {
                     path: path.to_owned(),
                     out: Mutex::new(Some(Arc::new(out))),
                     left: Mutex::new(stored_len(&entry.node)),
+                    turn: Mutex::default(),
                 });
                 files.insert(number, Arc::clone(&file));
                 file
@@ -244,7 +256,12 @@ impl OpenFiles {
         let mut files = lock(&self.0);
         let Some(file) = files.get(&number) else {
             // It stays in the table, so that no later part creates it.
-            let given_up = OpenFile { path: path.to_owned(), out: Mutex::new(None), left: Mutex::new(u64::MAX) };
+            let given_up = OpenFile {
+                path: path.to_owned(),
+                out: Mutex::new(None),
+                left: Mutex::new(u64::MAX),
+                turn: Mutex::default(),
+            };
             files.insert(number, Arc::new(given_up));
             return Ok(true);
         };

@@ -19,7 +19,7 @@ pub(super) fn fill(scope: &Scope, job: &RestoreJob<'_>, selection: &Selection, t
     let written = FilesystemSync::open(tree)?;
     let dir = Dir::open(tree)?;
     let options = ExtractOptions {
-        threads: if job.threads == 0 { cores() } else { job.threads },
+        threads: if job.threads == 0 { threads() } else { job.threads },
         owners: !matches!(owners(job.source.entries()), OwnersNeed::Root(_)),
         limits: job.limits,
         salvage: job.salvage,
@@ -43,9 +43,10 @@ pub(super) fn fill(scope: &Scope, job: &RestoreJob<'_>, selection: &Selection, t
     Ok(extracted)
 }
 
-/// One thread for each core, at most 8: past that the disk is the limit, and the memory is bounded.
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(8)
+/// One thread for each core, at most 8, and one more: past that the disk is the limit, and the memory is bounded.
+/// The one more works while another waits for its turn at a large file.
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(8) + 1
 }
 
 fn is_selected(selection: &Selection, path: &Path) -> bool {
