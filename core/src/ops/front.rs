@@ -42,6 +42,8 @@ struct Core {
     pool: Pool,
     clock: Arc<dyn Clock>,
     operations: &'static [Entry],
+    /// Raised by [`Ops::close`].
+    closing: Cancel,
 }
 
 impl Ops {
@@ -57,7 +59,7 @@ impl Ops {
         clock: Arc<dyn Clock>,
         operations: &'static [Entry],
     ) -> Self {
-        let core = Core { context: Arc::new(context), pool, clock, operations };
+        let core = Core { context: Arc::new(context), pool, clock, operations, closing: Cancel::new() };
         Self(Arc::new(Shared { core: Arc::new(core), runtime: Some(runtime), pid: std::process::id() }))
     }
 
@@ -91,6 +93,9 @@ impl Ops {
         let (ops, name) = (self.clone(), name.to_owned());
         async move {
             let entry = find_operation(&name, ops.0.core.operations)?;
+            if ops.0.core.closing.is_cancelled() {
+                return Err(closed().in_operation(entry.name));
+            }
             let work = Arc::clone(&ops.0.core).journalled(entry, scope, request);
             ops.in_background(work).await?.map_err(|error| error.in_operation(entry.name))
         }
@@ -110,10 +115,26 @@ impl Ops {
         async move { from_answer::<O>(ops.call(scope, O::NAME, request?).await?) }
     }
 
-    /// Starts `work` on our own threads, for whoever waits for it in another way.
-    pub(super) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) -> Result<()> {
+    /// Starts `work` on our own threads, for whoever waits for it in another way: a host whose event loop is not
+    /// Rust's makes a [`call`](Self::call), and hands its answer over from here.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Refused`] in a forked child.
+    pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) -> Result<()> {
         self.runtime()?.spawn(work);
         Ok(())
+    }
+
+    /// Cancels what runs, ends every worker, and returns when none is left. What is called afterwards, on any clone,
+    /// is refused. Without it the same happens in the background when the last clone is dropped.
+    pub fn close(&self) -> impl Future<Output = ()> + Send + 'static {
+        let ops = self.clone();
+        async move {
+            let pool = ops.0.core.pool.clone();
+            ops.0.core.closing.cancel();
+            // In a fork there is nothing to close: threads and workers are the parent's.
+            let _ = ops.in_background(|_| async move { pool.close().await }).await;
+        }
     }
 
     /// Our own threads.
@@ -227,6 +248,7 @@ impl Core {
             tokio::select! {
                 () = scope.cancel.cancelled() => {}
                 () = dropped.cancelled() => {}
+                () = self.closing.cancelled() => {}
             }
             cancel.cancel();
             std::future::pending::<Result<Answer>>().await
