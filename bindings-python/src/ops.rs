@@ -1,6 +1,5 @@
 //! [`NativeOps`]: building, calling, closing.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -29,7 +28,7 @@ struct Options {
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum WorkerProgram {
-    Command(Vec<OsString>),
+    Command(Vec<String>),
     /// It cannot be: the reason.
     None(String),
 }
