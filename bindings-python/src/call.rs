@@ -8,8 +8,8 @@ use std::thread::Thread;
 use std::time::Duration;
 
 use pyo3::prelude::*;
-use serde_json::Value;
-use uplifted_ops::ops::{Answer, Ops};
+use uplifted_ops::embed::{self, Answered};
+use uplifted_ops::ops::Ops;
 use uplifted_ops::{Cancel, Error, ErrorKind, Progress, ProgressEvent, Result, Scope};
 
 use crate::errors::to_json;
@@ -48,27 +48,6 @@ pub(crate) fn wait<T: Send>(
             return Ok(value);
         }
         py.check_signals()?;
-    }
-}
-
-/// Runs `name` within `timeout`.
-async fn bounded(
-    ops: Ops,
-    scope: Scope,
-    name: String,
-    request: Value,
-    timeout: Option<Duration>,
-) -> Result<Answer> {
-    let call = ops.call(scope, &name, request);
-    let Some(timeout) = timeout else { return call.await };
-    match tokio::time::timeout(timeout, call).await {
-        Ok(result) => result,
-        Err(_) => {
-            let seconds = timeout.as_secs_f64();
-            Err(Error::new(ErrorKind::Timeout, format!("{name} did not end within the {seconds} s that were given"))
-                .with_hint("allow more time with `timeout`, or leave it out; what had begun is being cancelled")
-                .in_operation(&name))
-        }
     }
 }
 
@@ -112,16 +91,12 @@ pub(crate) fn run(
     py: Python<'_>,
     ops: &Ops,
     name: &str,
-    request: Value,
+    request: &str,
     timeout: Option<Duration>,
     on_progress: Option<&Bound<'_, PyAny>>,
-) -> PyResult<Result<Answer>> {
+) -> PyResult<Result<Answered>> {
     let Some(on_progress) = on_progress else {
-        // The shortest way, for the calls that are made by the million.
-        return match timeout {
-            None => wait(py, ops.call(ops.scope(), name, request), || Ok(())),
-            Some(_) => wait(py, on_our_threads(ops, bounded(ops.clone(), ops.scope(), name.to_owned(), request, timeout)), || Ok(())),
-        };
+        return wait(py, embed::call(ops, ops.scope(), name, request, timeout), || Ok(()));
     };
     let inbox = Arc::new(Inbox::default());
     let progress = {
@@ -133,30 +108,12 @@ pub(crate) fn run(
         })
     };
     let scope = Scope { progress, ..ops.scope() };
-    let work = on_our_threads(ops, bounded(ops.clone(), scope, name.to_owned(), request, timeout));
-    wait(py, work, || {
+    wait(py, embed::call(ops, scope, name, request, timeout), || {
         while let Some(event) = inbox.pop() {
             on_progress.call1((text(&event),))?;
         }
         Ok(())
     })
-}
-
-/// Moves a future to the threads of `ops`, which have timers. Dropped, it is dropped there.
-async fn on_our_threads<T: Send + 'static>(
-    ops: &Ops,
-    work: impl Future<Output = Result<T>> + Send + 'static,
-) -> Result<T> {
-    let (sender, receiver) = tokio::sync::oneshot::channel();
-    ops.spawn(async move {
-        let mut sender = sender;
-        let result = tokio::select! {
-            result = work => result,
-            () = sender.closed() => return,
-        };
-        let _ = sender.send(result);
-    })?;
-    receiver.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Cancelled, "the Ops was closed")))
 }
 
 /// A running operation that an event loop waits for.
@@ -179,7 +136,7 @@ pub(crate) fn start(
     ops: &Ops,
     python: &PythonThread,
     name: &str,
-    request: Value,
+    request: &str,
     timeout: Option<Duration>,
     listener: Py<PyAny>,
     wants_progress: bool,
@@ -198,14 +155,32 @@ pub(crate) fn start(
         Progress::default()
     };
     let scope = Scope { cancel: cancel.clone(), progress, ..ops.scope() };
-    let work = bounded(ops.clone(), scope, name.to_owned(), request, timeout);
-    let python = python.clone();
-    ops.spawn(async move {
-        let (ok, healthy, text) = match work.await {
-            Ok(answer) => (true, answer.healthy, answer.response.to_string()),
+    let work = embed::call(ops, scope, name, request, timeout);
+    let mut settled = Settled { python: python.clone(), listener: Some(listener) };
+    ops.spawn(async move { settled.with(work.await) })?;
+    Ok(Call { cancel })
+}
+
+/// Tells the listener the end exactly once: whoever awaits must not wait for ever, even when the `Ops` was closed
+/// and its threads dropped the work.
+struct Settled {
+    python: PythonThread,
+    listener: Option<Arc<Py<PyAny>>>,
+}
+
+impl Settled {
+    fn with(&mut self, result: Result<Answered>) {
+        let Some(listener) = self.listener.take() else { return };
+        let (ok, healthy, text) = match result {
+            Ok(answer) => (true, answer.healthy, answer.response),
             Err(error) => (false, false, to_json(&error)),
         };
-        python.post(move |py| listener.call_method1(py, "settle", (ok, healthy, text)).map(drop));
-    })?;
-    Ok(Call { cancel })
+        self.python.post(move |py| listener.call_method1(py, "settle", (ok, healthy, text)).map(drop));
+    }
+}
+
+impl Drop for Settled {
+    fn drop(&mut self) {
+        self.with(Err(Error::new(ErrorKind::Cancelled, "the Ops was closed")));
+    }
 }

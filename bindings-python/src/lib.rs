@@ -20,6 +20,7 @@ mod call;
 mod errors;
 mod metrics;
 mod ops;
+mod plugin;
 mod program;
 mod python;
 
@@ -36,6 +37,8 @@ mod _native {
     };
     #[pymodule_export]
     use super::ops::NativeOps;
+    #[pymodule_export]
+    use super::plugin::Reply;
     #[pymodule_export]
     use super::program::{run_cli, run_worker};
 

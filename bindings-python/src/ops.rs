@@ -1,6 +1,7 @@
 //! [`NativeOps`]: building, calling, closing.
 
 use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use pyo3::prelude::*;
@@ -11,6 +12,7 @@ use uplifted_ops::{Error, ErrorKind, Result};
 
 use crate::call::{self, Call};
 use crate::errors::OrRaise;
+use crate::plugin::{self, Host, PyPlugin};
 use crate::python::PythonThread;
 
 /// What Python's constructors collect.
@@ -68,24 +70,38 @@ fn duration(name: &str, seconds: f64) -> Result<Duration> {
 }
 
 /// One `Ops`, under the two Python classes.
-#[pyclass(frozen, weakref, name = "Ops", module = "uplifted_ops._native")]
+#[pyclass(frozen, name = "Ops", module = "uplifted_ops._native")]
 pub(crate) struct NativeOps {
-    ops: Ops,
+    /// `None` once closed: then nothing holds the plugins any more, and what they hold can be collected.
+    ops: RwLock<Option<Ops>>,
     python: PythonThread,
 }
 
 #[pymethods]
 impl NativeOps {
-    /// Builds it from JSON text.
+    /// Builds it from JSON text and plugins, each with its contract and name. `runner` runs their methods.
     #[new]
-    fn new(py: Python<'_>, options: &str) -> PyResult<Self> {
-        let build = || {
-            let options: Options = serde_json::from_str(options)
-                .map_err(|error| Error::invalid(format!("the options are wrong: {error}")))?;
-            let builder = options.builder()?;
-            Ok(Self { ops: builder.build()?, python: PythonThread::start()? })
-        };
-        py.detach(build).or_raise(py)
+    fn new(
+        py: Python<'_>,
+        options: &str,
+        plugins: Vec<(String, String, Bound<'_, PyAny>)>,
+        runner: Option<Py<PyAny>>,
+    ) -> PyResult<Self> {
+        let options: Options = serde_json::from_str(options)
+            .map_err(|error| Error::invalid(format!("the options are wrong: {error}")))
+            .or_raise(py)?;
+        let mut builder = options.builder().or_raise(py)?;
+        let python = PythonThread::start().or_raise(py)?;
+        if let Some(runner) = runner {
+            let host = Host::new(python.clone(), runner);
+            for (contract, name, object) in plugins {
+                let contract = plugin::contract(&contract).or_raise(py)?;
+                let plugin = PyPlugin::wrap(&host, &object, contract)?;
+                builder = builder.plugin(contract, &name, Arc::new(plugin)).or_raise(py)?;
+            }
+        }
+        let ops = py.detach(|| builder.build()).or_raise(py)?;
+        Ok(Self { ops: RwLock::new(Some(ops)), python })
     }
 
     /// Runs an operation and waits for it: whether the answer is a good one, and the answer as JSON text.
@@ -98,9 +114,9 @@ impl NativeOps {
         timeout: Option<f64>,
         on_progress: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<(bool, String)> {
-        let (request, timeout) = prepare(request, timeout).or_raise(py)?;
-        let answer = call::run(py, &self.ops, name, request, timeout, on_progress)?.or_raise(py)?;
-        Ok((answer.healthy, answer.response.to_string()))
+        let (ops, timeout) = self.prepare(timeout).or_raise(py)?;
+        let answer = call::run(py, &ops, name, request, timeout, on_progress)?.or_raise(py)?;
+        Ok((answer.healthy, answer.response))
     }
 
     /// Starts an operation; the listener is told its end, see `call::start`.
@@ -114,40 +130,20 @@ impl NativeOps {
         timeout: Option<f64>,
         wants_progress: bool,
     ) -> PyResult<Call> {
-        prepare(request, timeout)
-            .and_then(|(request, timeout)| {
-                call::start(&self.ops, &self.python, name, request, timeout, listener, wants_progress)
+        self.prepare(timeout)
+            .and_then(|(ops, timeout)| {
+                call::start(&ops, &self.python, name, request, timeout, listener, wants_progress)
             })
             .or_raise(py)
     }
 
-    /// Cancels what runs, ends the workers, and tells the listener when none is left.
-    fn start_close(&self, py: Python<'_>, listener: Py<PyAny>) -> PyResult<()> {
-        let (closed, python) = (self.ops.close(), self.python.clone());
-        let work = async move {
-            closed.await;
-            python.post(move |py| listener.call_method1(py, "settle", (true, true, "null")).map(drop));
-        };
-        self.ops.spawn(work).or_raise(py)
-    }
-
-    /// Cancels what runs and ends the workers; says whether none is left after `patience` seconds.
-    fn close(&self, py: Python<'_>, patience: f64) -> PyResult<bool> {
-        let patience = duration("patience", patience).or_raise(py)?;
-        let (closed, sleep) = (self.ops.close(), async move { tokio::time::sleep(patience).await });
-        let (sender, receiver) = tokio::sync::oneshot::channel();
-        let started = self.ops.spawn(async move {
-            let done = tokio::select! {
-                () = closed => true,
-                () = sleep => false,
-            };
-            let _ = sender.send(done);
-        });
-        if started.is_err() {
-            // A forked child: nothing of it is ours.
-            return Ok(true);
-        }
-        Ok(call::wait(py, receiver, || Ok(()))?.unwrap_or(true))
+    /// Cancels what runs and ends the workers; raises `TimedOutError` when something is left after `patience` seconds.
+    fn close(&self, py: Python<'_>, patience: f64) -> PyResult<()> {
+        let patience = duration("timeout", patience).or_raise(py)?;
+        let Some(ops) = self.open() else { return Ok(()) };
+        let closed = call::wait(py, ops.close(patience), || Ok(()))?;
+        py.detach(|| drop(self.ops.write().unwrap_or_else(PoisonError::into_inner).take()));
+        closed.or_raise(py)
     }
 
     /// Ends the thread that calls Python. Nothing is told to a listener afterwards.
@@ -156,9 +152,16 @@ impl NativeOps {
     }
 }
 
-/// The arguments of a call, parsed.
-fn prepare(request: &str, timeout: Option<f64>) -> Result<(Value, Option<Duration>)> {
-    let request = serde_json::from_str(request)
-        .map_err(|error| Error::invalid(format!("the request is not JSON: {error}")))?;
-    Ok((request, timeout.map(|seconds| duration("timeout", seconds)).transpose()?))
+impl NativeOps {
+    fn open(&self) -> Option<Ops> {
+        self.ops.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn prepare(&self, timeout: Option<f64>) -> Result<(Ops, Option<Duration>)> {
+        let ops = self.open().ok_or_else(|| {
+            Error::new(ErrorKind::Refused, "this Ops is closed")
+                .with_hint("build another one; close it when the service ends, and not before")
+        })?;
+        Ok((ops, timeout.map(|seconds| duration("timeout", seconds)).transpose()?))
+    }
 }

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import os
+import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from ._base import Answer, Base, _decode, _encode
+from ._base import Answer, Base, StrPath, _decode, _encode, heard, heard_failure, watched
 from ._errors import from_json
+
+
+if TYPE_CHECKING:
+    from .plugins import Check, CheckFunction, Sink, Store, Target
 
 
 class AsyncOps(Base):
     """Operations of a service, awaited. The same operations, settings and errors as :class:`Ops`.
+
+    ``stores``, ``targets``, ``checks`` and ``sinks`` are objects of yours by their names, see
+    :mod:`uplifted_ops.plugins`; they replace those of the same name in the settings. ``callback_timeout`` is how long
+    one of them may be silent when it is called, in seconds (60).
 
     Cancelling the task that awaits cancels the operation, and ends the process group of its worker if that does not
     stop in time. It may be used from several event loops, in one thread each.
@@ -25,23 +33,33 @@ class AsyncOps(Base):
         self,
         settings: Mapping[str, Any] | None = None,
         *,
-        root: str | os.PathLike[str] | None = None,
+        root: StrPath | None = None,
+        stores: Mapping[str, Store] | None = None,
+        targets: Mapping[str, Target] | None = None,
+        checks: Mapping[str, Check | CheckFunction] | None = None,
+        sinks: Mapping[str, Sink] | None = None,
         callback_timeout: float | None = None,
     ) -> None:
-        self._build(settings, root, None, callback_timeout)
+        plugins = {"store": stores, "target": targets, "check": checks, "sink": sinks}
+        self._build(None, settings, root, plugins, callback_timeout)
 
     @classmethod
     def from_config(
         cls,
-        path: str | os.PathLike[str],
+        path: StrPath,
         settings: Mapping[str, Any] | None = None,
         *,
-        root: str | os.PathLike[str] | None = None,
+        root: StrPath | None = None,
+        stores: Mapping[str, Store] | None = None,
+        targets: Mapping[str, Target] | None = None,
+        checks: Mapping[str, Check | CheckFunction] | None = None,
+        sinks: Mapping[str, Sink] | None = None,
         callback_timeout: float | None = None,
     ) -> Self:
         """The same from a settings file. ``root`` is the file's folder when not given."""
         self = cls.__new__(cls)
-        self._build(settings, root, path, callback_timeout)
+        plugins = {"store": stores, "target": targets, "check": checks, "sink": sinks}
+        self._build(path, settings, root, plugins, callback_timeout)
         return self
 
     async def call(
@@ -68,20 +86,30 @@ class AsyncOps(Base):
         timeout: float | None,
         on_progress: Callable[[str], object] | None,
     ) -> tuple[bool, str]:
-        waiter = _Waiter(asyncio.get_running_loop(), on_progress)
+        loop = asyncio.get_running_loop()
+        if self._runner is not None:
+            self._runner.use_loop(loop)
+        on_progress = watched(name, on_progress)
+        waiter = _Waiter(loop, on_progress)
+        began = time.perf_counter()
         call = self._native.start(name, _encode(request), waiter, timeout, on_progress is not None)
         try:
-            return await waiter.future
-        finally:
+            answer = await waiter.future
+        except BaseException as error:
+            heard_failure(name, began, error)
             # Nothing, once it has ended. Otherwise this task was cancelled, or `on_progress` raised.
             call.cancel()
+            raise
+        heard(name, began, answer[0])
+        return answer
 
-    async def aclose(self) -> None:
-        """Cancels what runs and ends the workers. What is called afterwards is refused; closing again is fine."""
-        waiter = _Waiter(asyncio.get_running_loop(), None)
-        self._native.start_close(waiter)
-        await waiter.future
-        self._native.stop()
+    async def aclose(self, timeout: float = 30.0) -> None:
+        """Cancels what runs and ends the workers. What is called afterwards is refused; closing again is fine.
+
+        Raises :class:`TimedOutError` when something did not stop in ``timeout`` seconds; it was abandoned then.
+        """
+        # On a thread: plugins of this loop are cancelled meanwhile.
+        await asyncio.to_thread(self._close, timeout)
 
     async def __aenter__(self) -> Self:
         return self

@@ -5,11 +5,18 @@ from __future__ import annotations
 import atexit
 import json
 import os
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakSet
 
 from . import _native, _worker
+from ._errors import OpsError
+
+if TYPE_CHECKING:
+    from ._runner import Runner
+
+StrPath = str | os.PathLike[str]
 
 #: How long the end of the interpreter waits for what it cancelled.
 _EXIT_PATIENCE = 5.0
@@ -50,16 +57,30 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=
 _decode = json.JSONDecoder().decode
 
 
+class Listener(NamedTuple):
+    """Who hears of every call, see :func:`uplifted_ops.enable_logging`."""
+
+    done: Callable[[str, bool, float], None]
+    failed: Callable[[str, BaseException, float], None]
+    stage: Callable[[str, str], None] | None
+
+
+#: Nobody, until logging is enabled.
+listener: Listener | None = None
+
+
 class Base:
-    """Builds the native half, and closes it."""
+    """Builds the native half, and keeps what belongs to it."""
 
     _native: _native.Ops
+    _runner: Runner | None = None
 
     def _build(
         self,
+        config: StrPath | None,
         settings: Mapping[str, Any] | None,
-        root: str | os.PathLike[str] | None,
-        config: str | os.PathLike[str] | None,
+        root: StrPath | None,
+        plugins: Mapping[str, Mapping[str, object] | None],
         callback_timeout: float | None,
     ) -> None:
         options = {
@@ -69,7 +90,13 @@ class Base:
             "callback_seconds": callback_timeout,
             "worker": self._worker(),
         }
-        self._native = _native.Ops(_encode(options))
+        given = [(contract, name, plugin) for contract, of in plugins.items() for name, plugin in (of or {}).items()]
+        if given:
+            # Only now: asyncio and threads cost an import that a host without plugins does not pay.
+            from ._runner import Runner
+
+            self._runner = Runner()
+        self._native = _native.Ops(_encode(options), given, self._runner)
         _open.add(self)
 
     @staticmethod
@@ -78,6 +105,15 @@ class Base:
             return {"command": _worker.command()}
         except LookupError as reason:
             return {"none": str(reason)}
+
+    def _close(self, timeout: float) -> None:
+        try:
+            self._native.close(timeout)
+        finally:
+            self._native.stop()
+            if self._runner is not None:
+                self._runner.stop()
+            _open.discard(self)
 
 
 # Those that somebody still holds. At the interpreter's end they are closed while Python still works; later no
@@ -88,5 +124,40 @@ _open: WeakSet[Base] = WeakSet()
 @atexit.register
 def _close_all() -> None:
     for ops in list(_open):
-        ops._native.close(_EXIT_PATIENCE)
-        ops._native.stop()
+        try:
+            ops._close(_EXIT_PATIENCE)
+        except OpsError:
+            # Something hangs. Its worker was killed, and the interpreter ends all the same.
+            pass
+
+
+def heard(name: str, began: float, healthy: bool) -> None:
+    """Tells the listener of a call that has ended."""
+    if listener is not None:
+        listener.done(name, healthy, time.perf_counter() - began)
+
+
+def heard_failure(name: str, began: float, error: BaseException) -> None:
+    """Tells the listener of a call that has failed."""
+    if listener is not None:
+        listener.failed(name, error, time.perf_counter() - began)
+
+
+def watched(
+    name: str, on_progress: Callable[[str], object] | None
+) -> Callable[[str], object] | None:
+    """``on_progress``, and before it the listener when it wants stages."""
+    if listener is None or (tell := listener.stage) is None:
+        return on_progress
+    last = ""
+
+    def both(text: str) -> None:
+        nonlocal last
+        stage = _decode(text)["stage"]
+        if stage != last:
+            last = stage
+            tell(name, stage)
+        if on_progress is not None:
+            on_progress(text)
+
+    return both

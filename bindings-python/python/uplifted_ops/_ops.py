@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import sys
+import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from ._base import Answer, Base, _decode, _encode
+from ._base import Answer, Base, StrPath, _decode, _encode, heard, heard_failure, watched
+
+
+if TYPE_CHECKING:
+    from .plugins import Check, CheckFunction, Sink, Store, Target
 
 
 class Ops(Base):
@@ -17,6 +21,10 @@ class Ops(Base):
     ``settings`` win over the environment, which wins over ``.env``, ``ops.toml`` in ``root`` and the defaults; they
     are nested as in ``ops.toml``: ``{"backup": {"level": 5}}``. Nothing that belongs to the service is opened
     and no process is started before the first operation that needs one.
+
+    ``stores``, ``targets``, ``checks`` and ``sinks`` are objects of yours by their names, see
+    :mod:`uplifted_ops.plugins`; they replace those of the same name in the settings. ``callback_timeout`` is how long
+    one of them may be silent when it is called, in seconds (60).
 
     Calls release the interpreter lock and may be made from any thread, but not from one that runs an event loop:
     there, use :class:`AsyncOps`. Ctrl-C cancels the operation and raises ``KeyboardInterrupt`` at once.
@@ -29,23 +37,33 @@ class Ops(Base):
         self,
         settings: Mapping[str, Any] | None = None,
         *,
-        root: str | os.PathLike[str] | None = None,
+        root: StrPath | None = None,
+        stores: Mapping[str, Store] | None = None,
+        targets: Mapping[str, Target] | None = None,
+        checks: Mapping[str, Check | CheckFunction] | None = None,
+        sinks: Mapping[str, Sink] | None = None,
         callback_timeout: float | None = None,
     ) -> None:
-        self._build(settings, root, None, callback_timeout)
+        plugins = {"store": stores, "target": targets, "check": checks, "sink": sinks}
+        self._build(None, settings, root, plugins, callback_timeout)
 
     @classmethod
     def from_config(
         cls,
-        path: str | os.PathLike[str],
+        path: StrPath,
         settings: Mapping[str, Any] | None = None,
         *,
-        root: str | os.PathLike[str] | None = None,
+        root: StrPath | None = None,
+        stores: Mapping[str, Store] | None = None,
+        targets: Mapping[str, Target] | None = None,
+        checks: Mapping[str, Check | CheckFunction] | None = None,
+        sinks: Mapping[str, Sink] | None = None,
         callback_timeout: float | None = None,
     ) -> Self:
         """The same from a settings file. ``root`` is the file's folder when not given."""
         self = cls.__new__(cls)
-        self._build(settings, root, path, callback_timeout)
+        plugins = {"store": stores, "target": targets, "check": checks, "sink": sinks}
+        self._build(path, settings, root, plugins, callback_timeout)
         return self
 
     def call(
@@ -79,12 +97,21 @@ class Ops(Base):
                 f"{name} was called on a thread that runs an event loop, and would block it: use AsyncOps, and await "
                 "the same call"
             )
-        return self._native.call(name, _encode(request), timeout, on_progress)
+        began = time.perf_counter()
+        try:
+            answer = self._native.call(name, _encode(request), timeout, watched(name, on_progress))
+        except BaseException as error:
+            heard_failure(name, began, error)
+            raise
+        heard(name, began, answer[0])
+        return answer
 
     def close(self, timeout: float = 30.0) -> None:
-        """Cancels what runs and ends the workers. What is called afterwards is refused; closing again is fine."""
-        self._native.close(timeout)
-        self._native.stop()
+        """Cancels what runs and ends the workers. What is called afterwards is refused; closing again is fine.
+
+        Raises :class:`TimedOutError` when something did not stop in ``timeout`` seconds; it was abandoned then.
+        """
+        self._close(timeout)
 
     def __enter__(self) -> Self:
         return self

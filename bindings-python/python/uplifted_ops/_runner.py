@@ -36,9 +36,11 @@ class Runner:
             self._loop = loop
 
     def start(
-        self, reply: _native.Reply, name: str, method: Callable[..., Any], arguments: str, block: bytes | None
+        self, reply: _native.Reply, plugin: Any, name: str, arguments: str, block: bytes | None
     ) -> Run:
         """Begins a call. ``arguments`` are JSON, with the block's place as ``{"block": null}``."""
+        # A function is a check, and has no method of that name.
+        method = getattr(plugin, name, plugin)
         run = Run(self, reply, name)
         positional = _arguments(name, arguments, block)
         if inspect.iscoroutinefunction(method) or inspect.iscoroutinefunction(getattr(method, "__call__", None)):
@@ -229,11 +231,13 @@ def _snapshot(value: dict[str, Any]) -> Any:
     )
 
 
-def describe(plugin: object, contract: str, names: list[str]) -> tuple[str, dict[str, Callable[..., Any]], str | None]:
-    """What an object is and has: its class, its methods of these names, its capability as JSON."""
-    methods = {name: method for name in names if callable(method := getattr(plugin, name, None))}
-    if contract == "check" and "check" not in methods and callable(plugin):
-        methods["check"] = plugin
+def describe(plugin: object, contract: str, names: list[str]) -> tuple[str, list[str], str | None]:
+    """What an object is and has: its class, which of these methods, its capability as JSON."""
+    if isinstance(plugin, type):
+        raise TypeError(f"{plugin.__qualname__} is a class, and a {contract} is wanted: give {plugin.__qualname__}()")
+    found = [name for name in names if callable(getattr(plugin, name, None))]
+    if contract == "check" and not found and callable(plugin):
+        found = ["check"]
     capability = getattr(plugin, "capability", None)
     if callable(capability):
         capability = capability()
@@ -242,7 +246,7 @@ def describe(plugin: object, contract: str, names: list[str]) -> tuple[str, dict
                 capability.close()
             raise TypeError(f"{type(plugin).__qualname__}.capability is asked without I/O: make it a plain method")
     text = None if capability is None else _encode(capability)
-    return type(plugin).__qualname__, methods, text
+    return type(plugin).__qualname__, found, text
 
 
 class _Threads:

@@ -25,11 +25,11 @@ there, ``NoSpaceError``, ``DeniedError``. An ``OSError`` is understood by its nu
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol
 
 __all__ = [
     "Check",
@@ -50,8 +50,6 @@ __all__ = [
     "TargetCapability",
     "Upload",
 ]
-
-_T = TypeVar("_T")
 
 CheckStatus = Literal["pass", "warn", "fail"]
 CheckDepth = Literal["quick", "full"]
@@ -270,6 +268,12 @@ class Check(Protocol):
     def check(self) -> Awaitable[CheckOutcome | Mapping[str, Any]] | CheckOutcome | Mapping[str, Any]:
         """Asks."""
         ...
+
+
+#: A function as a check.
+CheckFunction = Callable[
+    [], "CheckOutcome | Mapping[str, Any] | Awaitable[CheckOutcome] | Awaitable[Mapping[str, Any]]"
+]
 
 
 # ---- sinks
