@@ -23,6 +23,7 @@ mod ops;
 mod plugin;
 mod program;
 mod python;
+mod suites;
 
 use pyo3::prelude::*;
 
@@ -41,6 +42,8 @@ mod _native {
     use super::plugin::Reply;
     #[pymodule_export]
     use super::program::{run_cli, run_worker};
+    #[pymodule_export]
+    use super::suites::run_suite;
 
     /// The version of the core.
     #[pymodule_export]

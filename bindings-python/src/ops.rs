@@ -96,7 +96,7 @@ impl NativeOps {
             let host = Host::new(python.clone(), runner);
             for (contract, name, object) in plugins {
                 let contract = plugin::contract(&contract).or_raise(py)?;
-                let plugin = PyPlugin::wrap(&host, &object, contract)?;
+                let plugin = PyPlugin::wrap(&host, &object, Some(contract))?;
                 builder = builder.plugin(contract, &name, Arc::new(plugin)).or_raise(py)?;
             }
         }

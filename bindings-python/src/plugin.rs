@@ -57,12 +57,16 @@ impl fmt::Debug for PyPlugin {
 }
 
 impl PyPlugin {
-    /// Looks at the object: its methods, its capability.
-    pub(crate) fn wrap(host: &Host, object: &Bound<'_, PyAny>, contract: Contract) -> PyResult<Self> {
+    /// Looks at the object: its methods, its capability. Without a contract it may be anything that a scene of the
+    /// suites makes.
+    pub(crate) fn wrap(host: &Host, object: &Bound<'_, PyAny>, contract: Option<Contract>) -> PyResult<Self> {
         let py = object.py();
-        let names: Vec<&str> =
-            methods().filter(|method| method.contract == contract).map(|method| method.name).collect();
-        let described = py.import("uplifted_ops._runner")?.call_method1("describe", (object, contract.to_string(), names))?;
+        let names: Vec<&str> = methods()
+            .filter(|method| contract.is_none_or(|contract| method.contract == contract))
+            .map(|method| method.name)
+            .collect();
+        let what = contract.map(|contract| contract.to_string());
+        let described = py.import("uplifted_ops._runner")?.call_method1("describe", (object, what, names))?;
         let (class, found, capability): (String, Vec<String>, Option<String>) = described.extract()?;
         let mut facts = PluginFacts::collect(class, Spelling::Snake, |name| found.iter().any(|found| found == name));
         if let Some(text) = capability {
@@ -185,7 +189,7 @@ impl Reply {
             .map_err(|error| pyo3::exceptions::PyValueError::new_err(format!("the answer is no JSON: {error}")))?;
         let object = match object {
             Some(object) => {
-                let contract = if self.name == "upload" { Contract::Upload } else { Contract::Scene };
+                let contract = (self.name == "upload").then_some(Contract::Upload);
                 Some(Arc::new(PyPlugin::wrap(&self.host, object, contract)?) as Arc<dyn Plugin>)
             }
             None => None,

@@ -139,7 +139,7 @@ class Run:
 
     def _answer(self, value: Any) -> None:
         try:
-            if self._name == "upload":
+            if self._name in _OBJECTS and value is not None:
                 self._reply.answer("null", None, value)
             elif self._name in ("get", "read_back") and value is not None:
                 self._reply.answer("null", _block(value), None)
@@ -193,6 +193,8 @@ def _block(value: Any) -> bytes:
         raise TypeError(f"bytes are wanted, this is a {type(value).__name__}") from None
 
 
+# `upload` of a target; the others belong to the scenes of `uplifted_ops.testing`.
+_OBJECTS = {"upload", "fresh", "stuck", "open", "hold_open", "sink"}
 _FOLDER_FIRST = {"snapshot_to", "check_copy", "restore_from", "open", "commit", "rows", "rows_in", "damage", "hold_open"}
 
 
@@ -231,12 +233,12 @@ def _snapshot(value: dict[str, Any]) -> Any:
     )
 
 
-def describe(plugin: object, contract: str, names: list[str]) -> tuple[str, list[str], str | None]:
+def describe(plugin: object, contract: str | None, names: list[str]) -> tuple[str, list[str], str | None]:
     """What an object is and has: its class, which of these methods, its capability as JSON."""
     if isinstance(plugin, type):
-        raise TypeError(f"{plugin.__qualname__} is a class, and a {contract} is wanted: give {plugin.__qualname__}()")
+        raise TypeError(f"{plugin.__qualname__} is a class, and an object is wanted: give {plugin.__qualname__}()")
     found = [name for name in names if callable(getattr(plugin, name, None))]
-    if contract == "check" and not found and callable(plugin):
+    if contract in ("check", None) and not found and callable(plugin):
         found = ["check"]
     capability = getattr(plugin, "capability", None)
     if callable(capability):
