@@ -12,7 +12,6 @@ use crate::error::{Error, ErrorBody, Result};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Record {
     /// When the operation began, by the wall clock, which may jump: the journal's order is that of writing.
-    #[schemars(with = "String")]
     pub time: Timestamp,
     /// The operation: `backup.create`.
     pub operation: String,
