@@ -13,6 +13,7 @@ pub mod config;
 pub mod error;
 pub mod fs;
 pub mod health;
+pub mod http;
 pub mod journal;
 pub mod metrics;
 pub mod ops;
