@@ -367,6 +367,7 @@ class HealthGroup:
     def check(
         self,
         *,
+        critical: bool = False,
         group: str | None = None,
         on_progress: Callable[[Progress], object] | None = None,
         timeout: float | None = None,
@@ -376,6 +377,7 @@ class HealthGroup:
         Changes nothing.
 
         Args:
+            critical: Only the checks whose failure makes the whole answer `fail`.
             group: Only the checks of this group. All when missing.
             on_progress: Called with each `Progress`, on a thread of its own.
             timeout: Seconds after which the work is cancelled and `OpsTimeout` is
@@ -389,7 +391,7 @@ class HealthGroup:
         """
         return self._owner._call(
             "health.check",
-            request(group=group),
+            request(critical=critical, group=group),
             _HEALTH_CHECK,
             on_progress,
             timeout,
@@ -1136,6 +1138,7 @@ class AsyncHealthGroup:
     async def check(
         self,
         *,
+        critical: bool = False,
         group: str | None = None,
         on_progress: Callable[[Progress], object] | None = None,
         timeout: float | None = None,
@@ -1145,6 +1148,7 @@ class AsyncHealthGroup:
         Changes nothing.
 
         Args:
+            critical: Only the checks whose failure makes the whole answer `fail`.
             group: Only the checks of this group. All when missing.
             on_progress: Called with each `Progress`, on a thread of its own.
             timeout: Seconds after which the work is cancelled and `OpsTimeout` is
@@ -1158,7 +1162,7 @@ class AsyncHealthGroup:
         """
         return await self._owner._call(
             "health.check",
-            request(group=group),
+            request(critical=critical, group=group),
             _HEALTH_CHECK,
             on_progress,
             timeout,
