@@ -182,5 +182,5 @@ def test_wsgi(service: Service) -> None:
         posted = {"REQUEST_METHOD": "POST", "CONTENT_TYPE": "application/json", "CONTENT_LENGTH": str(len(text))}
         status, body = get("/api/v1/journal/read", **posted, **{"wsgi.input": io.BytesIO(text)})
         assert status == "200 OK", body
-        assert get("/metrics", REMOTE_ADDR="203.0.113.9")[0].startswith("401")
+        assert get("/metrics", REMOTE_ADDR="203.0.113.9")[0].startswith("403")
         assert get("/nothing")[0] == "404 Not Found"
