@@ -127,7 +127,8 @@ async def test_a_client_that_leaves_cancels(service: Service) -> None:
             ended.set()
         return {"status": "pass", "message": ""}
 
-    async with AsyncOps(service.settings, root=service.root, checks={"slow": slow}) as ops:
+    settings = service.settings | {"health": {"deadline_seconds": 600}}
+    async with AsyncOps(settings, root=service.root, checks={"slow": slow}) as ops:
         await ops.status()
         app = ops.asgi()
         messages = [{"type": "http.request", "body": b'{"group": null}'}]
