@@ -52,6 +52,26 @@
 //! refused before it is called. What it answers is checked: a wrong shape, more bytes than asked for, a list
 //! that is not in order are errors that name the component, the method, what came and what was wanted.
 //!
+//! A store's copy is called as the live database is called, since a backup keeps it under that name: `check_copy` meets it
+//! again in a folder of its own when a snapshot is verified or restored.
+//!
+//! # Numbers
+//!
+//! `export` is given one object. Counters are named without their `_total`. What JSON has no number for is one of the
+//! words `NaN`, `+Inf`, `-Inf`. `counts` are those of each bucket alone, one more than there are `bounds`:
+//!
+//! ```json
+//! {"families": [
+//!   {"name": "shop_requests", "kind": "counter", "help": "Requests answered", "unit": null,
+//!    "series": [{"labels": [["path", "/a"], ["status", "200"]], "value": {"number": 3.0}}]},
+//!   {"name": "shop_took_seconds", "kind": "histogram", "help": "Time", "unit": "seconds",
+//!    "series": [{"labels": [["path", "/a"]],
+//!                "value": {"distribution": {"bounds": [0.1, 1.0], "counts": [3, 0, 1], "sum": 9.3}}}]}
+//! ]}
+//! ```
+//!
+//! `kind` is `counter`, `gauge` or `histogram`: the last has distributions, the others have numbers.
+//!
 //! # Time
 //!
 //! Each call has a deadline ([`OpsBuilder::callback_deadline`](crate::ops::OpsBuilder::callback_deadline), ten times as

@@ -49,20 +49,14 @@ use scene::Scene;
 /// # Errors
 /// [`ErrorKind::InvalidInput`] for a scene that lacks a method, and whatever goes wrong in the scene itself. That a plugin fails a
 /// clause is an outcome, not an error.
-pub fn run(
-    contract: Contract,
-    scene: Arc<dyn Plugin>,
-    deadline: Duration,
-) -> impl Future<Output = Result<Vec<CaseOutcome>>> + Send + 'static {
-    async move {
-        let cancel = Cancel::new();
-        let _end_when_dropped = CancelOnDrop::new(&cancel);
-        let (sender, receiver) = oneshot::channel();
-        start(contract, scene, deadline, cancel, |outcomes| {
-            let _ = sender.send(outcomes);
-        })?;
-        receiver.await.unwrap_or_else(|_| Err(ended()))
-    }
+pub async fn run(contract: Contract, scene: Arc<dyn Plugin>, deadline: Duration) -> Result<Vec<CaseOutcome>> {
+    let cancel = Cancel::new();
+    let _end_when_dropped = CancelOnDrop::new(&cancel);
+    let (sender, receiver) = oneshot::channel();
+    start(contract, scene, deadline, cancel, |outcomes| {
+        let _ = sender.send(outcomes);
+    })?;
+    receiver.await.unwrap_or_else(|_| Err(ended()))
 }
 
 /// [`run`] without `async`. Blocks the thread, whatever it is.
