@@ -65,6 +65,7 @@ _RESTORE_UNDO_LIST: Response[RestoreUndoListResponse] = Response(
 _STATUS: Response[StatusResponse] = Response("StatusResponse")
 _STORE_STATS: Response[StoreStatsResponse] = Response("StoreStatsResponse")
 _STORE_VERIFY: Response[StoreVerifyResponse] = Response("StoreVerifyResponse")
+PROGRESS: Response[Progress] = Response("Progress")
 
 
 class BackupGroup:
@@ -93,9 +94,10 @@ class BackupGroup:
             label: What to call it.
             layout: How it is stored. `archive` when missing.
             target: This target only. All of the settings when missing.
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             What became of a backup.
@@ -130,9 +132,10 @@ class BackupGroup:
             dry_run: Say what would be deleted, and delete nothing.
             force: Delete it even when it is the last good one.
             target: Delete it from this target only. From all when missing.
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             What was deleted, or would be.
@@ -166,9 +169,10 @@ class BackupGroup:
 
         Args:
             target: This target only. All of the settings when missing.
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             The snapshots.
@@ -200,9 +204,10 @@ class BackupGroup:
             snapshot_id: The snapshot: its identifier, the beginning of it, or
                 `latest`.
             target: Read it from this target only.
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             A snapshot with its manifest.
@@ -237,9 +242,10 @@ class BackupGroup:
             depth: `quick` looks at the index and the sizes; `data` reads every
                 byte; `full`, the default, does so and checks the databases.
             target: Verify the copy in this target only. Every copy when missing.
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             What a verification found.
@@ -275,9 +281,10 @@ class ConfigGroup:
         Changes nothing.
 
         Args:
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             What is wrong with the settings.
@@ -308,9 +315,10 @@ class ConfigGroup:
         Args:
             dry_run: Say what would be written, and write nothing.
             force: Replace an `ops.toml` that exists.
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             What was written.
@@ -337,9 +345,10 @@ class ConfigGroup:
         Changes nothing.
 
         Args:
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             Every setting.
@@ -377,9 +386,10 @@ class HealthGroup:
 
         Args:
             group: Only the checks of this group. All when missing.
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             What the checks found.
@@ -421,9 +431,10 @@ class JournalGroup:
             limit: At most this many, the newest. 100 when missing.
             operation: Only this operation.
             since: Only what was done at or after this time, RFC 3339.
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             What was read.
@@ -465,9 +476,10 @@ class MetricsGroup:
 
         Args:
             format: The format. `text` when missing.
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             The numbers.
@@ -517,9 +529,10 @@ class RestoreGroup:
             salvage: Restore what is undamaged and name the rest, instead of
                 failing.
             target: Read it from this target only.
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             What a restore or an undo did.
@@ -556,9 +569,10 @@ class RestoreGroup:
         Args:
             undo_ids: The `undo_id`s.
             dry_run: Say what would be removed, and remove nothing.
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             What was removed, or would be.
@@ -598,9 +612,10 @@ class RestoreGroup:
             salvage: Restore what is undamaged and name the rest, instead of
                 failing.
             target: Read it from this target only.
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             What a restore will do.
@@ -635,9 +650,10 @@ class RestoreGroup:
 
         Args:
             undo_id: The `undo_id` that `restore.apply` answered.
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             What a restore or an undo did.
@@ -664,9 +680,10 @@ class RestoreGroup:
         Changes nothing.
 
         Args:
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             What can be taken back.
@@ -704,9 +721,10 @@ class StoreGroup:
 
         Args:
             store: This database only. All of the settings when missing.
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             Sizes and settings of databases.
@@ -737,9 +755,10 @@ class StoreGroup:
         Args:
             depth: How much of it to check.
             store: This database only. All of the settings when missing.
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             What the checks found.
@@ -817,9 +836,10 @@ class Operations:
         Changes nothing.
 
         Args:
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             What runs here.
@@ -862,9 +882,10 @@ class AsyncBackupGroup:
             label: What to call it.
             layout: How it is stored. `archive` when missing.
             target: This target only. All of the settings when missing.
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             What became of a backup.
@@ -899,9 +920,10 @@ class AsyncBackupGroup:
             dry_run: Say what would be deleted, and delete nothing.
             force: Delete it even when it is the last good one.
             target: Delete it from this target only. From all when missing.
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             What was deleted, or would be.
@@ -935,9 +957,10 @@ class AsyncBackupGroup:
 
         Args:
             target: This target only. All of the settings when missing.
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             The snapshots.
@@ -969,9 +992,10 @@ class AsyncBackupGroup:
             snapshot_id: The snapshot: its identifier, the beginning of it, or
                 `latest`.
             target: Read it from this target only.
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             A snapshot with its manifest.
@@ -1006,9 +1030,10 @@ class AsyncBackupGroup:
             depth: `quick` looks at the index and the sizes; `data` reads every
                 byte; `full`, the default, does so and checks the databases.
             target: Verify the copy in this target only. Every copy when missing.
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             What a verification found.
@@ -1044,9 +1069,10 @@ class AsyncConfigGroup:
         Changes nothing.
 
         Args:
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             What is wrong with the settings.
@@ -1077,9 +1103,10 @@ class AsyncConfigGroup:
         Args:
             dry_run: Say what would be written, and write nothing.
             force: Replace an `ops.toml` that exists.
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             What was written.
@@ -1106,9 +1133,10 @@ class AsyncConfigGroup:
         Changes nothing.
 
         Args:
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             Every setting.
@@ -1146,9 +1174,10 @@ class AsyncHealthGroup:
 
         Args:
             group: Only the checks of this group. All when missing.
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             What the checks found.
@@ -1190,9 +1219,10 @@ class AsyncJournalGroup:
             limit: At most this many, the newest. 100 when missing.
             operation: Only this operation.
             since: Only what was done at or after this time, RFC 3339.
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             What was read.
@@ -1234,9 +1264,10 @@ class AsyncMetricsGroup:
 
         Args:
             format: The format. `text` when missing.
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             The numbers.
@@ -1286,9 +1317,10 @@ class AsyncRestoreGroup:
             salvage: Restore what is undamaged and name the rest, instead of
                 failing.
             target: Read it from this target only.
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             What a restore or an undo did.
@@ -1325,9 +1357,10 @@ class AsyncRestoreGroup:
         Args:
             undo_ids: The `undo_id`s.
             dry_run: Say what would be removed, and remove nothing.
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             What was removed, or would be.
@@ -1367,9 +1400,10 @@ class AsyncRestoreGroup:
             salvage: Restore what is undamaged and name the rest, instead of
                 failing.
             target: Read it from this target only.
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             What a restore will do.
@@ -1404,9 +1438,10 @@ class AsyncRestoreGroup:
 
         Args:
             undo_id: The `undo_id` that `restore.apply` answered.
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             What a restore or an undo did.
@@ -1433,9 +1468,10 @@ class AsyncRestoreGroup:
         Changes nothing.
 
         Args:
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             What can be taken back.
@@ -1473,9 +1509,10 @@ class AsyncStoreGroup:
 
         Args:
             store: This database only. All of the settings when missing.
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             Sizes and settings of databases.
@@ -1506,9 +1543,10 @@ class AsyncStoreGroup:
         Args:
             depth: How much of it to check.
             store: This database only. All of the settings when missing.
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             What the checks found.
@@ -1586,9 +1624,10 @@ class AsyncOperations:
         Changes nothing.
 
         Args:
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             What runs here.
