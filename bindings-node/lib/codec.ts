@@ -8,6 +8,8 @@
  * @module
  */
 
+import { stringify } from "./json.js";
+
 /** What JSON holds, with `bigint` for integers that `number` does not hold. */
 export type Json = null | boolean | number | bigint | string | Json[] | { [key: string]: Json };
 
@@ -42,19 +44,28 @@ export interface Codec<Value, Input = Value> {
   encode(value: Input): Json;
 }
 
-/** The codecs of one operation. */
+/** How one operation crosses. */
 export interface OperationCodec<Request, Response> {
-  /** What is asked. */
-  readonly request: Codec<unknown, Request>;
-  /** What is answered. */
-  readonly response: Codec<Response, Response>;
+  /** What goes over the wire for a request. */
+  encode(request: Request): Json;
+  /** The response of what came over the wire. */
+  decode(response: unknown): Response;
+  /** What came over the wire, of a response: as JSON has it, for logs and files. */
+  toWire(response: Response): Json;
 }
 
-/** JSON as it is. */
-export const plain: Codec<never, unknown> = {
-  decode: (wire) => wire as never,
-  encode: (value) => value as Json,
-};
+/** The codec of the operation `name`. */
+export function operation<Request, Response>(
+  name: string,
+  request: Codec<Request>,
+  response: Codec<Response>,
+): OperationCodec<Request, Response> {
+  return {
+    encode: (value) => request.encode(value),
+    decode: (wire) => response.decode(wire as Json, `the response of ${name}`),
+    toWire: (value) => response.encode(value),
+  };
+}
 
 /** RFC 3339 text as a `Date`, which holds milliseconds. */
 export const time: Codec<Date> = {
@@ -134,7 +145,7 @@ export interface Field<Value, Input = Value> {
   /** The name on the wire. */
   readonly wire: string;
   /** How the value crosses; as it is when missing. */
-  readonly codec?: Codec<Value, Input> | typeof plain;
+  readonly codec?: Codec<Value, Input>;
   /** What a missing one means. A missing field without this is a defect. */
   readonly absent?: () => Value;
 }
@@ -194,45 +205,6 @@ export function union<T extends object>(tag: string, key: keyof T, records: Reco
   };
 }
 
-/** JSON text as a value. Integers that `number` does not hold become `bigint`. */
-export function parseJson(text: string): Json {
-  // Sixteen digits in a row are rare: everything else takes the fast way.
-  if (!/\d{16}/.test(text)) return JSON.parse(text) as Json;
-  const mark = absentFrom(text);
-  const marked = text.replace(/"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?/g, (token) => {
-    const whole = /^-?\d{16,}$/.test(token) && !Number.isSafeInteger(Number(token));
-    return whole ? `"${mark}${token}"` : token;
-  });
-  return JSON.parse(marked, (_, value: unknown) =>
-    typeof value === "string" && value.startsWith(mark) ? BigInt(value.slice(mark.length)) : value,
-  ) as Json;
-}
-
-/** A value as JSON text, `bigint` included. */
-export function stringifyJson(value: unknown): string {
-  let big = false;
-  const text = JSON.stringify(value, (_, item: unknown) => {
-    if (typeof item !== "bigint") return item;
-    big = true;
-    return null;
-  });
-  if (!big) return text;
-  const mark = absentFrom(text);
-  const marked = JSON.stringify(value, (_, item: unknown) => (typeof item === "bigint" ? `${mark}${item}` : item));
-  return marked.replace(new RegExp(`"${mark}(-?\\d+)"`, "g"), "$1");
-}
-
-/**
- * A word that `text` does not hold. JSON can spell a letter as an escape as well, so an escape is taken for any letter: the
- * word is longer than the longest run that could spell it.
- */
-function absentFrom(text: string): string {
-  const letters = text.replace(/\\u[0-9a-fA-F]{4}/g, "~");
-  let longest = 0;
-  for (const [run] of letters.matchAll(/~+/g)) longest = Math.max(longest, run.length);
-  return "~".repeat(longest + 1);
-}
-
 function isObject(value: unknown): value is Record<string, Json> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
@@ -243,6 +215,6 @@ function mapped<A, B>(from: Readonly<Record<string, A>>, change: (value: A, key:
 
 /** A value as a message shows it: short, whatever it is. */
 function show(value: unknown): string {
-  const text = value === undefined ? "missing" : stringifyJson(value);
+  const text = value === undefined ? "missing" : stringify(value);
   return text.length > 80 ? `${text.slice(0, 80)}…` : text;
 }

@@ -7,9 +7,9 @@
  * @module
  */
 
-import { list, nullable, path, record, time } from "./codec.js";
+import { list, nullable, operation, path, record, time } from "./codec.js";
+import type { CallOptions } from "./calls.js";
 import type {
-  Codec,
   Integer,
   IntegerInput,
   Json,
@@ -18,14 +18,8 @@ import type {
   Path,
   PathInput,
 } from "./codec.js";
-
-/** What every method takes beside its request. */
-export interface CallOptions {
-  /** Cancels the work when it is aborted; the call is rejected once the work has ended. */
-  readonly signal?: AbortSignal | undefined;
-  /** Is told how far the work has come. */
-  readonly onProgress?: ((progress: Progress) => void) | undefined;
-}
+export { WireError } from "./codec.js";
+export type { Integer, IntegerInput, Json, JsonObject, Path, PathInput } from "./codec.js";
 
 /** What to back up, and where to. */
 export interface BackupCreateRequest {
@@ -1469,7 +1463,8 @@ const storeVerifyResponseCodec = record<StoreVerifyResponse>("StoreVerifyRespons
   stores: { wire: "stores", codec: list(storeVerdictCodec) },
 });
 
-const progress = record<Progress>("Progress", {
+/** How a report of progress crosses. */
+export const progressCodec = record<Progress>("Progress", {
   stage: { wire: "stage" },
   doneBytes: { wire: "done_bytes" },
   doneFiles: { wire: "done_files" },
@@ -1568,8 +1563,48 @@ const storeVerifyRequestCodec = record<StoreVerifyRequest>("StoreVerifyRequest",
   store: { wire: "store" },
 });
 
-/** How a report of progress crosses. */
-export const progressCodec: Codec<Progress> = progress;
+const backupCreate = operation("backup.create", backupCreateRequestCodec, backupCreateResponseCodec);
+const backupDelete = operation("backup.delete", backupDeleteRequestCodec, backupDeleteResponseCodec);
+const backupList = operation("backup.list", backupListRequestCodec, backupListResponseCodec);
+const backupShow = operation("backup.show", backupShowRequestCodec, backupShowResponseCodec);
+const backupVerify = operation("backup.verify", backupVerifyRequestCodec, backupVerifyResponseCodec);
+const configCheck = operation("config.check", configCheckRequestCodec, configCheckResponseCodec);
+const configInit = operation("config.init", configInitRequestCodec, configInitResponseCodec);
+const configShow = operation("config.show", configShowRequestCodec, configShowResponseCodec);
+const healthCheck = operation("health.check", healthCheckRequestCodec, healthCheckResponseCodec);
+const journalRead = operation("journal.read", journalReadRequestCodec, journalReadResponseCodec);
+const metricsRender = operation("metrics.render", metricsRenderRequestCodec, metricsRenderResponseCodec);
+const restoreApply = operation("restore.apply", restoreApplyRequestCodec, restoreApplyResponseCodec);
+const restoreDiscard = operation("restore.discard", restoreDiscardRequestCodec, restoreDiscardResponseCodec);
+const restorePlan = operation("restore.plan", restorePlanRequestCodec, restorePlanResponseCodec);
+const restoreUndo = operation("restore.undo", restoreUndoRequestCodec, restoreUndoResponseCodec);
+const restoreUndoList = operation("restore.undo_list", restoreUndoListRequestCodec, restoreUndoListResponseCodec);
+const status = operation("status", statusRequestCodec, statusResponseCodec);
+const storeStats = operation("store.stats", storeStatsRequestCodec, storeStatsResponseCodec);
+const storeVerify = operation("store.verify", storeVerifyRequestCodec, storeVerifyResponseCodec);
+
+/** How each operation crosses, by its name: for whoever speaks the wire, over HTTP or with the command line. */
+export const operations = {
+  "backup.create": backupCreate,
+  "backup.delete": backupDelete,
+  "backup.list": backupList,
+  "backup.show": backupShow,
+  "backup.verify": backupVerify,
+  "config.check": configCheck,
+  "config.init": configInit,
+  "config.show": configShow,
+  "health.check": healthCheck,
+  "journal.read": journalRead,
+  "metrics.render": metricsRender,
+  "restore.apply": restoreApply,
+  "restore.discard": restoreDiscard,
+  "restore.plan": restorePlan,
+  "restore.undo": restoreUndo,
+  "restore.undo_list": restoreUndoList,
+  "status": status,
+  "store.stats": storeStats,
+  "store.verify": storeVerify,
+} as const;
 
 /** The operations `backup.*`. */
 export class BackupGroup {
@@ -1592,7 +1627,7 @@ export class BackupGroup {
    * @throws OpsError - What could not be done, and the repair.
    */
   create(request: BackupCreateRequest = {}, options?: CallOptions): Promise<BackupCreateResponse> {
-    return this.#owner._call("backup.create", request, options, { request: backupCreateRequestCodec, response: backupCreateResponseCodec });
+    return this.#owner._call("backup.create", request, options, backupCreate);
   }
 
   /**
@@ -1603,7 +1638,7 @@ export class BackupGroup {
    * @throws OpsError - What could not be done, and the repair.
    */
   delete(request: BackupDeleteRequest, options?: CallOptions): Promise<BackupDeleteResponse> {
-    return this.#owner._call("backup.delete", request, options, { request: backupDeleteRequestCodec, response: backupDeleteResponseCodec });
+    return this.#owner._call("backup.delete", request, options, backupDelete);
   }
 
   /**
@@ -1614,7 +1649,7 @@ export class BackupGroup {
    * @throws OpsError - What could not be done, and the repair.
    */
   list(request: BackupListRequest = {}, options?: CallOptions): Promise<BackupListResponse> {
-    return this.#owner._call("backup.list", request, options, { request: backupListRequestCodec, response: backupListResponseCodec });
+    return this.#owner._call("backup.list", request, options, backupList);
   }
 
   /**
@@ -1625,7 +1660,7 @@ export class BackupGroup {
    * @throws OpsError - What could not be done, and the repair.
    */
   show(request: BackupShowRequest, options?: CallOptions): Promise<BackupShowResponse> {
-    return this.#owner._call("backup.show", request, options, { request: backupShowRequestCodec, response: backupShowResponseCodec });
+    return this.#owner._call("backup.show", request, options, backupShow);
   }
 
   /**
@@ -1636,7 +1671,7 @@ export class BackupGroup {
    * @throws OpsError - What could not be done, and the repair.
    */
   verify(request: BackupVerifyRequest, options?: CallOptions): Promise<BackupVerifyResponse> {
-    return this.#owner._call("backup.verify", request, options, { request: backupVerifyRequestCodec, response: backupVerifyResponseCodec });
+    return this.#owner._call("backup.verify", request, options, backupVerify);
   }
 }
 
@@ -1661,7 +1696,7 @@ export class ConfigGroup {
    * @throws OpsError - What could not be done, and the repair.
    */
   check(request: ConfigCheckRequest = {}, options?: CallOptions): Promise<ConfigCheckResponse> {
-    return this.#owner._call("config.check", request, options, { request: configCheckRequestCodec, response: configCheckResponseCodec });
+    return this.#owner._call("config.check", request, options, configCheck);
   }
 
   /**
@@ -1672,7 +1707,7 @@ export class ConfigGroup {
    * @throws OpsError - What could not be done, and the repair.
    */
   init(request: ConfigInitRequest = {}, options?: CallOptions): Promise<ConfigInitResponse> {
-    return this.#owner._call("config.init", request, options, { request: configInitRequestCodec, response: configInitResponseCodec });
+    return this.#owner._call("config.init", request, options, configInit);
   }
 
   /**
@@ -1683,7 +1718,7 @@ export class ConfigGroup {
    * @throws OpsError - What could not be done, and the repair.
    */
   show(request: ConfigShowRequest = {}, options?: CallOptions): Promise<ConfigShowResponse> {
-    return this.#owner._call("config.show", request, options, { request: configShowRequestCodec, response: configShowResponseCodec });
+    return this.#owner._call("config.show", request, options, configShow);
   }
 }
 
@@ -1708,7 +1743,7 @@ export class HealthGroup {
    * @throws OpsError - What could not be done, and the repair.
    */
   check(request: HealthCheckRequest = {}, options?: CallOptions): Promise<HealthCheckResponse> {
-    return this.#owner._call("health.check", request, options, { request: healthCheckRequestCodec, response: healthCheckResponseCodec });
+    return this.#owner._call("health.check", request, options, healthCheck);
   }
 }
 
@@ -1733,7 +1768,7 @@ export class JournalGroup {
    * @throws OpsError - What could not be done, and the repair.
    */
   read(request: JournalReadRequest = {}, options?: CallOptions): Promise<JournalReadResponse> {
-    return this.#owner._call("journal.read", request, options, { request: journalReadRequestCodec, response: journalReadResponseCodec });
+    return this.#owner._call("journal.read", request, options, journalRead);
   }
 }
 
@@ -1758,7 +1793,7 @@ export class MetricsGroup {
    * @throws OpsError - What could not be done, and the repair.
    */
   render(request: MetricsRenderRequest = {}, options?: CallOptions): Promise<MetricsRenderResponse> {
-    return this.#owner._call("metrics.render", request, options, { request: metricsRenderRequestCodec, response: metricsRenderResponseCodec });
+    return this.#owner._call("metrics.render", request, options, metricsRender);
   }
 }
 
@@ -1783,7 +1818,7 @@ export class RestoreGroup {
    * @throws OpsError - What could not be done, and the repair.
    */
   apply(request: RestoreApplyRequest, options?: CallOptions): Promise<RestoreApplyResponse> {
-    return this.#owner._call("restore.apply", request, options, { request: restoreApplyRequestCodec, response: restoreApplyResponseCodec });
+    return this.#owner._call("restore.apply", request, options, restoreApply);
   }
 
   /**
@@ -1794,7 +1829,7 @@ export class RestoreGroup {
    * @throws OpsError - What could not be done, and the repair.
    */
   discard(request: RestoreDiscardRequest, options?: CallOptions): Promise<RestoreDiscardResponse> {
-    return this.#owner._call("restore.discard", request, options, { request: restoreDiscardRequestCodec, response: restoreDiscardResponseCodec });
+    return this.#owner._call("restore.discard", request, options, restoreDiscard);
   }
 
   /**
@@ -1805,7 +1840,7 @@ export class RestoreGroup {
    * @throws OpsError - What could not be done, and the repair.
    */
   plan(request: RestorePlanRequest, options?: CallOptions): Promise<RestorePlanResponse> {
-    return this.#owner._call("restore.plan", request, options, { request: restorePlanRequestCodec, response: restorePlanResponseCodec });
+    return this.#owner._call("restore.plan", request, options, restorePlan);
   }
 
   /**
@@ -1816,7 +1851,7 @@ export class RestoreGroup {
    * @throws OpsError - What could not be done, and the repair.
    */
   undo(request: RestoreUndoRequest, options?: CallOptions): Promise<RestoreUndoResponse> {
-    return this.#owner._call("restore.undo", request, options, { request: restoreUndoRequestCodec, response: restoreUndoResponseCodec });
+    return this.#owner._call("restore.undo", request, options, restoreUndo);
   }
 
   /**
@@ -1827,7 +1862,7 @@ export class RestoreGroup {
    * @throws OpsError - What could not be done, and the repair.
    */
   undoList(request: RestoreUndoListRequest = {}, options?: CallOptions): Promise<RestoreUndoListResponse> {
-    return this.#owner._call("restore.undo_list", request, options, { request: restoreUndoListRequestCodec, response: restoreUndoListResponseCodec });
+    return this.#owner._call("restore.undo_list", request, options, restoreUndoList);
   }
 }
 
@@ -1852,7 +1887,7 @@ export class StoreGroup {
    * @throws OpsError - What could not be done, and the repair.
    */
   stats(request: StoreStatsRequest = {}, options?: CallOptions): Promise<StoreStatsResponse> {
-    return this.#owner._call("store.stats", request, options, { request: storeStatsRequestCodec, response: storeStatsResponseCodec });
+    return this.#owner._call("store.stats", request, options, storeStats);
   }
 
   /**
@@ -1863,7 +1898,7 @@ export class StoreGroup {
    * @throws OpsError - What could not be done, and the repair.
    */
   verify(request: StoreVerifyRequest = {}, options?: CallOptions): Promise<StoreVerifyResponse> {
-    return this.#owner._call("store.verify", request, options, { request: storeVerifyRequestCodec, response: storeVerifyResponseCodec });
+    return this.#owner._call("store.verify", request, options, storeVerify);
   }
 }
 
@@ -1904,6 +1939,6 @@ export abstract class Operations {
    * @throws OpsError - What could not be done, and the repair.
    */
   status(request: StatusRequest = {}, options?: CallOptions): Promise<StatusResponse> {
-    return this._call("status", request, options, { request: statusRequestCodec, response: statusResponseCodec });
+    return this._call("status", request, options, status);
   }
 }

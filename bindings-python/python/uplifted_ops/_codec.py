@@ -206,9 +206,7 @@ def time_to_wire(value: datetime) -> str:
     if not isinstance(value, datetime):
         raise TypeError(f"a time is a datetime.datetime, not {type(value).__name__}")
     if value.utcoffset() is None:
-        raise ValueError(
-            "a time needs its zone: datetime.now(UTC), not datetime.now()"
-        )
+        raise ValueError("a time needs its zone: datetime.now(UTC), not datetime.now()")
     return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 

@@ -65,6 +65,7 @@ _RESTORE_UNDO_LIST: Response[RestoreUndoListResponse] = Response(
 _STATUS: Response[StatusResponse] = Response("StatusResponse")
 _STORE_STATS: Response[StoreStatsResponse] = Response("StoreStatsResponse")
 _STORE_VERIFY: Response[StoreVerifyResponse] = Response("StoreVerifyResponse")
+PROGRESS: Response[Progress] = Response("Progress")
 
 
 class BackupGroup:
@@ -93,9 +94,10 @@ class BackupGroup:
             label: What to call it.
             layout: How it is stored. `archive` when missing.
             target: This target only. All of the settings when missing.
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             What became of a backup.
@@ -130,9 +132,10 @@ class BackupGroup:
             dry_run: Say what would be deleted, and delete nothing.
             force: Delete it even when it is the last good one.
             target: Delete it from this target only. From all when missing.
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             What was deleted, or would be.
@@ -166,9 +169,10 @@ class BackupGroup:
 
         Args:
             target: This target only. All of the settings when missing.
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             The snapshots.
@@ -200,9 +204,10 @@ class BackupGroup:
             snapshot_id: The snapshot: its identifier, the beginning of it, or
                 `latest`.
             target: Read it from this target only.
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             A snapshot with its manifest.
@@ -237,9 +242,10 @@ class BackupGroup:
             depth: `quick` looks at the index and the sizes; `data` reads every
                 byte; `full`, the default, does so and checks the databases.
             target: Verify the copy in this target only. Every copy when missing.
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             What a verification found.
@@ -275,9 +281,10 @@ class ConfigGroup:
         Changes nothing.
 
         Args:
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             What is wrong with the settings.
@@ -308,9 +315,10 @@ class ConfigGroup:
         Args:
             dry_run: Say what would be written, and write nothing.
             force: Replace an `ops.toml` that exists.
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             What was written.
@@ -337,9 +345,10 @@ class ConfigGroup:
         Changes nothing.
 
         Args:
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             Every setting.
@@ -379,9 +388,10 @@ class HealthGroup:
         Args:
             critical: Only the checks whose failure makes the whole answer `fail`.
             group: Only the checks of this group. All when missing.
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             What the checks found.
@@ -423,9 +433,10 @@ class JournalGroup:
             limit: At most this many, the newest. 100 when missing.
             operation: Only this operation.
             since: Only what was done at or after this time, RFC 3339.
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             What was read.
@@ -467,9 +478,10 @@ class MetricsGroup:
 
         Args:
             format: The format. `text` when missing.
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             The numbers.
@@ -519,9 +531,10 @@ class RestoreGroup:
             salvage: Restore what is undamaged and name the rest, instead of
                 failing.
             target: Read it from this target only.
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             What a restore or an undo did.
@@ -558,9 +571,10 @@ class RestoreGroup:
         Args:
             undo_ids: The `undo_id`s.
             dry_run: Say what would be removed, and remove nothing.
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             What was removed, or would be.
@@ -600,9 +614,10 @@ class RestoreGroup:
             salvage: Restore what is undamaged and name the rest, instead of
                 failing.
             target: Read it from this target only.
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             What a restore will do.
@@ -637,9 +652,10 @@ class RestoreGroup:
 
         Args:
             undo_id: The `undo_id` that `restore.apply` answered.
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             What a restore or an undo did.
@@ -666,9 +682,10 @@ class RestoreGroup:
         Changes nothing.
 
         Args:
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             What can be taken back.
@@ -706,9 +723,10 @@ class StoreGroup:
 
         Args:
             store: This database only. All of the settings when missing.
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             Sizes and settings of databases.
@@ -739,9 +757,10 @@ class StoreGroup:
         Args:
             depth: How much of it to check.
             store: This database only. All of the settings when missing.
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             What the checks found.
@@ -819,9 +838,10 @@ class Operations:
         Changes nothing.
 
         Args:
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             What runs here.
@@ -864,9 +884,10 @@ class AsyncBackupGroup:
             label: What to call it.
             layout: How it is stored. `archive` when missing.
             target: This target only. All of the settings when missing.
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             What became of a backup.
@@ -901,9 +922,10 @@ class AsyncBackupGroup:
             dry_run: Say what would be deleted, and delete nothing.
             force: Delete it even when it is the last good one.
             target: Delete it from this target only. From all when missing.
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             What was deleted, or would be.
@@ -937,9 +959,10 @@ class AsyncBackupGroup:
 
         Args:
             target: This target only. All of the settings when missing.
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             The snapshots.
@@ -971,9 +994,10 @@ class AsyncBackupGroup:
             snapshot_id: The snapshot: its identifier, the beginning of it, or
                 `latest`.
             target: Read it from this target only.
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             A snapshot with its manifest.
@@ -1008,9 +1032,10 @@ class AsyncBackupGroup:
             depth: `quick` looks at the index and the sizes; `data` reads every
                 byte; `full`, the default, does so and checks the databases.
             target: Verify the copy in this target only. Every copy when missing.
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             What a verification found.
@@ -1046,9 +1071,10 @@ class AsyncConfigGroup:
         Changes nothing.
 
         Args:
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             What is wrong with the settings.
@@ -1079,9 +1105,10 @@ class AsyncConfigGroup:
         Args:
             dry_run: Say what would be written, and write nothing.
             force: Replace an `ops.toml` that exists.
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             What was written.
@@ -1108,9 +1135,10 @@ class AsyncConfigGroup:
         Changes nothing.
 
         Args:
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             Every setting.
@@ -1150,9 +1178,10 @@ class AsyncHealthGroup:
         Args:
             critical: Only the checks whose failure makes the whole answer `fail`.
             group: Only the checks of this group. All when missing.
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             What the checks found.
@@ -1194,9 +1223,10 @@ class AsyncJournalGroup:
             limit: At most this many, the newest. 100 when missing.
             operation: Only this operation.
             since: Only what was done at or after this time, RFC 3339.
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             What was read.
@@ -1238,9 +1268,10 @@ class AsyncMetricsGroup:
 
         Args:
             format: The format. `text` when missing.
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             The numbers.
@@ -1290,9 +1321,10 @@ class AsyncRestoreGroup:
             salvage: Restore what is undamaged and name the rest, instead of
                 failing.
             target: Read it from this target only.
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             What a restore or an undo did.
@@ -1329,9 +1361,10 @@ class AsyncRestoreGroup:
         Args:
             undo_ids: The `undo_id`s.
             dry_run: Say what would be removed, and remove nothing.
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             What was removed, or would be.
@@ -1371,9 +1404,10 @@ class AsyncRestoreGroup:
             salvage: Restore what is undamaged and name the rest, instead of
                 failing.
             target: Read it from this target only.
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             What a restore will do.
@@ -1408,9 +1442,10 @@ class AsyncRestoreGroup:
 
         Args:
             undo_id: The `undo_id` that `restore.apply` answered.
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             What a restore or an undo did.
@@ -1437,9 +1472,10 @@ class AsyncRestoreGroup:
         Changes nothing.
 
         Args:
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             What can be taken back.
@@ -1477,9 +1513,10 @@ class AsyncStoreGroup:
 
         Args:
             store: This database only. All of the settings when missing.
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             Sizes and settings of databases.
@@ -1510,9 +1547,10 @@ class AsyncStoreGroup:
         Args:
             depth: How much of it to check.
             store: This database only. All of the settings when missing.
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             What the checks found.
@@ -1590,9 +1628,10 @@ class AsyncOperations:
         Changes nothing.
 
         Args:
-            on_progress: Called with each `Progress`, on a thread of its own.
-            timeout: Seconds after which the work is cancelled and `OpsTimeout` is
-                raised.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
 
         Returns:
             What runs here.

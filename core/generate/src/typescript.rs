@@ -25,21 +25,13 @@ pub fn module(api: &Api) -> String {
     write_body(&mut body, api);
     let body = body.finish();
     imports(&mut page, &body);
-    page.gap(1);
+    page.line("export { WireError } from \"./codec.js\";");
+    page.line("export type { Integer, IntegerInput, Json, JsonObject, Path, PathInput } from \"./codec.js\";");
     page.line(body);
     page.finish()
 }
 
 fn write_body(page: &mut Page, api: &Api) {
-    docs(page, "What every method takes beside its request.");
-    page.line("export interface CallOptions {");
-    page.indented(2, |page| {
-        docs(page, "Cancels the work when it is aborted; the call is rejected once the work has ended.");
-        page.line("readonly signal?: AbortSignal | undefined;");
-        docs(page, "Is told how far the work has come.");
-        page.line("readonly onProgress?: ((progress: Progress) => void) | undefined;");
-    });
-    page.line("}");
     for operation in &api.operations {
         interface(page, &operation.request, true);
     }
@@ -69,8 +61,21 @@ fn write_body(page: &mut Page, api: &Api) {
     api.types.iter().for_each(|shape| codec_of(page, shape, api));
     api.operations.iter().for_each(|operation| record_codec(page, &operation.request, api, true));
     page.gap(1);
-    docs(page, "How a report of progress crosses.");
-    page.line("export const progressCodec: Codec<Progress> = progress;");
+    for operation in &api.operations {
+        let (request, response) = (codec_name(&operation.request.name), codec_name(&operation.response));
+        let codec = format!("operation({}, {request}, {response})", quoted(&operation.name));
+        page.line(format!("const {} = {codec};", camel(&operation.name)));
+    }
+    page.gap(1);
+    docs(
+        page,
+        "How each operation crosses, by its name: for whoever speaks the wire, over HTTP or with the command line.",
+    );
+    page.line("export const operations = {");
+    for operation in &api.operations {
+        page.line(format!("  {}: {},", quoted(&operation.name), camel(&operation.name)));
+    }
+    page.line("} as const;");
     for (group, members) in api.groups() {
         class(page, group, &members);
     }
@@ -86,9 +91,12 @@ fn imports(page: &mut Page, body: &str) {
         let calls = [format!("{name}("), format!("{name}<"), format!("codec: {name}"), format!("({name})")];
         calls.iter().any(|call| body.contains(call.as_str()))
     };
-    let values: Vec<&str> =
-        ["list", "map", "nullable", "path", "record", "time", "union"].into_iter().filter(is_value).collect();
+    let values: Vec<&str> = ["list", "map", "nullable", "operation", "path", "record", "time", "union"]
+        .into_iter()
+        .filter(is_value)
+        .collect();
     page.line(format!("import {{ {} }} from \"./codec.js\";", values.join(", ")));
+    page.line("import type { CallOptions } from \"./calls.js\";");
     page.line("import type {");
     let types = ["Codec", "Integer", "IntegerInput", "Json", "JsonObject", "OperationCodec", "Path", "PathInput"];
     types.iter().filter(|name| words.contains(**name)).for_each(|name| page.line(format!("  {name},")));
@@ -189,12 +197,14 @@ fn codec_of(page: &mut Page, shape: &Shape, api: &Api) {
 }
 
 fn codec_name(name: &str) -> String {
-    if name == "Progress" { "progress".to_owned() } else { format!("{}Codec", camel(name)) }
+    format!("{}Codec", camel(name))
 }
 
 fn record_codec(page: &mut Page, record: &Record, api: &Api, request: bool) {
     page.gap(1);
-    let open = format!("const {} = record<{1}>(\"{1}\", {{", codec_name(&record.name), record.name);
+    // Progress comes beside the answer: whoever takes the events uses it.
+    let export = if record.name == "Progress" { "/** How a report of progress crosses. */\nexport " } else { "" };
+    let open = format!("{export}const {} = record<{1}>(\"{1}\", {{", codec_name(&record.name), record.name);
     if record.fields.is_empty() && record.tag.is_none() {
         return page.line(format!("{open}}});"));
     }
@@ -300,7 +310,7 @@ fn method(page: &mut Page, operation: &Operation, owner: &str) {
     let response = &operation.response;
     page.line(format!("{name}(request: {request}{default}, options?: CallOptions): Promise<{response}> {{"));
     page.indented(2, |page| {
-        let codec = format!("{{ request: {}, response: {} }}", codec_name(request), codec_name(response));
+        let codec = camel(&operation.name);
         page.line(format!("return {owner}._call({}, request, options, {codec});", quoted(&operation.name)));
     });
     page.line("}");

@@ -32,6 +32,7 @@ fn write_body(page: &mut Page, api: &Api) {
         let open = format!("{}: Response[{1}] = Response(", handle(&operation.name), operation.response);
         super::call(page, &open, &[quoted(&operation.response)]);
     }
+    page.line("PROGRESS: Response[Progress] = Response(\"Progress\")");
     for asynchronous in [false, true] {
         for (group, members) in api.groups() {
             class(page, group, &members, asynchronous, api);
@@ -247,8 +248,8 @@ fn docs(page: &mut Page, operation: &Operation, api: &Api) {
     for field in &operation.request.fields {
         argument(&identifier(&field.name), &sentence(&field.docs));
     }
-    argument("on_progress", "Called with each `Progress`, on a thread of its own.");
-    argument("timeout", "Seconds after which the work is cancelled and `OpsTimeout` is raised.");
+    argument("on_progress", "Called with each `Progress`. What it raises cancels the work.");
+    argument("timeout", "Seconds after which the work is cancelled, with `TimedOutError`.");
     let answer = match api.shape(&operation.response) {
         Some(Shape::Record(record)) => sentence(&record.docs),
         _ => String::new(),
