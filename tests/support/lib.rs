@@ -10,4 +10,5 @@
 
 pub mod puppet;
 pub mod scene;
+pub mod strace;
 pub mod tree;
