@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::snapshots;
 use crate::backup::archive::Limits;
-use crate::backup::manifest::StoreRecord;
+use crate::backup::manifest::{RelPath, StoreRecord};
 use crate::backup::restore::{self, DiscardPlan, RestoreJob, RestorePlan, RestoreReport, Service, Site, UndoArea};
 use crate::cancel::Scope;
 use crate::error::{Error, ErrorKind, Result};
@@ -34,7 +34,7 @@ pub struct RestoreRequest {
     pub into: Option<PathBuf>,
     /// What to restore, relative to the root. All when missing or empty.
     #[serde(default)]
-    pub paths: Option<Vec<PathBuf>>,
+    pub paths: Option<Vec<RelPath>>,
     /// Restore what is undamaged and name the rest, instead of failing.
     #[serde(default)]
     pub salvage: bool,
@@ -196,12 +196,13 @@ async fn with_job<T: Send + 'static>(
     blocking(move || {
         let check = |record: &StoreRecord, file: &std::path::Path| check_copy(&context, &scope, record, file);
         let limits = &context.settings().restore;
+        let paths = request.paths.as_deref().unwrap_or_default();
         with_site(&context, |site| {
             let job = RestoreJob {
                 site: site.clone(),
                 source: &archive,
                 into: request.into.clone(),
-                paths: request.paths.clone().unwrap_or_default(),
+                paths: paths.iter().map(|path| path.as_path().to_owned()).collect(),
                 threads: context.settings().backup.threads,
                 limits: Limits {
                     max_entries: limits.max_entries,

@@ -27,7 +27,13 @@ pub(super) fn connect(options: &GlobalOptions) -> Result<Box<dyn Caller>> {
     if let Some(config) = &options.config {
         builder = builder.config_file(config);
     }
-    Ok(Box::new(Local(builder.build()?)))
+    // A file that --config names is not the one that `init` replaces.
+    let spare = (options.replaces_settings && options.config.is_none()).then(|| builder.clone().without_file());
+    let ops = builder.build().or_else(|error| match spare {
+        Some(spare) => spare.build().map_err(|_| error),
+        None => Err(error),
+    })?;
+    Ok(Box::new(Local(ops)))
 }
 
 /// This process, with its worker.

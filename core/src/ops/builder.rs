@@ -27,11 +27,12 @@ use super::recovery;
 /// Collects settings, which are data, and components, which are live objects, and makes an [`Ops`] of them.
 ///
 /// Settings given here win over the environment, which wins over `.env`, `ops.toml` and the defaults.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 #[must_use = "nothing is made before `build`"]
 pub struct OpsBuilder {
     root: Option<PathBuf>,
     config_file: Option<PathBuf>,
+    without_file: bool,
     environment: Option<Vec<(String, String)>>,
     settings: Option<Settings>,
     overrides: Value,
@@ -50,6 +51,7 @@ impl Default for OpsBuilder {
         Self {
             root: None,
             config_file: None,
+            without_file: false,
             environment: None,
             settings: None,
             overrides: Value::Object(Map::new()),
@@ -75,6 +77,12 @@ impl OpsBuilder {
     /// The settings file. `ops.toml` in the root when not given.
     pub fn config_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.config_file = Some(path.into());
+        self
+    }
+
+    /// Reads no settings file: for `config.init`, which can replace one that is broken.
+    pub fn without_file(mut self) -> Self {
+        self.without_file = true;
         self
     }
 
@@ -260,6 +268,7 @@ impl OpsBuilder {
             let config = config::load(&LoadInput {
                 root: self.root.clone(),
                 config_file: self.config_file.clone(),
+                without_file: self.without_file,
                 working_dir: process.working_dir,
                 environment: environment.clone(),
                 overrides: self.overrides.clone(),
