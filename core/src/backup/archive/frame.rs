@@ -3,8 +3,8 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zstd::zstd_safe;
 
-use crate::backup::manifest::{hex, unhex};
 use crate::error::{Error, ErrorKind, Result};
+use crate::value::{hex, unhex};
 
 /// The largest frame that is written or read, uncompressed, in bytes. It bounds what one thread holds.
 pub(super) const MAX_FRAME: usize = 8 << 20;

@@ -6,7 +6,8 @@
 use super::guard::MAX_PARTS;
 use super::layout::{BLOCK, padded};
 use super::tar::MAX_PAX;
-use crate::backup::manifest::{Entry, Node, RelPath, Xattr, hex};
+use crate::backup::manifest::{Entry, Node, RelPath, Xattr};
+use crate::value::hex;
 
 /// The longest map of a sparse file, in bytes: two numbers of 20 digits for each part.
 const MAX_MAP: usize = 2 * 21 * (MAX_PARTS + 2);
