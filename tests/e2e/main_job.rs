@@ -95,7 +95,14 @@ fn a_single_name_that_is_not_utf8_is_restored() {
     assert_eq!(others(&scene), "name: after\n", "only the one name comes back");
 
     let beside = scene.beside("beside");
-    let output = Command::new(PROGRAM).arg("--root").arg(scene.root()).args(["restore", "apply", "latest", "--into"]).arg(&beside).arg(name).output().unwrap();
+    let output = Command::new(PROGRAM)
+        .arg("--root")
+        .arg(scene.root())
+        .args(["restore", "apply", "latest", "--into"])
+        .arg(&beside)
+        .arg(name)
+        .output()
+        .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(fs::read_to_string(beside.join(name)).unwrap(), "before");
     assert_eq!(Tree::of(&beside, &[]).0.len(), 3, "the file and the two folders above it");
