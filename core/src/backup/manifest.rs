@@ -165,8 +165,10 @@ pub enum Node {
     File {
         /// Its length in bytes, holes included.
         size: u64,
-        /// The BLAKE3 of its content, holes included as zeros, 64 hexadecimal digits.
-        blake3: String,
+        /// The BLAKE3 of its content, holes included as zeros. Unknown, and empty in JSON, in an index that was
+        /// rebuilt from the stream.
+        #[serde(with = "digest_or_empty")]
+        blake3: Option<Digest>,
         /// The parts that hold data, `[offset, length]`, when it is sparse.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         data: Option<Vec<(u64, u64)>>,
@@ -189,6 +191,51 @@ pub enum Node {
     },
     /// A named pipe.
     Fifo,
+}
+
+/// A BLAKE3 hash; 64 lower-case hexadecimal digits in JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Digest(pub [u8; 32]);
+
+impl Digest {
+    /// The hash of `bytes`.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(*blake3::hash(bytes).as_bytes())
+    }
+}
+
+impl Serialize for Digest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&hex(&self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let is_ours = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        let bytes = unhex(&text).filter(|_| is_ours).and_then(|bytes| bytes.try_into().ok());
+        bytes.map(Self).ok_or_else(|| serde::de::Error::custom("not 64 lower-case hexadecimal digits"))
+    }
+}
+
+mod digest_or_empty {
+    use super::*;
+
+    pub(super) fn serialize<S: Serializer>(digest: &Option<Digest>, serializer: S) -> Result<S::Ok, S::Error> {
+        match digest {
+            Some(digest) => digest.serialize(serializer),
+            None => serializer.serialize_str(""),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Digest>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text.is_empty() {
+            return Ok(None);
+        }
+        Digest::deserialize(serde::de::value::StringDeserializer::new(text)).map(Some)
+    }
 }
 
 /// An extended attribute.

@@ -5,8 +5,10 @@ use std::pin::Pin;
 
 use serde::Serialize;
 
+use crate::error::Result;
+
 /// What a case waits for: nothing, or what was wrong.
-pub(super) type Checked<E = String> = Pin<Box<dyn Future<Output = Result<(), E>> + Send>>;
+pub(super) type Checked<E = String> = Pin<Box<dyn Future<Output = std::result::Result<(), E>> + Send>>;
 
 /// One clause of a contract, as a check of an `F`: an empty target, a store over a fresh database.
 pub struct Case<F, E = String> {
@@ -23,19 +25,25 @@ impl<F, E> fmt::Debug for Case<F, E> {
     }
 }
 
-impl<F: Send + 'static, E: fmt::Display + Send + 'static> Case<F, E> {
-    /// Runs it on a task, so that an implementation that panics fails this case and no other.
-    pub(super) async fn on(&self, fixture: F) -> CaseOutcome {
-        self.outcome(match tokio::spawn((self.run)(fixture)).await {
-            Ok(checked) => checked.err().map(|error| error.to_string()),
-            Err(error) => Some(format!("it panicked: {error}")),
-        })
+/// Runs every case, each on a fixture of its own that `fresh` makes, and on a task of its own, so that an
+/// implementation that panics fails its case and no other.
+pub(super) async fn run_all<F, E>(cases: Vec<Case<F, E>>, fresh: impl AsyncFn() -> Result<F>) -> Vec<CaseOutcome>
+where
+    F: Send + 'static,
+    E: fmt::Display + Send + 'static,
+{
+    let mut outcomes = Vec::new();
+    for Case { name, clause, run } in cases {
+        let failure = match fresh().await {
+            Ok(fixture) => match tokio::spawn(run(fixture)).await {
+                Ok(checked) => checked.err().map(|error| error.to_string()),
+                Err(error) => Some(format!("it panicked: {error}")),
+            },
+            Err(error) => Some(format!("no fresh fixture: {error}")),
+        };
+        outcomes.push(CaseOutcome { name, clause, failure });
     }
-
-    /// What became of it, with what was wrong.
-    pub(super) fn outcome(&self, failure: Option<String>) -> CaseOutcome {
-        CaseOutcome { name: self.name, clause: self.clause, failure }
-    }
+    outcomes
 }
 
 /// The case that a function of the same name checks.

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::CaseOutcome;
-use super::case::case;
+use super::case::{case, run_all};
 use crate::cancel::{Cancel, Scope};
 use crate::error::{ErrorKind, Result};
 use crate::health::{CheckOutcome, HealthCheck};
@@ -68,11 +68,7 @@ pub type Case = super::Case<Arc<Scene>>;
 /// Runs every case. Must be called within a Tokio runtime.
 pub async fn run(scene: Scene) -> Vec<CaseOutcome> {
     let scene = Arc::new(scene);
-    let mut outcomes = Vec::new();
-    for case in cases() {
-        outcomes.push(case.on(Arc::clone(&scene)).await);
-    }
-    outcomes
+    run_all(cases(), async || Ok(Arc::clone(&scene))).await
 }
 
 /// The cases, in the order of the contract's clauses.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::CaseOutcome;
-use super::case::case;
+use super::case::{case, run_all};
 use crate::cancel::{Cancel, Scope};
 use crate::error::{ErrorKind, Result};
 use crate::metrics::{Definition, MetricsSink, MetricsSnapshot, Registry};
@@ -36,11 +36,12 @@ pub type Case = super::Case<Arc<dyn Fixture>>;
 
 /// Runs every case, each on a fixture of its own: `fresh` makes one. Must be called within a Tokio runtime.
 pub async fn run(fresh: impl Fn() -> Arc<dyn Fixture>) -> Vec<CaseOutcome> {
-    let mut outcomes = Vec::new();
-    for case in cases() {
-        outcomes.push(case.on(fresh()).await);
-    }
-    outcomes
+    run_with(async || Ok(fresh())).await
+}
+
+/// As [`run`], where making a fixture takes time and can fail.
+pub async fn run_with(fresh: impl AsyncFn() -> Result<Arc<dyn Fixture>>) -> Vec<CaseOutcome> {
+    run_all(cases(), fresh).await
 }
 
 /// The cases, in the order of the contract's clauses.

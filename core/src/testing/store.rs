@@ -18,6 +18,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::CaseOutcome;
+use super::case::run_all;
 use crate::cancel::{Cancel, Progress, Scope};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::{CheckDepth, MaintenanceTask, Store};
@@ -64,14 +65,7 @@ pub type Case = super::Case<Arc<dyn Fixture>, Error>;
 
 /// Runs every case, each on a fixture of its own that `fresh` makes. Must be called within a Tokio runtime.
 pub async fn run(fresh: impl AsyncFn() -> Result<Arc<dyn Fixture>>) -> Vec<CaseOutcome> {
-    let mut outcomes = Vec::new();
-    for case in cases() {
-        outcomes.push(match fresh().await {
-            Ok(fixture) => case.on(fixture).await,
-            Err(error) => case.outcome(Some(error.while_doing("a fresh fixture").to_string())),
-        });
-    }
-    outcomes
+    run_all(cases(), fresh).await
 }
 
 macro_rules! case {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::CaseOutcome;
-use super::case::case;
+use super::case::{case, run_all};
 use crate::backup::target::{BackupTarget, MAX_BLOCK, Object, Upload};
 use crate::cancel::Scope;
 use crate::error::{ErrorKind, Result};
@@ -15,11 +15,12 @@ pub type Case = super::Case<Arc<dyn BackupTarget>>;
 /// Runs every case, each on a target of its own: `fresh` makes an empty one. Must be called within a Tokio
 /// runtime.
 pub async fn run(fresh: impl Fn() -> Arc<dyn BackupTarget>) -> Vec<CaseOutcome> {
-    let mut outcomes = Vec::new();
-    for case in cases() {
-        outcomes.push(case.on(fresh()).await);
-    }
-    outcomes
+    run_with(async || Ok(fresh())).await
+}
+
+/// As [`run`], where making a target takes time and can fail.
+pub async fn run_with(fresh: impl AsyncFn() -> Result<Arc<dyn BackupTarget>>) -> Vec<CaseOutcome> {
+    run_all(cases(), fresh).await
 }
 
 /// The cases, in the order of the contract's clauses.
