@@ -6,7 +6,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::snapshots::{host_name, targets};
+use super::snapshots::{checkers, host_name, targets};
 use crate::backup::create::{CreateJob, CreateReport, create};
 use crate::backup::delete::{DeletePlan, apply_delete, plan_delete};
 use crate::backup::lease::LeaseTimes;
@@ -207,7 +207,7 @@ impl Operation for Verify {
             depth: request.depth,
             scratch: context.scratch(),
             scratch_in_memory: backup.scratch_in_memory,
-            kinds: context.kinds.stores.clone(),
+            checkers: checkers(&context),
             threads: backup.threads,
         };
         verify(&scope, job).await

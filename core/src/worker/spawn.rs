@@ -13,11 +13,12 @@ use crate::cancel::{Cancel, Progress, Scope};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ops::Lane;
 use crate::process::{Exit, ProcessIdentity, command};
+use crate::remote::Payload;
 
 use super::MARKER;
 use super::child::{ChildHandle, Ended};
 use super::components::Components;
-use super::peer::{CallError, Closed, OpenCall, Payload, Peer, Service};
+use super::peer::{CallError, Closed, OpenCall, Peer, Service};
 use super::pool::Request;
 use super::protocol::{Configuration, Hello, greet, greeting, method};
 use super::serve::ComponentServer;
@@ -209,6 +210,12 @@ impl Worker {
         };
         self.server.close_uploads().await;
         result
+    }
+
+    /// Kills it with all it started.
+    pub(super) async fn kill(&self) {
+        self.child.kill();
+        self.child.ended().await;
     }
 
     /// Ends it: at once when it is idle, by force when it does not.
