@@ -9,6 +9,7 @@ use crate::backup::manifest::RelPath;
 use crate::cancel::Scope;
 use crate::config::{self, Finding, InitFacts, InitFound, Severity, ShownSetting};
 use crate::error::{Error, Result};
+use crate::http;
 use crate::ops::{Context, Effect, Lane, Operation, Place};
 
 /// Nothing to ask.
@@ -75,7 +76,10 @@ impl Operation for Check {
     type Response = CheckResponse;
 
     async fn run(context: Arc<Context>, _scope: Scope, _request: CheckRequest) -> Result<CheckResponse> {
-        let findings = config::check(context.config()?, &context.kinds.facts());
+        let config = context.config()?;
+        let mut findings = config::check(config, &context.kinds.facts());
+        findings.extend(http::findings(&context, config));
+        findings.sort_by_key(|finding| finding.severity);
         let ok = findings.iter().all(|finding| finding.severity != Severity::Error);
         Ok(CheckResponse { ok, findings })
     }
@@ -89,7 +93,7 @@ impl Operation for Check {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct InitRequest {
-    /// Replace an `ops.toml` that exists.
+    /// Replace an `ops.toml` that exists, also one that is broken. It is kept beside the new one.
     pub force: bool,
     /// Say what would be written, and write nothing.
     pub dry_run: bool,
@@ -104,6 +108,8 @@ pub struct InitResponse {
     pub text: String,
     /// Whether it was written.
     pub written: bool,
+    /// Where the file that it replaces is kept.
+    pub kept: Option<String>,
     /// What the text is based on.
     pub found: InitFound,
 }
@@ -136,6 +142,7 @@ impl Operation for Init {
                 path: RelPath::new(plan.path),
                 text: plan.text,
                 written: !request.dry_run,
+                kept: plan.kept.map(|kept| kept.display().to_string()),
                 found: plan.found,
             })
         });

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use crate::backup::BackupTarget;
 use crate::clock::{Clock, SystemClock};
 use crate::component::Kind;
-use crate::config::{self, Config, LoadInput, Settings};
+use crate::config::{self, Config, HttpSettings, LoadInput, Settings};
 use crate::embed::{Component, Contract, Plugin, Registered};
 use crate::error::{Error, ErrorKind, Result};
 use crate::health::{HealthCheck, Runner};
@@ -34,6 +34,7 @@ use super::recovery;
 pub struct OpsBuilder {
     root: Option<PathBuf>,
     config_file: Option<PathBuf>,
+    without_file: bool,
     environment: Option<Vec<(String, String)>>,
     settings: Option<Settings>,
     overrides: Value,
@@ -44,6 +45,8 @@ pub struct OpsBuilder {
     plugins: Vec<Registered>,
     setup: Setup,
     worker_command: Option<Vec<OsString>>,
+    worker_environment: Vec<(OsString, Option<OsString>)>,
+    no_worker: Option<Error>,
     callback_deadline: Duration,
     greeting_deadline: Duration,
 }
@@ -53,6 +56,7 @@ impl Default for OpsBuilder {
         Self {
             root: None,
             config_file: None,
+            without_file: false,
             environment: None,
             settings: None,
             overrides: Value::Object(Map::new()),
@@ -63,6 +67,8 @@ impl Default for OpsBuilder {
             plugins: Vec::new(),
             setup: Setup::new(),
             worker_command: None,
+            worker_environment: Vec::new(),
+            no_worker: None,
             callback_deadline: Duration::from_secs(60),
             greeting_deadline: Duration::from_secs(10),
         }
@@ -79,6 +85,12 @@ impl OpsBuilder {
     /// The settings file. `ops.toml` in the root when not given.
     pub fn config_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.config_file = Some(path.into());
+        self
+    }
+
+    /// Reads no settings file: for `config.init`, which can replace one that is broken.
+    pub fn without_file(mut self) -> Self {
+        self.without_file = true;
         self
     }
 
@@ -183,6 +195,20 @@ impl OpsBuilder {
         self
     }
 
+    /// Sets a variable of the workers' environment, or takes it away with `None`. The rest is that of this process.
+    /// For hosts whose interpreter would do more than it should on a worker's start.
+    pub fn worker_environment(mut self, name: impl Into<OsString>, value: Option<OsString>) -> Self {
+        self.worker_environment.push((name.into(), value));
+        self
+    }
+
+    /// Says why this program can be no worker, as a frozen or a bundled one cannot: without the setting
+    /// `worker.command`, building fails with that error instead of starting this program again.
+    pub fn no_worker(mut self, why: Error) -> Self {
+        self.no_worker = Some(why);
+        self
+    }
+
     /// How long a component of the host may be silent when the worker calls it, and an object of another language
     /// whoever calls it: 60 s when not given, ten times that for work on a whole database. Progress counts as a sign
     /// of life.
@@ -211,6 +237,12 @@ impl OpsBuilder {
             .with_hint("call uplifted_ops::worker::run_if_worker() first thing in main, or set worker.command"));
         }
         let Loaded { settings, config, environment, root, state } = self.load()?;
+        if let Some(why) = self.no_worker.take()
+            && settings.worker.command.is_empty()
+            && self.worker_command.is_none()
+        {
+            return Err(why);
+        }
         self.adopt_plugins()?;
         let side = HostSide::build(&settings, &root, &state, &self.setup.kinds, &self.registered)?;
         let components = side.called();
@@ -221,8 +253,10 @@ impl OpsBuilder {
         };
         let launch = Launch {
             command: Launch::find_command(&settings.worker.command, self.worker_command, &root)?,
+            environment: self.worker_environment,
             configuration: Configuration {
-                settings: settings.clone(),
+                // A worker answers no one over HTTP: its tokens stay here.
+                settings: Settings { http: HttpSettings::default(), ..settings.clone() },
                 environment: environment.clone(),
                 root: WirePath(root.clone()),
                 state: WirePath(state.clone()),
@@ -289,6 +323,7 @@ impl OpsBuilder {
             let config = config::load(&LoadInput {
                 root: self.root.clone(),
                 config_file: self.config_file.clone(),
+                without_file: self.without_file,
                 working_dir: process.working_dir,
                 environment: environment.clone(),
                 overrides: self.overrides.clone(),
