@@ -1566,47 +1566,47 @@ const storeVerifyRequestCodec = record<StoreVerifyRequest>("StoreVerifyRequest",
   store: { wire: "store" },
 });
 
-const backupCreate = operation("backup.create", backupCreateRequestCodec, backupCreateResponseCodec);
-const backupDelete = operation("backup.delete", backupDeleteRequestCodec, backupDeleteResponseCodec);
-const backupList = operation("backup.list", backupListRequestCodec, backupListResponseCodec);
-const backupShow = operation("backup.show", backupShowRequestCodec, backupShowResponseCodec);
-const backupVerify = operation("backup.verify", backupVerifyRequestCodec, backupVerifyResponseCodec);
-const configCheck = operation("config.check", configCheckRequestCodec, configCheckResponseCodec);
-const configInit = operation("config.init", configInitRequestCodec, configInitResponseCodec);
-const configShow = operation("config.show", configShowRequestCodec, configShowResponseCodec);
-const healthCheck = operation("health.check", healthCheckRequestCodec, healthCheckResponseCodec);
-const journalRead = operation("journal.read", journalReadRequestCodec, journalReadResponseCodec);
-const metricsRender = operation("metrics.render", metricsRenderRequestCodec, metricsRenderResponseCodec);
-const restoreApply = operation("restore.apply", restoreApplyRequestCodec, restoreApplyResponseCodec);
-const restoreDiscard = operation("restore.discard", restoreDiscardRequestCodec, restoreDiscardResponseCodec);
-const restorePlan = operation("restore.plan", restorePlanRequestCodec, restorePlanResponseCodec);
-const restoreUndo = operation("restore.undo", restoreUndoRequestCodec, restoreUndoResponseCodec);
-const restoreUndoList = operation("restore.undo_list", restoreUndoListRequestCodec, restoreUndoListResponseCodec);
-const status = operation("status", statusRequestCodec, statusResponseCodec);
-const storeStats = operation("store.stats", storeStatsRequestCodec, storeStatsResponseCodec);
-const storeVerify = operation("store.verify", storeVerifyRequestCodec, storeVerifyResponseCodec);
+const backupCreateOperation = operation("backup.create", backupCreateRequestCodec, backupCreateResponseCodec);
+const backupDeleteOperation = operation("backup.delete", backupDeleteRequestCodec, backupDeleteResponseCodec);
+const backupListOperation = operation("backup.list", backupListRequestCodec, backupListResponseCodec);
+const backupShowOperation = operation("backup.show", backupShowRequestCodec, backupShowResponseCodec);
+const backupVerifyOperation = operation("backup.verify", backupVerifyRequestCodec, backupVerifyResponseCodec);
+const configCheckOperation = operation("config.check", configCheckRequestCodec, configCheckResponseCodec);
+const configInitOperation = operation("config.init", configInitRequestCodec, configInitResponseCodec);
+const configShowOperation = operation("config.show", configShowRequestCodec, configShowResponseCodec);
+const healthCheckOperation = operation("health.check", healthCheckRequestCodec, healthCheckResponseCodec);
+const journalReadOperation = operation("journal.read", journalReadRequestCodec, journalReadResponseCodec);
+const metricsRenderOperation = operation("metrics.render", metricsRenderRequestCodec, metricsRenderResponseCodec);
+const restoreApplyOperation = operation("restore.apply", restoreApplyRequestCodec, restoreApplyResponseCodec);
+const restoreDiscardOperation = operation("restore.discard", restoreDiscardRequestCodec, restoreDiscardResponseCodec);
+const restorePlanOperation = operation("restore.plan", restorePlanRequestCodec, restorePlanResponseCodec);
+const restoreUndoOperation = operation("restore.undo", restoreUndoRequestCodec, restoreUndoResponseCodec);
+const restoreUndoListOperation = operation("restore.undo_list", restoreUndoListRequestCodec, restoreUndoListResponseCodec);
+const statusOperation = operation("status", statusRequestCodec, statusResponseCodec);
+const storeStatsOperation = operation("store.stats", storeStatsRequestCodec, storeStatsResponseCodec);
+const storeVerifyOperation = operation("store.verify", storeVerifyRequestCodec, storeVerifyResponseCodec);
 
 /** How each operation crosses, by its name: for whoever speaks the wire, over HTTP or with the command line. */
 export const operations = {
-  "backup.create": backupCreate,
-  "backup.delete": backupDelete,
-  "backup.list": backupList,
-  "backup.show": backupShow,
-  "backup.verify": backupVerify,
-  "config.check": configCheck,
-  "config.init": configInit,
-  "config.show": configShow,
-  "health.check": healthCheck,
-  "journal.read": journalRead,
-  "metrics.render": metricsRender,
-  "restore.apply": restoreApply,
-  "restore.discard": restoreDiscard,
-  "restore.plan": restorePlan,
-  "restore.undo": restoreUndo,
-  "restore.undo_list": restoreUndoList,
-  "status": status,
-  "store.stats": storeStats,
-  "store.verify": storeVerify,
+  "backup.create": backupCreateOperation,
+  "backup.delete": backupDeleteOperation,
+  "backup.list": backupListOperation,
+  "backup.show": backupShowOperation,
+  "backup.verify": backupVerifyOperation,
+  "config.check": configCheckOperation,
+  "config.init": configInitOperation,
+  "config.show": configShowOperation,
+  "health.check": healthCheckOperation,
+  "journal.read": journalReadOperation,
+  "metrics.render": metricsRenderOperation,
+  "restore.apply": restoreApplyOperation,
+  "restore.discard": restoreDiscardOperation,
+  "restore.plan": restorePlanOperation,
+  "restore.undo": restoreUndoOperation,
+  "restore.undo_list": restoreUndoListOperation,
+  "status": statusOperation,
+  "store.stats": storeStatsOperation,
+  "store.verify": storeVerifyOperation,
 } as const;
 
 /** The operations `backup.*`. */
@@ -1630,7 +1630,7 @@ export class BackupGroup {
    * @throws OpsError - What could not be done, and the repair.
    */
   create(request: BackupCreateRequest = {}, options?: CallOptions): Promise<BackupCreateResponse> {
-    return this.#owner._call("backup.create", request, options, backupCreate);
+    return this.#owner._call("backup.create", request, options, backupCreateOperation);
   }
 
   /**
@@ -1641,7 +1641,7 @@ export class BackupGroup {
    * @throws OpsError - What could not be done, and the repair.
    */
   delete(request: BackupDeleteRequest, options?: CallOptions): Promise<BackupDeleteResponse> {
-    return this.#owner._call("backup.delete", request, options, backupDelete);
+    return this.#owner._call("backup.delete", request, options, backupDeleteOperation);
   }
 
   /**
@@ -1652,7 +1652,7 @@ export class BackupGroup {
    * @throws OpsError - What could not be done, and the repair.
    */
   list(request: BackupListRequest = {}, options?: CallOptions): Promise<BackupListResponse> {
-    return this.#owner._call("backup.list", request, options, backupList);
+    return this.#owner._call("backup.list", request, options, backupListOperation);
   }
 
   /**
@@ -1663,7 +1663,7 @@ export class BackupGroup {
    * @throws OpsError - What could not be done, and the repair.
    */
   show(request: BackupShowRequest, options?: CallOptions): Promise<BackupShowResponse> {
-    return this.#owner._call("backup.show", request, options, backupShow);
+    return this.#owner._call("backup.show", request, options, backupShowOperation);
   }
 
   /**
@@ -1674,7 +1674,7 @@ export class BackupGroup {
    * @throws OpsError - What could not be done, and the repair.
    */
   verify(request: BackupVerifyRequest, options?: CallOptions): Promise<BackupVerifyResponse> {
-    return this.#owner._call("backup.verify", request, options, backupVerify);
+    return this.#owner._call("backup.verify", request, options, backupVerifyOperation);
   }
 }
 
@@ -1699,7 +1699,7 @@ export class ConfigGroup {
    * @throws OpsError - What could not be done, and the repair.
    */
   check(request: ConfigCheckRequest = {}, options?: CallOptions): Promise<ConfigCheckResponse> {
-    return this.#owner._call("config.check", request, options, configCheck);
+    return this.#owner._call("config.check", request, options, configCheckOperation);
   }
 
   /**
@@ -1710,7 +1710,7 @@ export class ConfigGroup {
    * @throws OpsError - What could not be done, and the repair.
    */
   init(request: ConfigInitRequest = {}, options?: CallOptions): Promise<ConfigInitResponse> {
-    return this.#owner._call("config.init", request, options, configInit);
+    return this.#owner._call("config.init", request, options, configInitOperation);
   }
 
   /**
@@ -1721,7 +1721,7 @@ export class ConfigGroup {
    * @throws OpsError - What could not be done, and the repair.
    */
   show(request: ConfigShowRequest = {}, options?: CallOptions): Promise<ConfigShowResponse> {
-    return this.#owner._call("config.show", request, options, configShow);
+    return this.#owner._call("config.show", request, options, configShowOperation);
   }
 }
 
@@ -1746,7 +1746,7 @@ export class HealthGroup {
    * @throws OpsError - What could not be done, and the repair.
    */
   check(request: HealthCheckRequest = {}, options?: CallOptions): Promise<HealthCheckResponse> {
-    return this.#owner._call("health.check", request, options, healthCheck);
+    return this.#owner._call("health.check", request, options, healthCheckOperation);
   }
 }
 
@@ -1771,7 +1771,7 @@ export class JournalGroup {
    * @throws OpsError - What could not be done, and the repair.
    */
   read(request: JournalReadRequest = {}, options?: CallOptions): Promise<JournalReadResponse> {
-    return this.#owner._call("journal.read", request, options, journalRead);
+    return this.#owner._call("journal.read", request, options, journalReadOperation);
   }
 }
 
@@ -1796,7 +1796,7 @@ export class MetricsGroup {
    * @throws OpsError - What could not be done, and the repair.
    */
   render(request: MetricsRenderRequest = {}, options?: CallOptions): Promise<MetricsRenderResponse> {
-    return this.#owner._call("metrics.render", request, options, metricsRender);
+    return this.#owner._call("metrics.render", request, options, metricsRenderOperation);
   }
 }
 
@@ -1821,7 +1821,7 @@ export class RestoreGroup {
    * @throws OpsError - What could not be done, and the repair.
    */
   apply(request: RestoreApplyRequest, options?: CallOptions): Promise<RestoreApplyResponse> {
-    return this.#owner._call("restore.apply", request, options, restoreApply);
+    return this.#owner._call("restore.apply", request, options, restoreApplyOperation);
   }
 
   /**
@@ -1832,7 +1832,7 @@ export class RestoreGroup {
    * @throws OpsError - What could not be done, and the repair.
    */
   discard(request: RestoreDiscardRequest, options?: CallOptions): Promise<RestoreDiscardResponse> {
-    return this.#owner._call("restore.discard", request, options, restoreDiscard);
+    return this.#owner._call("restore.discard", request, options, restoreDiscardOperation);
   }
 
   /**
@@ -1843,7 +1843,7 @@ export class RestoreGroup {
    * @throws OpsError - What could not be done, and the repair.
    */
   plan(request: RestorePlanRequest, options?: CallOptions): Promise<RestorePlanResponse> {
-    return this.#owner._call("restore.plan", request, options, restorePlan);
+    return this.#owner._call("restore.plan", request, options, restorePlanOperation);
   }
 
   /**
@@ -1854,7 +1854,7 @@ export class RestoreGroup {
    * @throws OpsError - What could not be done, and the repair.
    */
   undo(request: RestoreUndoRequest, options?: CallOptions): Promise<RestoreUndoResponse> {
-    return this.#owner._call("restore.undo", request, options, restoreUndo);
+    return this.#owner._call("restore.undo", request, options, restoreUndoOperation);
   }
 
   /**
@@ -1865,7 +1865,7 @@ export class RestoreGroup {
    * @throws OpsError - What could not be done, and the repair.
    */
   undoList(request: RestoreUndoListRequest = {}, options?: CallOptions): Promise<RestoreUndoListResponse> {
-    return this.#owner._call("restore.undo_list", request, options, restoreUndoList);
+    return this.#owner._call("restore.undo_list", request, options, restoreUndoListOperation);
   }
 }
 
@@ -1890,7 +1890,7 @@ export class StoreGroup {
    * @throws OpsError - What could not be done, and the repair.
    */
   stats(request: StoreStatsRequest = {}, options?: CallOptions): Promise<StoreStatsResponse> {
-    return this.#owner._call("store.stats", request, options, storeStats);
+    return this.#owner._call("store.stats", request, options, storeStatsOperation);
   }
 
   /**
@@ -1901,7 +1901,7 @@ export class StoreGroup {
    * @throws OpsError - What could not be done, and the repair.
    */
   verify(request: StoreVerifyRequest = {}, options?: CallOptions): Promise<StoreVerifyResponse> {
-    return this.#owner._call("store.verify", request, options, storeVerify);
+    return this.#owner._call("store.verify", request, options, storeVerifyOperation);
   }
 }
 
@@ -1942,6 +1942,6 @@ export abstract class Operations {
    * @throws OpsError - What could not be done, and the repair.
    */
   status(request: StatusRequest = {}, options?: CallOptions): Promise<StatusResponse> {
-    return this._call("status", request, options, status);
+    return this._call("status", request, options, statusOperation);
   }
 }

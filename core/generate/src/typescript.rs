@@ -64,7 +64,7 @@ fn write_body(page: &mut Page, api: &Api) {
     for operation in &api.operations {
         let (request, response) = (codec_name(&operation.request.name), codec_name(&operation.response));
         let codec = format!("operation({}, {request}, {response})", quoted(&operation.name));
-        page.line(format!("const {} = {codec};", camel(&operation.name)));
+        page.line(format!("const {} = {codec};", constant(operation)));
     }
     page.gap(1);
     docs(
@@ -73,7 +73,7 @@ fn write_body(page: &mut Page, api: &Api) {
     );
     page.line("export const operations = {");
     for operation in &api.operations {
-        page.line(format!("  {}: {},", quoted(&operation.name), camel(&operation.name)));
+        page.line(format!("  {}: {},", quoted(&operation.name), constant(operation)));
     }
     page.line("} as const;");
     for (group, members) in api.groups() {
@@ -196,6 +196,11 @@ fn codec_of(page: &mut Page, shape: &Shape, api: &Api) {
     }
 }
 
+/// What the codec of an operation is called: never a word of the language, as `delete` is.
+fn constant(operation: &Operation) -> String {
+    format!("{}Operation", camel(&operation.name))
+}
+
 fn codec_name(name: &str) -> String {
     format!("{}Codec", camel(name))
 }
@@ -310,7 +315,7 @@ fn method(page: &mut Page, operation: &Operation, owner: &str) {
     let response = &operation.response;
     page.line(format!("{name}(request: {request}{default}, options?: CallOptions): Promise<{response}> {{"));
     page.indented(2, |page| {
-        let codec = camel(&operation.name);
+        let codec = constant(operation);
         page.line(format!("return {owner}._call({}, request, options, {codec});", quoted(&operation.name)));
     });
     page.line("}");

@@ -147,6 +147,14 @@ fn python_keeps_its_own_words_and_quotes() {
 }
 
 #[test]
+fn what_has_no_words_is_a_whole_class_all_the_same() {
+    let api = read(&[source("delete", record(json!({})), record(json!({})))], &[]).unwrap();
+    assert!(python::types(&api).contains("class DeleteResponse:\n    pass\n"), "{}", python::types(&api));
+    let script = typescript::module(&api);
+    assert!(script.contains("const deleteOperation = operation(\"delete\","), "{script}");
+}
+
+#[test]
 fn comments_cannot_be_closed_from_within() {
     let schema =
         json!({"description": "Ends */ here, \"\"\" there, C:\\new and \"q\"", "type": "object", "properties": {}});

@@ -75,6 +75,9 @@ fn dataclass(page: &mut Page, record: &Record) {
     page.line(format!("class {}:", record.name));
     page.indented(4, |page| {
         docstring(page, &sentence(&record.docs));
+        if record.docs.is_empty() && record.tag.is_none() && record.fields.is_empty() {
+            page.line("pass");
+        }
         if let Some((field, word)) = &record.tag {
             page.gap(1);
             page.line(format!("{}: Literal[{word}] = {word}", identifier(field), word = quoted(word)));
