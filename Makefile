@@ -6,7 +6,7 @@ ROOT   =
 ROUNDS ?= 3
 SCALE  ?= 1
 
-.PHONY: help setup test test-python lint generate demo bench clean-work
+.PHONY: help setup test test-python lint generate conformance demo bench clean-work
 
 help: ## Print the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile
@@ -28,6 +28,9 @@ lint: ## Format and lints, warnings denied
 
 generate: ## Write the Python and TypeScript sides of the operations again
 	$(CARGO) run --quiet -p uplifted-ops-generate
+
+conformance: ## Compare what became of the conformance cases in the three suites, once they have run
+	@python3 tests/conformance/compare.py
 
 demo: ## Show the main job; `make demo ROOT=<folder>` with a folder of yours, which is only read
 	$(CARGO) build --release --quiet -p uplifted-ops -p uplifted-example

@@ -82,6 +82,10 @@ fn special(word: &str, inner: &Value, value: &Value, place: &str) -> Option<Stri
             (Some(text), Some(part)) if text.contains(part) => None,
             _ => reason(),
         },
+        "<moment>" => match (value.as_str(), inner.as_str()) {
+            (Some(one), Some(other)) if millisecond(one) == millisecond(other) => None,
+            _ => reason(),
+        },
         "<integer>" => {
             if Some(value.to_string().as_str()) == inner.as_str() {
                 None
@@ -91,6 +95,13 @@ fn special(word: &str, inner: &Value, value: &Value, place: &str) -> Option<Stri
         }
         other => panic!("nobody knows the pattern {other}"),
     }
+}
+
+/// A time of the wire to the millisecond, which is what each language keeps of it.
+fn millisecond(time: &str) -> String {
+    let time = time.trim_end_matches('Z');
+    let (second, fraction) = time.split_once('.').unwrap_or((time, ""));
+    format!("{second}.{fraction:0<3.3}")
 }
 
 /// `{"<integer>": "…"}` in a request as the integer.
@@ -128,6 +139,11 @@ mod tests {
             (json!({"<none>": 1}), json!([2]), json!([2, 1])),
             (json!({"<each>": "<text>"}), json!(["a"]), json!(["a", 1])),
             (json!({"<length>": 0}), json!([]), json!([1])),
+            (
+                json!({"<moment>": "2025-01-02T03:04:05.12Z"}),
+                json!("2025-01-02T03:04:05.120999Z"),
+                json!("2025-01-02T03:04:05.121Z"),
+            ),
             (json!({"<contains>": "b"}), json!("abc"), json!("ac")),
             (
                 json!({"<integer>": "9007199254740993"}),

@@ -311,11 +311,18 @@ function special(word, inner, value, place) {
     "<none>": () => list && !value.some(fits),
     "<length>": () => list && value.length === inner,
     "<contains>": () => typeof value === "string" && value.includes(inner),
+    "<moment>": () => typeof value === "string" && millisecond(value) === millisecond(inner),
     "<integer>": () => isInteger(value) && String(value) === inner,
   };
   if (word === "<each>" && list) return first(value, (item, index) => mismatch(inner, item, `${place}[${index}]`));
   if (word !== "<each>" && !(word in tests)) throw new Error(`nobody knows the pattern ${word}`);
   return tests[word]?.() ? undefined : `${place}: ${show(value)} lacks ${word} ${show(inner)}`;
+}
+
+/** A time of the wire to the millisecond, which is what each language keeps of it. */
+function millisecond(time) {
+  const [second, fraction = ""] = time.replace(/Z$/, "").split(".");
+  return `${second}.${fraction.padEnd(3, "0").slice(0, 3)}`;
 }
 
 /** `{"<integer>": "…"}` in a request as the integer. */

@@ -309,9 +309,16 @@ def special(word: str, inner: Any, value: Any, place: str) -> str | None:
         "<none>": lambda: isinstance(value, list) and all(mismatch(inner, item, place) for item in value),
         "<length>": lambda: isinstance(value, list) and len(value) == inner,
         "<contains>": lambda: isinstance(value, str) and inner in value,
+        "<moment>": lambda: isinstance(value, str) and millisecond(value) == millisecond(inner),
         "<integer>": lambda: isinstance(value, int) and str(value) == inner,
     }[word]()
     return None if fits else lacks
+
+
+def millisecond(time: str) -> str:
+    """A time of the wire to the millisecond, which is what each language keeps of it."""
+    second, _, fraction = time.rstrip("Z").partition(".")
+    return f"{second}.{fraction:0<3.3}"
 
 
 def integers(value: Any) -> Any:
