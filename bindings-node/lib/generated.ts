@@ -92,7 +92,7 @@ export interface ConfigInitRequest {
    */
   dryRun?: boolean | undefined;
   /**
-   * Replace an `ops.toml` that exists.
+   * Replace an `ops.toml` that exists, also one that is broken. It is kept beside the new one.
    *
    * @defaultValue `false`
    */
@@ -632,6 +632,8 @@ export interface ConfigInitResponse {
   text: string;
   /** Whether it was written. */
   written: boolean;
+  /** Where the file that it replaces is kept. */
+  kept: string | null;
   /** What the text is based on. */
   found: InitFound;
 }
@@ -1270,6 +1272,7 @@ const configInitResponseCodec = record<ConfigInitResponse>("ConfigInitResponse",
   path: { wire: "path", codec: path },
   text: { wire: "text" },
   written: { wire: "written" },
+  kept: { wire: "kept" },
   found: { wire: "found", codec: initFoundCodec },
 });
 
