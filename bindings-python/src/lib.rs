@@ -5,7 +5,7 @@
 //!
 //! | file | what it holds |
 //! | --- | --- |
-//! | `ops` | [`ops::NativeOps`]: building, calling, closing |
+//! | `ops` | `NativeOps`: building, calling, closing |
 //! | `call` | one running operation: waited for by a thread, or told to an event loop |
 //! | `python` | the one thread on which Rust calls Python |
 //! | `plugin` | stores, targets, checks and sinks written in Python |

@@ -1,4 +1,4 @@
-//! [`NativeOps`]: building, calling, closing.
+//! `NativeOps`: building, calling, closing.
 
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};

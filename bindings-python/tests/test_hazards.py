@@ -136,6 +136,29 @@ asyncio.run(ops.aclose())
     assert "unraisable" not in done.stderr.lower()
 
 
+def test_nothing_is_left_open(service: Service, run_python: RunPython) -> None:
+    program = HELD + """
+import gc, weakref
+class Loud(AsyncMemoryTarget):
+    pass
+target = Loud()
+with Ops(settings, root=sys.argv[1], targets={"loud": target}) as ops:
+    assert ops.backup.create().outcome == "complete"
+    target.ops = ops
+watch = weakref.ref(target)
+del target, ops
+deadline = time.monotonic() + 20
+while (watch() is not None or threading.active_count() > 1) and time.monotonic() < deadline:
+    gc.collect()
+    time.sleep(0.02)
+print("collected" if watch() is None else "kept", [thread.name for thread in threading.enumerate()])
+"""
+    done = run_python(program, service.root, HERE)
+    # Warnings are errors there: an event loop or a thread that is left says so.
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    assert done.stdout == "collected ['MainThread']\n"
+
+
 def test_a_forked_child_says_so_at_once(service: Service, run_python: RunPython) -> None:
     program = HELD + """
 import asyncio, warnings

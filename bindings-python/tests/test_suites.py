@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ledger import LedgerScene, LedgerStore
 from targets import AsyncMemoryTarget, MemoryTarget
 from uplifted_ops.plugins import (
     CheckOutcome,
@@ -18,6 +19,7 @@ from uplifted_ops.testing import (
     CaseOutcome,
     check_health_check,
     check_sink,
+    check_store,
     check_target,
     target_outcomes,
 )
@@ -70,6 +72,23 @@ def test_checks(tmp_path: Path) -> None:
     file.write_text("")
     with pytest.raises(AssertionError, match="changes nothing"):
         check_health_check(lambda: Meddles(file), watched=[file])
+
+
+def test_stores() -> None:
+    check_store(LedgerScene())
+
+    class Careless(LedgerStore):
+        """A store that puts every copy in place."""
+
+        def restore_from(self, folder: Path) -> None:
+            self.file.write_bytes((folder / "shop.ledger").read_bytes())
+
+    class CarelessScene(LedgerScene):
+        def open(self, folder: Path) -> LedgerStore:
+            return Careless(folder / "shop.ledger")
+
+    with pytest.raises(AssertionError, match="restore_refuses"):
+        check_store(CarelessScene())
 
 
 class MemorySink:

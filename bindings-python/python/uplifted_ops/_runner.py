@@ -56,14 +56,31 @@ class Runner:
             return self._loop
         if self._own_loop is None:
             self._own_loop = asyncio.new_event_loop()
-            threading.Thread(target=self._own_loop.run_forever, name="uplifted-ops-loop", daemon=True).start()
+            threading.Thread(target=_serve, args=[self._own_loop], name="uplifted-ops-loop", daemon=True).start()
         return self._own_loop
 
     def stop(self) -> None:
         """Ends the threads as soon as what they run has ended."""
         self._threads.stop()
-        if self._own_loop is not None and not self._own_loop.is_closed():
-            self._own_loop.call_soon_threadsafe(self._own_loop.stop)
+        if self._own_loop is not None:
+            try:
+                self._own_loop.call_soon_threadsafe(self._own_loop.stop)
+            except RuntimeError:
+                # Stopped before.
+                pass
+
+
+def _serve(loop: asyncio.AbstractEventLoop) -> None:
+    """Runs a loop until it is stopped, and lets what still runs on it end."""
+    try:
+        loop.run_forever()
+        tasks = asyncio.all_tasks(loop)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+    finally:
+        loop.close()
 
 
 class Run:

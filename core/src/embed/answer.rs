@@ -125,7 +125,7 @@ impl Answer<'_> {
     pub(super) fn snapshot(mut self, dir: &Path, began: Timestamp) -> Result<Payload> {
         if let Value::Object(fields) = &mut self.reply.value {
             // The size comes last: it is that of files that are known to be there.
-            let size = fields.contains_key("size_bytes");
+            let size = fields.get("size_bytes").is_some_and(|size| !size.is_null());
             let time = Value::String(began.to_string());
             let details = Value::Object(Map::new());
             fill(fields, [("taken_at", time), ("details", details), ("size_bytes", Value::from(0))]);
