@@ -41,6 +41,8 @@ pub struct OpsBuilder {
     sinks: Vec<Named<dyn MetricsSink>>,
     setup: Setup,
     worker_command: Option<Vec<OsString>>,
+    worker_environment: Vec<(OsString, Option<OsString>)>,
+    no_worker: Option<Error>,
     callback_deadline: Duration,
     greeting_deadline: Duration,
 }
@@ -59,6 +61,8 @@ impl Default for OpsBuilder {
             sinks: Vec::new(),
             setup: Setup::new(),
             worker_command: None,
+            worker_environment: Vec::new(),
+            no_worker: None,
             callback_deadline: Duration::from_secs(60),
             greeting_deadline: Duration::from_secs(10),
         }
@@ -170,6 +174,20 @@ impl OpsBuilder {
         self
     }
 
+    /// Sets a variable of the workers' environment, or takes it away with `None`. The rest is that of this process.
+    /// For hosts whose interpreter would do more than it should on a worker's start.
+    pub fn worker_environment(mut self, name: impl Into<OsString>, value: Option<OsString>) -> Self {
+        self.worker_environment.push((name.into(), value));
+        self
+    }
+
+    /// Says why this program can be no worker, as a frozen or a bundled one cannot: without the setting
+    /// `worker.command`, building fails with that error instead of starting this program again.
+    pub fn no_worker(mut self, why: Error) -> Self {
+        self.no_worker = Some(why);
+        self
+    }
+
     /// How long a component of the host may be silent when the worker calls it: 60 s when not given, ten times
     /// that for work on a whole database. Progress counts as a sign of life.
     pub fn callback_deadline(mut self, deadline: Duration) -> Self {
@@ -188,7 +206,7 @@ impl OpsBuilder {
     ///
     /// # Errors
     /// What is wrong with the settings; [`ErrorKind::Refused`] in a process that was started as a worker.
-    pub fn build(self) -> Result<Ops> {
+    pub fn build(mut self) -> Result<Ops> {
         if started_as_worker() {
             return Err(Error::new(
                 ErrorKind::Refused,
@@ -197,6 +215,12 @@ impl OpsBuilder {
             .with_hint("call uplifted_ops::worker::run_if_worker() first thing in main, or set worker.command"));
         }
         let Loaded { settings, config, environment, root, state } = self.load()?;
+        if let Some(why) = self.no_worker.take()
+            && settings.worker.command.is_empty()
+            && self.worker_command.is_none()
+        {
+            return Err(why);
+        }
         let side = HostSide::build(&settings, &root, &state, &self.setup.kinds, &self.registered)?;
         let components = side.called();
         let seconds = |name: &str, value: f64| {
@@ -206,6 +230,7 @@ impl OpsBuilder {
         };
         let launch = Launch {
             command: Launch::find_command(&settings.worker.command, self.worker_command, &root)?,
+            environment: self.worker_environment,
             configuration: Configuration {
                 settings: settings.clone(),
                 environment: environment.clone(),

@@ -42,6 +42,8 @@ struct Core {
     pool: Pool,
     clock: Arc<dyn Clock>,
     operations: &'static [Entry],
+    /// Raised by [`Ops::close`].
+    closing: Cancel,
 }
 
 impl Ops {
@@ -57,7 +59,7 @@ impl Ops {
         clock: Arc<dyn Clock>,
         operations: &'static [Entry],
     ) -> Self {
-        let core = Core { context: Arc::new(context), pool, clock, operations };
+        let core = Core { context: Arc::new(context), pool, clock, operations, closing: Cancel::new() };
         Self(Arc::new(Shared { core: Arc::new(core), runtime: Some(runtime), pid: std::process::id() }))
     }
 
@@ -91,6 +93,9 @@ impl Ops {
         let (ops, name) = (self.clone(), name.to_owned());
         async move {
             let entry = find_operation(&name, ops.0.core.operations)?;
+            if ops.0.core.closing.is_cancelled() {
+                return Err(closed().in_operation(entry.name));
+            }
             let work = Arc::clone(&ops.0.core).journalled(entry, scope, request);
             ops.in_background(work).await?.map_err(|error| error.in_operation(entry.name))
         }
@@ -110,8 +115,23 @@ impl Ops {
         async move { from_answer::<O>(ops.call(scope, O::NAME, request?).await?) }
     }
 
+    /// Cancels what runs, refuses what comes later, and returns when no worker is left. Clones are closed with it;
+    /// closing again, or in a forked child, does nothing.
+    pub async fn close(&self) {
+        if std::process::id() != self.0.pid {
+            return;
+        }
+        self.0.core.closing.cancel();
+        let pool = self.0.core.pool.clone();
+        // On our own threads: the caller's executor may have no timers.
+        let _ = self.in_background(|_| async move { pool.close().await }).await;
+    }
+
     /// Starts `work` on our own threads, for whoever waits for it in another way.
-    pub(super) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) -> Result<()> {
+    ///
+    /// # Errors
+    /// [`ErrorKind::Refused`] in a forked child.
+    pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) -> Result<()> {
         self.runtime()?.spawn(work);
         Ok(())
     }
@@ -227,6 +247,7 @@ impl Core {
             tokio::select! {
                 () = scope.cancel.cancelled() => {}
                 () = dropped.cancelled() => {}
+                () = self.closing.cancelled() => {}
             }
             cancel.cancel();
             std::future::pending::<Result<Answer>>().await
