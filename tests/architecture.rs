@@ -14,7 +14,7 @@ const FLOORS: &[&[&str]] = &[
     &["store", "metrics", "logs", "schedule"],
     &["health", "backup"],
     &["alerts", "maintenance", "security", "capacity", "incident"],
-    &["ops", "api", "http", "cli", "worker", "testing", "bin"],
+    &["ops", "api", "http", "embed", "remote", "cli", "worker", "testing", "bin"],
 ];
 
 /// The top floor and the ground floor are each one household: their rooms may use each other.

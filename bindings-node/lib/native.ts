@@ -12,8 +12,34 @@ export interface NativeOps {
 /** How things come back from the native half: the call, what it is, and JSON text. */
 export type Deliver = (call: number, word: "ok" | "unhealthy" | "error" | "progress", text: string) => void;
 
+/** An object of JavaScript, wrapped. */
+export interface NativePlugin {
+  readonly __plugin?: never;
+}
+
+/** Where the answers of an object come in. */
+export interface Answers {
+  value(call: number, json: string): void;
+  bytes(call: number, bytes: Uint8Array): void;
+  object(call: number, object: number, facts: string): boolean;
+  failed(call: number, raised: string): void;
+  progress(call: number, event: string): void;
+}
+
+/** How the native half calls the methods of an object. */
+export type Invoke = (
+  word: string,
+  call: number,
+  object: number,
+  method: string,
+  args: string,
+  at: number,
+  bytes: Buffer | null,
+) => void;
+
 /** Collects settings and live objects, and opens an `Ops`. */
 export interface Builder {
+  plugin(contract: "store" | "target" | "check" | "sink", name: string, plugin: NativePlugin): void;
   open(deliver: Deliver): Promise<NativeOps>;
 }
 
@@ -45,6 +71,9 @@ export interface FamilyDefinition {
 /** The native half. */
 export interface Native {
   Builder: new (options: string) => Builder;
+  Answers: new () => Answers;
+  NativePlugin: new (facts: string, answers: Answers, invoke: Invoke) => NativePlugin;
+  pluginMethods(): string[];
   NativeFamily: new (definition: FamilyDefinition) => NativeFamily;
   renderMetrics(openMetrics: boolean): { contentType: string; body: string };
   runWorker(args: string[]): never;

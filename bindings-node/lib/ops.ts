@@ -4,6 +4,7 @@ import type { BackupTarget, CallContext, CheckOutcome, HealthCheck, MetricsSink,
 import { fromNative, natively, OpsError } from "./errors.js";
 import { Operations } from "./generated.js";
 import type { Codec } from "./generated.js";
+import { wrap } from "./host.js";
 import { parse, stringify } from "./json.js";
 import { native, workerFile } from "./native.js";
 import type { NativeOps } from "./native.js";
@@ -70,6 +71,16 @@ export class Ops extends Operations {
           stringify({ root, config, settings, callbackDeadlineSeconds, worker: workerFile() }),
         ),
     );
+    const register = (contract: "store" | "target" | "check" | "sink", components: object = {}): void => {
+      for (const [name, object] of Object.entries(components)) {
+        const plugin = wrap(`${contract} "${name}"`, contract === "check" ? asCheck(object) : object);
+        natively(() => builder.plugin(contract, name, plugin));
+      }
+    };
+    register("store", options.stores);
+    register("target", options.targets);
+    register("check", options.checks);
+    register("sink", options.sinks);
     try {
       return new Ops(await builder.open(calls.deliver), calls);
     } catch (thrown) {
@@ -123,11 +134,17 @@ export class Ops extends Operations {
 
   #answer(name: string, request: unknown, options: CallOptions): Promise<Answer> {
     if (this.#closing) {
-      return Promise.reject(new OpsError("cancelled", "the Ops was closed", { operation: name }));
+      const hint = "create another one; close it when the service ends, and not before";
+      return Promise.reject(new OpsError("refused", "this Ops is closed", { hint, operation: name }));
     }
     const text = stringify(request);
     return this.#calls.start(this.#native, name, options, (id) =>
       this.#native.call(id, name, text, options.onProgress !== undefined),
     );
   }
+}
+
+/** A question alone is a check. */
+function asCheck(check: unknown): unknown {
+  return typeof check === "function" ? { check } : check;
 }

@@ -9,11 +9,13 @@ use serde::Deserialize;
 use serde_json::Value;
 use std::time::Duration;
 use uplifted_ops::Error;
+use uplifted_ops::embed::Contract;
 use uplifted_ops::ops::{Ops, OpsBuilder};
 
 use crate::channel::{Channel, Deliver};
 use crate::error::{not_json, thrown};
 use crate::ops::NativeOps;
+use crate::plugin::NativePlugin;
 use crate::process::WorkerFile;
 
 /// What `Ops.create` is told, without the live objects.
@@ -59,6 +61,22 @@ impl Builder {
             builder = builder.callback_deadline(deadline);
         }
         Ok(builder)
+    }
+
+    /// Registers an object. `contract` is `store`, `target`, `check` or `sink`.
+    #[napi]
+    pub fn plugin(&mut self, contract: String, name: String, object: &NativePlugin) -> napi::Result<()> {
+        let contract = match contract.as_str() {
+            "store" => Contract::Store,
+            "target" => Contract::Target,
+            "check" => Contract::Check,
+            "sink" => Contract::Sink,
+            other => return Err(thrown(&Error::internal(format!("{other:?} is no contract")))),
+        };
+        let plugin = object.take()?;
+        let builder = self.take()?.plugin(contract, &name, plugin).map_err(|error| thrown(&error))?;
+        self.0 = Some(builder);
+        Ok(())
     }
 
     /// Opens it, on a thread that may wait: settings are read, and an interrupted restore is finished.

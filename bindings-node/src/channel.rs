@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use napi::bindgen_prelude::{FnArgs, Function};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi::{Result, Status};
-use crate::call::Answered;
+use uplifted_ops::embed::Answered;
 use uplifted_ops::{Cancel, Error, ErrorKind, Progress, ProgressEvent};
 
 use crate::error;

@@ -22,9 +22,9 @@
 #![warn(missing_docs)]
 
 mod builder;
-mod call;
 mod channel;
 mod error;
 mod metrics;
 mod ops;
+mod plugin;
 mod process;

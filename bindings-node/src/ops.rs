@@ -1,13 +1,17 @@
 //! An open `Ops`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use napi_derive::napi;
-use crate::call as embed;
+use uplifted_ops::embed;
 use uplifted_ops::ops::Ops;
-use uplifted_ops::{Cancel, Progress, Scope};
+use uplifted_ops::{Cancel, Error, Progress, Scope};
 
 use crate::channel::Channel;
+
+/// How long what runs may take to stop when an `Ops` is closed.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(60);
 
 /// An open `Ops`. Its methods answer through the function that `Builder.open` was given, by the number of the call.
 #[napi]
@@ -25,7 +29,7 @@ impl NativeOps {
         let pending = self.channel.begin(call, &cancel);
         let progress = if with_progress { self.channel.progress(call) } else { Progress::default() };
         let scope = Scope { cancel, progress, ..self.ops.scope() };
-        let work = embed::call(&self.ops, scope, &name, &request);
+        let work = embed::call(&self.ops, scope, &name, &request, None);
         self.background(async move { pending.answer(work.await) });
     }
 
@@ -40,10 +44,16 @@ impl NativeOps {
     pub fn close(&self, call: i64) {
         let pending = self.channel.begin(call, &Cancel::new());
         let ops = self.ops.clone();
-        self.background(async move {
-            ops.close().await;
-            pending.text(Ok("null".into()));
+        // Not on its own threads, which end with it.
+        let closing = std::thread::Builder::new().name("uplifted-ops-close".into()).spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .build()
+                .map_err(|error| Error::io("start what closes the Ops", error));
+            let closed = runtime.and_then(|runtime| runtime.block_on(ops.close(CLOSE_PATIENCE)));
+            pending.text(closed.map(|()| "null".into()));
         });
+        // Without a thread `pending` was dropped, and has answered.
+        drop(closing);
     }
 
     /// The service's root folder, absolute.

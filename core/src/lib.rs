@@ -10,6 +10,7 @@ pub mod cli;
 pub mod clock;
 pub mod component;
 pub mod config;
+pub mod embed;
 pub mod error;
 pub mod fs;
 pub mod health;
@@ -17,6 +18,7 @@ pub mod journal;
 pub mod metrics;
 pub mod ops;
 pub mod process;
+mod remote;
 pub mod store;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

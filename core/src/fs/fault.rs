@@ -1,6 +1,6 @@
 //! Fault points: where the crash tests kill this process, or make a call fail.
 //!
-//! Every mutating call of [`crate::fs`] passes one. Without the `testing` feature they compile to nothing.
+//! Every mutating call of [`crate::fs`] passes one. Without the `faults` feature they compile to nothing.
 //! With it, the environment decides: `UPLIFTED_OPS_FAULT=<role>:<action>@<n>` acts at the n-th point (from 1)
 //! of a process that plays that role, and `<role>:trace@<file>` writes a line for each point instead, so
 //! that a test learns how many there are.
@@ -38,9 +38,9 @@ pub enum Op {
 
 /// Says which role this process plays: `host` until told otherwise, `worker` in a worker.
 pub fn set_role(role: &'static str) {
-    #[cfg(feature = "testing")]
+    #[cfg(feature = "faults")]
     active::set_role(role);
-    #[cfg(not(feature = "testing"))]
+    #[cfg(not(feature = "faults"))]
     let _ = role;
 }
 
@@ -49,9 +49,9 @@ pub fn set_role(role: &'static str) {
 pub fn point(op: Op, path: &Path) -> io::Result<()> {
     #[cfg(test)]
     crash::pass()?;
-    #[cfg(feature = "testing")]
+    #[cfg(feature = "faults")]
     return active::pass(op, path).map(|_| ());
-    #[cfg(not(feature = "testing"))]
+    #[cfg(not(feature = "faults"))]
     {
         let _ = (op, path);
         Ok(())
@@ -63,9 +63,9 @@ pub fn point(op: Op, path: &Path) -> io::Result<()> {
 pub(super) fn write_point(path: &Path, len: usize) -> io::Result<usize> {
     #[cfg(test)]
     crash::pass()?;
-    #[cfg(feature = "testing")]
+    #[cfg(feature = "faults")]
     return active::pass(Op::Write, path).map(|short| if short { len.div_ceil(2) } else { len });
-    #[cfg(not(feature = "testing"))]
+    #[cfg(not(feature = "faults"))]
     {
         let _ = path;
         Ok(len)
@@ -131,7 +131,7 @@ pub(crate) mod crash {
     }
 }
 
-#[cfg(feature = "testing")]
+#[cfg(feature = "faults")]
 mod active {
     use std::io::{self, Write};
     use std::path::Path;

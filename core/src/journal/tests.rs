@@ -343,7 +343,7 @@ fn a_killed_writer_costs_at_most_one_line() {
 }
 
 /// A full disk tears a record in the middle. It is an error there, and one damaged line for everybody else.
-#[cfg(feature = "testing")]
+#[cfg(feature = "faults")]
 #[test]
 fn a_full_disk_costs_one_line() {
     for (fault, damaged) in [("short", 1), ("enospc", 0)] {

@@ -12,8 +12,9 @@ use crate::config::{ComponentSettings, Settings};
 use crate::error::{Error, ErrorKind, Result};
 use crate::health::{HealthCheck, Runner};
 use crate::journal::Journal;
+use crate::remote::{Link, RemoteCheck, RemoteStore, RemoteTarget};
 use crate::store::Store;
-use crate::worker::{Components, Configuration, Link, Placed, PlacedContract, RemoteCheck, RemoteStore, RemoteTarget};
+use crate::worker::{Components, Configuration, Placed, PlacedContract};
 
 use super::builtin::builtin_kinds;
 use super::context::{Context, Kinds, Named, ProcessFacts};
@@ -200,7 +201,7 @@ fn seat_all<T: Contract + ?Sized>(
     Ok(seated)
 }
 
-fn refuse_duplicates<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> Result<()> {
+pub(super) fn refuse_duplicates<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> Result<()> {
     let mut seen = HashSet::new();
     for name in names {
         if !seen.insert(name) {

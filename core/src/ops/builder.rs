@@ -11,14 +11,16 @@ use crate::backup::BackupTarget;
 use crate::clock::{Clock, SystemClock};
 use crate::component::Kind;
 use crate::config::{self, Config, LoadInput, Settings};
+use crate::embed::{Component, Contract, Plugin, Registered};
 use crate::error::{Error, ErrorKind, Result};
 use crate::health::{HealthCheck, Runner};
 use crate::journal::Journal;
 use crate::metrics::MetricsSink;
+use crate::remote::{Link, WirePath};
 use crate::store::Store;
-use crate::worker::{Components, Configuration, Launch, Link, Pool, PoolLink, Setup, WirePath, started_as_worker};
+use crate::worker::{Components, Configuration, Launch, Pool, PoolLink, Setup, started_as_worker};
 
-use super::assemble::HostSide;
+use super::assemble::{HostSide, refuse_duplicates};
 use super::checks;
 use super::context::{Context, Named, ProcessFacts, RunMode};
 use super::front::Ops;
@@ -39,6 +41,7 @@ pub struct OpsBuilder {
     clock: Arc<dyn Clock>,
     registered: Components,
     sinks: Vec<Named<dyn MetricsSink>>,
+    plugins: Vec<Registered>,
     setup: Setup,
     worker_command: Option<Vec<OsString>>,
     worker_environment: Vec<(OsString, Option<OsString>)>,
@@ -59,6 +62,7 @@ impl Default for OpsBuilder {
             clock: Arc::new(SystemClock),
             registered: Components::default(),
             sinks: Vec::new(),
+            plugins: Vec::new(),
             setup: Setup::new(),
             worker_command: None,
             worker_environment: Vec::new(),
@@ -136,6 +140,15 @@ impl OpsBuilder {
         self
     }
 
+    /// Registers an object of another language as a component. It replaces one of the settings that has the same name.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] that names every method that the object lacks, or what is wrong with its capability.
+    pub fn plugin(mut self, contract: Contract, name: &str, plugin: Arc<dyn Plugin>) -> Result<Self> {
+        self.plugins.push(Registered::new(contract, name, plugin)?);
+        Ok(self)
+    }
+
     /// Adds a kind of store. One that is placed in the worker must be given to the worker as well, see [`Setup`].
     pub fn kind_store(mut self, kind: Kind<dyn Store>) -> Self {
         self.setup = self.setup.kind_store(kind);
@@ -188,8 +201,9 @@ impl OpsBuilder {
         self
     }
 
-    /// How long a component of the host may be silent when the worker calls it: 60 s when not given, ten times
-    /// that for work on a whole database. Progress counts as a sign of life.
+    /// How long a component of the host may be silent when the worker calls it, and an object of another language
+    /// whoever calls it: 60 s when not given, ten times that for work on a whole database. Progress counts as a sign
+    /// of life.
     pub fn callback_deadline(mut self, deadline: Duration) -> Self {
         self.callback_deadline = deadline;
         self
@@ -221,6 +235,7 @@ impl OpsBuilder {
         {
             return Err(why);
         }
+        self.adopt_plugins()?;
         let side = HostSide::build(&settings, &root, &state, &self.setup.kinds, &self.registered)?;
         let components = side.called();
         let seconds = |name: &str, value: f64| {
@@ -275,6 +290,20 @@ impl OpsBuilder {
         context.health = checks::runner(&context)?;
         recovery::recover(&mut context, &self.clock)?;
         Ok(Ops::assemble(context, pool, runtime, self.clock, self.setup.operations))
+    }
+
+    /// Makes components of the objects, now that the deadline is known.
+    fn adopt_plugins(&mut self) -> Result<()> {
+        for registered in std::mem::take(&mut self.plugins) {
+            let name = registered.name.clone();
+            match registered.component(self.callback_deadline) {
+                Component::Store(component) => self.registered.stores.push(Named { name, component }),
+                Component::Target(component) => self.registered.targets.push(Named { name, component }),
+                Component::Check(component) => self.registered.checks.push(Named { name, component }),
+                Component::Sink(component) => self.sinks.push(Named { name, component }),
+            }
+        }
+        refuse_duplicates("sink", self.sinks.iter().map(|sink| sink.name.as_str()))
     }
 
     /// The settings and the two folders.

@@ -1,9 +1,11 @@
 //! [`Ops`]: whoever wants something done comes here.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use serde_json::Value;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
+use tokio::sync::watch;
 
 use crate::cancel::{Cancel, CancelOnDrop, Scope};
 use crate::clock::Clock;
@@ -22,18 +24,24 @@ use super::table::find_operation;
 /// Operations built into a service. A handle: clones are cheap and share everything.
 ///
 /// It has two threads of its own, so its futures run on any executor. When the last clone is dropped, running
-/// operations are cancelled and the workers end, in the background.
+/// operations are cancelled and the workers end, in the background; [`Ops::close`] does the same and waits.
 #[derive(Debug, Clone)]
 pub struct Ops(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
     core: Arc<Core>,
-    /// Taken when dropped.
-    runtime: Option<Runtime>,
+    handle: Handle,
+    /// Taken by whoever ends it.
+    runtime: Mutex<Option<Runtime>>,
+    /// How it ended: whether everything had stopped in time.
+    ended: watch::Sender<Option<bool>>,
     /// The process that made it. A forked child has the memory, but neither the threads nor the workers.
     pid: u32,
 }
+
+/// How long what runs may take to stop when the last clone is dropped. Nobody waits for it.
+const DROP_PATIENCE: Duration = Duration::from_secs(60);
 
 /// What running operations hold: not the threads that they run on.
 #[derive(Debug)]
@@ -42,8 +50,10 @@ struct Core {
     pool: Pool,
     clock: Arc<dyn Clock>,
     operations: &'static [Entry],
-    /// Raised by [`Ops::close`].
+    /// Raised when it is closed or dropped.
     closing: Cancel,
+    /// How many operations run.
+    running: watch::Sender<usize>,
 }
 
 impl Ops {
@@ -59,8 +69,21 @@ impl Ops {
         clock: Arc<dyn Clock>,
         operations: &'static [Entry],
     ) -> Self {
-        let core = Core { context: Arc::new(context), pool, clock, operations, closing: Cancel::new() };
-        Self(Arc::new(Shared { core: Arc::new(core), runtime: Some(runtime), pid: std::process::id() }))
+        let core = Core {
+            context: Arc::new(context),
+            pool,
+            clock,
+            operations,
+            closing: Cancel::new(),
+            running: watch::Sender::new(0),
+        };
+        Self(Arc::new(Shared {
+            core: Arc::new(core),
+            handle: runtime.handle().clone(),
+            runtime: Mutex::new(Some(runtime)),
+            ended: watch::Sender::new(None),
+            pid: std::process::id(),
+        }))
     }
 
     /// What operations work with in this process.
@@ -83,22 +106,73 @@ impl Ops {
     ///
     /// # Errors
     /// Those of the operation; [`ErrorKind::NotFound`] for a name that is none; [`ErrorKind::Internal`] for a
-    /// panic.
+    /// panic; [`ErrorKind::Refused`] once it is closed, and in a forked child.
     pub fn call(
         &self,
         scope: Scope,
         name: &str,
         request: Value,
     ) -> impl Future<Output = Result<Answer>> + Send + 'static {
+        self.start(scope, name, request, None)
+    }
+
+    /// As [`Ops::call`], but cancels the operation when `timeout` has passed.
+    ///
+    /// # Errors
+    /// As [`Ops::call`]; [`ErrorKind::Timeout`] once the cancelled operation has ended.
+    pub fn call_within(
+        &self,
+        scope: Scope,
+        name: &str,
+        request: Value,
+        timeout: Duration,
+    ) -> impl Future<Output = Result<Answer>> + Send + 'static {
+        self.start(scope, name, request, Some(timeout))
+    }
+
+    fn start(
+        &self,
+        scope: Scope,
+        name: &str,
+        request: Value,
+        timeout: Option<Duration>,
+    ) -> impl Future<Output = Result<Answer>> + Send + 'static {
         let (ops, name) = (self.clone(), name.to_owned());
         async move {
             let entry = find_operation(&name, ops.0.core.operations)?;
-            if ops.0.core.closing.is_cancelled() {
-                return Err(closed().in_operation(entry.name));
-            }
-            let work = Arc::clone(&ops.0.core).journalled(entry, scope, request);
+            let work = Arc::clone(&ops.0.core).journalled(entry, scope, request, timeout);
             ops.in_background(work).await?.map_err(|error| error.in_operation(entry.name))
         }
+    }
+
+    /// Ends it: cancels what runs, ends the workers, and returns when nothing is left or `patience` is over. From now on
+    /// every call of every clone is refused. May be called again, and dropped: the end goes on without anybody.
+    ///
+    /// In a forked child there is nothing to end.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Timeout`] when something did not stop in time. It was abandoned, and its worker killed.
+    pub fn close(&self, patience: Duration) -> impl Future<Output = Result<()>> + Send + 'static {
+        let ops = self.clone();
+        async move {
+            if std::process::id() != ops.0.pid {
+                return Ok(());
+            }
+            ops.0.end(patience);
+            let mut ended = ops.0.ended.subscribe();
+            let in_time = ended.wait_for(Option::is_some).await.is_ok_and(|ended| *ended == Some(true));
+            if in_time {
+                return Ok(());
+            }
+            let seconds = patience.as_secs_f64();
+            Err(Error::new(ErrorKind::Timeout, format!("what ran did not stop within {seconds} s and was abandoned"))
+                .with_hint("look for a component of this program that hangs, or give close more time"))
+        }
+    }
+
+    /// Whether it was closed.
+    pub fn is_closed(&self) -> bool {
+        self.0.core.closing.is_cancelled()
     }
 
     /// Runs an operation with its own types.
@@ -115,32 +189,21 @@ impl Ops {
         async move { from_answer::<O>(ops.call(scope, O::NAME, request?).await?) }
     }
 
-    /// Cancels what runs, refuses what comes later, and returns when no worker is left. Clones are closed with it;
-    /// closing again, or in a forked child, does nothing.
-    pub async fn close(&self) {
-        if std::process::id() != self.0.pid {
-            return;
-        }
-        self.0.core.closing.cancel();
-        let pool = self.0.core.pool.clone();
-        // On our own threads: the caller's executor may have no timers.
-        let _ = self.in_background(|_| async move { pool.close().await }).await;
-    }
-
-    /// Starts `work` on our own threads, for whoever waits for it in another way.
+    /// Starts `work` on our own threads, for whoever waits for it in another way: a host whose event loop is not
+    /// Rust's makes a [`call`](Self::call), and hands its answer over from here.
     ///
     /// # Errors
-    /// [`ErrorKind::Refused`] in a forked child.
+    /// [`ErrorKind::Refused`] in a forked child, and once closed.
     pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) -> Result<()> {
-        self.runtime()?.spawn(work);
+        self.handle()?.spawn(work);
         Ok(())
     }
 
     /// Our own threads.
     ///
     /// # Errors
-    /// [`ErrorKind::Refused`] in a forked child.
-    fn runtime(&self) -> Result<&Runtime> {
+    /// [`ErrorKind::Refused`] in a forked child, and once closed.
+    fn handle(&self) -> Result<&Handle> {
         if std::process::id() != self.0.pid {
             return Err(Error::new(
                 ErrorKind::Refused,
@@ -148,7 +211,11 @@ impl Ops {
             )
             .with_hint("build the Ops after the fork, in each worker process of the service (gunicorn: post_fork)"));
         }
-        self.0.runtime.as_ref().ok_or_else(closed)
+        if self.is_closed() {
+            return Err(Error::new(ErrorKind::Refused, "this Ops is closed")
+                .with_hint("build another one; close it when the service ends, and not before"));
+        }
+        Ok(&self.0.handle)
     }
 
     /// Runs `work`, which is given a flag, on our own threads. The flag is raised when the future is dropped.
@@ -160,15 +227,46 @@ impl Ops {
     {
         let dropped = Cancel::new();
         let _guard = CancelOnDrop::new(&dropped);
-        match self.runtime()?.spawn(CatchPanic::new(work(dropped))).await {
-            Ok(result) => result,
-            Err(_) => Err(closed()),
-        }
+        // Counted before it is known whether it may run: closing waits for all that it did not refuse.
+        let counted = Counted::new(&self.0.core.running);
+        let handle = self.handle()?;
+        let work = CatchPanic::new(work(dropped));
+        let task = handle.spawn(async move {
+            let result = work.await;
+            drop(counted);
+            result
+        });
+        task.await.unwrap_or_else(|_| Err(closed()))
+    }
+}
+
+/// Something that runs.
+struct Counted(watch::Sender<usize>);
+
+impl Counted {
+    fn new(running: &watch::Sender<usize>) -> Self {
+        running.send_modify(|count| *count += 1);
+        Self(running.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
     }
 }
 
 fn closed() -> Error {
     Error::new(ErrorKind::Cancelled, "the Ops was closed")
+}
+
+/// Why an operation was told to stop before its end.
+#[derive(Debug, Clone, Copy)]
+enum Stopped {
+    /// The caller cancelled, or went away.
+    Caller,
+    TimedOut(Duration),
+    Closed,
 }
 
 pub(super) fn to_value<O: Operation>(request: &O::Request) -> Result<Value> {
@@ -188,12 +286,13 @@ impl Core {
         entry: &'static Entry,
         scope: Scope,
         request: Value,
+        timeout: Option<Duration>,
     ) -> impl FnOnce(Cancel) -> std::pin::Pin<Box<dyn Future<Output = Result<Answer>> + Send>> {
         move |dropped| {
             Box::pin(async move {
                 let (time, began) = (self.clock.now(), self.clock.monotonic());
                 let asked = if entry.journalled { request.clone() } else { Value::Null };
-                let result = match CatchPanic::new(self.cancellable(entry, scope, request, dropped)).await {
+                let result = match CatchPanic::new(self.cancellable(entry, scope, request, timeout, dropped)).await {
                     Ok(result) => result.map_err(|error| error.in_operation(entry.name)),
                     Err(panic) => Err(panic.in_operation(entry.name)),
                 };
@@ -233,30 +332,52 @@ impl Core {
         }
     }
 
-    /// Runs `entry` under a flag that either of the two callers' flags raises.
+    /// Runs `entry` under a flag that is raised for any of the reasons to stop.
     async fn cancellable(
         &self,
         entry: &'static Entry,
         scope: Scope,
         request: Value,
+        timeout: Option<Duration>,
         dropped: Cancel,
     ) -> Result<Answer> {
         let cancel = Cancel::new();
         let inner = Scope { cancel: cancel.clone(), ..scope.clone() };
-        let stop = async {
-            tokio::select! {
-                () = scope.cancel.cancelled() => {}
-                () = dropped.cancelled() => {}
-                () = self.closing.cancelled() => {}
+        let why = Mutex::new(Stopped::Caller);
+        let time_over = async {
+            match timeout {
+                Some(timeout) => tokio::time::sleep(timeout).await,
+                None => std::future::pending().await,
             }
+        };
+        let stop = async {
+            let stopped = tokio::select! {
+                () = scope.cancel.cancelled() => Stopped::Caller,
+                () = dropped.cancelled() => Stopped::Caller,
+                () = self.closing.cancelled() => Stopped::Closed,
+                () = time_over => Stopped::TimedOut(timeout.unwrap_or_default()),
+            };
+            *why.lock().unwrap_or_else(PoisonError::into_inner) = stopped;
             cancel.cancel();
             std::future::pending::<Result<Answer>>().await
         };
-        tokio::select! {
+        let result = tokio::select! {
             biased;
             stopped = stop => stopped,
             result = self.run(entry, inner, request) => result,
-        }
+        };
+        let stopped = *why.lock().unwrap_or_else(PoisonError::into_inner);
+        result.map_err(|error| match (error.kind(), stopped) {
+            (ErrorKind::Cancelled, Stopped::TimedOut(after)) => Error::new(
+                ErrorKind::Timeout,
+                format!("{} did not end within {} s and was cancelled", entry.name, after.as_secs_f64()),
+            )
+            .with_hint("allow it more time, or none at all"),
+            (ErrorKind::Cancelled, Stopped::Closed) => {
+                Error::new(ErrorKind::Cancelled, format!("{} was cancelled: the Ops was closed", entry.name))
+            }
+            _ => error,
+        })
     }
 
     async fn run(&self, entry: &'static Entry, scope: Scope, request: Value) -> Result<Answer> {
@@ -271,27 +392,26 @@ impl Core {
     }
 }
 
-impl Drop for Shared {
-    fn drop(&mut self) {
-        let Some(runtime) = self.runtime.take() else { return };
-        if std::process::id() != self.pid {
-            // The threads and workers are the parent's. Tearing anything down here would reach for them.
-            std::mem::forget(runtime);
-            std::mem::forget(Arc::clone(&self.core));
-            return;
-        }
+impl Shared {
+    /// Begins the end, unless somebody has.
+    fn end(&self, patience: Duration) {
+        self.core.closing.cancel();
+        let Some(runtime) = self.runtime.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
         // On a thread of its own: a runtime must not be dropped by one of its threads nor inside another runtime,
         // and the workers are to be waited for.
-        let slot = Arc::new(std::sync::Mutex::new(Some(runtime)));
-        let take = |slot: &std::sync::Mutex<Option<Runtime>>| {
-            slot.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take()
-        };
-        let (core, theirs) = (Arc::clone(&self.core), Arc::clone(&slot));
+        let slot = Arc::new(Mutex::new(Some(runtime)));
+        let take = |slot: &Mutex<Option<Runtime>>| slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let (core, theirs, ended) = (Arc::clone(&self.core), Arc::clone(&slot), self.ended.clone());
         let closing = std::thread::Builder::new().name("uplifted-ops-end".into()).spawn(move || {
             if let Some(runtime) = take(&theirs) {
-                runtime.block_on(core.pool.close());
+                let all = async {
+                    core.pool.close().await;
+                    let _ = core.running.subscribe().wait_for(|count| *count == 0).await;
+                };
+                let in_time = runtime.block_on(async { tokio::time::timeout(patience, all).await.is_ok() });
                 drop(core);
                 runtime.shutdown_background();
+                ended.send_replace(Some(in_time));
             }
         });
         if closing.is_err()
@@ -299,6 +419,19 @@ impl Drop for Shared {
         {
             // The pipes close, and with them the workers end.
             runtime.shutdown_background();
+            self.ended.send_replace(Some(false));
         }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if std::process::id() == self.pid {
+            self.end(DROP_PATIENCE);
+            return;
+        }
+        // The threads and workers are the parent's. Tearing anything down here would reach for them.
+        std::mem::forget(self.runtime.lock().unwrap_or_else(PoisonError::into_inner).take());
+        std::mem::forget(Arc::clone(&self.core));
     }
 }

@@ -88,7 +88,11 @@ impl Operation for Status {
 
 /// The features of this build, sorted.
 fn features() -> Vec<String> {
-    let all =
-        [("cli", cfg!(feature = "cli")), ("sqlite", cfg!(feature = "sqlite")), ("testing", cfg!(feature = "testing"))];
+    let all = [
+        ("cli", cfg!(feature = "cli")),
+        ("faults", cfg!(feature = "faults")),
+        ("sqlite", cfg!(feature = "sqlite")),
+        ("testing", cfg!(feature = "testing")),
+    ];
     all.into_iter().filter(|(_, on)| *on).map(|(name, _)| name.to_owned()).collect()
 }

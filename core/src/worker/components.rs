@@ -1,6 +1,4 @@
-//! The components of one process, and the words in which the other process calls them.
-
-use std::fmt;
+//! The components of one process that the other may call.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,9 +6,7 @@ use crate::backup::{BackupTarget, TargetCapability};
 use crate::error::{Error, ErrorKind, Result};
 use crate::health::HealthCheck;
 use crate::ops::Named;
-use crate::store::{CheckDepth, MaintenanceTask, Store, StoreCapability};
-
-use super::protocol::WirePath;
+use crate::store::{Store, StoreCapability};
 
 /// The components that live in this process and that the other may call.
 #[derive(Debug, Clone, Default)]
@@ -54,94 +50,4 @@ impl Components {
 pub(super) fn find<T: ?Sized>(of: &[Named<T>], what: &str, name: &str) -> Result<std::sync::Arc<T>> {
     let found = of.iter().find(|named| named.name == name).map(|named| std::sync::Arc::clone(&named.component));
     found.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("there is no {what} {name:?} in the other process")))
-}
-
-/// A call of a component's method. Blocks travel as the body, here and in the answer.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "contract", rename_all = "snake_case")]
-pub(crate) enum ComponentCall {
-    Store { name: String, act: StoreAct },
-    Target { name: String, act: TargetAct },
-    Upload { name: String, handle: u64, act: UploadAct },
-    Check { name: String },
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum StoreAct {
-    Stats,
-    Verify { depth: CheckDepth },
-    SnapshotTo { dir: WirePath },
-    CheckCopy { dir: WirePath, depth: CheckDepth },
-    RestoreFrom { dir: WirePath },
-    Maintain { tasks: Vec<MaintenanceTask> },
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum TargetAct {
-    Put { key: String, if_absent: bool },
-    Upload { key: String, expected_bytes: Option<u64> },
-    Get { key: String, start: u64, end: u64 },
-    List { prefix: String, after: Option<String> },
-    Stat { key: String },
-    Delete { key: String },
-    FreeBytes,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum UploadAct {
-    Write,
-    ReadBack { start: u64, end: u64 },
-    Finish,
-    Abort,
-}
-
-impl ComponentCall {
-    /// Whether it reads or writes a whole database, and so may be silent for long.
-    pub(super) fn is_long(&self) -> bool {
-        matches!(self, Self::Store { act, .. } if !matches!(act, StoreAct::Stats))
-    }
-}
-
-/// `target "offsite".put`, for errors.
-impl fmt::Display for ComponentCall {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Store { name, act } => {
-                let act = match act {
-                    StoreAct::Stats => "stats",
-                    StoreAct::Verify { .. } => "verify",
-                    StoreAct::SnapshotTo { .. } => "snapshot_to",
-                    StoreAct::CheckCopy { .. } => "check_copy",
-                    StoreAct::RestoreFrom { .. } => "restore_from",
-                    StoreAct::Maintain { .. } => "maintain",
-                };
-                write!(f, "store {name:?}.{act}")
-            }
-            Self::Target { name, act } => {
-                let act = match act {
-                    TargetAct::Put { .. } => "put",
-                    TargetAct::Upload { .. } => "upload",
-                    TargetAct::Get { .. } => "get",
-                    TargetAct::List { .. } => "list",
-                    TargetAct::Stat { .. } => "stat",
-                    TargetAct::Delete { .. } => "delete",
-                    TargetAct::FreeBytes => "free_bytes",
-                };
-                write!(f, "target {name:?}.{act}")
-            }
-            Self::Upload { name, act, .. } => {
-                let act = match act {
-                    UploadAct::Write => "write",
-                    UploadAct::ReadBack { .. } => "read_back",
-                    UploadAct::Finish => "finish",
-                    UploadAct::Abort => "abort",
-                };
-                write!(f, "target {name:?}.upload.{act}")
-            }
-            Self::Check { name } => write!(f, "check {name:?}"),
-        }
-    }
 }

@@ -10,7 +10,7 @@
 //! | `outbox`, `peer` | one end of the connection: calls in both directions, back-pressure, cancellation |
 //! | `entry`, `server` | the worker process, and what it does when it is called |
 //! | `spawn`, `child`, `pool` | the host's side: starting, watching, lending and ending workers |
-//! | `components`, `serve`, `proxy` | a component that lives in the other process |
+//! | `components`, `serve`, `link` | a component that lives in the other process; its proxies are in `remote` |
 //!
 //! A Rust host says at the very start of `main` that it may be a worker:
 //!
@@ -23,23 +23,23 @@ mod child;
 mod components;
 mod entry;
 mod frame;
+mod link;
 mod outbox;
 mod panics;
 mod peer;
 mod pool;
 mod protocol;
-mod proxy;
 mod serve;
 mod server;
 mod spawn;
 
 pub(crate) use components::{Components, Placed, PlacedContract};
 pub use entry::{Setup, run, run_if_worker, run_if_worker_with, started_as_worker};
+pub(crate) use link::PoolLink;
 pub(crate) use panics::CatchPanic;
 pub(crate) use pool::{Pool, Request as WorkerRequest};
 pub use protocol::PROTOCOL_VERSION;
-pub(crate) use protocol::{Configuration, RunRequest, WirePath, method};
-pub(crate) use proxy::{Link, PoolLink, RemoteCheck, RemoteStore, RemoteTarget};
+pub(crate) use protocol::{Configuration, RunRequest, method};
 pub(crate) use spawn::Launch;
 
 /// The hidden argument that makes a program a worker. The lane and the host's identity follow it.

@@ -13,6 +13,7 @@ use crate::backup::target::MAX_BLOCK;
 use crate::cancel::{Cancel, Progress, Scope};
 use crate::clock::SystemClock;
 use crate::error::{Error, ErrorBody, ErrorKind, Result};
+use crate::remote::Payload;
 
 use super::frame::{self, Frame, MAX_HEAD};
 use super::outbox::Outbox;
@@ -27,28 +28,6 @@ const BUDGET_KIB: usize = 2 * MAX_BLOCK / 1024;
 const SMALL_CALL_KIB: usize = 32;
 /// More open calls than a well-behaved peer can have.
 const MAX_SERVING: usize = BUDGET_KIB / SMALL_CALL_KIB + 64;
-
-/// JSON, and the block that belongs to it.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Payload {
-    pub(crate) value: Value,
-    pub(crate) body: Vec<u8>,
-}
-
-impl Payload {
-    /// JSON alone.
-    pub(super) fn of(value: &impl serde::Serialize) -> Result<Self> {
-        let value = serde_json::to_value(value)
-            .map_err(|error| Error::internal(format!("what goes to the other process is not JSON: {error}")))?;
-        Ok(Self { value, body: Vec::new() })
-    }
-
-    /// The JSON as a type.
-    pub(crate) fn parse<T: serde::de::DeserializeOwned>(self) -> Result<T> {
-        serde_json::from_value(self.value)
-            .map_err(|error| Error::internal(format!("the other process answered something else: {error}")))
-    }
-}
 
 /// What one side does when it is called.
 #[async_trait]
@@ -358,6 +337,24 @@ impl OpenCall {
     }
 
     /// Asks the other side to stop. The answer still comes.
+    pub(super) fn cancel(&self) {
+        self.canceller().cancel();
+    }
+
+    /// What asks the other side to stop while the answer is awaited.
+    pub(super) fn canceller(&self) -> Canceller {
+        Canceller { peer: self.peer.clone(), id: self.id }
+    }
+}
+
+/// Cancels a call under way.
+pub(super) struct Canceller {
+    peer: Peer,
+    id: u64,
+}
+
+impl Canceller {
+    /// Asks the other side to stop.
     pub(super) fn cancel(&self) {
         let _ = self.peer.0.outbox.send_now(&Message::Cancel { id: self.id });
     }

@@ -10,8 +10,8 @@ use tokio::time::Instant;
 use crate::cancel::{Cancel, CancelOnDrop, Scope};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ops::Lane;
+use crate::remote::Payload;
 
-use super::peer::Payload;
 use super::spawn::{Launch, Worker};
 
 /// How many workers of a lane there may be. A third call waits its turn.

@@ -1,7 +1,5 @@
 //! The messages, and the greeting that comes before them.
 
-use std::path::PathBuf;
-
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -10,6 +8,7 @@ use crate::cancel::ProgressEvent;
 use crate::config::Settings;
 use crate::error::{Error, ErrorBody, ErrorKind, Result};
 use crate::ops::RunMode;
+use crate::remote::WirePath;
 
 use super::components::Placed;
 use super::frame::{self, Frame};
@@ -155,36 +154,4 @@ impl std::fmt::Debug for Configuration {
 pub(crate) struct RunRequest {
     pub(crate) name: String,
     pub(crate) request: Value,
-}
-
-/// A path as it crosses the pipe: text, or its bytes where it is not UTF-8.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct WirePath(pub(crate) PathBuf);
-
-#[derive(Serialize, Deserialize)]
-#[serde(untagged)]
-enum PathForm {
-    Text(String),
-    Bytes(Vec<u8>),
-}
-
-impl Serialize for WirePath {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        use std::os::unix::ffi::OsStrExt;
-        match self.0.to_str() {
-            Some(text) => PathForm::Text(text.to_owned()),
-            None => PathForm::Bytes(self.0.as_os_str().as_bytes().to_vec()),
-        }
-        .serialize(serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for WirePath {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        use std::os::unix::ffi::OsStringExt;
-        Ok(Self(match PathForm::deserialize(deserializer)? {
-            PathForm::Text(text) => PathBuf::from(text),
-            PathForm::Bytes(bytes) => std::ffi::OsString::from_vec(bytes).into(),
-        }))
-    }
 }

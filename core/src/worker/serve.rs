@@ -8,10 +8,10 @@ use std::time::Duration;
 use crate::backup::Upload;
 use crate::cancel::Scope;
 use crate::error::{Error, ErrorKind, Result};
+use crate::remote::{ComponentCall, Payload, StoreAct, TargetAct, UploadAct};
 
-use super::components::{ComponentCall, Components, StoreAct, TargetAct, UploadAct, find};
+use super::components::{Components, find};
 use super::panics::CatchPanic;
-use super::peer::Payload;
 
 /// How long closing an upload that its caller left open may take.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(5);

@@ -8,11 +8,12 @@ use tokio::sync::{Semaphore, watch};
 use crate::cancel::{Progress, Scope};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ops::{Context, find_operation, worker_context};
+use crate::remote::{Link, Payload};
 
 use super::entry::Setup;
-use super::peer::{Payload, Peer, Service};
+use super::link::HostLink;
+use super::peer::{Peer, Service};
 use super::protocol::{Configuration, RunRequest, method};
-use super::proxy::{HostLink, Link};
 use super::serve::ComponentServer;
 
 /// The worker's side of the connection.

@@ -13,11 +13,12 @@ use crate::cancel::{Cancel, Progress, Scope};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ops::Lane;
 use crate::process::{Exit, ProcessIdentity, command};
+use crate::remote::Payload;
 
 use super::MARKER;
 use super::child::{ChildHandle, Ended};
 use super::components::Components;
-use super::peer::{CallError, Closed, OpenCall, Payload, Peer, Service};
+use super::peer::{CallError, Closed, OpenCall, Peer, Service};
 use super::pool::Request;
 use super::protocol::{Configuration, Hello, greet, greeting, method};
 use super::serve::ComponentServer;

@@ -5,9 +5,9 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::super::components::{ComponentCall, Components, TargetAct, UploadAct};
-use super::super::peer::{Payload, Peer, Service};
-use super::super::proxy::{HostLink, Link, RemoteCheck, RemoteStore, RemoteTarget};
+use super::super::components::Components;
+use super::super::link::HostLink;
+use super::super::peer::{Peer, Service};
 use super::super::serve::ComponentServer;
 use super::{HANG, event, no_hang, wires};
 use crate::backup::{BackupTarget, Object, TargetCapability, Upload};
@@ -15,6 +15,7 @@ use crate::cancel::Scope;
 use crate::error::{Error, ErrorKind, Result};
 use crate::health::{CheckOutcome, CheckStatus, HealthCheck};
 use crate::ops::Named;
+use crate::remote::{ComponentCall, Link, Payload, RemoteCheck, RemoteStore, RemoteTarget, TargetAct, UploadAct};
 use crate::store::{
     CheckDepth, IntegrityReport, MaintenanceOutcome, MaintenanceTask, Store, StoreCapability, StoreSnapshot, StoreStats,
 };

@@ -6,15 +6,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::super::components::{ComponentCall, UploadAct};
 use super::super::frame::{self, Frame, MAX_HEAD};
 use super::super::outbox::Outbox;
-use super::super::peer::{CallError, Closed, Payload, Peer, Service};
-use super::super::protocol::{Hello, Message, PROTOCOL_VERSION, WirePath, greet, greeting};
+use super::super::peer::{CallError, Closed, Peer, Service};
+use super::super::protocol::{Hello, Message, PROTOCOL_VERSION, greet, greeting};
 use super::{event, no_hang, wires};
 use crate::backup::target::MAX_BLOCK;
 use crate::cancel::{Progress, Scope};
 use crate::error::{Error, ErrorKind, Result};
+use crate::remote::{ComponentCall, Payload, UploadAct, WirePath};
 
 fn frame(head: &Value, body: Vec<u8>) -> Vec<u8> {
     let head = serde_json::to_vec(head).unwrap();

@@ -1,142 +1,25 @@
-//! Components that live in the other process.
-//!
-//! A proxy implements the contract by calls over a [`Link`]. In the worker the link leads to the host and
-//! every call has a deadline, since what answers is a stranger's code; in the host it leads to a worker of the
-//! prompt lane, which the pool watches.
+//! The three contracts, by calls over a [`Link`].
 
-use std::fmt::Debug;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::Notify;
-use tokio::time::Instant;
 
 use crate::backup::target::MAX_BLOCK;
 use crate::backup::{BackupTarget, Object, TargetCapability, Upload};
-use crate::cancel::{Progress, Scope};
+use crate::cancel::Scope;
 use crate::error::{Error, ErrorKind, Result};
 use crate::health::{CheckOutcome, HealthCheck};
-use crate::ops::Lane;
 use crate::store::{
     CheckDepth, IntegrityReport, MaintenanceOutcome, MaintenanceTask, Store, StoreCapability, StoreSnapshot, StoreStats,
 };
 
-use super::components::{ComponentCall, StoreAct, TargetAct, UploadAct};
-use super::peer::{CallError, Payload, Peer};
-use super::pool::{Pool, Request};
-use super::protocol::{WirePath, method};
+use super::call::{ComponentCall, StoreAct, TargetAct, UploadAct};
+use super::link::{Link, Payload};
+use super::path::WirePath;
 
-/// The way to the other process.
-#[async_trait]
-pub(crate) trait Link: Send + Sync + Debug {
-    /// Calls. `reply_bytes` is the largest block that the answer may hold.
-    async fn call(&self, scope: &Scope, call: ComponentCall, body: Vec<u8>, reply_bytes: usize) -> Result<Payload>;
-
-    /// Calls without waiting for the answer.
-    fn tell(&self, call: ComponentCall);
-
-    /// Whether something opened by one call is still open for the next.
-    fn keeps_handles(&self) -> bool;
-}
-
-/// From the worker to the host.
-#[derive(Debug)]
-pub(super) struct HostLink {
-    pub(super) peer: Peer,
-    /// How long the host may be silent.
-    pub(super) deadline: Duration,
-}
-
-/// How long a cancelled call into the host may still take.
-const CANCEL_PATIENCE: Duration = Duration::from_secs(5);
-/// Methods that go through a whole database may be silent this many times longer.
-const LONG_FACTOR: u32 = 10;
-
-#[async_trait]
-impl Link for HostLink {
-    async fn call(&self, scope: &Scope, call: ComponentCall, body: Vec<u8>, reply_bytes: usize) -> Result<Payload> {
-        scope.cancel.check()?;
-        let silence = if call.is_long() { self.deadline * LONG_FACTOR } else { self.deadline };
-        let title = call.to_string();
-        let request = Payload { body, ..Payload::of(&call)? };
-        let gone = || Error::new(ErrorKind::Unavailable, format!("the host ended before it answered {title}"));
-        let silent = || {
-            let seconds = silence.as_secs_f64();
-            Error::new(ErrorKind::Timeout, format!("the host did not answer {title} within {seconds} s")).with_hint(
-                "look at the host: this component of it hangs, or its event loop or interpreter lock is blocked",
-            )
-        };
-        let cancelled = || Error::new(ErrorKind::Cancelled, "cancelled by the caller");
-
-        // A sign of life restarts the deadline.
-        let heard = Arc::new(Notify::new());
-        let progress = {
-            let (heard, outer) = (Arc::clone(&heard), scope.progress.clone());
-            Progress::new(move |event| {
-                heard.notify_one();
-                outer.report(event);
-            })
-        };
-        let mut open = tokio::select! {
-            open = self.peer.begin(method::COMPONENT, request, reply_bytes, progress) => match open {
-                Ok(open) => open,
-                Err(CallError::Lost) => return Err(gone()),
-                Err(CallError::Refused(error)) => return Err(error),
-            },
-            () = scope.cancel.cancelled() => return Err(cancelled()),
-            () = tokio::time::sleep(silence) => return Err(silent()),
-        };
-        let mut until = Instant::now() + silence;
-        let mut asked = false;
-        loop {
-            tokio::select! {
-                reply = open.reply() => return reply.unwrap_or_else(|_| Err(gone())),
-                () = heard.notified(), if !asked => until = Instant::now() + silence,
-                () = scope.cancel.cancelled(), if !asked => {
-                    asked = true;
-                    open.cancel();
-                    until = Instant::now() + CANCEL_PATIENCE;
-                }
-                () = tokio::time::sleep_until(until) => return Err(if asked { cancelled() } else { silent() }),
-            }
-        }
-    }
-
-    fn tell(&self, call: ComponentCall) {
-        if let Ok(value) = serde_json::to_value(&call) {
-            self.peer.tell(method::COMPONENT, value);
-        }
-    }
-
-    fn keeps_handles(&self) -> bool {
-        true
-    }
-}
-
-/// From the host to whichever worker of the prompt lane is free.
-#[derive(Debug)]
-pub(crate) struct PoolLink(pub(crate) Pool);
-
-#[async_trait]
-impl Link for PoolLink {
-    async fn call(&self, scope: &Scope, call: ComponentCall, body: Vec<u8>, reply_bytes: usize) -> Result<Payload> {
-        let doing = call.to_string();
-        let payload = Payload { body, ..Payload::of(&call)? };
-        let request = Request { method: method::COMPONENT, payload, reply_bytes, doing };
-        self.0.call(Lane::Prompt, request, scope).await
-    }
-
-    fn tell(&self, _: ComponentCall) {}
-
-    fn keeps_handles(&self) -> bool {
-        false
-    }
-}
-
-/// A database whose store lives in the other process.
+/// A database whose store lives elsewhere.
 #[derive(Debug)]
 pub(crate) struct RemoteStore {
     pub(crate) name: String,
@@ -186,7 +69,7 @@ impl Store for RemoteStore {
     }
 }
 
-/// A check that lives in the other process.
+/// A check that lives elsewhere.
 #[derive(Debug)]
 pub(crate) struct RemoteCheck {
     pub(crate) name: String,
@@ -200,7 +83,7 @@ impl HealthCheck for RemoteCheck {
     }
 }
 
-/// A place for backups that lives in the other process.
+/// A place for backups that lives elsewhere.
 #[derive(Debug)]
 pub(crate) struct RemoteTarget {
     pub(crate) name: String,
@@ -289,7 +172,7 @@ impl BackupTarget for RemoteTarget {
     }
 }
 
-/// An upload to a target in the other process. Dropped while open, it is aborted there.
+/// An upload to a target that lives elsewhere. Dropped while open, it is aborted there.
 #[derive(Debug)]
 struct RemoteUpload {
     name: String,

@@ -1,0 +1,1 @@
+//! The public suites, run against plugins.
