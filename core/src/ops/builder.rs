@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use crate::backup::BackupTarget;
 use crate::clock::{Clock, SystemClock};
 use crate::component::Kind;
-use crate::config::{self, Config, LoadInput, Settings};
+use crate::config::{self, Config, HttpSettings, LoadInput, Settings};
 use crate::embed::{Component, Contract, Plugin, Registered};
 use crate::error::{Error, ErrorKind, Result};
 use crate::health::{HealthCheck, Runner};
@@ -247,7 +247,8 @@ impl OpsBuilder {
             command: Launch::find_command(&settings.worker.command, self.worker_command, &root)?,
             environment: self.worker_environment,
             configuration: Configuration {
-                settings: settings.clone(),
+                // A worker answers no one over HTTP: its tokens stay here.
+                settings: Settings { http: HttpSettings::default(), ..settings.clone() },
                 environment: environment.clone(),
                 root: WirePath(root.clone()),
                 state: WirePath(state.clone()),

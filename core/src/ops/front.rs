@@ -19,7 +19,7 @@ use super::blocking::Blocking;
 use super::builder::OpsBuilder;
 use super::context::Context;
 use super::operation::{Answer, Entry, Operation, Place};
-use super::table::find_operation;
+use super::table::{TABLE, find_operation};
 
 /// Operations built into a service. A handle: clones are cheap and share everything.
 ///
@@ -89,6 +89,11 @@ impl Ops {
     /// What operations work with in this process.
     pub fn context(&self) -> &Arc<Context> {
         &self.0.core.context
+    }
+
+    /// The operations that this `Ops` runs, sorted by name.
+    pub fn operations(&self) -> impl Iterator<Item = &'static Entry> + use<> {
+        self.0.core.operations.iter().chain(TABLE)
     }
 
     /// A scope with the clock of this `Ops`, that nobody cancels and that reports nowhere.
