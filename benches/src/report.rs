@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::Value;
 
-use crate::contenders::{INTEGRITY, OURS, RESTIC, TAR};
+use crate::contenders::{INTEGRITY, OURS, OURS_DATA, RESTIC, TAR};
 use crate::program::Measure;
 
 /// The runs of a contender.
@@ -74,11 +74,13 @@ impl Report {
         let guide = self.seconds("backup", "guide's backup.sh");
         judge("backup 9x faster than the guide's script", ours("backup"), guide.map(|s| s / 9.0));
         let restic = self.seconds("verify", RESTIC);
+        let data = self.seconds("verify", OURS_DATA);
+        judge("every byte verified within restic / 3", data, restic.map(|restic| restic / 3.0));
         let integrity = self.seconds("verify", INTEGRITY);
         let both = restic.zip(integrity).map(|(restic, integrity)| restic / 3.0 + 1.5 * integrity);
         judge("full verify within restic / 3 + 1.5x integrity_check", ours("verify"), both);
         judge("restore within 0.9x of tar -xf", ours("restore"), self.seconds("restore", TAR).map(|s| s * 0.9));
-        let peaks = self.jobs.iter().flat_map(|(_, measured)| measured).filter(|(name, _)| *name == OURS);
+        let peaks = self.jobs.iter().flat_map(|(_, measured)| measured).filter(|(name, _)| name.starts_with(OURS));
         if let Some(peak) = peaks.flat_map(|(_, runs)| runs).map(|run| run.peak_bytes).max() {
             let what = format!("peak memory of host and worker: {:.1} MB of at most 100 MB", peak as f64 / 1e6);
             verdicts.push(Verdict { what, kept: peak <= 100_000_000 });

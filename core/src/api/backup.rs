@@ -171,7 +171,8 @@ impl Operation for Show {
 pub struct VerifyRequest {
     /// The snapshot: its identifier, the beginning of it, or `latest`.
     pub snapshot_id: String,
-    /// `quick` looks at the index and the sizes; `full`, the default, reads every byte and checks the databases.
+    /// `quick` looks at the index and the sizes; `data` reads every byte; `full`, the default, does so and checks
+    /// the databases.
     #[serde(default = "full")]
     pub depth: VerifyDepth,
     /// Verify the copy in this target only. Every copy when missing.

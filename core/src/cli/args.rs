@@ -174,7 +174,7 @@ Examples:
         after_help = "\
 Examples:
   uplifted-ops store stats
-  uplifted-ops store verify --store main --quick"
+  uplifted-ops store verify --store main --depth quick"
     )]
     Store(StoreCommand),
 
@@ -321,13 +321,13 @@ Exits 1 when anything is wrong.
 
 Examples:
   uplifted-ops backup verify latest
-  uplifted-ops backup verify 1f0c3a --quick")]
+  uplifted-ops backup verify 1f0c3a --depth data")]
     Verify {
         #[command(flatten)]
         snapshot: Snapshot,
-        /// Only the index and the sizes
-        #[arg(long)]
-        quick: bool,
+        /// quick: the index and the sizes; data: every byte; full: the integrity of each database too
+        #[arg(long, value_name = "DEPTH", default_value = "full", value_parser = ["quick", "data", "full"])]
+        depth: String,
     },
     /// Delete a backup
     #[command(after_help = "\
@@ -425,9 +425,9 @@ pub(super) enum StoreCommand {
         /// Only this database
         #[arg(long, value_name = "NAME")]
         store: Option<String>,
-        /// Structure only, without comparing indexes to their tables
-        #[arg(long)]
-        quick: bool,
+        /// quick: the structure; full: each index against its table too
+        #[arg(long, value_name = "DEPTH", default_value = "full", value_parser = ["quick", "full"])]
+        depth: String,
     },
 }
 

@@ -92,8 +92,8 @@ impl Invocation {
                 let request = Request::new().maybe("store", store.as_deref());
                 Self::new("store.stats", request.done(), render::store::stats)
             }
-            Command::Store(StoreCommand::Verify { store, quick }) => {
-                let request = Request::new().maybe("store", store.as_deref()).with("depth", depth(*quick));
+            Command::Store(StoreCommand::Verify { store, depth }) => {
+                let request = Request::new().maybe("store", store.as_deref()).with("depth", depth.as_str());
                 Self::new("store.verify", request.done(), render::store::verify)
             }
             Command::Journal { since, operation, limit } => {
@@ -124,8 +124,8 @@ impl Invocation {
             BackupCommand::Show { snapshot } => {
                 Self::new("backup.show", of_snapshot(snapshot).done(), render::backup::show)
             }
-            BackupCommand::Verify { snapshot, quick } => {
-                let request = of_snapshot(snapshot).with("depth", depth(*quick));
+            BackupCommand::Verify { snapshot, depth } => {
+                let request = of_snapshot(snapshot).with("depth", depth.as_str());
                 Self::new("backup.verify", request.done(), render::backup::verify)
             }
             BackupCommand::Delete { snapshot, dry_run, force, yes } => {
@@ -171,10 +171,6 @@ impl Invocation {
             RestoreCommand::Undo { id: None } => Self::new("restore.undo_list", json!({}), render::restore::undo_list),
         })
     }
-}
-
-fn depth(quick: bool) -> &'static str {
-    if quick { "quick" } else { "full" }
 }
 
 fn of_snapshot(snapshot: &Snapshot) -> Request {
@@ -304,7 +300,7 @@ mod tests {
             ("backup list", "backup.list", json!({})),
             ("backup show latest", "backup.show", json!({ "snapshot_id": "latest" })),
             ("backup verify 1f", "backup.verify", json!({ "snapshot_id": "1f", "depth": "full" })),
-            ("backup verify 1f --quick", "backup.verify", json!({ "snapshot_id": "1f", "depth": "quick" })),
+            ("backup verify 1f --depth data", "backup.verify", json!({ "snapshot_id": "1f", "depth": "data" })),
             ("backup delete 1f", "backup.delete", json!({ "snapshot_id": "1f" })),
             (
                 "backup delete 1f --dry-run --force --target a",

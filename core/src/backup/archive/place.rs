@@ -204,10 +204,17 @@ pub(super) struct OpenFile {
 }
 
 impl OpenFile {
-    /// Writes stored bytes `at..`, when it is our turn.
+    /// Writes stored bytes `at..`, when it is our turn, and has the device begin with them.
     pub(super) fn write(&self, out: &OutFile, entry: &Entry, at: u64, bytes: &[u8]) -> Result<()> {
-        let _turn = lock(&self.turn);
-        write_stored(out, entry, at, bytes)
+        let turn = lock(&self.turn);
+        write_stored(out, entry, at, bytes)?;
+        drop(turn);
+        // Whoever restores waits for the device in the end; meanwhile it would be idle. In a sparse file the bytes
+        // lie elsewhere, which is not worth the search.
+        if parts_of(&entry.node).is_none() {
+            out.start_writeback(at..at + bytes.len() as u64);
+        }
+        Ok(())
     }
 }
 

@@ -80,6 +80,8 @@ async fn a_whole_snapshot_is_ok_in_every_target() {
     let scene = Scene::new("other").await;
     let quick = scene.verify(VerifyDepth::Quick).await;
     assert!(quick.ok && quick.databases.is_empty());
+    let data = scene.verify(VerifyDepth::Data).await;
+    assert!(data.ok && data.databases.is_empty());
     let full = scene.verify(VerifyDepth::Full).await;
     assert!(full.ok, "{full:?}");
     assert_eq!(full.targets, ["one", "two"]);
@@ -92,9 +94,11 @@ async fn a_flipped_bit_anywhere_is_found_in_its_target() {
     let len = scene.one.stat(&Scope::default(), &scene.key).await.unwrap().unwrap().size_bytes as usize;
     for at in (0..len).step_by(len / 37).chain([len - 1]) {
         scene.two.tamper(&scene.key, |bytes| bytes[at] ^= 0x10);
-        let report = scene.verify(VerifyDepth::Full).await;
-        assert!(!report.ok, "byte {at} of {len}");
-        assert!(report.problems.iter().all(|problem| problem.target == "two"), "byte {at}: {report:?}");
+        for depth in [VerifyDepth::Data, VerifyDepth::Full] {
+            let report = scene.verify(depth).await;
+            assert!(!report.ok, "byte {at} of {len}, {depth:?}");
+            assert!(report.problems.iter().all(|problem| problem.target == "two"), "byte {at}: {report:?}");
+        }
         scene.two.tamper(&scene.key, |bytes| bytes[at] ^= 0x10);
     }
     assert!(scene.verify(VerifyDepth::Full).await.ok);
@@ -110,7 +114,7 @@ async fn a_truncated_archive_is_a_report_and_not_an_error() {
     for target in [&scene.one, &scene.two] {
         target.tamper(&scene.key, |bytes| bytes.truncate(100));
     }
-    for depth in [VerifyDepth::Quick, VerifyDepth::Full] {
+    for depth in [VerifyDepth::Quick, VerifyDepth::Data, VerifyDepth::Full] {
         let report = verify(&Scope::default(), VerifyJob { depth, ..job.clone() }).await.unwrap();
         assert!(!report.ok);
         let targets: Vec<_> = report.problems.iter().map(|problem| problem.target.as_str()).collect();
@@ -122,6 +126,7 @@ async fn a_truncated_archive_is_a_report_and_not_an_error() {
 async fn a_database_that_is_damaged_inside_is_found_though_every_byte_is_right() {
     let scene = Scene::new("rotten").await;
     assert!(scene.verify(VerifyDepth::Quick).await.ok);
+    assert!(scene.verify(VerifyDepth::Data).await.ok);
     let report = scene.verify(VerifyDepth::Full).await;
     assert_eq!(report.problems.len(), 2);
     let problem = &report.problems[0];
