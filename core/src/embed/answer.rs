@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::{Component, Path};
+use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -14,7 +15,7 @@ use crate::store::{MaintenanceOutcome, MaintenanceTask, StoreSnapshot};
 
 use super::caller::Caller;
 use super::contract::Method;
-use super::plugin::PluginReply;
+use super::plugin::{Plugin, PluginReply};
 
 /// The most objects that a page of a list may hold.
 const PAGE: usize = 1000;
@@ -48,6 +49,11 @@ impl Answer<'_> {
             fill(fields, defaults);
         }
         self.value::<T>()
+    }
+
+    /// An object.
+    pub(super) fn object(&self) -> Result<Arc<dyn Plugin>> {
+        self.reply.object.clone().ok_or_else(|| self.wrong(""))
     }
 
     /// Bytes. How many is for the caller to judge.
@@ -151,7 +157,8 @@ impl Answer<'_> {
         Ok(total)
     }
 
-    fn read<T: DeserializeOwned>(&self) -> Result<T> {
+    /// Plain data as a `T`.
+    pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T> {
         if self.reply.bytes.is_some() || self.reply.object.is_some() {
             return Err(self.wrong(""));
         }

@@ -108,7 +108,7 @@ impl PluginLink {
 
     /// Keeps the object that `upload` returned.
     fn opened(&self, answer: Answer<'_>) -> Result<Payload> {
-        let Some(object) = answer.reply.object.clone() else { return Err(answer.wrong("")) };
+        let object = answer.object()?;
         let facts = object.facts();
         Contract::Upload.check(&self.name, &facts)?;
         let read_back = Contract::Upload.method("read_back")?;

@@ -52,12 +52,20 @@ impl fmt::Debug for Case {
 
 /// Runs every case, each on a fixture of its own: `fresh` makes one. Must be called within a Tokio runtime.
 pub async fn run(fresh: impl Fn() -> Arc<dyn Fixture>) -> Vec<CaseOutcome> {
+    run_with(async || Ok(fresh())).await
+}
+
+/// As [`run`], where making a fixture takes time and can fail.
+pub async fn run_with(fresh: impl AsyncFn() -> Result<Arc<dyn Fixture>>) -> Vec<CaseOutcome> {
     let mut outcomes = Vec::new();
     for case in cases() {
-        // On a task, so that a sink that panics fails its case and no other.
-        let failure = match tokio::spawn((case.run)(fresh())).await {
-            Ok(checked) => checked.err(),
-            Err(error) => Some(format!("it panicked: {error}")),
+        let failure = match fresh().await {
+            // On a task, so that a sink that panics fails its case and no other.
+            Ok(fixture) => match tokio::spawn((case.run)(fixture)).await {
+                Ok(checked) => checked.err(),
+                Err(error) => Some(format!("it panicked: {error}")),
+            },
+            Err(error) => Some(format!("no fresh fixture: {error}")),
         };
         outcomes.push(CaseOutcome { name: case.name, clause: case.clause, failure });
     }

@@ -28,9 +28,17 @@ type Checked = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 
 /// Runs every case, each on a target of its own: `fresh` makes an empty one.
 pub async fn run(fresh: impl Fn() -> Arc<dyn BackupTarget>) -> Vec<CaseOutcome> {
+    run_with(async || Ok(fresh())).await
+}
+
+/// As [`run`], where making a target takes time and can fail.
+pub async fn run_with(fresh: impl AsyncFn() -> Result<Arc<dyn BackupTarget>>) -> Vec<CaseOutcome> {
     let mut outcomes = Vec::new();
     for case in cases() {
-        let failure = (case.run)(fresh()).await.err();
+        let failure = match fresh().await {
+            Ok(target) => (case.run)(target).await.err(),
+            Err(error) => Some(format!("no fresh target: {error}")),
+        };
         outcomes.push(CaseOutcome { name: case.name, clause: case.clause, failure });
     }
     outcomes

@@ -67,8 +67,8 @@ impl Fixture for OnSqlite {
         Ok(())
     }
 
-    async fn hold_open(&self) -> Result<Box<dyn Send>> {
-        Ok(Box::new(Child::open(&self.scene.db())))
+    async fn hold_open(&self) -> Result<Option<Box<dyn Send>>> {
+        Ok(Some(Box::new(Child::open(&self.scene.db()))))
     }
 
     async fn footprint(&self) -> Result<Vec<(PathBuf, Vec<u8>)>> {

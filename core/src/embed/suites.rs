@@ -1,1 +1,0 @@
-//! The public suites, run against plugins.
