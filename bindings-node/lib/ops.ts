@@ -1,9 +1,12 @@
 import { Calls } from "./calls.js";
 import type { Answer, CallOptions } from "./calls.js";
 import type { BackupTarget, CallContext, CheckOutcome, HealthCheck, MetricsSink, Store } from "./contracts.js";
+import { collectAll } from "./collect.js";
 import { fromNative, natively, OpsError } from "./errors.js";
 import { Operations } from "./generated.js";
 import type { Codec } from "./generated.js";
+import { makeHandler } from "./http.js";
+import type { Handler, HandlerOptions } from "./http.js";
 import { wrap } from "./host.js";
 import { parse, stringify } from "./json.js";
 import { native, workerFile } from "./native.js";
@@ -107,6 +110,16 @@ export class Ops extends Operations {
   }
 
   /**
+   * Answers `/status`, `/health`, `/livez`, `/readyz`, `/metrics` and `/api/v1/…`: for `node:http`, Express, and what else
+   * takes its requests and responses. Fastify has `fastifyOps` in `uplifted-ops/http`.
+   *
+   * @throws {@link OpsError} when a token of the section `[http]` cannot be read.
+   */
+  handler(options: HandlerOptions = {}): Handler {
+    return makeHandler(this.#native, this.#calls, options);
+  }
+
+  /**
    * Cancels what runs, ends the workers, and returns when none is left. What is called afterwards is rejected. Without
    * it the same happens when the process ends.
    */
@@ -128,6 +141,7 @@ export class Ops extends Operations {
     options: CallOptions | undefined,
     codec: Codec<Request, Response>,
   ): Promise<Response> {
+    if (name === "metrics.render") await collectAll();
     const { text } = await this.#answer(name, codec.encode(request), options ?? {});
     return codec.decode(parse(text));
   }
