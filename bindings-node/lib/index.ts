@@ -9,4 +9,5 @@ export { OpsError } from "./errors.js";
 export type { ErrorCode, OpsErrorOptions } from "./errors.js";
 export type { CallOptions, Progress } from "./calls.js";
 export type * from "./contracts.js";
+export type { Handler, HandlerOptions } from "./http.js";
 export * from "./generated.js";

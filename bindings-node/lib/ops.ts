@@ -141,16 +141,16 @@ export class Ops extends Operations {
     options: CallOptions | undefined,
     codec: Codec<Request, Response>,
   ): Promise<Response> {
-    if (name === "metrics.render") await collectAll();
     const { text } = await this.#answer(name, codec.encode(request), options ?? {});
     return codec.decode(parse(text));
   }
 
-  #answer(name: string, request: unknown, options: CallOptions): Promise<Answer> {
+  async #answer(name: string, request: unknown, options: CallOptions): Promise<Answer> {
     if (this.#closing) {
       const hint = "create another one; close it when the service ends, and not before";
-      return Promise.reject(new OpsError("refused", "this Ops is closed", { hint, operation: name }));
+      throw new OpsError("refused", "this Ops is closed", { hint, operation: name });
     }
+    if (name === "metrics.render") await collectAll();
     const text = stringify(request);
     return this.#calls.start(this.#native, name, options, (id) =>
       this.#native.call(id, name, text, options.onProgress !== undefined),
