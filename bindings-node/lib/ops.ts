@@ -1,10 +1,10 @@
 import { Calls } from "./calls.js";
 import type { Answer, CallOptions } from "./calls.js";
 import type { BackupTarget, CallContext, CheckOutcome, HealthCheck, MetricsSink, Store } from "./contracts.js";
+import type { OperationCodec } from "./codec.js";
 import { collectAll } from "./collect.js";
 import { fromNative, natively, OpsError } from "./errors.js";
 import { Operations } from "./generated.js";
-import type { Codec } from "./generated.js";
 import { makeHandler } from "./http.js";
 import type { Handler, HandlerOptions } from "./http.js";
 import { wrap } from "./host.js";
@@ -135,11 +135,11 @@ export class Ops extends Operations {
   }
 
   /** @internal */
-  async _call<Request, Response>(
+  override async _call<Request, Response>(
     name: string,
     request: Request,
     options: CallOptions | undefined,
-    codec: Codec<Request, Response>,
+    codec: OperationCodec<Request, Response>,
   ): Promise<Response> {
     const { text } = await this.#answer(name, codec.encode(request), options ?? {});
     return codec.decode(parse(text));
