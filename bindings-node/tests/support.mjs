@@ -4,7 +4,6 @@ import { once } from "node:events";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { after } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { Ops } from "uplifted-ops";
@@ -13,7 +12,8 @@ import { Ops } from "uplifted-ops";
 export const fresh = dirname(dirname(fileURLToPath(import.meta.url)));
 
 const folders = [];
-after(() => folders.forEach((folder) => rmSync(folder, { recursive: true, force: true })));
+// Not a hook of the tests: children use this file too.
+process.on("exit", () => folders.forEach((folder) => rmSync(folder, { recursive: true, force: true })));
 
 /** An empty folder, gone after the tests. */
 export function folder() {
@@ -53,7 +53,8 @@ export async function child(code, { args = [], env = {}, seconds = 60, signal, f
 
 /** Runs a program to its end. */
 export async function program(command, args, { env = {}, seconds = 60, signal, cwd = fresh } = {}) {
-  const started = spawn(command, args, { cwd, env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "pipe"] });
+  const { NODE_TEST_CONTEXT: _, ...inherited } = process.env;
+  const started = spawn(command, args, { cwd, env: { ...inherited, ...env }, stdio: ["ignore", "pipe", "pipe"] });
   let [stdout, stderr] = ["", ""];
   started.stdout.on("data", (data) => {
     stdout += data;
