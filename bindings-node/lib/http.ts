@@ -81,7 +81,9 @@ export function makeHandler(ops: NativeOps, calls: Calls, options: HandlerOption
       (answered) => {
         if (next && answered.status === 404 && !namesOperation(answered.body)) return next();
         if (response.headersSent || response.destroyed) return;
-        response.writeHead(answered.status, answered.headers.flat());
+        const headers = answered.headers.flat();
+        if (!request.readableEnded && request.method === "POST") headers.push("connection", "close");
+        response.writeHead(answered.status, headers);
         response.end(answered.body);
       },
       (error: unknown) => {
@@ -115,12 +117,22 @@ async function bodyOf(request: IncomingMessage & { body?: unknown }): Promise<Ui
   }
   const blocks: Uint8Array[] = [];
   let length = 0;
-  for await (const block of request as AsyncIterable<Uint8Array>) {
-    blocks.push(block);
-    length += block.length;
-    if (length >= native.BODY_LIMIT) break;
-  }
-  return Buffer.concat(blocks).subarray(0, native.BODY_LIMIT);
+  return new Promise((resolve, reject) => {
+    const end = (): void => {
+      request.off("data", take).off("end", end).off("error", reject).off("close", left);
+      resolve(Buffer.concat(blocks).subarray(0, native.BODY_LIMIT));
+    };
+    const take = (block: Uint8Array): void => {
+      blocks.push(block);
+      length += block.length;
+      if (length < native.BODY_LIMIT) return;
+      // What else comes is not read: the refusal is sent, and the connection ends with it.
+      request.pause();
+      end();
+    };
+    const left = (): void => reject(new Error("the client went away"));
+    request.on("data", take).on("end", end).on("error", reject).on("close", left);
+  });
 }
 
 function namesOperation(body: string): boolean {

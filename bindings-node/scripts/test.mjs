@@ -30,7 +30,7 @@ writeFileSync(
     name: "fresh",
     private: true,
     type: "module",
-    dependencies: { "uplifted-ops": `file:./${tarball}`, ...devDependencies, express: "^5.1.0", fastify: "^5.6.0" },
+    dependencies: { "uplifted-ops": `file:./${tarball}`, ...devDependencies, express: "^5.1.0", fastify: "^5.6.0", libsql: "^0.5.0" },
   }),
 );
 run("npm", ["install", ...quiet], { cwd: work });

@@ -43,8 +43,17 @@ test("node:http", async (t) => {
   const base = await listen(t, http.createServer(handler));
   await everyday(base);
   assert.equal((await fetch(`${base}/nowhere`)).status, 404);
-  const large = await fetch(`${base}/api/v1/journal/read`, { method: "POST", body: "x".repeat(2 ** 21) }).catch((error) => error);
-  assert.ok(large instanceof Error || large.status === 413);
+  const json = { "content-type": "application/json" };
+  const large = await fetch(`${base}/api/v1/journal/read`, { method: "POST", headers: json, body: "x".repeat(2 ** 20 + 1) });
+  assert.equal(large.status, 413);
+  // One that never ends is refused as well, and its connection closed.
+  const endless = http.request(`${base}/api/v1/journal/read`, { method: "POST", headers: json });
+  endless.on("error", () => {});
+  const pump = setInterval(() => endless.write(Buffer.alloc(2 ** 18)), 5);
+  const [refused] = await once(endless, "response");
+  clearInterval(pump);
+  assert.deepEqual([refused.statusCode, refused.headers.connection], [413, "close"]);
+  refused.resume();
   handler.drain();
   assert.equal((await fetch(`${base}/readyz`)).status, 503);
   await ops.close();

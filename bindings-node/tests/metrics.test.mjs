@@ -80,7 +80,7 @@ test("a name is defined once", () => {
   register.removeSingleMetric("t_once_total");
   new Counter({ name: "t_once_total", help: "Once" }).inc();
   assert.throws(() => new Gauge({ name: "t_bad name", help: "" }), { code: "invalid_input" });
-  assert.throws(() => new Gauge({ name: "t_own", help: "", registers: [{}] }), /one registry/);
+  assert.throws(() => new Gauge({ name: "t_own", help: "", registers: [{}] }), /a registry of its own/);
 });
 
 test("what is counted before there is an Ops is rendered by it", async (t) => {

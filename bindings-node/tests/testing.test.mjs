@@ -1,11 +1,11 @@
 // The public suites: what keeps a contract passes, and what breaks it is told which clause it broke.
 import assert from "node:assert/strict";
-import { copyFileSync, existsSync, readFileSync, statSync, appendFileSync } from "node:fs";
+import { copyFileSync, existsSync, readFileSync, statSync, appendFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import test from "node:test";
 import { OpsError } from "uplifted-ops";
 import { checkHealthCheck, checkSink, checkStore, checkTarget } from "uplifted-ops/testing";
-import { MemoryTarget } from "./support.mjs";
+import { MemoryTarget, folder } from "./support.mjs";
 
 test("a target that keeps the contract passes", async () => {
   const outcomes = await checkTarget(() => new MemoryTarget());
@@ -35,7 +35,10 @@ test("checks", async () => {
   const fresh = () => ({ check: () => ({ status: "pass", message: "fine" }) });
   const stuck = () => ({ check: (context) => new Promise((_, reject) => context.signal.addEventListener("abort", () => reject(context.signal.reason))) });
   await checkHealthCheck(fresh, { stuck });
-  await assert.rejects(checkHealthCheck(() => ({ check: () => { throw new Error("x"); } })), /cases failed/);
+  const watched = join(folder(), "watched");
+  writeFileSync(watched, "");
+  const writes = () => ({ check: () => (appendFileSync(watched, "x"), { status: "pass", message: "" }) });
+  await assert.rejects(checkHealthCheck(writes, { watched: () => [watched] }), /it changes nothing/);
 });
 
 test("sinks", async () => {
@@ -69,7 +72,7 @@ test("stores", async () => {
   const file = (folder) => join(folder, "rows.db");
   const rowsOf = (path) => {
     const text = readFileSync(path, "latin1");
-    if (!/^(row\n)*$/.test(text)) throw new OpsError("corrupt", `${path} holds something else than rows`);
+    if (!/^(row\n)*$/.test(text)) throw new OpsError("unsupported", `${path} holds something else than rows`, { hint: "name another file" });
     return text.length / 4;
   };
   class RowStore {
@@ -78,7 +81,7 @@ test("stores", async () => {
       this.capability = { kind: "rows", file: this.file };
     }
     #look() {
-      if (!existsSync(this.file)) throw new OpsError("not_found", `${this.file} does not exist`);
+      if (!existsSync(this.file)) throw new OpsError("not_found", `${this.file} does not exist`, { hint: "name the file of the database" });
       return rowsOf(this.file);
     }
     stats() {
@@ -102,8 +105,13 @@ test("stores", async () => {
         return { ok: false, problems: [error.message] };
       }
     }
+    maintain(tasks) {
+      this.#look();
+      return tasks.map((task) => ({ task, done: false, message: "rows need no upkeep" }));
+    }
     restoreFrom(dir) {
-      rowsOf(file(dir));
+      const { ok, problems } = this.checkCopy(dir);
+      if (!ok) throw new OpsError("corrupt", problems[0], { hint: "restore another copy" });
       copyFileSync(file(dir), this.file);
     }
   }
