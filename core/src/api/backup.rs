@@ -6,7 +6,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::snapshots::{host_name, stores, targets};
+use super::snapshots::{checkers, host_name, targets};
 use crate::backup::create::{CreateJob, CreateReport, create};
 use crate::backup::delete::{DeletePlan, apply_delete, plan_delete};
 use crate::backup::lease::LeaseTimes;
@@ -62,7 +62,7 @@ impl Operation for Create {
             state: context.state.clone(),
             settings: settings.backup.clone(),
             label: request.label,
-            stores: stores(&context),
+            stores: context.stores.iter().map(|store| (store.name.clone(), Arc::clone(&store.component))).collect(),
             kinds: context.kinds.stores.clone(),
             targets: targets(&context, request.target.as_deref())?,
             leave_out: Vec::new(),
@@ -103,6 +103,7 @@ pub struct KnownSnapshot {
     #[serde(flatten)]
     pub listed: Listed,
     /// When it was last verified in full and found whole. Nothing when it never was, or the journal is lost.
+    #[schemars(with = "Option<String>")]
     pub verified_at: Option<Timestamp>,
 }
 
@@ -206,8 +207,7 @@ impl Operation for Verify {
             depth: request.depth,
             scratch: context.scratch(),
             scratch_in_memory: backup.scratch_in_memory,
-            kinds: context.kinds.stores.clone(),
-            stores: stores(&context),
+            checkers: checkers(&context),
             threads: backup.threads,
         };
         verify(&scope, job).await

@@ -80,7 +80,13 @@ impl Caller {
             Ok(_) | Err(NoAnswer::Cancelled) if scope.cancel.is_cancelled() => {
                 return Err(Error::new(ErrorKind::Cancelled, "cancelled by the caller"));
             }
-            Ok(Ok(Err(error)) | Err(error)) => error.while_doing(self.title(method)),
+            Ok(Ok(Err(error)) | Err(error)) => match error.hint() {
+                Some(_) => error.while_doing(self.title(method)),
+                None => {
+                    let hint = format!("look at {}, which says so", self.place(method));
+                    error.while_doing(self.title(method)).with_hint(hint)
+                }
+            },
             Err(NoAnswer::Cancelled | NoAnswer::Silent) => {
                 let seconds = patience.silence.as_secs_f64();
                 Error::new(ErrorKind::Timeout, format!("{} did not answer within {seconds} s", self.title(method)))
