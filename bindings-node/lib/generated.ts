@@ -1576,6 +1576,29 @@ const status = operation("status", statusRequestCodec, statusResponseCodec);
 const storeStats = operation("store.stats", storeStatsRequestCodec, storeStatsResponseCodec);
 const storeVerify = operation("store.verify", storeVerifyRequestCodec, storeVerifyResponseCodec);
 
+/** How each operation crosses, by its name: for whoever speaks the wire, over HTTP or with the command line. */
+export const operations = {
+  "backup.create": backupCreate,
+  "backup.delete": backupDelete,
+  "backup.list": backupList,
+  "backup.show": backupShow,
+  "backup.verify": backupVerify,
+  "config.check": configCheck,
+  "config.init": configInit,
+  "config.show": configShow,
+  "health.check": healthCheck,
+  "journal.read": journalRead,
+  "metrics.render": metricsRender,
+  "restore.apply": restoreApply,
+  "restore.discard": restoreDiscard,
+  "restore.plan": restorePlan,
+  "restore.undo": restoreUndo,
+  "restore.undo_list": restoreUndoList,
+  "status": status,
+  "store.stats": storeStats,
+  "store.verify": storeVerify,
+} as const;
+
 /** The operations `backup.*`. */
 export class BackupGroup {
   readonly #owner: Operations;
