@@ -6,7 +6,7 @@ ROOT   =
 ROUNDS ?= 3
 SCALE  ?= 1
 
-.PHONY: help setup test lint generate demo bench clean-work
+.PHONY: help setup test lint generate test-node demo bench clean-work
 
 help: ## Print the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile
@@ -17,6 +17,10 @@ setup: ## Find or install the programs that the tests start
 test: setup lint ## Run all tests
 	$(CARGO) test --workspace --no-fail-fast
 	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --workspace --no-deps --quiet
+
+test-node: ## Build the npm package, install it into a fresh folder, run its tests there
+	@sh .ci/setup sqlite3
+	cd bindings-node && npm install --ignore-scripts --no-audit --no-fund --loglevel=error && npm test
 
 lint: ## Format and lints, warnings denied
 	$(CARGO) fmt --all --check

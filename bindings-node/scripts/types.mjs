@@ -1,6 +1,6 @@
 // Compiles `lib` to `dist`.
 import { spawnSync } from "node:child_process";
-import { chmodSync, existsSync, rmSync } from "node:fs";
+import { chmodSync, existsSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -11,4 +11,14 @@ rmSync(join(here, "dist"), { recursive: true, force: true });
 const tsc = createRequire(import.meta.url).resolve("typescript/bin/tsc");
 const { status } = spawnSync(process.execPath, [tsc, "-p", join(here, "tsconfig.json")], { stdio: "inherit" });
 if (status !== 0) process.exit(status ?? 2);
+// The ES modules' ways in. Node's own way from one to the other (`export *` of CommonJS) reads every file twice to learn its
+// names; they are known here.
+const require = createRequire(import.meta.url);
+for (const name of readdirSync(join(here, "lib")).filter((file) => file.endsWith(".mts")).map((file) => file.slice(0, -4))) {
+  const names = Object.keys(require(join(here, "dist", `${name}.js`))).filter((name) => name !== "__esModule");
+  writeFileSync(
+    join(here, "dist", `${name}.mjs`),
+    `import { createRequire } from "node:module";\nexport const { ${names.join(", ")} } = createRequire(import.meta.url)("./${name}.js");\n`,
+  );
+}
 chmodSync(join(here, "dist", "cli.js"), 0o755);
