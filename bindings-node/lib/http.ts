@@ -43,6 +43,9 @@ interface Answered {
   body: string;
 }
 
+/** How long the rest of a body that was refused is read. */
+const LINGER_MILLISECONDS = 1_000;
+
 /** The paths that can be ours, so that other requests of the host do not make the journey. */
 const OURS = /^\/(?:status|health|livez|readyz|metrics|api\/v1(?:\/[^?]*)?)(?:\?|$)/;
 
@@ -81,10 +84,9 @@ export function makeHandler(ops: NativeOps, calls: Calls, options: HandlerOption
       (answered) => {
         if (next && answered.status === 404 && !namesOperation(answered.body)) return next();
         if (response.headersSent || response.destroyed) return;
-        const headers = answered.headers.flat();
-        if (!request.readableEnded && request.method === "POST") headers.push("connection", "close");
-        response.writeHead(answered.status, headers);
+        response.writeHead(answered.status, answered.headers.flat());
         response.end(answered.body);
+        if (request.method === "POST" && !request.readableEnded) discard(request);
       },
       (error: unknown) => {
         if (next) return next(error);
@@ -126,13 +128,23 @@ async function bodyOf(request: IncomingMessage & { body?: unknown }): Promise<Ui
       blocks.push(block);
       length += block.length;
       if (length < native.BODY_LIMIT) return;
-      // What else comes is not read: the refusal is sent, and the connection ends with it.
+      // What else comes is not kept, see `discard`.
       request.pause();
       end();
     };
     const left = (): void => reject(new Error("the client went away"));
     request.on("data", take).on("end", end).on("error", reject).on("close", left);
   });
+}
+
+/**
+ * Reads on for a moment what is not wanted, and then hangs up. A connection that is closed at once is reset, and the client
+ * would see that instead of the refusal.
+ */
+function discard(request: IncomingMessage): void {
+  const hangUp = setTimeout(() => request.destroy(), LINGER_MILLISECONDS);
+  hangUp.unref();
+  request.once("end", () => clearTimeout(hangUp)).resume();
 }
 
 function namesOperation(body: string): boolean {

@@ -36,13 +36,12 @@ enum Delivery {
 impl Channel {
     /// A channel to `deliver`, to be made on its thread.
     pub(crate) fn new(deliver: &Deliver) -> Result<Arc<Self>> {
-        let function =
-            deliver.build_threadsafe_function::<Delivery>().weak::<true>().build_callback(|context| {
-                Ok(FnArgs::from(match context.value {
-                    Delivery::Answer { call, word, text } => (call, word, text),
-                    Delivery::Progress { call, inbox } => (call, "progress", inbox.take()),
-                }))
-            })?;
+        let function = deliver.build_threadsafe_function::<Delivery>().weak::<true>().build_callback(|context| {
+            Ok(FnArgs::from(match context.value {
+                Delivery::Answer { call, word, text } => (call, word, text),
+                Delivery::Progress { call, inbox } => (call, "progress", inbox.take()),
+            }))
+        })?;
         Ok(Arc::new(Self { function, running: Mutex::default() }))
     }
 

@@ -100,7 +100,8 @@ impl Answers {
     #[napi]
     pub fn failed(&self, call: i64, raised: String) {
         let raised: std::result::Result<Thrown, _> = serde_json::from_str(&raised);
-        let error = raised.map_or_else(|error| not_json("what was thrown", error), |raised| Raised::from(raised).into());
+        let error =
+            raised.map_or_else(|error| not_json("what was thrown", error), |raised| Raised::from(raised).into());
         self.0.settle(call, Err(error));
     }
 

@@ -26,7 +26,8 @@ pub(crate) struct WorkerFile {
 
 /// Variables that would make the worker's interpreter do more than start: open a debugger's port that the host
 /// has, load the host's instrumentation, write coverage on its exit.
-const TAKEN_AWAY: &[&str] = &["NODE_OPTIONS", "NODE_V8_COVERAGE", "NODE_INSPECT_RESUME_ON_START", "NODE_PENDING_DEPRECATION"];
+const TAKEN_AWAY: &[&str] =
+    &["NODE_OPTIONS", "NODE_V8_COVERAGE", "NODE_INSPECT_RESUME_ON_START", "NODE_PENDING_DEPRECATION"];
 
 impl WorkerFile {
     /// Tells a builder. The setting `worker.command` wins over it.

@@ -19,10 +19,7 @@ pub(super) trait Caller: Send + Sync {
 ///
 /// # Errors
 /// The settings are wrong, or the folder does not exist.
-pub(super) fn connect(
-    options: &GlobalOptions,
-    prepare: &dyn Fn(OpsBuilder) -> OpsBuilder,
-) -> Result<Box<dyn Caller>> {
+pub(super) fn connect(options: &GlobalOptions, prepare: &dyn Fn(OpsBuilder) -> OpsBuilder) -> Result<Box<dyn Caller>> {
     let mut builder = prepare(Ops::builder()).mode(RunMode::CommandLine).overrides(&overrides(&options.set)?);
     if let Some(root) = &options.root {
         builder = builder.root(root);
