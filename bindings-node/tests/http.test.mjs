@@ -6,7 +6,7 @@ import test from "node:test";
 import express from "express";
 import Fastify from "fastify";
 import { fastifyOps } from "uplifted-ops/http";
-import { open, settings } from "./support.mjs";
+import { MemoryTarget, open, settings, until } from "./support.mjs";
 
 async function listen(t, server) {
   server.listen(0, "127.0.0.1");
@@ -90,12 +90,12 @@ test("Fastify", async (t) => {
 });
 
 test("a token reads, another one writes, a client that leaves stops its operation", async (t) => {
-  let stopped;
-  const stop = new Promise((resolve) => (stopped = resolve));
-  const hang = (context) => new Promise((_, reject) => context.signal.addEventListener("abort", () => (stopped(), reject(new Error("left")))));
+  // Nobody else would stop it within this time: its own deadline is 60 s.
+  let [asked, stopped] = [false, false];
+  const target = new MemoryTarget();
   const ops = await open(t, {
     settings: { ...settings, http: { token: "readreadreadread", write_token: "writewritewrite1" } },
-    checks: { hang },
+    targets: { target },
   });
   const base = await listen(t, http.createServer(ops.handler()));
   const get = (path, token, options) => fetch(base + path, { ...options, headers: { authorization: `Bearer ${token}` } });
@@ -104,8 +104,14 @@ test("a token reads, another one writes, a client that leaves stops its operatio
   const made = await get("/api/v1/backup/create", "writewritewrite1", { method: "POST" });
   assert.equal(made.status, 200, await made.clone().text());
   const controller = new AbortController();
-  const left = get("/api/v1/health/check", "readreadreadread", { signal: controller.signal }).catch(() => {});
-  setTimeout(() => controller.abort(), 200);
+  target.list = (prefix, after, { signal }) => {
+    asked = true;
+    signal.addEventListener("abort", () => (stopped = true));
+    return new Promise(() => {});
+  };
+  const left = get("/api/v1/backup/list", "readreadreadread", { signal: controller.signal }).catch(() => {});
+  await until(() => asked, "the call");
+  controller.abort();
   await left;
-  await stop;
+  await until(() => stopped, "the end of what it asked for");
 });

@@ -221,28 +221,6 @@ test("installed as pnpm does, behind links, the worker is found", async () => {
   assert.deepEqual([ended.code, ended.stdout], [0, "complete\n"], ended.stderr);
 });
 
-test("a million small calls leave the memory flat", async () => {
-  const ended = await child(
-    `${OPEN}
-    const ops = await Ops.create({ root: service(), settings });
-    const calls = async (count) => {
-      for (let done = 0; done < count; done += 200) {
-        await Promise.all(Array.from({ length: 200 }, () => ops.call("metrics.render", { format: "nope" }).catch(() => {})));
-      }
-      globalThis.gc();
-      return process.memoryUsage().rss / 2 ** 20;
-    };
-    const count = Number(process.env.UPLIFTED_OPS_CALLS ?? 1_000_000);
-    const before = await calls(count / 10);
-    const after = await calls(count);
-    console.log(Math.round(before), Math.round(after));
-    if (after - before > 40) process.exitCode = 9;
-  `,
-    { flags: ["--expose-gc"], seconds: 170 },
-  );
-  assert.equal(ended.code, 0, ended.stdout + ended.stderr);
-});
-
 test("the command line runs in Node, with its exit status", async () => {
   const root = service();
   const bin = join(fresh, "node_modules", ".bin", "uplifted-ops");
