@@ -6,17 +6,22 @@ ROOT   =
 ROUNDS ?= 3
 SCALE  ?= 1
 
-.PHONY: help setup test lint generate test-node demo bench clean-work
+.PHONY: help setup test test-python test-node lint generate demo bench clean-work
 
 help: ## Print the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile
 
 setup: ## Find or install the programs that the tests start
-	@sh .ci/setup zstd sqlite3 prometheus strace
+	@sh .ci/setup zstd sqlite3 prometheus strace python3
 
 test: setup lint ## Run all tests
 	$(CARGO) test --workspace --no-fail-fast
 	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --workspace --no-deps --quiet
+	@$(MAKE) --no-print-directory test-python
+	@$(MAKE) --no-print-directory test-node
+
+test-python: ## Build the wheel, install it into a fresh environment, run its tests there
+	bindings-python/run-tests
 
 test-node: ## Build the npm package, install it into a fresh folder, run its tests there
 	@sh .ci/setup sqlite3

@@ -7,7 +7,7 @@ use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 use super::instrument::{Counter, Gauge, Histogram, Instrument};
 use super::names::Definition;
@@ -72,7 +72,7 @@ impl<M: Instrument> InstrumentFamily<M> {
     /// When the number of values is not the number of labels.
     pub fn with(&self, values: &[&str]) -> Result<M> {
         let inner = &*self.0;
-        self.check_len(values)?;
+        self.0.definition.check_values(values)?;
         if !values.is_empty() && values.iter().all(|value| *value == OVERFLOW_LABEL) {
             // Whoever uses the words themselves means that series: a second one would spoil the page.
             return Ok(inner.overflow());
@@ -92,7 +92,7 @@ impl<M: Instrument> InstrumentFamily<M> {
     /// # Errors
     /// When the number of values is not the number of labels.
     pub fn remove(&self, values: &[&str]) -> Result<bool> {
-        self.check_len(values)?;
+        self.0.definition.check_values(values)?;
         let hash = self.0.hash(values);
         let mut table = self.0.table.write().unwrap_or_else(PoisonError::into_inner);
         let Some(entries) = table.entries.get_mut(&hash) else { return Ok(false) };
@@ -106,21 +106,12 @@ impl<M: Instrument> InstrumentFamily<M> {
         Ok(removed > 0)
     }
 
-    /// Takes every series out of the family, that of what is over the cap excepted. Handles that somebody still
-    /// holds go on counting, unseen.
+    /// Takes every series out of the family, but for the overflow series. Handles that somebody still holds go on
+    /// counting, unseen.
     pub fn clear(&self) {
         let mut table = self.0.table.write().unwrap_or_else(PoisonError::into_inner);
         table.entries.clear();
         table.len = 0;
-    }
-
-    fn check_len(&self, values: &[&str]) -> Result<()> {
-        let Definition { name, labels, .. } = &self.0.definition;
-        if values.len() == labels.len() {
-            return Ok(());
-        }
-        Err(Error::invalid(format!("metric {name:?} takes {} label values, not {}", labels.len(), values.len()))
-            .with_hint(format!("give one value for each of: {}", labels.join(", "))))
     }
 }
 

@@ -200,7 +200,7 @@ impl Ops {
     /// Rust's makes a [`call`](Self::call), and hands its answer over from here.
     ///
     /// # Errors
-    /// [`ErrorKind::Refused`] in a forked child, and once closed.
+    /// [`ErrorKind::Refused`] in a forked child, and once closed. What runs when it is closed is dropped at the end.
     pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) -> Result<()> {
         self.handle()?.spawn(work);
         Ok(())
