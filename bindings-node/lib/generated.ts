@@ -92,7 +92,7 @@ export interface ConfigInitRequest {
    */
   dryRun?: boolean | undefined;
   /**
-   * Replace an `ops.toml` that exists.
+   * Replace an `ops.toml` that exists, also one that is broken. It is kept beside the new one.
    *
    * @defaultValue `false`
    */
@@ -411,7 +411,7 @@ export interface KnownSnapshot {
   /** How many databases are in it. */
   stores: Integer;
   /** When it was last verified in full and found whole. Nothing when it never was, or the journal is lost. */
-  verifiedAt: Date | null;
+  verifiedAt: string | null;
 }
 
 /** Something that looks like an archive and could not be read as one. */
@@ -632,6 +632,8 @@ export interface ConfigInitResponse {
   text: string;
   /** Whether it was written. */
   written: boolean;
+  /** Where the file that it replaces is kept. */
+  kept: string | null;
   /** What the text is based on. */
   found: InitFound;
 }
@@ -1153,7 +1155,7 @@ const knownSnapshotCodec = record<KnownSnapshot>("KnownSnapshot", {
   files: { wire: "files" },
   skipped: { wire: "skipped" },
   stores: { wire: "stores" },
-  verifiedAt: { wire: "verified_at", codec: nullable(time) },
+  verifiedAt: { wire: "verified_at" },
 });
 
 const unreadableCodec = record<Unreadable>("Unreadable", {
@@ -1270,6 +1272,7 @@ const configInitResponseCodec = record<ConfigInitResponse>("ConfigInitResponse",
   path: { wire: "path", codec: path },
   text: { wire: "text" },
   written: { wire: "written" },
+  kept: { wire: "kept" },
   found: { wire: "found", codec: initFoundCodec },
 });
 

@@ -356,7 +356,7 @@ class KnownSnapshot:
     service_version: str | None = None
     """The service's version, when it is known."""
 
-    verified_at: datetime | None = None
+    verified_at: str | None = None
     """When it was last verified in full and found whole. Nothing when it never was, or
     the journal is lost.
     """
@@ -679,6 +679,9 @@ class ConfigInitResponse:
 
     found: InitFound
     """What the text is based on."""
+
+    kept: str | None = None
+    """Where the file that it replaces is kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1316,11 +1319,7 @@ _codec.Record(
 )
 _DELETION = _codec.Record(Deletion)
 _codec.Record(BackupDeleteResponse, deletions=_codec.ListOf(_DELETION))
-_KNOWN_SNAPSHOT = _codec.Record(
-    KnownSnapshot,
-    time=_codec.TIME,
-    verified_at=_codec.TIME,
-)
+_KNOWN_SNAPSHOT = _codec.Record(KnownSnapshot, time=_codec.TIME)
 _UNREADABLE = _codec.Record(Unreadable, error=_ERROR_BODY)
 _FAILED_TARGET = _codec.Record(FailedTarget, error=_ERROR_BODY)
 _codec.Record(
