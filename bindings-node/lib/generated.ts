@@ -411,7 +411,7 @@ export interface KnownSnapshot {
   /** How many databases are in it. */
   stores: Integer;
   /** When it was last verified in full and found whole. Nothing when it never was, or the journal is lost. */
-  verifiedAt: string | null;
+  verifiedAt: Date | null;
 }
 
 /** Something that looks like an archive and could not be read as one. */
@@ -1155,7 +1155,7 @@ const knownSnapshotCodec = record<KnownSnapshot>("KnownSnapshot", {
   files: { wire: "files" },
   skipped: { wire: "skipped" },
   stores: { wire: "stores" },
-  verifiedAt: { wire: "verified_at" },
+  verifiedAt: { wire: "verified_at", codec: nullable(time) },
 });
 
 const unreadableCodec = record<Unreadable>("Unreadable", {

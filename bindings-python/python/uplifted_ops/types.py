@@ -356,7 +356,7 @@ class KnownSnapshot:
     service_version: str | None = None
     """The service's version, when it is known."""
 
-    verified_at: str | None = None
+    verified_at: datetime | None = None
     """When it was last verified in full and found whole. Nothing when it never was, or
     the journal is lost.
     """
@@ -1319,7 +1319,11 @@ _codec.Record(
 )
 _DELETION = _codec.Record(Deletion)
 _codec.Record(BackupDeleteResponse, deletions=_codec.ListOf(_DELETION))
-_KNOWN_SNAPSHOT = _codec.Record(KnownSnapshot, time=_codec.TIME)
+_KNOWN_SNAPSHOT = _codec.Record(
+    KnownSnapshot,
+    time=_codec.TIME,
+    verified_at=_codec.TIME,
+)
 _UNREADABLE = _codec.Record(Unreadable, error=_ERROR_BODY)
 _FAILED_TARGET = _codec.Record(FailedTarget, error=_ERROR_BODY)
 _codec.Record(
