@@ -6,21 +6,25 @@ ROOT   =
 ROUNDS ?= 3
 SCALE  ?= 1
 
-.PHONY: help setup test test-python lint generate conformance demo bench clean-work
+.PHONY: help setup test test-rust test-python test-node conformance lint generate demo bench clean-work
 
 help: ## Print the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile
 
 setup: ## Find or install the programs that the tests start
-	@sh .ci/setup zstd sqlite3 prometheus strace python3
+	@sh .ci/setup zstd sqlite3 prometheus strace python3 nodejs:node npm
 
-test: setup lint ## Run all tests
+test: setup lint test-rust test-python test-node conformance ## Run all tests
+
+test-rust: ## Run the tests of cargo, and build the documentation
 	$(CARGO) test --workspace --no-fail-fast
 	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --workspace --no-deps --quiet
-	@$(MAKE) --no-print-directory test-python
 
 test-python: ## Build the wheel, install it into a fresh environment, run its tests there
 	bindings-python/run-tests
+
+test-node: ## Build the npm package, install it into a fresh folder, run its tests there
+	cd bindings-node && npm install --ignore-scripts --no-audit --no-fund --loglevel=error && npm test
 
 lint: ## Format and lints, warnings denied
 	$(CARGO) fmt --all --check
