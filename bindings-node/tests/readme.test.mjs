@@ -5,11 +5,13 @@ import { join } from "node:path";
 import test from "node:test";
 import { fresh, program, service } from "./support.mjs";
 
-const readme = readFileSync(join(fresh, "README.md"), "utf8");
-const blocks = [...readme.matchAll(/```js\n([\s\S]*?)```/g)].map(([, code]) => code);
+const blocksOf = (file) => [...readFileSync(file, "utf8").matchAll(/```js\n([\s\S]*?)```/g)].map(([, code]) => code);
+const repository = process.env.UPLIFTED_OPS_REPOSITORY;
+// The package's own page, and that of the repository when the tests run in one.
+const blocks = [...blocksOf(join(fresh, "README.md")), ...(repository ? blocksOf(join(repository, "README.md")) : [])];
 
 test("the first example is five lines, and each runs", async () => {
-  assert.ok(blocks.length >= 3);
+  assert.ok(blocks.length >= (repository ? 4 : 3));
   assert.ok(blocks[0].trim().split("\n").filter((line) => line.trim() !== "").length <= 5);
 });
 
@@ -18,7 +20,7 @@ for (const [at, code] of blocks.entries()) {
     const root = service();
     writeFileSync(join(root, "ops.toml"), '[service]\nname = "shop"\n[backup]\ninclude = ["data"]\n[[target]]\nname = "local"\nkind = "fs"\npath = "backups"\n');
     const file = join(fresh, `readme-${at}.mjs`);
-    writeFileSync(file, code.replaceAll("/opt/shop", root));
+    writeFileSync(file, code.replace(/\/opt\/(shop|uplifted)/g, root));
     const { code: status, stdout, stderr } = await program(process.execPath, [file]);
     rmSync(file);
     assert.equal(status, 0, stdout + stderr);
