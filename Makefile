@@ -24,7 +24,7 @@ test-python: ## Build the wheel, install it into a fresh environment, run its te
 	bindings-python/run-tests
 
 test-node: ## Build the npm package, install it into a fresh folder, run its tests there
-	cd bindings-node && npm install --ignore-scripts --no-audit --no-fund --loglevel=error && npm test
+	cd bindings-node && UPLIFTED_OPS_NODE_PROFILE=debug npm test --silent
 
 lint: ## Format and lints, warnings denied
 	$(CARGO) fmt --all --check
