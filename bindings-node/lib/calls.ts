@@ -3,7 +3,7 @@ import { fromBody, OpsError } from "./errors.js";
 import { progressCodec } from "./generated.js";
 import type { Progress } from "./generated.js";
 import { parse } from "./json.js";
-import type { Deliver, NativeOps } from "./native.js";
+import type { Deliver, NativeOps, Word } from "./native.js";
 
 /** What may be said beside a request. */
 export interface CallOptions {
@@ -76,12 +76,12 @@ export class Calls {
     call.reject(signal?.aborted && error.code === "cancelled" ? fromBody(text, signal.reason) : error);
   };
 
-  /** Makes a call: `start` begins it under its number. */
+  /** Makes a call: `start` begins it under its number, and says its end if it has one at once. */
   start(
     native: NativeOps,
     operation: string,
     options: CallOptions,
-    start: (id: number) => void,
+    start: (id: number) => [word: Word, text: string] | null | void,
   ): Promise<Answer> {
     const { signal } = options;
     if (signal?.aborted) {
@@ -98,7 +98,8 @@ export class Calls {
       this.#running.set(id, { resolve, reject, options, operation, stop });
       keepAlive.begin();
       signal?.addEventListener("abort", stop, { once: true });
-      start(id);
+      const ended = start(id);
+      if (ended) this.deliver(id, ...ended);
     });
   }
 

@@ -4,13 +4,17 @@ import { join } from "node:path";
 /** An open `Ops`, of the native half. */
 export interface NativeOps {
   readonly root: string;
-  call(call: number, name: string, request: string, withProgress: boolean): void;
+  /** What ended at once is returned, as the word and the text that would be delivered. */
+  call(call: number, name: string, request: string, withProgress: boolean): [word: Word, text: string] | null;
   cancel(call: number): void;
   close(call: number): void;
 }
 
-/** How things come back from the native half: the call, what it is, and JSON text. */
-export type Deliver = (call: number, word: "ok" | "unhealthy" | "error" | "progress", text: string) => void;
+/** What comes back from the native half. */
+export type Word = "ok" | "unhealthy" | "error" | "progress";
+
+/** How it comes back: the call, what it is, and JSON text. */
+export type Deliver = (call: number, word: Word, text: string) => void;
 
 /** An object of JavaScript, wrapped. */
 export interface NativePlugin {

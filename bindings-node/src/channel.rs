@@ -85,6 +85,15 @@ impl Channel {
     }
 }
 
+/// The answer of an operation, in the words of `lib/calls.ts`.
+fn worded(result: uplifted_ops::Result<Answered>) -> (&'static str, String) {
+    match result {
+        Ok(answer) if answer.healthy => ("ok", answer.response),
+        Ok(answer) => ("unhealthy", answer.response),
+        Err(error) => ("error", error::text(&error)),
+    }
+}
+
 /// A call that somebody waits for.
 pub(crate) struct Pending {
     channel: Arc<Channel>,
@@ -95,11 +104,15 @@ pub(crate) struct Pending {
 impl Pending {
     /// Answers with the response of an operation.
     pub(crate) fn answer(mut self, result: uplifted_ops::Result<Answered>) {
-        match result {
-            Ok(answer) if answer.healthy => self.send("ok", answer.response),
-            Ok(answer) => self.send("unhealthy", answer.response),
-            Err(error) => self.send("error", error::text(&error)),
-        }
+        let (word, text) = worded(result);
+        self.send(word, text);
+    }
+
+    /// The answer itself, for a call that is still being made.
+    pub(crate) fn answered(mut self, result: uplifted_ops::Result<Answered>) -> (&'static str, String) {
+        self.answered = true;
+        self.channel.running().remove(&self.call);
+        worded(result)
     }
 
     /// Answers with JSON text.

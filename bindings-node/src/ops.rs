@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use napi_derive::napi;
-use uplifted_ops::embed;
+use uplifted_ops::embed::{self, Begun};
 use uplifted_ops::ops::Ops;
 use uplifted_ops::{Cancel, Error, Progress, Scope};
 
@@ -22,15 +22,27 @@ pub struct NativeOps {
 
 #[napi]
 impl NativeOps {
-    /// Runs an operation. `request` is JSON text.
+    /// Runs an operation. `request` is JSON text. What ended at once is answered at once, as `[word, text]`, and not
+    /// through the function.
     #[napi]
-    pub fn call(&self, call: i64, name: String, request: String, with_progress: bool) {
+    pub fn call(
+        &self,
+        call: i64,
+        name: String,
+        request: String,
+        with_progress: bool,
+    ) -> Option<(&'static str, String)> {
         let cancel = Cancel::new();
         let pending = self.channel.begin(call, &cancel);
         let progress = if with_progress { self.channel.progress(call) } else { Progress::default() };
         let scope = Scope { cancel, progress, ..self.ops.scope() };
-        let work = embed::call(&self.ops, scope, &name, &request, None);
-        self.background(async move { pending.answer(work.await) });
+        match embed::begin(embed::call(&self.ops, scope, &name, &request, None)) {
+            Begun::Ended(result) => Some(pending.answered(result)),
+            Begun::Running(work) => {
+                self.background(async move { pending.answer(work.await) });
+                None
+            }
+        }
     }
 
     /// Asks a call to stop. It is still answered.

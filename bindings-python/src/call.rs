@@ -8,7 +8,7 @@ use std::thread::Thread;
 use std::time::Duration;
 
 use pyo3::prelude::*;
-use uplifted_ops::embed::{self, Answered};
+use uplifted_ops::embed::{self, Answered, Begun};
 use uplifted_ops::ops::Ops;
 use uplifted_ops::{Cancel, Error, ErrorKind, Progress, ProgressEvent, Result, Scope};
 
@@ -120,6 +120,9 @@ pub(crate) fn run(
 #[pyclass(frozen, module = "uplifted_ops._native")]
 pub(crate) struct Call {
     pub(crate) cancel: Cancel,
+    /// What the listener would be told, of an operation that ended at once: `(ok, healthy, text)`.
+    #[pyo3(get)]
+    pub(crate) settled: Option<(bool, bool, String)>,
 }
 
 #[pymethods]
@@ -130,8 +133,8 @@ impl Call {
     }
 }
 
-/// Starts `name`. When it has ended, `listener.settle(ok, healthy, text)` is called on the Python thread; before
-/// that `listener.progress(texts)`, when `wants_progress`.
+/// Starts `name`. When it has ended, `listener.settle(ok, healthy, text)` is called on the Python thread, unless it
+/// has ended already: then `Call.settled` says so, and nobody is called. Before that `listener.progress(texts)`, when `wants_progress`.
 pub(crate) fn start(
     ops: &Ops,
     python: &PythonThread,
@@ -155,10 +158,21 @@ pub(crate) fn start(
         Progress::default()
     };
     let scope = Scope { cancel: cancel.clone(), progress, ..ops.scope() };
-    let work = embed::call(ops, scope, name, request, timeout);
+    let work = match embed::begin(embed::call(ops, scope, name, request, timeout)) {
+        Begun::Ended(result) => return Ok(Call { cancel, settled: Some(told(result)) }),
+        Begun::Running(work) => work,
+    };
     let mut settled = Settled { python: python.clone(), listener: Some(listener) };
     ops.spawn(async move { settled.with(work.await) })?;
-    Ok(Call { cancel })
+    Ok(Call { cancel, settled: None })
+}
+
+/// An end as a listener is told it: `(ok, healthy, text)`.
+fn told(result: Result<Answered>) -> (bool, bool, String) {
+    match result {
+        Ok(answer) => (true, answer.healthy, answer.response),
+        Err(error) => (false, false, to_json(&error)),
+    }
 }
 
 /// Tells the listener the end exactly once: whoever awaits must not wait for ever, even when the `Ops` was closed
@@ -171,11 +185,8 @@ struct Settled {
 impl Settled {
     fn with(&mut self, result: Result<Answered>) {
         let Some(listener) = self.listener.take() else { return };
-        let (ok, healthy, text) = match result {
-            Ok(answer) => (true, answer.healthy, answer.response),
-            Err(error) => (false, false, to_json(&error)),
-        };
-        self.python.post(move |py| listener.call_method1(py, "settle", (ok, healthy, text)).map(drop));
+        let told = told(result);
+        self.python.post(move |py| listener.call_method1(py, "settle", told).map(drop));
     }
 }
 

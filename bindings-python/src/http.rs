@@ -66,7 +66,7 @@ impl Responder {
         let work = self.responder.respond(scope, request(method, path, query, mount, headers, body, peer));
         let mut told = Told { python: self.python.clone(), listener: Some(listener) };
         self.ops.spawn(async move { told.with(work.await) }).or_raise(py)?;
-        Ok(Call { cancel })
+        Ok(Call { cancel, settled: None })
     }
 }
 

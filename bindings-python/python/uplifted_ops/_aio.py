@@ -109,6 +109,8 @@ class AsyncOps(Base, AsyncOperations):
         waiter = _Waiter(loop, on_progress)
         began = time.perf_counter()
         call = self._native.start(name, _encode(request), waiter, timeout, on_progress is not None)
+        if call.settled is not None:
+            waiter.settled(*call.settled)
         try:
             answer = await waiter.future
         except BaseException as error:
@@ -147,7 +149,7 @@ class _Waiter:
         self.future: asyncio.Future[tuple[bool, str]] = loop.create_future()
 
     def settle(self, ok: bool, healthy: bool, text: str) -> None:
-        self._tell(self._settled, ok, healthy, text)
+        self._tell(self.settled, ok, healthy, text)
 
     def progress(self, texts: list[str]) -> None:
         self._tell(self._progressed, texts)
@@ -159,7 +161,8 @@ class _Waiter:
             # The loop is closed, and with it whoever waited.
             pass
 
-    def _settled(self, ok: bool, healthy: bool, text: str) -> None:
+    def settled(self, ok: bool, healthy: bool, text: str) -> None:
+        """The end, on the thread of the loop."""
         if self.future.done():
             return
         if ok:

@@ -75,6 +75,8 @@ class Responder:
 
 @final
 class Call:
+    @property
+    def settled(self) -> tuple[bool, bool, str] | None: ...
     def cancel(self) -> None: ...
 
 @final

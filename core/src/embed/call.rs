@@ -1,5 +1,7 @@
 //! Operations as a binding calls them: text in, text out.
 
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -15,6 +17,25 @@ pub struct Answered {
     pub response: String,
     /// See [`Operation::healthy`](crate::ops::Operation::healthy): a value, never an exception.
     pub healthy: bool,
+}
+
+/// A call whose first step was made.
+pub enum Begun {
+    /// It has ended already: an operation that never waits ran on this thread.
+    Ended(Result<Answered>),
+    /// It goes on, by whoever awaits it.
+    Running(Pin<Box<dyn Future<Output = Result<Answered>> + Send>>),
+}
+
+/// Makes the first step of a [`call`] here and now. An event loop that asks for what never waits has its answer at
+/// once, without a second thread.
+pub fn begin(call: impl Future<Output = Result<Answered>> + Send + 'static) -> Begun {
+    let mut call = Box::pin(call);
+    // Whoever awaits it later is woken: a future asks for its waker anew each time.
+    match call.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(answered) => Begun::Ended(answered),
+        Poll::Pending => Begun::Running(call),
+    }
 }
 
 /// Runs the operation `name` with a request in JSON text; empty text is `{}`. The future may be awaited on any

@@ -11,7 +11,7 @@
 //! | register it | [`OpsBuilder::plugin`](crate::ops::OpsBuilder::plugin)`(Contract::Target, "offsite", plugin)?` |
 //! | use it without `Ops` | [`store`], [`target`], [`check`], [`sink`] |
 //! | turn an exception into an error | [`Raised`] |
-//! | call an operation | [`call`]: JSON text in, JSON text and a flag out |
+//! | call an operation | [`call`]: JSON text in, JSON text and a flag out; [`begin`] for an event loop |
 //! | end cleanly | [`Ops::close`](crate::ops::Ops::close) |
 //! | certify a plugin (feature `testing`) | `embed::suites::{target, store, check, sink}` with a scene, itself a [`Plugin`] |
 //!
@@ -92,6 +92,6 @@ pub mod suites;
 
 pub(crate) use adapt::{Component, Registered};
 pub use adapt::{check, sink, store, target};
-pub use call::{Answered, call};
+pub use call::{Answered, Begun, begin, call};
 pub use contract::{Contract, Method, methods};
 pub use plugin::{Argument, Plugin, PluginCall, PluginFacts, PluginReply, Raised, Spelling};

@@ -47,7 +47,8 @@ impl Shape {
                 Self::List(_) | Self::Nested => Self::Nested,
                 item => Self::List(Box::new(item)),
             },
-            () if is_enumeration(root, node) => Self::Text,
+            // A path that is not UTF-8 needs the body of a POST.
+            () if is_enumeration(root, node) || node.get("format").is_some_and(|format| format == "path") => Self::Text,
             () => Self::Nested,
         }
     }

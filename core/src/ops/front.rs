@@ -148,7 +148,12 @@ impl Ops {
         async move {
             let entry = find_operation(&name, ops.0.core.operations)?;
             let work = Arc::clone(&ops.0.core).journalled(entry, scope, request, timeout);
-            ops.in_background(work).await?.map_err(|error| error.in_operation(entry.name))
+            let result = match (entry.place, timeout) {
+                // A hop to another thread and back costs more than the work.
+                (Place::Inline, None) => ops.here(work).await?,
+                _ => ops.in_background(work).await?,
+            };
+            result.map_err(|error| error.in_operation(entry.name))
         }
     }
 
@@ -223,6 +228,17 @@ impl Ops {
                 .with_hint("build another one; close it when the service ends, and not before"));
         }
         Ok(&self.0.handle)
+    }
+
+    /// Runs `work`, which is given a flag, on the thread that polls.
+    async fn here<T, W, F>(&self, work: W) -> Result<T>
+    where
+        W: FnOnce(Cancel) -> F,
+        F: Future<Output = T>,
+    {
+        let _counted = Counted::new(&self.0.core.running);
+        self.handle()?;
+        CatchPanic::new(work(Cancel::new())).await
     }
 
     /// Runs `work`, which is given a flag, on our own threads. The flag is raised when the future is dropped.
@@ -389,7 +405,7 @@ impl Core {
 
     async fn run(&self, entry: &'static Entry, scope: Scope, request: Value) -> Result<Answer> {
         match entry.place {
-            Place::Host => entry.run(Arc::clone(&self.context), scope, request).await,
+            Place::Inline | Place::Host => entry.run(Arc::clone(&self.context), scope, request).await,
             Place::Worker(lane) => {
                 let params = RunRequest { name: entry.name.to_owned(), request };
                 let request = WorkerRequest::new(method::RUN, entry.name, &params)?;

@@ -29,6 +29,8 @@ pub enum Effect {
 /// In which process an operation runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
+    /// In the host, at once, on the thread of whoever asks: it neither waits nor opens a file.
+    Inline,
     /// In the host: it opens no file of the service.
     Host,
     /// In a worker of that lane.

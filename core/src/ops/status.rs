@@ -63,7 +63,7 @@ impl Operation for Status {
     const NAME: &'static str = "status";
     const SUMMARY: &'static str = "Say what runs here: process, service, build";
     const EFFECT: Effect = Effect::Read;
-    const PLACE: Place = Place::Host;
+    const PLACE: Place = Place::Inline;
     type Request = StatusRequest;
     type Response = StatusResponse;
 
