@@ -14,6 +14,7 @@ pub mod embed;
 pub mod error;
 pub mod fs;
 pub mod health;
+pub mod http;
 pub mod journal;
 pub mod metrics;
 pub mod ops;

@@ -18,6 +18,9 @@ pub struct CheckRequest {
     /// Only the checks of this group. All when missing.
     #[serde(default)]
     pub group: Option<String>,
+    /// Only the checks whose failure makes the whole answer `fail`.
+    #[serde(default)]
+    pub critical: bool,
 }
 
 /// `health.check`
@@ -33,7 +36,11 @@ impl Operation for Check {
     type Response = HealthReport;
 
     async fn run(context: Arc<Context>, scope: Scope, request: CheckRequest) -> Result<HealthReport> {
-        let report = context.health.run(&scope, request.group.as_deref()).await?;
+        let group = request.group.as_deref();
+        let report = match request.critical {
+            true => context.health.run_critical(&scope, group).await?,
+            false => context.health.run(&scope, group).await?,
+        };
         for check in &report.checks {
             let status = match check.status {
                 CheckStatus::Pass => "pass",

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use super::args::GlobalOptions;
 use crate::cancel::Scope;
 use crate::error::{Error, Result};
-use crate::ops::{Answer, Entry, Ops, RunMode, TABLE};
+use crate::ops::{Answer, Entry, Ops, OpsBuilder, RunMode, TABLE};
 
 /// Whoever runs operations: this process with its worker, or the running service.
 #[async_trait]
@@ -15,12 +15,15 @@ pub(super) trait Caller: Send + Sync {
     async fn call(&self, name: &str, request: Value, scope: Scope) -> Result<Answer>;
 }
 
-/// Connects to whoever answers, as the options say.
+/// Connects to whoever answers, as the options say. `prepare` adds what the program around us knows.
 ///
 /// # Errors
 /// The settings are wrong, or the folder does not exist.
-pub(super) fn connect(options: &GlobalOptions) -> Result<Box<dyn Caller>> {
-    let mut builder = Ops::builder().mode(RunMode::CommandLine).overrides(&overrides(&options.set)?);
+pub(super) fn connect(
+    options: &GlobalOptions,
+    prepare: &dyn Fn(OpsBuilder) -> OpsBuilder,
+) -> Result<Box<dyn Caller>> {
+    let mut builder = prepare(Ops::builder()).mode(RunMode::CommandLine).overrides(&overrides(&options.set)?);
     if let Some(root) = &options.root {
         builder = builder.root(root);
     }

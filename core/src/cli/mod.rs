@@ -27,9 +27,10 @@ use clap::Parser;
 use crate::cancel::{Cancel, Scope};
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Result};
+use crate::ops::OpsBuilder;
 use args::Cli;
 use progress::{Mode, Reporter};
-use session::{Exit, Session};
+use session::{Connect, Exit, Session};
 use terminal::Terminal;
 
 /// Runs the command line with this process's arguments. The whole of a `main`, after
@@ -38,15 +39,23 @@ pub fn main() -> ExitCode {
     run(std::env::args_os())
 }
 
-/// Runs the command line with these arguments, the first of them the program's name, as the Python and
-/// Node packages do.
+/// Runs the command line with these arguments, the first of them the program's name.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    ExitCode::from(run_with(arguments, |builder| builder))
+}
+
+/// Runs the command line inside another program, as the Python and Node packages do, and returns the exit
+/// status. `prepare` tells the builder what that program knows: how a worker is started.
+pub fn run_with(
+    arguments: impl IntoIterator<Item = OsString>,
+    prepare: impl Fn(OpsBuilder) -> OpsBuilder + Send + Sync + 'static,
+) -> u8 {
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
             // `--help` into a closed pipe is no failure.
             let _ = error.print();
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+            return u8::try_from(error.exit_code()).unwrap_or(2);
         }
     };
     let mut terminal = Terminal::of_this_process();
@@ -55,23 +64,24 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => {
             let error = Error::io("start the threads of the command line", error);
             let exit = session::fail(&mut terminal, &error, cli.global.json, SystemClock.now());
-            return ExitCode::from(exit.status());
+            return exit.status();
         }
     };
-    let exit = runtime.block_on(serve(cli, &mut terminal));
+    let connect: Connect = Box::new(move |options| connect::connect(options, &prepare));
+    let exit = runtime.block_on(serve(cli, connect, &mut terminal));
     // A thread that waits for an answer on stdin must not keep the process.
     runtime.shutdown_background();
-    ExitCode::from(exit.status())
+    exit.status()
 }
 
-async fn serve(cli: Cli, terminal: &mut Terminal) -> Exit {
+async fn serve(cli: Cli, connect: Connect, terminal: &mut Terminal) -> Exit {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let reporter = Reporter::new(mode(&cli, terminal), Arc::clone(&clock), Box::new(std::io::stderr()));
     let scope = Scope { clock, cancel: Cancel::new(), progress: reporter.progress() };
     if let Err(error) = obey_signals(&scope.cancel, &reporter) {
         return session::fail(terminal, &error, cli.global.json, scope.clock.now());
     }
-    let mut session = Session { terminal, scope, reporter, connect: connect::connect, table: connect::table() };
+    let mut session = Session { terminal, scope, reporter, connect, table: connect::table() };
     session.run(&cli).await
 }
 

@@ -43,7 +43,7 @@ impl Exit {
 }
 
 /// Opens the way to the operations.
-pub(super) type Connect = fn(&GlobalOptions) -> Result<Box<dyn Caller>>;
+pub(super) type Connect = Box<dyn Fn(&GlobalOptions) -> Result<Box<dyn Caller>> + Send + Sync>;
 
 /// What a run works with.
 pub(super) struct Session<'a> {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::args::{Cli, GlobalOptions};
 use super::connect::Caller;
 use super::progress::{Mode, Reporter};
-use super::session::{Exit, Session};
+use super::session::{Connect, Exit, Session};
 use super::terminal::{Terminal, Traits};
 use crate::cancel::Scope;
 use crate::error::{Error, ErrorKind, Result};
@@ -178,7 +178,7 @@ impl Scene {
             scope.cancel.cancel();
         }
         let reporter = Reporter::new(Mode::Silent, scope.clock.clone(), Box::new(io::sink()));
-        let connect = if self.disconnected { nobody } else { fake };
+        let connect: Connect = Box::new(if self.disconnected { nobody } else { fake });
         let mut session = Session { terminal: &mut terminal, scope, reporter, connect, table: TABLE };
         let exit = session.run(&cli).await;
         let calls = CALLS.with_borrow_mut(|calls| std::mem::take(&mut calls.0));

@@ -38,6 +38,8 @@ pub struct Settings {
     pub health: HealthSettings,
     /// Where numbers are served.
     pub metrics: MetricsSettings,
+    /// Who may ask over HTTP.
+    pub http: HttpSettings,
     /// How worker processes are started.
     pub worker: WorkerSettings,
 }
@@ -213,6 +215,28 @@ pub struct MetricsSettings {
     pub listen: Option<String>,
 }
 
+/// Who may ask over HTTP, in the handlers that the service mounts.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct HttpSettings {
+    /// Who sends `Authorization: Bearer` with this reads from anywhere. Write `"env:NAME"` and keep the token in
+    /// `.env` or the environment.
+    pub token: Option<String>,
+    /// Who sends this one may also change and destroy. Off when unset.
+    pub write_token: Option<String>,
+    /// Names of this machine beside `localhost` that a caller on it may use, with or without a port.
+    pub hosts: Vec<String>,
+    /// Whether callers on this machine read without a token. Turn it off behind a proxy on the same machine that
+    /// adds no `X-Forwarded-For`: whoever comes through it would count as a caller on this machine.
+    pub trust_loopback: bool,
+}
+
+impl Default for HttpSettings {
+    fn default() -> Self {
+        Self { token: None, write_token: None, hosts: Vec::new(), trust_loopback: true }
+    }
+}
+
 /// How worker processes are started.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -249,4 +273,4 @@ macro_rules! redacted_debug {
     )*};
 }
 
-redacted_debug!(ServiceSettings, ComponentSettings, CheckSettings, BackupSettings, WorkerSettings);
+redacted_debug!(ServiceSettings, ComponentSettings, CheckSettings, BackupSettings, HttpSettings, WorkerSettings);

@@ -171,7 +171,19 @@ impl Runner {
     /// [`NotFound`](ErrorKind::NotFound) for a group that no check belongs to, [`Cancelled`](ErrorKind::Cancelled)
     /// when the caller cancels. What goes wrong in a check is part of the report.
     pub async fn run(&self, scope: &Scope, group: Option<&str>) -> Result<HealthReport> {
-        let slots = self.select(group)?;
+        self.run_slots(scope, self.select(group)?).await
+    }
+
+    /// As [`Runner::run`], without the checks whose failure is only a warning.
+    ///
+    /// # Errors
+    /// As [`Runner::run`].
+    pub async fn run_critical(&self, scope: &Scope, group: Option<&str>) -> Result<HealthReport> {
+        let slots = self.select(group)?.into_iter().filter(|slot| slot.entry.critical).collect();
+        self.run_slots(scope, slots).await
+    }
+
+    async fn run_slots(&self, scope: &Scope, slots: Vec<&Slot>) -> Result<HealthReport> {
         let checks = slots.iter().map(|slot| tokio::spawn(slot.report(scope, &self.running)));
         // Aborts the tasks when this future is dropped; the checks see it as a cancel.
         let tasks: Vec<AbortOnDrop> = checks.map(AbortOnDrop).collect();

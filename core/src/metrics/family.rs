@@ -106,6 +106,14 @@ impl<M: Instrument> InstrumentFamily<M> {
         Ok(removed > 0)
     }
 
+    /// Takes every series out of the family, that of what is over the cap excepted. Handles that somebody still
+    /// holds go on counting, unseen.
+    pub fn clear(&self) {
+        let mut table = self.0.table.write().unwrap_or_else(PoisonError::into_inner);
+        table.entries.clear();
+        table.len = 0;
+    }
+
     fn check_len(&self, values: &[&str]) -> Result<()> {
         let Definition { name, labels, .. } = &self.0.definition;
         if values.len() == labels.len() {

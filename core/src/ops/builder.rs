@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use crate::backup::BackupTarget;
 use crate::clock::{Clock, SystemClock};
 use crate::component::Kind;
-use crate::config::{self, Config, LoadInput, Settings};
+use crate::config::{self, Config, HttpSettings, LoadInput, Settings};
 use crate::embed::{Component, Contract, Plugin, Registered};
 use crate::error::{Error, ErrorKind, Result};
 use crate::health::{HealthCheck, Runner};
@@ -44,6 +44,8 @@ pub struct OpsBuilder {
     plugins: Vec<Registered>,
     setup: Setup,
     worker_command: Option<Vec<OsString>>,
+    worker_environment: Vec<(OsString, Option<OsString>)>,
+    no_worker: Option<Error>,
     callback_deadline: Duration,
     greeting_deadline: Duration,
 }
@@ -63,6 +65,8 @@ impl Default for OpsBuilder {
             plugins: Vec::new(),
             setup: Setup::new(),
             worker_command: None,
+            worker_environment: Vec::new(),
+            no_worker: None,
             callback_deadline: Duration::from_secs(60),
             greeting_deadline: Duration::from_secs(10),
         }
@@ -183,6 +187,20 @@ impl OpsBuilder {
         self
     }
 
+    /// Sets a variable of the workers' environment, or takes it away with `None`. The rest is that of this process.
+    /// For hosts whose interpreter would do more than it should on a worker's start.
+    pub fn worker_environment(mut self, name: impl Into<OsString>, value: Option<OsString>) -> Self {
+        self.worker_environment.push((name.into(), value));
+        self
+    }
+
+    /// Says why this program can be no worker, as a frozen or a bundled one cannot: without the setting
+    /// `worker.command`, building fails with that error instead of starting this program again.
+    pub fn no_worker(mut self, why: Error) -> Self {
+        self.no_worker = Some(why);
+        self
+    }
+
     /// How long a component of the host may be silent when the worker calls it, and an object of another language
     /// whoever calls it: 60 s when not given, ten times that for work on a whole database. Progress counts as a sign
     /// of life.
@@ -211,6 +229,12 @@ impl OpsBuilder {
             .with_hint("call uplifted_ops::worker::run_if_worker() first thing in main, or set worker.command"));
         }
         let Loaded { settings, config, environment, root, state } = self.load()?;
+        if let Some(why) = self.no_worker.take()
+            && settings.worker.command.is_empty()
+            && self.worker_command.is_none()
+        {
+            return Err(why);
+        }
         self.adopt_plugins()?;
         let side = HostSide::build(&settings, &root, &state, &self.setup.kinds, &self.registered)?;
         let components = side.called();
@@ -221,8 +245,10 @@ impl OpsBuilder {
         };
         let launch = Launch {
             command: Launch::find_command(&settings.worker.command, self.worker_command, &root)?,
+            environment: self.worker_environment,
             configuration: Configuration {
-                settings: settings.clone(),
+                // A worker answers no one over HTTP: its tokens stay here.
+                settings: Settings { http: HttpSettings::default(), ..settings.clone() },
                 environment: environment.clone(),
                 root: WirePath(root.clone()),
                 state: WirePath(state.clone()),

@@ -19,7 +19,7 @@ use super::blocking::Blocking;
 use super::builder::OpsBuilder;
 use super::context::Context;
 use super::operation::{Answer, Entry, Operation, Place};
-use super::table::find_operation;
+use super::table::{TABLE, find_operation};
 
 /// Operations built into a service. A handle: clones are cheap and share everything.
 ///
@@ -89,6 +89,11 @@ impl Ops {
     /// What operations work with in this process.
     pub fn context(&self) -> &Arc<Context> {
         &self.0.core.context
+    }
+
+    /// The operations that this `Ops` runs, sorted by name.
+    pub fn operations(&self) -> impl Iterator<Item = &'static Entry> + use<> {
+        self.0.core.operations.iter().chain(TABLE)
     }
 
     /// A scope with the clock of this `Ops`, that nobody cancels and that reports nowhere.
@@ -189,8 +194,12 @@ impl Ops {
         async move { from_answer::<O>(ops.call(scope, O::NAME, request?).await?) }
     }
 
-    /// Starts `work` on our own threads, for whoever waits for it in another way.
-    pub(super) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) -> Result<()> {
+    /// Starts `work` on our own threads, for whoever waits for it in another way: a host whose event loop is not
+    /// Rust's makes a [`call`](Self::call), and hands its answer over from here.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Refused`] in a forked child, and once closed.
+    pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) -> Result<()> {
         self.handle()?.spawn(work);
         Ok(())
     }

@@ -35,8 +35,8 @@ pub use context::{Context, Kinds, Named, ProcessFacts, RunMode};
 pub use front::Ops;
 pub use operation::{Answer, Effect, Entry, Lane, Operation, Place};
 pub(crate) use recovery::site;
-pub(crate) use table::find_operation;
 pub use table::{TABLE, operations};
+pub(crate) use table::{find_operation, similar};
 
 #[cfg(test)]
 mod tests;

@@ -50,7 +50,7 @@ pub(crate) fn find_operation(name: &str, more: &'static [Entry]) -> Result<&'sta
 }
 
 /// The one of `names` that was probably meant by `word`.
-pub(super) fn similar<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn similar<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // Above 0.8 are swapped, missing and doubled letters; below are other words.
     let scored = names.into_iter().map(|name| (strsim::jaro_winkler(&word.to_lowercase(), name), name));
     scored.filter(|(score, _)| *score > 0.8).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, name)| name)

@@ -33,6 +33,8 @@ const END_PATIENCE: Duration = Duration::from_secs(2);
 pub(crate) struct Launch {
     /// The program and arguments, before the hidden ones.
     pub(crate) command: Vec<OsString>,
+    /// What a worker's environment has and this process's has not; `None` takes a variable away.
+    pub(crate) environment: Vec<(OsString, Option<OsString>)>,
     /// What a worker is told.
     pub(crate) configuration: Configuration,
     /// The host's components that a worker may call.
@@ -106,7 +108,14 @@ impl Worker {
         let host = serde_json::to_string(&ProcessIdentity::current())
             .map_err(|error| Error::internal(format!("the host's identity is not JSON: {error}")))?;
         argv.extend([MARKER.into(), lane.as_str().into(), host.into()]);
-        let (child, stdin, stdout) = ChildHandle::start(command(&argv, None)?, &argv, alive)?;
+        let mut program = command(&argv, None)?;
+        for (name, value) in &launch.environment {
+            match value {
+                Some(value) => program.env(name, value),
+                None => program.env_remove(name),
+            };
+        }
+        let (child, stdin, stdout) = ChildHandle::start(program, &argv, alive)?;
         let killer = KillOnDrop(Some(child.clone()));
 
         let greeted = tokio::time::timeout(launch.greeting_deadline, Self::meet(launch, &child, stdin, stdout)).await;

@@ -1,0 +1,12 @@
+/**
+ * Operations built into your service.
+ *
+ * @packageDocumentation
+ */
+export { Ops } from "./ops.js";
+export type { OpsOptions } from "./ops.js";
+export { OpsError } from "./errors.js";
+export type { ErrorCode, OpsErrorOptions } from "./errors.js";
+export type { CallOptions, Progress } from "./calls.js";
+export type * from "./contracts.js";
+export * from "./generated.js";

@@ -1,0 +1,124 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+
+/** An open `Ops`, of the native half. */
+export interface NativeOps {
+  readonly root: string;
+  call(call: number, name: string, request: string, withProgress: boolean): void;
+  cancel(call: number): void;
+  close(call: number): void;
+}
+
+/** How things come back from the native half: the call, what it is, and JSON text. */
+export type Deliver = (call: number, word: "ok" | "unhealthy" | "error" | "progress", text: string) => void;
+
+/** An object of JavaScript, wrapped. */
+export interface NativePlugin {
+  readonly __plugin?: never;
+}
+
+/** Where the answers of an object come in. */
+export interface Answers {
+  value(call: number, json: string): void;
+  bytes(call: number, bytes: Uint8Array): void;
+  object(call: number, object: number, facts: string): boolean;
+  failed(call: number, raised: string): void;
+  progress(call: number, event: string): void;
+}
+
+/** How the native half calls the methods of an object. */
+export type Invoke = (
+  word: string,
+  call: number,
+  object: number,
+  method: string,
+  args: string,
+  at: number,
+  bytes: Buffer | null,
+) => void;
+
+/** Collects settings and live objects, and opens an `Ops`. */
+export interface Builder {
+  plugin(contract: "store" | "target" | "check" | "sink", name: string, plugin: NativePlugin): void;
+  open(deliver: Deliver): Promise<NativeOps>;
+}
+
+/** One series of a metric. */
+export interface NativeSeries {
+  add(value: number): void;
+  set(value: number): void;
+  get(): number;
+}
+
+/** The series of one name. */
+export interface NativeFamily {
+  with(values: string[]): NativeSeries;
+  remove(values: string[]): boolean;
+  clear(): void;
+}
+
+/** What a family is. */
+export interface FamilyDefinition {
+  kind: "counter" | "gauge" | "histogram";
+  name: string;
+  help: string;
+  unit?: string;
+  labels: string[];
+  bounds?: number[];
+  maxSeries?: number;
+}
+
+/** The native half. */
+export interface Native {
+  Builder: new (options: string) => Builder;
+  Answers: new () => Answers;
+  NativePlugin: new (facts: string, answers: Answers, invoke: Invoke) => NativePlugin;
+  pluginMethods(): string[];
+  NativeFamily: new (definition: FamilyDefinition) => NativeFamily;
+  renderMetrics(openMetrics: boolean): { contentType: string; body: string };
+  runWorker(args: string[]): never;
+  runCli(args: string[], worker: string): number;
+}
+
+/** The builds of the native half that may fit this machine, in the words of npm's platform packages. */
+function platforms(): string[] {
+  const name = `${process.platform}-${process.arch}`;
+  // npm installs the one of the C library that is there, by the field `libc`.
+  return process.platform === "linux" ? [`${name}-gnu`, `${name}-musl`] : [name];
+}
+
+function load(): Native {
+  const names = platforms();
+  // A build from source lies beside the package; what npm installed is a package of its own. The first is looked for
+  // and not tried, so that one that is broken says so.
+  const files = names.map((name) => join(__dirname, "..", `uplifted-ops.${name}.node`));
+  const local = files.find(existsSync);
+  if (local !== undefined) return require(local) as Native;
+  const packages = names.map((name) => `uplifted-ops-${name}`);
+  for (const name of packages) {
+    try {
+      return require(name) as Native;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "MODULE_NOT_FOUND") throw error;
+    }
+  }
+  throw new Error(
+    `uplifted-ops has no native half here: there is neither the package ${packages.join(" or ")} nor ` +
+      `${files.join(" or ")}. Install without --omit=optional and on the machine that runs it; in a bundle, leave ` +
+      "uplifted-ops out (external); or build it: npm install ./bindings-node",
+  );
+}
+
+/** The native half of this package. */
+export const native: Native = load();
+
+/** How a worker of this package is started, as JSON for the native half. */
+export function workerFile(): object {
+  const file = join(__dirname, "worker.js");
+  return {
+    program: process.execPath,
+    file,
+    exists: existsSync(file),
+    electron: process.versions["electron"] !== undefined,
+  };
+}

@@ -1,0 +1,150 @@
+import { Calls } from "./calls.js";
+import type { Answer, CallOptions } from "./calls.js";
+import type { BackupTarget, CallContext, CheckOutcome, HealthCheck, MetricsSink, Store } from "./contracts.js";
+import { fromNative, natively, OpsError } from "./errors.js";
+import { Operations } from "./generated.js";
+import type { Codec } from "./generated.js";
+import { wrap } from "./host.js";
+import { parse, stringify } from "./json.js";
+import { native, workerFile } from "./native.js";
+import type { NativeOps } from "./native.js";
+
+/** What an `Ops` is made of: settings, which are data, and components, which are live objects. */
+export interface OpsOptions {
+  /** The service's root folder. The working directory, or what the settings say, when left out. */
+  root?: string;
+  /** The settings file. `ops.toml` in the root when left out. */
+  config?: string;
+  /**
+   * Settings that win over the environment, `.env` and the file, in the names of `ops.toml`:
+   * `{ backup: { level: 5 } }`.
+   */
+  settings?: Record<string, unknown>;
+  /** Databases, by name. */
+  stores?: Record<string, Store>;
+  /** Places where backups go, by name. */
+  targets?: Record<string, BackupTarget>;
+  /** Health checks, by name: an object, or the question itself. */
+  checks?: Record<string, HealthCheck | ((context: CallContext) => CheckOutcome | PromiseLike<CheckOutcome>)>;
+  /** Where numbers go, by name. */
+  sinks?: Record<string, MetricsSink>;
+  /** How long a component written in JavaScript may be silent: 60 s when left out, ten times that on a whole database. */
+  callbackDeadlineSeconds?: number;
+}
+
+/**
+ * Operations built into a service.
+ *
+ * It has threads and, for the work on the service's files, processes of its own: the event loop is free. An open one
+ * does not keep the process; a call that runs does.
+ *
+ * @example
+ * ```ts
+ * await using ops = await Ops.create({ root: "/opt/uplifted" });
+ * const snapshot = await ops.backup.create({ label: "nightly" });
+ * console.log(snapshot.snapshotId, snapshot.outcome);
+ * ```
+ */
+export class Ops extends Operations {
+  readonly #native: NativeOps;
+  readonly #calls: Calls;
+  #closing: Promise<void> | undefined;
+
+  private constructor(native: NativeOps, calls: Calls) {
+    super();
+    this.#native = native;
+    this.#calls = calls;
+  }
+
+  /**
+   * Opens one: reads the settings, and finishes a restore that was interrupted. Do so before the service opens its
+   * database. Nothing that belongs to the service is opened here.
+   *
+   * @throws {@link OpsError} that says what is wrong with the settings or with a component, and the repair.
+   */
+  static async create(options: OpsOptions = {}): Promise<Ops> {
+    const { root, config, settings, callbackDeadlineSeconds } = options;
+    const calls = new Calls();
+    const builder = natively(
+      () =>
+        new native.Builder(
+          stringify({ root, config, settings, callbackDeadlineSeconds, worker: workerFile() }),
+        ),
+    );
+    const register = (contract: "store" | "target" | "check" | "sink", components: object = {}): void => {
+      for (const [name, object] of Object.entries(components)) {
+        const plugin = wrap(`${contract} "${name}"`, contract === "check" ? asCheck(object) : object);
+        natively(() => builder.plugin(contract, name, plugin));
+      }
+    };
+    register("store", options.stores);
+    register("target", options.targets);
+    register("check", options.checks);
+    register("sink", options.sinks);
+    try {
+      return new Ops(await builder.open(calls.deliver), calls);
+    } catch (thrown) {
+      throw fromNative(thrown);
+    }
+  }
+
+  /** Opens one with the settings of a file. */
+  static fromConfig(path: string, options: Omit<OpsOptions, "config"> = {}): Promise<Ops> {
+    return Ops.create({ ...options, config: path });
+  }
+
+  /** The service's root folder, absolute. */
+  get root(): string {
+    return this.#native.root;
+  }
+
+  /**
+   * Runs an operation by its name, with a request and a response in wire names (`snapshot_id`, times as text), as the
+   * command line's `call` has them. The typed methods, such as `ops.backup.create()`, are made of this.
+   */
+  async call(name: string, request: Readonly<Record<string, unknown>> = {}, options: CallOptions = {}): Promise<unknown> {
+    return parse((await this.#answer(name, request, options)).text);
+  }
+
+  /**
+   * Cancels what runs, ends the workers, and returns when none is left. What is called afterwards is rejected. Without
+   * it the same happens when the process ends.
+   */
+  close(): Promise<void> {
+    const end = (): Promise<Answer> =>
+      this.#calls.start(this.#native, "close", {}, (id) => this.#native.close(id));
+    return (this.#closing ??= end().then(() => {}));
+  }
+
+  /** {@link Ops.close}, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /** @internal */
+  async _call<Request, Response>(
+    name: string,
+    request: Request,
+    options: CallOptions | undefined,
+    codec: Codec<Request, Response>,
+  ): Promise<Response> {
+    const { text } = await this.#answer(name, codec.encode(request), options ?? {});
+    return codec.decode(parse(text));
+  }
+
+  #answer(name: string, request: unknown, options: CallOptions): Promise<Answer> {
+    if (this.#closing) {
+      const hint = "create another one; close it when the service ends, and not before";
+      return Promise.reject(new OpsError("refused", "this Ops is closed", { hint, operation: name }));
+    }
+    const text = stringify(request);
+    return this.#calls.start(this.#native, name, options, (id) =>
+      this.#native.call(id, name, text, options.onProgress !== undefined),
+    );
+  }
+}
+
+/** A question alone is a check. */
+function asCheck(check: unknown): unknown {
+  return typeof check === "function" ? { check } : check;
+}

@@ -1,0 +1,112 @@
+//! The operations over HTTP: a [`Request`] in, a [`Response`] out, whatever server the host has.
+//!
+//! There is no server in here. An adapter for ASGI, WSGI, Node's `http` or axum turns its server's request into a
+//! [`Request`], awaits [`Responder::respond`] and sends the [`Response`] as it is.
+//!
+//! ```no_run
+//! # async fn example() -> uplifted_ops::Result<()> {
+//! use std::net::Ipv4Addr;
+//! use uplifted_ops::http::{Request, Responder};
+//! use uplifted_ops::ops::Ops;
+//!
+//! let ops = Ops::builder().root("/opt/uplifted").build()?;
+//! let responder = Responder::new(&ops)?;
+//! let request = Request::from_target("GET", "/api/v1/store/stats?store=main")
+//!     .header("host", "127.0.0.1:7541")
+//!     .peer(Ipv4Addr::LOCALHOST);
+//! let response = responder.respond(ops.scope(), request).await;
+//! assert_eq!((response.status, response.header("content-type")), (200, Some("application/json")));
+//! # Ok(()) }
+//! ```
+//!
+//! # Routes
+//!
+//! | path | who | answers |
+//! | --- | --- | --- |
+//! | `/status` | anybody | `{"status": "Server is running", "service", "uptime_seconds"}`: cheap, asks nobody |
+//! | `/livez` | anybody | `{"status": "pass"}`: the process answers. Runs no checks, so a dependency that is down restarts nothing |
+//! | `/readyz` | anybody | `{"status": "pass" \| "warn" \| "fail"}`, with 503 for `fail`: the critical checks of the group `ready`, or all critical ones where no check is in that group |
+//! | `/health` | readers | the report of `health.check` and its `age_seconds`, with 503 for `fail`; `?group=NAME` |
+//! | `/metrics` | readers | the page of `metrics.render`, as text or OpenMetrics by the `Accept` header |
+//! | `/api/v1` | readers | the operations: name, path, effect, fields, and whether they are on |
+//! | `/api/v1/<group>/<operation>` | readers | an operation that reads: `GET` with its fields as a query, or `POST` with them as a JSON object |
+//! | the same | holders of the write token | an operation that changes or destroys: `POST` alone |
+//!
+//! The answer of an operation is its response as JSON with status 200, also when it is a bad one (a damaged backup, a
+//! failed check): the header `uplifted-ops-healthy` says `true` or `false`, as exit status 1 does on the command
+//! line. An error is `{"error": {"kind", "message", "hint", "retryable", "operation"}}` with the status of its
+//! kind, on every route. Every `GET` has its `HEAD`, every path its `OPTIONS`; nothing may be cached; there are no
+//! CORS headers, so a page of another site reads nothing.
+//!
+//! The results of checks are kept for [`PROBE_AGE`], and one run serves everybody who waits: a flood of
+//! probes runs the checks once a second.
+//!
+//! # Access
+//!
+//! See [`Access`]. In short: who sends `Authorization: Bearer` with `http.token` reads; who sends
+//! `http.write_token` reads and writes; without a token, a peer on this machine's loopback reads, if no header says
+//! that it came through a proxy, its `Host` is a name of this machine (or one of `http.hosts`), and
+//! no page of another site sent it. Writing is off until `http.write_token` is set.
+//!
+//! # How a binding calls it
+//!
+//! Make one [`Responder`] for each `Ops` and keep it: it is a cheap clone, `Send + Sync`, and has the cache of
+//! the probes. Making one fails when a token's variable is not set or a host name is none: let that reach the
+//! host's start.
+//!
+//! | field of [`Request`] | ASGI | WSGI | Node |
+//! | --- | --- | --- | --- |
+//! | `method` | `scope["method"]` | `REQUEST_METHOD` | `req.method` |
+//! | `path` | `scope["path"]`, by [`Request::new`] | `PATH_INFO`, its Latin-1 characters as bytes of UTF-8 | `req.url`, by [`Request::from_target`] |
+//! | `query` | `scope["query_string"]` | `QUERY_STRING` | by [`Request::from_target`] |
+//! | `mount` | `scope["root_path"]`, by [`Request::mounted_at`] | `SCRIPT_NAME`, by [`Request::mounted_at`] | `req.baseUrl ?? ""` (Express), the prefix (Fastify), by [`Request::mounted_at`] |
+//! | `headers` | `scope["headers"]`, pairs of bytes, by [`Request::header`] | `HTTP_*`, `CONTENT_TYPE` (underscores to hyphens) | `req.rawHeaders` in pairs |
+//! | `body` | `http.request` messages until `more_body` is false | `wsgi.input`, `CONTENT_LENGTH` bytes of it | the stream |
+//! | `peer` | `scope["client"][0]`, `None` for none | `REMOTE_ADDR` | `req.socket.remoteAddress`, never `req.ip` |
+//!
+//! - [`parse_peer`] reads the peer's text (`::1`, `::ffff:127.0.0.1`, `fe80::1%eth0`); what it cannot read is `None`.
+//! - `headers` are all of them: leaving out `X-Forwarded-For` would make everybody behind a proxy a local caller.
+//!   For HTTP/2 pass `:authority` as `host`.
+//! - Read at most [`MAX_BODY`] + 1 bytes of body and call; the answer is 413. A body is read for `POST` alone.
+//! - [`Responder::respond`] runs on any executor and needs none of its own. Dropping its future (the client went
+//!   away, the caller's task was cancelled) cancels the operation. [`Responder::respond_blocking`] is the same
+//!   for WSGI: call it with the GIL released.
+//! - Send status, headers and body as they are; nothing is to be added. In WSGI the status line is
+//!   `{status} {reason}`, see [`Response::reason`]. An error of the sending is the server's business.
+//! - It never fails and never panics: what goes wrong is a response.
+
+mod access;
+mod blocking;
+mod fields;
+mod message;
+mod probe;
+mod refusal;
+mod responder;
+mod route;
+mod target;
+
+#[cfg(test)]
+mod tests;
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+pub use access::Access;
+pub use message::{Request, Response};
+pub use responder::Responder;
+
+/// The longest body of a request, in bytes (1 MiB).
+pub const MAX_BODY: usize = 1024 * 1024;
+
+/// The longest query, in bytes (16 KiB).
+pub const MAX_QUERY: usize = 16 * 1024;
+
+/// How long the result of the checks answers for `/readyz` and `/health`.
+pub const PROBE_AGE: Duration = Duration::from_secs(1);
+
+/// The address in what a server calls the peer: without a zone, an IPv4 address in IPv6 clothes as IPv4.
+pub fn parse_peer(text: &str) -> Option<IpAddr> {
+    let text = text.trim().trim_start_matches('[').trim_end_matches(']');
+    let address: IpAddr = text.split('%').next()?.parse().ok()?;
+    Some(address.to_canonical())
+}
