@@ -7,7 +7,7 @@ use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 use super::instrument::{Counter, Gauge, Histogram, Instrument};
 use super::names::Definition;
@@ -72,7 +72,7 @@ impl<M: Instrument> InstrumentFamily<M> {
     /// When the number of values is not the number of labels.
     pub fn with(&self, values: &[&str]) -> Result<M> {
         let inner = &*self.0;
-        self.check_len(values)?;
+        self.0.definition.check_values(values)?;
         if !values.is_empty() && values.iter().all(|value| *value == OVERFLOW_LABEL) {
             // Whoever uses the words themselves means that series: a second one would spoil the page.
             return Ok(inner.overflow());
@@ -92,7 +92,7 @@ impl<M: Instrument> InstrumentFamily<M> {
     /// # Errors
     /// When the number of values is not the number of labels.
     pub fn remove(&self, values: &[&str]) -> Result<bool> {
-        self.check_len(values)?;
+        self.0.definition.check_values(values)?;
         let hash = self.0.hash(values);
         let mut table = self.0.table.write().unwrap_or_else(PoisonError::into_inner);
         let Some(entries) = table.entries.get_mut(&hash) else { return Ok(false) };

@@ -60,6 +60,16 @@ impl Definition {
         self
     }
 
+    /// Checks that there is one value for each label.
+    pub(super) fn check_values(&self, values: &[&str]) -> Result<()> {
+        let Self { name, labels, .. } = self;
+        if values.len() == labels.len() {
+            return Ok(());
+        }
+        Err(Error::invalid(format!("metric {name:?} takes {} label values, not {}", labels.len(), values.len()))
+            .with_hint(format!("give one value for each of: {}", labels.join(", "))))
+    }
+
     /// Checks everything, and brings the name into its plain form.
     pub(super) fn checked(mut self, kind: MetricKind) -> Result<Self> {
         if kind == MetricKind::Counter
@@ -140,7 +150,7 @@ fn check_unit(name: &str, unit: Option<&str>) -> Result<()> {
 }
 
 /// Label names are `[a-zA-Z_][a-zA-Z0-9_]*`; `__…` belongs to Prometheus, `le` to the buckets of a histogram.
-fn check_label(name: &str, label: &str) -> Result<()> {
+pub(super) fn check_label(name: &str, label: &str) -> Result<()> {
     let start = |c: char| c.is_ascii_alphabetic() || c == '_';
     let ok = label.chars().next().is_some_and(start) && label.chars().all(|c| start(c) || c.is_ascii_digit());
     if !ok || label.len() > 200 {

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 
 use super::collector::{Collected, Collector};
 use super::family::{AnyFamily, CounterFamily, GaugeFamily, HistogramFamily, InstrumentFamily};
+use super::info::InfoFamily;
 use super::instrument::{Counter, Gauge, Histogram, Instrument};
 use super::names::{Definition, sample_names};
 use super::process::{BuildInfo, ProcessCollector};
@@ -101,6 +102,18 @@ impl Registry {
         self.register(definition)
     }
 
+    /// Registers facts. `_info` is added to a name that does not end in it; unit and bounds have no meaning here.
+    ///
+    /// # Errors
+    /// As [`Registry::counters`].
+    pub fn infos(&self, mut definition: Definition) -> Result<InfoFamily> {
+        if !definition.name.ends_with("_info") {
+            definition.name.push_str("_info");
+        }
+        let definition = definition.checked(MetricKind::Gauge)?;
+        self.add(definition.name.clone(), MetricKind::Gauge, || InfoFamily::new(definition))
+    }
+
     /// Adds a collector, which is asked whenever a snapshot is taken.
     pub fn collect_from(&self, collector: Arc<dyn Collector>) {
         self.lock().collectors.push(Arc::new(Watched { collector, failures: AtomicU64::new(0) }));
@@ -129,8 +142,12 @@ impl Registry {
 
     fn register<M: Instrument>(&self, definition: Definition) -> Result<InstrumentFamily<M>> {
         let definition = definition.checked(M::KIND)?;
-        let name = definition.name.clone();
-        let samples: Vec<String> = sample_names(&name, M::KIND).collect();
+        self.add(definition.name.clone(), M::KIND, || InstrumentFamily::new(definition))
+    }
+
+    /// Adds a family, unless one of its names is taken.
+    fn add<F: AnyFamily + Clone + 'static>(&self, name: String, kind: MetricKind, make: impl FnOnce() -> F) -> Result<F> {
+        let samples: Vec<String> = sample_names(&name, kind).collect();
         let mut state = self.lock();
         if let Some((sample, holder)) = samples.iter().find_map(|sample| state.taken.get_key_value(sample)) {
             return Err(Error::invalid(format!(
@@ -139,7 +156,7 @@ impl Registry {
             .with_hint("register a metric once and keep its handle, or choose another name"));
         }
         state.taken.extend(samples.into_iter().map(|sample| (sample, name.clone())));
-        let family = InstrumentFamily::new(definition);
+        let family = make();
         state.families.insert(name, Arc::new(family.clone()));
         Ok(family)
     }

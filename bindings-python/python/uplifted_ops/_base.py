@@ -1,0 +1,163 @@
+"""What :class:`Ops` and :class:`AsyncOps` share."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakSet
+
+from . import _native, _worker
+from ._errors import OpsError
+
+if TYPE_CHECKING:
+    from ._runner import Runner
+
+StrPath = str | os.PathLike[str]
+
+#: How long the end of the interpreter waits for what it cancelled.
+_EXIT_PATIENCE = 5.0
+
+
+class Answer(NamedTuple):
+    """What an operation answered."""
+
+    #: The response, as the operation's schema describes it.
+    response: dict[str, Any]
+    #: Whether all is well. ``False`` is what makes the command line exit 1: a failed check, a partial backup.
+    healthy: bool
+
+
+def _plain(value: Any) -> Any:
+    """What JSON cannot write by itself."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    isoformat = getattr(value, "isoformat", None)
+    if isoformat is not None:
+        if getattr(value, "tzinfo", None) is None:
+            raise TypeError(f"{value!r} has no time zone: give it one, such as datetime.timezone.utc")
+        return isoformat()
+    fields = getattr(value, "__dataclass_fields__", None)
+    if fields is not None:
+        return {name: getattr(value, name) for name in fields}
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, (set, frozenset, bytes, bytearray)):
+        raise TypeError(f"a {type(value).__name__} has no form in JSON")
+    try:
+        return list(value)
+    except TypeError:
+        raise TypeError(f"{value!r} has no form in JSON") from None
+
+
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=_plain).encode
+_decode = json.JSONDecoder().decode
+
+
+class Listener(NamedTuple):
+    """Who hears of every call, see :func:`uplifted_ops.enable_logging`."""
+
+    done: Callable[[str, bool, float], None]
+    failed: Callable[[str, BaseException, float], None]
+    stage: Callable[[str, str], None] | None
+
+
+#: Nobody, until logging is enabled.
+listener: Listener | None = None
+
+
+class Base:
+    """Builds the native half, and keeps what belongs to it."""
+
+    _native: _native.Ops
+    _runner: Runner | None = None
+
+    def _build(
+        self,
+        config: StrPath | None,
+        settings: Mapping[str, Any] | None,
+        root: StrPath | None,
+        plugins: Mapping[str, Mapping[str, object] | None],
+        callback_timeout: float | None,
+    ) -> None:
+        options = {
+            "root": root,
+            "config_file": config,
+            "settings": settings,
+            "callback_seconds": callback_timeout,
+            "worker": self._worker(),
+        }
+        given = [(contract, name, plugin) for contract, of in plugins.items() for name, plugin in (of or {}).items()]
+        if given:
+            # Only now: asyncio and threads cost an import that a host without plugins does not pay.
+            from ._runner import Runner
+
+            self._runner = Runner()
+        self._native = _native.Ops(_encode(options), given, self._runner)
+        _open.add(self)
+
+    @staticmethod
+    def _worker() -> dict[str, Any]:
+        try:
+            return {"command": _worker.command()}
+        except LookupError as reason:
+            return {"none": str(reason)}
+
+    def _close(self, timeout: float) -> None:
+        try:
+            self._native.close(timeout)
+        finally:
+            self._native.stop()
+            if self._runner is not None:
+                self._runner.stop()
+            _open.discard(self)
+
+
+# Those that somebody still holds. At the interpreter's end they are closed while Python still works; later no
+# thread of Rust may enter it.
+_open: WeakSet[Base] = WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    for ops in list(_open):
+        try:
+            ops._close(_EXIT_PATIENCE)
+        except OpsError:
+            # Something hangs. Its worker was killed, and the interpreter ends all the same.
+            pass
+
+
+def heard(name: str, began: float, healthy: bool) -> None:
+    """Tells the listener of a call that has ended."""
+    if listener is not None:
+        listener.done(name, healthy, time.perf_counter() - began)
+
+
+def heard_failure(name: str, began: float, error: BaseException) -> None:
+    """Tells the listener of a call that has failed."""
+    if listener is not None:
+        listener.failed(name, error, time.perf_counter() - began)
+
+
+def watched(
+    name: str, on_progress: Callable[[str], object] | None
+) -> Callable[[str], object] | None:
+    """``on_progress``, and before it the listener when it wants stages."""
+    if listener is None or (tell := listener.stage) is None:
+        return on_progress
+    last = ""
+
+    def both(text: str) -> None:
+        nonlocal last
+        stage = _decode(text)["stage"]
+        if stage != last:
+            last = stage
+            tell(name, stage)
+        if on_progress is not None:
+            on_progress(text)
+
+    return both

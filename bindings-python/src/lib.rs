@@ -1,0 +1,54 @@
+//! The native half of the Python package `uplifted_ops`: private, see `python/uplifted_ops/_native.pyi`.
+//!
+//! What crosses is small: an operation's name and its request as JSON text, and its answer the same way. Types,
+//! names and documentation are Python's, generated from the table of operations.
+//!
+//! | file | what it holds |
+//! | --- | --- |
+//! | `ops` | [`ops::NativeOps`]: building, calling, closing |
+//! | `call` | one running operation: waited for by a thread, or told to an event loop |
+//! | `python` | the one thread on which Rust calls Python |
+//! | `plugin` | stores, targets, checks and sinks written in Python |
+//! | `metrics` | instruments over the registry of the process |
+//! | `errors` | errors as Python exceptions |
+//! | `program` | the command line and the worker |
+//! | `suites` | the public contract suites |
+
+#![allow(unsafe_code, reason = "the macros of pyo3 write the C side of the module")]
+
+mod call;
+mod errors;
+mod metrics;
+mod ops;
+mod plugin;
+mod program;
+mod python;
+mod suites;
+
+use pyo3::prelude::*;
+
+/// The native half of `uplifted_ops`. Private: use the package.
+#[pymodule]
+mod _native {
+    #[pymodule_export]
+    use super::call::Call;
+    #[pymodule_export]
+    use super::metrics::{
+        Counter, CounterFamily, Gauge, GaugeFamily, Histogram, HistogramFamily, InfoFamily, render_metrics,
+    };
+    #[pymodule_export]
+    use super::ops::NativeOps;
+    #[pymodule_export]
+    use super::plugin::Reply;
+    #[pymodule_export]
+    use super::program::{run_cli, run_worker};
+    #[pymodule_export]
+    use super::suites::run_suite;
+
+    /// The version of the core.
+    #[pymodule_export]
+    const VERSION: &str = env!("CARGO_PKG_VERSION");
+    /// The hidden argument that makes a program a worker.
+    #[pymodule_export]
+    const WORKER_MARKER: &str = uplifted_ops::worker::MARKER;
+}
