@@ -153,7 +153,12 @@ pub(super) fn read_query(fields: &[Field], query: &str) -> Result<Value, Refusal
             }
         }
     }
-    Ok(Value::Object(request))
+    match fields.iter().find(|field| field.required && !request.contains_key(&field.name)) {
+        Some(Field { name, .. }) => {
+            Err(Refusal::invalid(format!("{name} is missing"), format!("add {name}=… to the query")))
+        }
+        None => Ok(Value::Object(request)),
+    }
 }
 
 fn unknown(fields: &[Field], name: &str) -> Refusal {

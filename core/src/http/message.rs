@@ -61,6 +61,13 @@ impl Request {
         self
     }
 
+    /// Says that the body is longer than [`MAX_BODY`](super::MAX_BODY), for a server that stops reading there.
+    #[must_use]
+    pub fn body_too_long(mut self) -> Self {
+        self.body = vec![0; super::MAX_BODY + 1];
+        self
+    }
+
     /// Sets the peer.
     #[must_use]
     pub fn peer(mut self, peer: impl Into<IpAddr>) -> Self {

@@ -16,8 +16,8 @@ use crate::store::Store;
 use crate::worker::Pool;
 
 /// What operations work with: the settings, and the components built from them. The same type in the host
-/// and in the worker; a component that lives in the other process is a proxy.
-#[derive(Debug)]
+/// and in the worker; a component that lives in the other process is a proxy. Prints without the environment,
+/// which is full of secrets.
 pub struct Context {
     /// The merged settings, see [`Context::settings`].
     pub settings: Settings,
@@ -108,6 +108,24 @@ impl Context {
     /// The check called `name`.
     pub fn check(&self, name: &str) -> Result<&Named<dyn HealthCheck>> {
         find(&self.checks, "check", name)
+    }
+}
+
+impl std::fmt::Debug for Context {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Context")
+            .field("settings", &self.settings)
+            .field("environment", &format_args!("{} variables", self.environment.len()))
+            .field("root", &self.root)
+            .field("state", &self.state)
+            .field("mode", &self.mode)
+            .field("stores", &self.stores)
+            .field("targets", &self.targets)
+            .field("health", &self.health)
+            .field("sinks", &self.sinks)
+            .field("recovered", &self.recovered)
+            .field("process", &self.process)
+            .finish_non_exhaustive()
     }
 }
 

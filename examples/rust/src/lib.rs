@@ -1,13 +1,15 @@
-//! The service's own code: a ledger in SQLite, and a writer that keeps it busy.
+//! The service's own code: a ledger in SQLite with a writer that keeps it busy, and plugins with their tools.
 //!
 //! It stands for any service that `uplifted-ops` is built into, so it knows nothing about backups. `main.rs`
-//! shows the embedding; the demo, the stress tests and the benches use [`writer`] as their load and
-//! [`ledger::verify`] as their proof.
+//! and `serve.rs` show the embedding, [`adapter`] the operations in axum; the demo, the stress tests and the benches
+//! use [`writer`] as their load and [`ledger::verify`] as their proof.
 
 #![allow(clippy::disallowed_methods, reason = "a host has its own clocks, files and programs")]
 
+pub mod adapter;
 pub mod latency;
 pub mod ledger;
+pub mod plugins;
 pub mod stop;
 pub mod writer;
 

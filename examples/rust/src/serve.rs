@@ -1,29 +1,41 @@
 //! The service with `uplifted-ops` inside: what embedding takes.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::get;
+use axum::{Json, Router};
 use clap::Args;
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use uplifted_example::adapter;
+use uplifted_example::plugins::{Plugins, SystemStatus};
 use uplifted_example::{Failure, say, writer};
+use uplifted_ops::http::Responder;
 use uplifted_ops::ops::{Answer, Ops, RunMode};
 use uplifted_ops::{Cancel, Scope};
 
 /// How the service runs.
 #[derive(Debug, Args)]
+#[group(id = "serve")]
 pub(crate) struct Options {
     #[command(flatten)]
     writer: writer::Options,
     /// The service's folder
     #[arg(long, default_value = ".", value_name = "FOLDER")]
     root: PathBuf,
-    /// Where `/status` is answered
+    /// Where the service answers
     #[arg(long, default_value = "127.0.0.1:7541", value_name = "ADDRESS")]
     listen: SocketAddr,
+    /// Where the tools of the plugins are offered, such as 127.0.0.1:8086; nowhere when not given
+    #[arg(long, value_name = "ADDRESS")]
+    tools: Option<SocketAddr>,
     /// Seconds between health checks
     #[arg(long, default_value_t = 30.0, value_name = "SECONDS")]
     check_every: f64,
@@ -37,11 +49,19 @@ pub(crate) fn run(options: &Options, stop: &Arc<AtomicBool>) -> Result<(), Failu
     // Before the database is opened: a restore that was asked for while the service ran, or that was killed
     // half-way, is finished or undone here, and it trades the database's file for another. A connection that
     // was open already would go on writing to the old file, which nobody will ever read again.
-    let ops = Ops::builder().root(&options.root).mode(RunMode::Embedded).build()?;
+    let plugins = Plugins::of(&options.root);
+    let builder = Ops::builder().root(&options.root).mode(RunMode::Embedded);
+    let ops = builder.check("plugins", Arc::new(plugins.clone())).build()?;
+    let responder = Responder::new(&ops)?;
 
-    answer_status(options.listen)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let cancel = Cancel::new();
+    let tools = match options.tools {
+        Some(address) => Some(Arc::new(runtime.block_on(serve(address, "tools", tools(plugins.clone()), &cancel))?)),
+        None => None,
+    };
+    let own = Router::new().route("/api/v1/system/status", get(system_status)).with_state(System { plugins, tools });
+    runtime.block_on(serve(options.listen, "status", adapter::mount(own, responder.clone()), &cancel))?;
     runtime.spawn(every(options.check_every, ops.clone(), cancel.clone(), "health.check", json!({})));
     if let Some(seconds) = options.backup_every {
         runtime.spawn(every(seconds, ops.clone(), cancel.clone(), "backup.create", json!({ "label": "example" })));
@@ -50,6 +70,8 @@ pub(crate) fn run(options: &Options, stop: &Arc<AtomicBool>) -> Result<(), Failu
     // The service's own work. It does not notice the operations: they run in a process of their own.
     let report = writer::run(&options.writer, stop);
     stop.store(true, Ordering::SeqCst);
+    // Nobody sends more work here, and what was asked already is answered.
+    responder.drain();
     cancel.cancel();
     runtime.shutdown_timeout(Duration::from_secs(10));
     Ok(say!("{}", json!(report?))?)
@@ -72,24 +94,47 @@ async fn every(seconds: f64, ops: Ops, cancel: Cancel, name: &'static str, reque
     }
 }
 
-/// Answers `GET /status`, one caller after the other, on a thread of its own.
-fn answer_status(address: SocketAddr) -> Result<(), Failure> {
-    let listener = TcpListener::bind(address).map_err(|error| format!("cannot listen on {address}: {error}"))?;
-    eprintln!("listening on http://{}/status", listener.local_addr()?);
-    std::thread::spawn(move || {
-        for mut caller in listener.incoming().flatten() {
-            let mut head = [0; 1024];
-            // A caller who says nothing must not keep the others waiting.
-            let read = caller.set_read_timeout(Some(Duration::from_secs(1))).and_then(|()| caller.read(&mut head));
-            let found = read.is_ok_and(|length| head[..length].starts_with(b"GET /status "));
-            let (status, body) =
-                if found { ("200 OK", r#"{"status":"Server is running"}"#) } else { ("404 Not Found", "") };
-            let length = body.len();
-            let _ = write!(
-                caller,
-                "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
-            );
+/// Answers on `address` until `cancel` is raised.
+async fn serve(address: SocketAddr, path: &str, router: Router, cancel: &Cancel) -> Result<JoinHandle<()>, Failure> {
+    let listener = TcpListener::bind(address).await.map_err(|error| format!("cannot listen on {address}: {error}"))?;
+    eprintln!("listening on http://{}/{path}", listener.local_addr()?);
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let cancel = cancel.clone();
+    Ok(tokio::spawn(async move {
+        let until_cancelled = async move { cancel.cancelled().await };
+        if let Err(error) = axum::serve(listener, service).with_graceful_shutdown(until_cancelled).await {
+            eprintln!("serving ended: {error}");
         }
-    });
-    Ok(())
+    }))
+}
+
+/// What the service's own endpoint tells about.
+#[derive(Clone)]
+struct System {
+    plugins: Plugins,
+    /// The tool server, while there is one.
+    tools: Option<Arc<JoinHandle<()>>>,
+}
+
+/// What the guide expects at `/api/v1/system/status`.
+async fn system_status(State(system): State<System>) -> Result<Json<SystemStatus>, (StatusCode, String)> {
+    let mcp_available = system.tools.is_some_and(|serving| !serving.is_finished());
+    system.plugins.status(mcp_available).map(Json).map_err(internal)
+}
+
+/// The tool server: its own health, and the tools of the plugins that are switched on.
+fn tools(plugins: Plugins) -> Router {
+    let list = async |State(plugins): State<Plugins>| {
+        let plugins = plugins.read().map_err(internal)?;
+        let active = plugins.into_iter().filter(|plugin| plugin.active);
+        let tools: Vec<String> = active.flat_map(|plugin| plugin.tools).collect();
+        Ok::<_, (StatusCode, String)>(Json(json!({ "tools": tools })))
+    };
+    let health = async || Json(json!({ "status": "ok" }));
+    Router::new().route("/health", get(health)).route("/tools", get(list)).with_state(plugins)
+}
+
+fn internal(failure: Failure) -> (StatusCode, String) {
+    eprintln!("could not answer: {failure}");
+    (StatusCode::INTERNAL_SERVER_ERROR, "see the log".to_owned())
 }
