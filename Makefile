@@ -6,7 +6,7 @@ ROOT   =
 ROUNDS ?= 3
 SCALE  ?= 1
 
-.PHONY: help setup test lint demo bench clean-work
+.PHONY: help setup test lint generate demo bench clean-work
 
 help: ## Print the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile
@@ -21,6 +21,9 @@ test: setup lint ## Run all tests
 lint: ## Format and lints, warnings denied
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
+
+generate: ## Write the Python and TypeScript sides of the operations again
+	$(CARGO) run --quiet -p uplifted-ops-generate
 
 demo: ## Show the main job; `make demo ROOT=<folder>` with a folder of yours, which is only read
 	$(CARGO) build --release --quiet -p uplifted-ops -p uplifted-example

@@ -1,84 +1,1914 @@
-// Stand-in until the generator writes this file: groups with the names of the operations, responses in wire names.
+/**
+ * The operations, what they are asked and what they answer.
+ *
+ * Generated from the table of operations by `make generate`: do not edit. `codec.ts` says how times, file names and
+ * large integers look in JavaScript.
+ *
+ * @module
+ */
+
+import { list, nullable, operation, path, record, time } from "./codec.js";
 import type { CallOptions } from "./calls.js";
+import type {
+  Integer,
+  IntegerInput,
+  Json,
+  JsonObject,
+  OperationCodec,
+  Path,
+  PathInput,
+} from "./codec.js";
+export { WireError } from "./codec.js";
+export type { Integer, IntegerInput, Json, JsonObject, Path, PathInput } from "./codec.js";
 
-export interface Codec<Request, Response> {
-  encode(request: Request): unknown;
-  decode(response: unknown): Response;
-}
-
-export interface Owner {
-  _call<Request, Response>(
-    name: string,
-    request: Request,
-    options: CallOptions | undefined,
-    codec: Codec<Request, Response>,
-  ): Promise<Response>;
-}
-
-const snake = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
-const camel = (name: string): string => name.replace(/_(.)/g, (_, letter: string) => letter.toUpperCase());
-const rename = (value: unknown, as: (name: string) => string): unknown => {
-  if (Array.isArray(value)) return value.map((item) => rename(item, as));
-  if (typeof value !== "object" || value === null || value instanceof Date) return value;
-  return Object.fromEntries(Object.entries(value).map(([name, inner]) => [as(name), rename(inner, as)]));
-};
-const codec: Codec<unknown, any> = {
-  encode: (request) => rename(request ?? {}, snake),
-  decode: (response) => rename(response, camel),
-};
-
-class Group {
-  constructor(protected readonly owner: Owner) {}
-}
-type Method = (request?: Record<string, unknown>, options?: CallOptions) => Promise<any>;
-const method = (owner: Owner, name: string): Method => (request, options) => owner._call(name, request, options, codec);
-
-export class BackupGroup extends Group {
-  readonly create = method(this.owner, "backup.create");
-  readonly list = method(this.owner, "backup.list");
-  readonly show = method(this.owner, "backup.show");
-  readonly verify = method(this.owner, "backup.verify");
-  readonly delete = method(this.owner, "backup.delete");
-}
-export class ConfigGroup extends Group {
-  readonly check = method(this.owner, "config.check");
-  readonly init = method(this.owner, "config.init");
-  readonly show = method(this.owner, "config.show");
-}
-export class HealthGroup extends Group {
-  readonly check = method(this.owner, "health.check");
-}
-export class JournalGroup extends Group {
-  readonly read = method(this.owner, "journal.read");
-}
-export class MetricsGroup extends Group {
-  readonly render = method(this.owner, "metrics.render");
-}
-export class RestoreGroup extends Group {
-  readonly apply = method(this.owner, "restore.apply");
-  readonly plan = method(this.owner, "restore.plan");
-  readonly undo = method(this.owner, "restore.undo");
-  readonly undoList = method(this.owner, "restore.undo_list");
-  readonly discard = method(this.owner, "restore.discard");
-}
-export class StoreGroup extends Group {
-  readonly stats = method(this.owner, "store.stats");
-  readonly verify = method(this.owner, "store.verify");
+/** What to back up, and where to. */
+export interface BackupCreateRequest {
+  /** What to call it. */
+  label?: string | null | undefined;
+  /** How it is stored. `archive` when missing. */
+  layout?: Layout | null | undefined;
+  /** This target only. All of the settings when missing. */
+  target?: string | null | undefined;
 }
 
-export abstract class Operations implements Owner {
-  readonly backup = new BackupGroup(this);
-  readonly config = new ConfigGroup(this);
-  readonly health = new HealthGroup(this);
-  readonly journal = new JournalGroup(this);
-  readonly metrics = new MetricsGroup(this);
-  readonly restore = new RestoreGroup(this);
-  readonly store = new StoreGroup(this);
-  readonly status: Method = method(this, "status");
+/** What to delete. */
+export interface BackupDeleteRequest {
+  /** The snapshot: its identifier, or the beginning of it. */
+  snapshotId: string;
+  /**
+   * Say what would be deleted, and delete nothing.
+   *
+   * @defaultValue `false`
+   */
+  dryRun?: boolean | undefined;
+  /**
+   * Delete it even when it is the last good one.
+   *
+   * @defaultValue `false`
+   */
+  force?: boolean | undefined;
+  /** Delete it from this target only. From all when missing. */
+  target?: string | null | undefined;
+}
+
+/** Where to look. */
+export interface BackupListRequest {
+  /** This target only. All of the settings when missing. */
+  target?: string | null | undefined;
+}
+
+/** Which snapshot. */
+export interface BackupShowRequest {
+  /** The snapshot: its identifier, the beginning of it, or `latest`. */
+  snapshotId: string;
+  /** Read it from this target only. */
+  target?: string | null | undefined;
+}
+
+/** What to verify, and how much of it. */
+export interface BackupVerifyRequest {
+  /** The snapshot: its identifier, the beginning of it, or `latest`. */
+  snapshotId: string;
+  /**
+   * `quick` looks at the index and the sizes; `data` reads every byte; `full`, the default, does so and checks the
+   * databases.
+   *
+   * @defaultValue `"full"`
+   */
+  depth?: VerifyDepth | undefined;
+  /** Verify the copy in this target only. Every copy when missing. */
+  target?: string | null | undefined;
+}
+
+/** Nothing to ask. */
+export type ConfigCheckRequest = Record<string, never>;
+
+/** How to write the file. */
+export interface ConfigInitRequest {
+  /**
+   * Say what would be written, and write nothing.
+   *
+   * @defaultValue `false`
+   */
+  dryRun?: boolean | undefined;
+  /**
+   * Replace an `ops.toml` that exists.
+   *
+   * @defaultValue `false`
+   */
+  force?: boolean | undefined;
+}
+
+/** Nothing to ask. */
+export type ConfigShowRequest = Record<string, never>;
+
+/** Which checks to run. */
+export interface HealthCheckRequest {
+  /** Only the checks of this group. All when missing. */
+  group?: string | null | undefined;
+}
+
+/** Which records to read. */
+export interface JournalReadRequest {
+  /** At most this many, the newest. 100 when missing. */
+  limit?: IntegerInput | null | undefined;
+  /** Only this operation. */
+  operation?: string | null | undefined;
+  /** Only what was done at or after this time, RFC 3339. */
+  since?: Date | null | undefined;
+}
+
+/** How to write the numbers. */
+export interface MetricsRenderRequest {
+  /** The format. `text` when missing. */
+  format?: MetricsFormat | null | undefined;
+}
+
+/** What to restore, and where to. */
+export interface RestoreApplyRequest {
+  /** The snapshot: its identifier, the beginning of it, or `latest`. */
+  snapshotId: string;
+  /** A folder, missing or empty, that receives the files. In place when missing. */
+  into?: PathInput | null | undefined;
+  /** What to restore, relative to the root. All when missing or empty. */
+  paths?: readonly PathInput[] | null | undefined;
+  /**
+   * Restore what is undamaged and name the rest, instead of failing.
+   *
+   * @defaultValue `false`
+   */
+  salvage?: boolean | undefined;
+  /** Read it from this target only. */
+  target?: string | null | undefined;
+}
+
+/** Which undo areas to give up. */
+export interface RestoreDiscardRequest {
+  /** The `undo_id`s. */
+  undoIds: readonly string[];
+  /**
+   * Say what would be removed, and remove nothing.
+   *
+   * @defaultValue `false`
+   */
+  dryRun?: boolean | undefined;
+}
+
+/** What to restore, and where to. */
+export interface RestorePlanRequest {
+  /** The snapshot: its identifier, the beginning of it, or `latest`. */
+  snapshotId: string;
+  /** A folder, missing or empty, that receives the files. In place when missing. */
+  into?: PathInput | null | undefined;
+  /** What to restore, relative to the root. All when missing or empty. */
+  paths?: readonly PathInput[] | null | undefined;
+  /**
+   * Restore what is undamaged and name the rest, instead of failing.
+   *
+   * @defaultValue `false`
+   */
+  salvage?: boolean | undefined;
+  /** Read it from this target only. */
+  target?: string | null | undefined;
+}
+
+/** What to take back. */
+export interface RestoreUndoRequest {
+  /** The `undo_id` that `restore.apply` answered. */
+  undoId: string;
+}
+
+/** Nothing to ask. */
+export type RestoreUndoListRequest = Record<string, never>;
+
+/** Nothing to ask. */
+export type StatusRequest = Record<string, never>;
+
+/** Which database to look at. */
+export interface StoreStatsRequest {
+  /** This database only. All of the settings when missing. */
+  store?: string | null | undefined;
+}
+
+/** What to check. */
+export interface StoreVerifyRequest {
+  /**
+   * How much of it to check.
+   *
+   * @defaultValue `"full"`
+   */
+  depth?: CheckDepth | undefined;
+  /** This database only. All of the settings when missing. */
+  store?: string | null | undefined;
+}
+
+/** How a snapshot is stored. */
+export type Layout =
+  /** One standard `.tar.zst` for each snapshot. */
+  | "archive";
+
+/** Whether everything was read completely. */
+export type Outcome =
+  /** Everything. */
+  | "complete"
+  /** Not everything: see `skipped`. */
+  | "partial";
+
+/** Why something is not in the snapshot, or not completely. */
+export type SkipReason =
+  /** It was gone when its turn came. */
+  | "vanished"
+  /** It was not readable. */
+  | "unreadable"
+  /** It became longer while it was read; the snapshot has its beginning. */
+  | "grew"
+  /** It became shorter while it was read; the snapshot has what was there. */
+  | "shrank"
+  /** Its content or kind changed while it was read. */
+  | "changed"
+  /** A database whose copy failed its own integrity check; the copy is in the snapshot. */
+  | "corrupt"
+  /** A database that could not be copied consistently. */
+  | "database"
+  /** A socket: listed, since nothing of it can be stored. Does not make the snapshot partial. */
+  | "socket"
+  /** A device: listed, never stored. Does not make the snapshot partial. */
+  | "device";
+
+/** Something that is not in the snapshot, or not completely. */
+export interface Skipped {
+  /** The path, relative to the root. */
+  path: Path;
+  /** Why. */
+  reason: SkipReason;
+  /** The detail, for a person. */
+  message: string;
+}
+
+/** What the caller must do. Few on purpose: match on these, show the rest to a person. */
+export type ErrorKind =
+  /** The request or a setting is wrong: change it. */
+  | "invalid_input"
+  /** What was named does not exist: name something that does. */
+  | "not_found"
+  /** Doing it now would be unsafe: meet the condition in the hint first. */
+  | "refused"
+  /** Somebody else holds what is needed: try again later. */
+  | "busy"
+  /** The operating system or a server said no: grant the permission. */
+  | "denied"
+  /** The disk or the target is full: free space. */
+  | "no_space"
+  /** Something outside did not answer, or a device failed: bring it back, then try again. */
+  | "unavailable"
+  /** The deadline passed: try again, or allow more time. */
+  | "timeout"
+  /** Data is damaged: do not trust it, use another copy. */
+  | "corrupt"
+  /** This build, or this component, cannot do that. */
+  | "unsupported"
+  /** The caller cancelled. Nothing was left half-done. */
+  | "cancelled"
+  /** A defect of ours: report it. */
+  | "internal";
+
+/** An `Error` on the wire: the value of `error` in `{"error": {…}}`. */
+export interface ErrorBody {
+  /** What the caller must do. */
+  kind: ErrorKind;
+  /** What happened, for a person. */
+  message: string;
+  /** The repair, one line. */
+  hint: string | null;
+  /** Whether the same call can succeed later without anybody changing it. */
+  retryable: boolean;
+  /** The operation that failed. */
+  operation: string | null;
+  /** The messages of the underlying causes, nearest first. */
+  causes: string[];
+  /** Names and values that help to find the place. */
+  context: Record<string, string>;
+}
+
+/** What became of a backup in one target. */
+export interface TargetResult {
+  /** The target's name. */
+  target: string;
+  /** Where it is, for people. */
+  location: string;
+  /** Why the target does not have it; nothing when it has, read back. */
+  error: ErrorBody | null;
+}
+
+/** What a check of integrity found. */
+export interface IntegrityReport {
+  /** Whether nothing was wrong. */
+  ok: boolean;
+  /** What was wrong, in the engine's words; at most 100 entries. */
+  problems: string[];
+}
+
+/** A database in a snapshot. */
+export interface StoreRecord {
+  /** The store's name. */
+  name: string;
+  /** Its kind. */
+  kind: string;
+  /** The entry that holds it, relative to the root. */
+  path: Path;
+  /** Everything committed before this moment is in it. */
+  takenAt: Date;
+  /** What the check of the copy found. */
+  check: IntegrityReport;
+  /** Facts by the driver's names. */
+  details: JsonObject;
+}
+
+/** What became of a backup. */
+export interface BackupCreateResponse {
+  /** The snapshot's identifier: 12 hexadecimal digits. */
+  snapshotId: string;
+  /** Whether everything was read completely. */
+  outcome: Outcome;
+  /** What was not read, or not completely, or cannot be stored. */
+  skipped: Skipped[];
+  /** Regular files, hard links included. */
+  files: Integer;
+  /** Bytes of the files' content. */
+  sizeBytes: Integer;
+  /** Bytes of the archive. */
+  storedBytes: Integer;
+  /** How long it took, in seconds. */
+  durationSeconds: number;
+  /** The archive's key in every target. */
+  key: string;
+  /** What became of it in each target. */
+  targets: TargetResult[];
+  /** The databases in it. */
+  stores: StoreRecord[];
+}
+
+/** One object to remove. */
+export interface Deletion {
+  /** The target that has it. */
+  target: string;
+  /** Its key there. */
+  key: string;
+  /** The bytes that become free. */
+  storedBytes: Integer;
+  /** Why it is removed. */
+  reason: string;
+}
+
+/** What was deleted, or would be. */
+export interface BackupDeleteResponse {
+  /** The snapshot. */
+  snapshotId: string;
+  /** What is removed. */
+  deletions: Deletion[];
+  /** Why nothing may be removed. */
+  refused: string | null;
+  /** Whether it was carried out. */
+  deleted: boolean;
+}
+
+/** A snapshot, and what the journal knows of it. */
+export interface KnownSnapshot {
+  /** The snapshot's identifier: 12 hexadecimal digits. */
+  snapshotId: string;
+  /** The target that has it. */
+  target: string;
+  /** Its key there. */
+  key: string;
+  /** When the backup began. */
+  time: Date;
+  /** How it is stored: `archive`. */
+  layout: string;
+  /** Whether everything was read completely. */
+  outcome: Outcome;
+  /** What the caller called it. */
+  label: string | null;
+  /** The service's name. */
+  service: string;
+  /** The service's version, when it is known. */
+  serviceVersion: string | null;
+  /** The name of the machine it was made on. */
+  host: string;
+  /** Bytes of the files' content. */
+  sizeBytes: Integer;
+  /** Bytes of the archive. */
+  storedBytes: Integer;
+  /** Regular files, hard links included. */
+  files: Integer;
+  /** How many things were skipped. */
+  skipped: Integer;
+  /** How many databases are in it. */
+  stores: Integer;
+  /** When it was last verified in full and found whole. Nothing when it never was, or the journal is lost. */
+  verifiedAt: Date | null;
+}
+
+/** Something that looks like an archive and could not be read as one. */
+export interface Unreadable {
+  /** The target that has it. */
+  target: string;
+  /** Its key there. */
+  key: string;
+  /** Its size. */
+  storedBytes: Integer;
+  /** Why it could not be read. */
+  error: ErrorBody;
+}
+
+/** A target that could not be asked. */
+export interface FailedTarget {
+  /** Its name. */
+  target: string;
+  /** Why. */
+  error: ErrorBody;
+}
+
+/** The snapshots. */
+export interface BackupListResponse {
+  /** The snapshots, newest first; one that is in several targets is there once for each. */
+  snapshots: KnownSnapshot[];
+  /** What looks like an archive and could not be read as one. */
+  unreadable: Unreadable[];
+  /** The targets that could not be asked. */
+  failed: FailedTarget[];
+}
+
+/** A snapshot in a target. */
+export interface Listed {
+  /** The snapshot's identifier: 12 hexadecimal digits. */
+  snapshotId: string;
+  /** The target that has it. */
+  target: string;
+  /** Its key there. */
+  key: string;
+  /** When the backup began. */
+  time: Date;
+  /** How it is stored: `archive`. */
+  layout: string;
+  /** Whether everything was read completely. */
+  outcome: Outcome;
+  /** What the caller called it. */
+  label: string | null;
+  /** The service's name. */
+  service: string;
+  /** The service's version, when it is known. */
+  serviceVersion: string | null;
+  /** The name of the machine it was made on. */
+  host: string;
+  /** Bytes of the files' content. */
+  sizeBytes: Integer;
+  /** Bytes of the archive. */
+  storedBytes: Integer;
+  /** Regular files, hard links included. */
+  files: Integer;
+  /** How many things were skipped. */
+  skipped: Integer;
+  /** How many databases are in it. */
+  stores: Integer;
+}
+
+/** A path that was asked for. */
+export interface Included {
+  /** The path, relative to the root. `.` is all of it. */
+  path: Path;
+  /** Whether there was anything at the path. */
+  present: boolean;
+}
+
+/** What a snapshot says about itself, without its entries. */
+export interface Manifest {
+  /** The version of the format, see `FORMAT`. */
+  format: number;
+  /** The snapshot's identifier: 12 hexadecimal digits. */
+  snapshotId: string;
+  /** The service's name. */
+  service: string;
+  /** The service's version, when it is known. */
+  serviceVersion: string | null;
+  /** The name of the machine it was made on. */
+  host: string;
+  /** The version of `uplifted-ops` that made it. */
+  madeBy: string;
+  /** What the caller called it. */
+  label: string | null;
+  /** When the backup began. */
+  time: Date;
+  /** Whether everything was read completely. */
+  outcome: Outcome;
+  /** What was asked for, relative to the root. */
+  includes: Included[];
+  /** The globs of what was left out. */
+  excludes: string[];
+  /** The databases in it. */
+  stores: StoreRecord[];
+  /** What was not read, or not completely, or cannot be stored. */
+  skipped: Skipped[];
+  /** Regular files, hard links included. */
+  files: Integer;
+  /** Entries of every kind. */
+  entries: Integer;
+  /** Bytes of the files' content. */
+  sizeBytes: Integer;
+}
+
+/** A snapshot with its manifest. */
+export interface BackupShowResponse {
+  /** As a list has it. */
+  snapshot: Listed;
+  /** The targets that have it. */
+  targets: string[];
+  /** What it says about itself. */
+  manifest: Manifest;
+}
+
+/** How much of a snapshot to verify. */
+export type VerifyDepth =
+  /** The index, the names, the sizes: a moment. */
+  | "quick"
+  /** Every byte against its checksum. The databases hold the bytes that were backed up; they are not opened. */
+  | "data"
+  /** Every byte, and the integrity of every database. */
+  | "full";
+
+/** Something wrong with a snapshot in a target. */
+export interface FoundProblem {
+  /** The target whose copy it is. */
+  target: string;
+  /** The entry concerned, when it is one. */
+  path: Path | null;
+  /** What is wrong: a word of the archive's, or `corrupt_database`. */
+  kind: string;
+  /** The detail, for a person. */
+  message: string;
+}
+
+/** What a verification found. */
+export interface BackupVerifyResponse {
+  /** The snapshot. */
+  snapshotId: string;
+  /** How much was verified. */
+  depth: VerifyDepth;
+  /** Whether nothing was wrong anywhere. */
+  ok: boolean;
+  /** What was wrong. */
+  problems: FoundProblem[];
+  /** The targets whose copies were verified. */
+  targets: string[];
+  /** The databases that were restored into scratch and checked, by name, once for each target. */
+  databases: string[];
+  /** Bytes of the archives that were verified. */
+  storedBytes: Integer;
+  /** How long it took, in seconds. */
+  durationSeconds: number;
+}
+
+/** How bad a finding is. */
+export type Severity =
+  /** Something will not work. */
+  | "error"
+  /** It works, and probably not as meant. */
+  | "warning";
+
+/** Something to correct. */
+export interface Finding {
+  /** How bad it is. */
+  severity: Severity;
+  /** The setting concerned. */
+  key: string;
+  /** What is wrong, as a sentence without a full stop. */
+  message: string;
+  /** The repair, one line. */
+  hint: string | null;
+  /** Where the setting comes from, as `Config::source_of` says it. */
+  source: string;
+}
+
+/** What is wrong with the settings. */
+export interface ConfigCheckResponse {
+  /** Whether no finding is an error. */
+  ok: boolean;
+  /** The findings, errors first. */
+  findings: Finding[];
+}
+
+/** Something that a backup leaves out. */
+export interface LeftOut {
+  /** Its name in the root. */
+  name: string;
+  /** Why. */
+  why: string;
+}
+
+/** What was found in the folder and in the service's own settings. */
+export interface InitFound {
+  /** SQLite databases, relative to the root where they are inside it. */
+  databases: string[];
+  /** Top-level entries that a backup takes. */
+  included: string[];
+  /** Top-level entries that it leaves out, each with the reason. */
+  leftOut: LeftOut[];
+  /** Variables of the service that were understood. Their values are not repeated here. */
+  variables: string[];
+  /** What could not be looked at, or is worth knowing. */
+  notes: string[];
+}
+
+/** What was written. */
+export interface ConfigInitResponse {
+  /** The file. */
+  path: Path;
+  /** Its whole text. */
+  text: string;
+  /** Whether it was written. */
+  written: boolean;
+  /** What the text is based on. */
+  found: InitFound;
+}
+
+/** One setting. */
+export interface ShownSetting {
+  /** Its key: `backup.level`, `store.main.path`; or the name of a variable that belongs to the host. */
+  key: string;
+  /** Its value. Secrets, and all values of the host's own, are `***`. */
+  value: Json;
+  /**
+   * Where it comes from: `default`, `ops.toml:12`, `.env:3 (UPLIFTED__BACKUP__LEVEL)`, `environment
+   * (UPLIFTED__BACKUP__LEVEL)`, `code`.
+   */
+  source: string;
+}
+
+/** Every setting. */
+export interface ConfigShowResponse {
+  /** The service's root folder. */
+  root: Path;
+  /** The file that was read, when there is one. */
+  file: Path | null;
+  /** The settings, sorted by key. Secrets are `***`. */
+  settings: ShownSetting[];
+}
+
+/** A verdict. The order is that of severity. */
+export type CheckStatus =
+  /** All is well. */
+  | "pass"
+  /** Somebody should look, the service works. */
+  | "warn"
+  /** The service does not do what it should. */
+  | "fail";
+
+/** What one check found. */
+export interface CheckReport {
+  /** The check's name. */
+  name: string;
+  /** Its verdict. */
+  status: CheckStatus;
+  /** What was found, and the repair when the status is not `pass`. */
+  message: string;
+  /** The number behind the verdict, when there is one. */
+  observed: number | null;
+  /** Its unit: `bytes`, `seconds`, `ratio`, …. */
+  unit: string | null;
+  /** How long the check took. */
+  durationSeconds: number;
+  /** Whether its failure makes the whole answer `fail`. */
+  critical: boolean;
+  /** The group it belongs to, besides `all`. */
+  group: string | null;
+}
+
+/** What the checks found. */
+export interface HealthCheckResponse {
+  /**
+   * The verdict over all: `fail` when a critical check failed, `warn` when another one failed or one warned. Without
+   * any check it is `warn`: nothing was asked, so nothing is known.
+   */
+  status: CheckStatus;
+  /** The checks, in the order of the settings. */
+  checks: CheckReport[];
+}
+
+/** How an operation ended. */
+export type RecordOutcome =
+  /** It did what was asked. */
+  | "done"
+  /** It did what was asked, and the answer is a bad one: a partial backup, a failed check. */
+  | "unhealthy"
+  /** It did not. */
+  | "failed";
+
+/** What was done, by whom, and how it went. */
+export interface JournalRecord {
+  /** When the operation began, by the wall clock, which may jump: the journal's order is that of writing. */
+  time: Date;
+  /** The operation: `backup.create`. */
+  operation: string;
+  /** How it ended. */
+  outcome: RecordOutcome;
+  /** How long it took, in seconds. */
+  durationSeconds: number;
+  /** The process that asked for it. */
+  pid: number;
+  /** What was asked. */
+  request: Json;
+  /** What was answered. Null when it failed. */
+  response: Json;
+  /** Why it failed. */
+  error: ErrorBody | null;
+}
+
+/** What was read. */
+export interface JournalReadResponse {
+  /** The records, in the order asked for. */
+  records: JournalRecord[];
+  /** Lines that were met and could not be read: torn by a crash, or damaged. */
+  damagedLines: Integer;
+  /** Segments that were met and could not be read, or not to their end, with the reason. */
+  unreadableSegments: string[];
+  /** Whether there is more than the limit, or than a page holds. */
+  more: boolean;
+}
+
+/** A format of exposition. */
+export type MetricsFormat =
+  /** Prometheus text, version 0.0.4. */
+  | "text"
+  /** OpenMetrics text, version 1.0.0. */
+  | "openmetrics";
+
+/** The numbers. */
+export interface MetricsRenderResponse {
+  /** What to send as `Content-Type`. */
+  contentType: string;
+  /** The text. */
+  body: string;
+}
+
+/** What is wrong. */
+export type ProblemKind =
+  /** The archive is shorter than it was. */
+  | "truncated"
+  /** Compressed data is damaged; the named file lies in it. */
+  | "damaged_frame"
+  /** A copy of the index is damaged. */
+  | "damaged_index"
+  /** The summary or the footer at the end is damaged. */
+  | "damaged_trailer"
+  /** The tar stream says something else about the entry than the index. */
+  | "header_mismatch"
+  /** The file's content is not what its checksum says. */
+  | "content_mismatch"
+  /** A name, or what a hard link names, that could lead outside the folder, or twice to the same place. */
+  | "unsafe_name"
+  /** A mode, size, time, attribute or map that no file has. */
+  | "bad_entry"
+  /** Offsets, lengths or counts that contradict each other. */
+  | "inconsistent"
+  /** More entries or bytes than allowed, or a compression that only an attack has. */
+  | "limit_exceeded"
+  /** The file is a database that does not pass its own check, or that is missing. */
+  | "damaged_database"
+  /** The file is restored, but the filesystem or the permissions did not take an attribute of it. */
+  | "attribute_not_restored";
+
+/** Something wrong with an archive, or with one file of it. */
+export interface Problem {
+  /** The entry concerned, when it is one. */
+  path: Path | null;
+  /** What is wrong. */
+  kind: ProblemKind;
+  /** The detail, for a person. */
+  message: string;
+}
+
+/** What was done to the service. */
+export interface ServiceReport {
+  /** Whether it was told to stop. */
+  stopped: boolean;
+  /** Whether it was started again. */
+  started: boolean;
+  /** What the health gate said, when it was asked. */
+  healthy: boolean | null;
+}
+
+/** What a restore or an undo did. */
+export interface RestoreApplyResponse {
+  /** The snapshot. */
+  snapshotId: string;
+  /** Regular files that came in, or wait to come in. */
+  restoredFiles: Integer;
+  /** The folder that received them. */
+  into: Path;
+  /** What `restore.undo` takes to bring back what was replaced. Unset for a restore into a folder. */
+  undoId: string | null;
+  /** Whether the restore happens only when the service is started again. */
+  restartRequired: boolean;
+  /** What could not be restored, when salvaging. */
+  lost: Problem[];
+  /** What to know. */
+  warnings: string[];
+  /** What was done to the service. */
+  service: ServiceReport;
+}
+
+/** What a restore replaced, kept. */
+export interface UndoArea {
+  /** What `restore.undo` takes. */
+  undoId: string;
+  /** The snapshot that was restored. */
+  snapshotId: string;
+  /** When the restore, or the undo, was asked for. */
+  time: Date;
+  /** For the area of an undo: the restore that it undid. */
+  undoes: string | null;
+  /** The names that an undo trades, relative to the root. */
+  paths: Path[];
+  /** Regular files that it holds. */
+  files: Integer;
+  /** Bytes of their content. */
+  sizeBytes: Integer;
+}
+
+/** What was removed, or would be. */
+export interface RestoreDiscardResponse {
+  /** What goes, and what is lost with it. */
+  areas: UndoArea[];
+  /** Bytes that become free. */
+  freedBytes: Integer;
+  /** Whether it was carried out. */
+  discarded: boolean;
+}
+
+/** Where a restore goes. */
+export type RestoreMode =
+  /** Into a folder that is missing or empty. */
+  | "into"
+  /** Over the service. */
+  | "in_place";
+
+/** What becomes of one name. */
+export type RestoreAction =
+  /** It is missing and comes in. */
+  | "create"
+  /** What comes in takes its place; what was there goes to the undo area. */
+  | "replace"
+  /** It goes to the undo area: the snapshot asked for it when it did not exist. */
+  | "remove"
+  /** It is left alone. */
+  | "keep";
+
+/** What becomes of one name in the service's folder. */
+export interface RestoreUnit {
+  /** The name, relative to the root. */
+  path: Path;
+  /** What becomes of it. */
+  action: RestoreAction;
+  /** Why. */
+  reason: string;
+  /** Regular files that come in. */
+  files: Integer;
+  /** Bytes of their content. */
+  sizeBytes: Integer;
+  /** Bytes of what goes out. */
+  liveBytes: Integer;
+  /** What is carried over from the live folder into the new one, since the backup left it out. */
+  carry: Path[];
+  /** The mount, relative to the root, in which it is staged. Unset for the state folder. */
+  mount: Path | null;
+}
+
+/** Room on one filesystem. */
+export interface SpaceNeed {
+  /** A folder on it. */
+  folder: Path;
+  /** Bytes that the restore writes to it. */
+  neededBytes: Integer;
+  /** Bytes that this user can still write to it. */
+  freeBytes: Integer;
+}
+
+/** A process that has a database open. */
+export interface Holder {
+  /** The file, relative to the root. */
+  path: Path;
+  /** The process. 0 when the system hides which one. */
+  pid: number;
+  /** Its program, as the system names it. Empty when it is hidden. */
+  program: string;
+  /** Whether only its lock is visible, not the open file itself. */
+  onlyLockSeen: boolean;
+}
+
+/** What a restore will do. */
+export interface RestorePlanResponse {
+  /** The snapshot. */
+  snapshotId: string;
+  /** Whether it goes into a folder of its own, or over the service. */
+  mode: RestoreMode;
+  /** The folder that receives it; the service's root in place. */
+  into: Path;
+  /** The paths that were asked for; all when empty. */
+  paths: Path[];
+  /** What becomes of each name, in place. Empty for a restore into a folder. */
+  units: RestoreUnit[];
+  /** Regular files that come in. */
+  files: Integer;
+  /** Room that is needed and there, for each filesystem. */
+  space: SpaceNeed[];
+  /** Live databases that are replaced or moved, relative to the root. */
+  databases: Path[];
+  /** Processes that have one of them open. */
+  holders: Holder[];
+  /** Whether the service can be stopped (`service.stop` is set). */
+  canStop: boolean;
+  /** Whether the service must be restarted for the restore to happen: it is asked from inside. */
+  restartRequired: boolean;
+  /** Why it cannot be applied as things are. Empty when it can. */
+  blockers: string[];
+  /** What to know before applying it. */
+  warnings: string[];
+}
+
+/** What a restore or an undo did. */
+export interface RestoreUndoResponse {
+  /** The snapshot. */
+  snapshotId: string;
+  /** Regular files that came in, or wait to come in. */
+  restoredFiles: Integer;
+  /** The folder that received them. */
+  into: Path;
+  /** What `restore.undo` takes to bring back what was replaced. Unset for a restore into a folder. */
+  undoId: string | null;
+  /** Whether the restore happens only when the service is started again. */
+  restartRequired: boolean;
+  /** What could not be restored, when salvaging. */
+  lost: Problem[];
+  /** What to know. */
+  warnings: string[];
+  /** What was done to the service. */
+  service: ServiceReport;
+}
+
+/** What can be taken back. */
+export interface RestoreUndoListResponse {
+  /** The undo areas, newest first. */
+  areas: UndoArea[];
+}
+
+/** Who is running. */
+export type RunMode =
+  /** Inside the service's own process: it cannot be replaced under its own feet. */
+  | "embedded"
+  /** On the command line, beside the service. */
+  | "command_line";
+
+/** The service that is looked after. */
+export interface ServiceFacts {
+  /** Its name: `service.name`, else that of the root folder. */
+  name: string;
+  /** Its version, where the settings tell. */
+  version: string | null;
+}
+
+/** What runs here. */
+export interface StatusResponse {
+  /** The time, by this machine's clock. */
+  time: Date;
+  /** The process that answers. */
+  pid: number;
+  /** How long that process has been running, in seconds. */
+  uptimeSeconds: number;
+  /** Whether it is the service itself or the command line beside it. */
+  mode: RunMode;
+  /** The service. */
+  service: ServiceFacts;
+  /** The version of uplifted-ops. */
+  version: string;
+  /** The version of the protocol between host and worker. */
+  protocolVersion: number;
+  /** The features that this build has. */
+  features: string[];
+  /** The service's root folder. */
+  root: Path;
+  /** The state folder. */
+  state: Path;
+  /** How many worker processes this process has now. */
+  workers: Integer;
+}
+
+/** Sizes and settings of one database. */
+export interface StoreStatus {
+  /** Its name. */
+  name: string;
+  /** Its kind. */
+  kind: string;
+  /** Whether it answered. */
+  ok: boolean;
+  /** Why it did not answer. */
+  error: ErrorBody | null;
+  /** Facts about the database, by the driver's names. */
+  details: JsonObject;
+  /** Bytes of its write-ahead log or journal. */
+  logBytes: Integer | null;
+  /** Bytes of the database, without its log. */
+  sizeBytes: Integer | null;
+}
+
+/** Sizes and settings of databases. */
+export interface StoreStatsResponse {
+  /** The databases, in the order of the settings. */
+  stores: StoreStatus[];
+}
+
+/** How much of a database to check. */
+export type CheckDepth =
+  /** Structure: every page is reachable and well-formed (SQLite's `quick_check`). */
+  | "quick"
+  /** Structure, and that every index agrees with its table (SQLite's `integrity_check`). */
+  | "full";
+
+/** What the check of one database found. */
+export interface StoreVerdict {
+  /** Its name. */
+  name: string;
+  /** Its kind. */
+  kind: string;
+  /** Whether nothing was wrong. */
+  ok: boolean;
+  /** What was wrong. */
+  problems: string[];
+  /** Why it could not be checked. */
+  error: ErrorBody | null;
+}
+
+/** What the checks found. */
+export interface StoreVerifyResponse {
+  /** The databases, in the order of the settings. */
+  stores: StoreVerdict[];
+}
+
+/** How far a piece of work has come. Counts only grow within a stage. */
+export interface Progress {
+  /** What is being done, as a person would say it: `copying database main`. */
+  stage: string;
+  /** Bytes done in this stage. */
+  doneBytes: Integer;
+  /** Files done in this stage. */
+  doneFiles: Integer;
+  /** Bytes that this stage will do, when known. */
+  totalBytes: Integer | null;
+  /** Files that this stage will do, when known. */
+  totalFiles: Integer | null;
+  /** While true the work is inside a step that must not be interrupted; a cancel waits. */
+  uninterruptible: boolean;
+}
+
+const skippedCodec = record<Skipped>("Skipped", {
+  path: { wire: "path", codec: path },
+  reason: { wire: "reason" },
+  message: { wire: "message" },
+});
+
+const errorBodyCodec = record<ErrorBody>("ErrorBody", {
+  kind: { wire: "kind" },
+  message: { wire: "message" },
+  hint: { wire: "hint" },
+  retryable: { wire: "retryable" },
+  operation: { wire: "operation" },
+  causes: { wire: "causes", absent: () => [] },
+  context: { wire: "context", absent: () => ({}) },
+});
+
+const targetResultCodec = record<TargetResult>("TargetResult", {
+  target: { wire: "target" },
+  location: { wire: "location" },
+  error: { wire: "error", codec: nullable(errorBodyCodec) },
+});
+
+const integrityReportCodec = record<IntegrityReport>("IntegrityReport", {
+  ok: { wire: "ok" },
+  problems: { wire: "problems" },
+});
+
+const storeRecordCodec = record<StoreRecord>("StoreRecord", {
+  name: { wire: "name" },
+  kind: { wire: "kind" },
+  path: { wire: "path", codec: path },
+  takenAt: { wire: "taken_at", codec: time },
+  check: { wire: "check", codec: integrityReportCodec },
+  details: { wire: "details" },
+});
+
+const backupCreateResponseCodec = record<BackupCreateResponse>("BackupCreateResponse", {
+  snapshotId: { wire: "snapshot_id" },
+  outcome: { wire: "outcome" },
+  skipped: { wire: "skipped", codec: list(skippedCodec) },
+  files: { wire: "files" },
+  sizeBytes: { wire: "size_bytes" },
+  storedBytes: { wire: "stored_bytes" },
+  durationSeconds: { wire: "duration_seconds" },
+  key: { wire: "key" },
+  targets: { wire: "targets", codec: list(targetResultCodec) },
+  stores: { wire: "stores", codec: list(storeRecordCodec) },
+});
+
+const deletionCodec = record<Deletion>("Deletion", {
+  target: { wire: "target" },
+  key: { wire: "key" },
+  storedBytes: { wire: "stored_bytes" },
+  reason: { wire: "reason" },
+});
+
+const backupDeleteResponseCodec = record<BackupDeleteResponse>("BackupDeleteResponse", {
+  snapshotId: { wire: "snapshot_id" },
+  deletions: { wire: "deletions", codec: list(deletionCodec) },
+  refused: { wire: "refused" },
+  deleted: { wire: "deleted" },
+});
+
+const knownSnapshotCodec = record<KnownSnapshot>("KnownSnapshot", {
+  snapshotId: { wire: "snapshot_id" },
+  target: { wire: "target" },
+  key: { wire: "key" },
+  time: { wire: "time", codec: time },
+  layout: { wire: "layout" },
+  outcome: { wire: "outcome" },
+  label: { wire: "label" },
+  service: { wire: "service" },
+  serviceVersion: { wire: "service_version" },
+  host: { wire: "host" },
+  sizeBytes: { wire: "size_bytes" },
+  storedBytes: { wire: "stored_bytes" },
+  files: { wire: "files" },
+  skipped: { wire: "skipped" },
+  stores: { wire: "stores" },
+  verifiedAt: { wire: "verified_at", codec: nullable(time) },
+});
+
+const unreadableCodec = record<Unreadable>("Unreadable", {
+  target: { wire: "target" },
+  key: { wire: "key" },
+  storedBytes: { wire: "stored_bytes" },
+  error: { wire: "error", codec: errorBodyCodec },
+});
+
+const failedTargetCodec = record<FailedTarget>("FailedTarget", {
+  target: { wire: "target" },
+  error: { wire: "error", codec: errorBodyCodec },
+});
+
+const backupListResponseCodec = record<BackupListResponse>("BackupListResponse", {
+  snapshots: { wire: "snapshots", codec: list(knownSnapshotCodec) },
+  unreadable: { wire: "unreadable", codec: list(unreadableCodec) },
+  failed: { wire: "failed", codec: list(failedTargetCodec) },
+});
+
+const listedCodec = record<Listed>("Listed", {
+  snapshotId: { wire: "snapshot_id" },
+  target: { wire: "target" },
+  key: { wire: "key" },
+  time: { wire: "time", codec: time },
+  layout: { wire: "layout" },
+  outcome: { wire: "outcome" },
+  label: { wire: "label" },
+  service: { wire: "service" },
+  serviceVersion: { wire: "service_version" },
+  host: { wire: "host" },
+  sizeBytes: { wire: "size_bytes" },
+  storedBytes: { wire: "stored_bytes" },
+  files: { wire: "files" },
+  skipped: { wire: "skipped" },
+  stores: { wire: "stores" },
+});
+
+const includedCodec = record<Included>("Included", {
+  path: { wire: "path", codec: path },
+  present: { wire: "present" },
+});
+
+const manifestCodec = record<Manifest>("Manifest", {
+  format: { wire: "format" },
+  snapshotId: { wire: "snapshot_id" },
+  service: { wire: "service" },
+  serviceVersion: { wire: "service_version" },
+  host: { wire: "host" },
+  madeBy: { wire: "made_by" },
+  label: { wire: "label" },
+  time: { wire: "time", codec: time },
+  outcome: { wire: "outcome" },
+  includes: { wire: "includes", codec: list(includedCodec) },
+  excludes: { wire: "excludes" },
+  stores: { wire: "stores", codec: list(storeRecordCodec) },
+  skipped: { wire: "skipped", codec: list(skippedCodec) },
+  files: { wire: "files" },
+  entries: { wire: "entries" },
+  sizeBytes: { wire: "size_bytes" },
+});
+
+const backupShowResponseCodec = record<BackupShowResponse>("BackupShowResponse", {
+  snapshot: { wire: "snapshot", codec: listedCodec },
+  targets: { wire: "targets" },
+  manifest: { wire: "manifest", codec: manifestCodec },
+});
+
+const foundProblemCodec = record<FoundProblem>("FoundProblem", {
+  target: { wire: "target" },
+  path: { wire: "path", codec: nullable(path) },
+  kind: { wire: "kind" },
+  message: { wire: "message" },
+});
+
+const backupVerifyResponseCodec = record<BackupVerifyResponse>("BackupVerifyResponse", {
+  snapshotId: { wire: "snapshot_id" },
+  depth: { wire: "depth" },
+  ok: { wire: "ok" },
+  problems: { wire: "problems", codec: list(foundProblemCodec) },
+  targets: { wire: "targets" },
+  databases: { wire: "databases" },
+  storedBytes: { wire: "stored_bytes" },
+  durationSeconds: { wire: "duration_seconds" },
+});
+
+const findingCodec = record<Finding>("Finding", {
+  severity: { wire: "severity" },
+  key: { wire: "key" },
+  message: { wire: "message" },
+  hint: { wire: "hint" },
+  source: { wire: "source" },
+});
+
+const configCheckResponseCodec = record<ConfigCheckResponse>("ConfigCheckResponse", {
+  ok: { wire: "ok" },
+  findings: { wire: "findings", codec: list(findingCodec) },
+});
+
+const leftOutCodec = record<LeftOut>("LeftOut", {
+  name: { wire: "name" },
+  why: { wire: "why" },
+});
+
+const initFoundCodec = record<InitFound>("InitFound", {
+  databases: { wire: "databases" },
+  included: { wire: "included" },
+  leftOut: { wire: "left_out", codec: list(leftOutCodec) },
+  variables: { wire: "variables" },
+  notes: { wire: "notes" },
+});
+
+const configInitResponseCodec = record<ConfigInitResponse>("ConfigInitResponse", {
+  path: { wire: "path", codec: path },
+  text: { wire: "text" },
+  written: { wire: "written" },
+  found: { wire: "found", codec: initFoundCodec },
+});
+
+const shownSettingCodec = record<ShownSetting>("ShownSetting", {
+  key: { wire: "key" },
+  value: { wire: "value" },
+  source: { wire: "source" },
+});
+
+const configShowResponseCodec = record<ConfigShowResponse>("ConfigShowResponse", {
+  root: { wire: "root", codec: path },
+  file: { wire: "file", codec: nullable(path) },
+  settings: { wire: "settings", codec: list(shownSettingCodec) },
+});
+
+const checkReportCodec = record<CheckReport>("CheckReport", {
+  name: { wire: "name" },
+  status: { wire: "status" },
+  message: { wire: "message" },
+  observed: { wire: "observed" },
+  unit: { wire: "unit" },
+  durationSeconds: { wire: "duration_seconds" },
+  critical: { wire: "critical" },
+  group: { wire: "group" },
+});
+
+const healthCheckResponseCodec = record<HealthCheckResponse>("HealthCheckResponse", {
+  status: { wire: "status" },
+  checks: { wire: "checks", codec: list(checkReportCodec) },
+});
+
+const journalRecordCodec = record<JournalRecord>("JournalRecord", {
+  time: { wire: "time", codec: time },
+  operation: { wire: "operation" },
+  outcome: { wire: "outcome" },
+  durationSeconds: { wire: "duration_seconds" },
+  pid: { wire: "pid" },
+  request: { wire: "request" },
+  response: { wire: "response" },
+  error: { wire: "error", codec: nullable(errorBodyCodec) },
+});
+
+const journalReadResponseCodec = record<JournalReadResponse>("JournalReadResponse", {
+  records: { wire: "records", codec: list(journalRecordCodec) },
+  damagedLines: { wire: "damaged_lines" },
+  unreadableSegments: { wire: "unreadable_segments" },
+  more: { wire: "more" },
+});
+
+const metricsRenderResponseCodec = record<MetricsRenderResponse>("MetricsRenderResponse", {
+  contentType: { wire: "content_type" },
+  body: { wire: "body" },
+});
+
+const problemCodec = record<Problem>("Problem", {
+  path: { wire: "path", codec: nullable(path) },
+  kind: { wire: "kind" },
+  message: { wire: "message" },
+});
+
+const serviceReportCodec = record<ServiceReport>("ServiceReport", {
+  stopped: { wire: "stopped" },
+  started: { wire: "started" },
+  healthy: { wire: "healthy" },
+});
+
+const restoreApplyResponseCodec = record<RestoreApplyResponse>("RestoreApplyResponse", {
+  snapshotId: { wire: "snapshot_id" },
+  restoredFiles: { wire: "restored_files" },
+  into: { wire: "into", codec: path },
+  undoId: { wire: "undo_id" },
+  restartRequired: { wire: "restart_required" },
+  lost: { wire: "lost", codec: list(problemCodec) },
+  warnings: { wire: "warnings" },
+  service: { wire: "service", codec: serviceReportCodec },
+});
+
+const undoAreaCodec = record<UndoArea>("UndoArea", {
+  undoId: { wire: "undo_id" },
+  snapshotId: { wire: "snapshot_id" },
+  time: { wire: "time", codec: time },
+  undoes: { wire: "undoes" },
+  paths: { wire: "paths", codec: list(path) },
+  files: { wire: "files" },
+  sizeBytes: { wire: "size_bytes" },
+});
+
+const restoreDiscardResponseCodec = record<RestoreDiscardResponse>("RestoreDiscardResponse", {
+  areas: { wire: "areas", codec: list(undoAreaCodec) },
+  freedBytes: { wire: "freed_bytes" },
+  discarded: { wire: "discarded" },
+});
+
+const restoreUnitCodec = record<RestoreUnit>("RestoreUnit", {
+  path: { wire: "path", codec: path },
+  action: { wire: "action" },
+  reason: { wire: "reason" },
+  files: { wire: "files" },
+  sizeBytes: { wire: "size_bytes" },
+  liveBytes: { wire: "live_bytes" },
+  carry: { wire: "carry", codec: list(path) },
+  mount: { wire: "mount", codec: nullable(path) },
+});
+
+const spaceNeedCodec = record<SpaceNeed>("SpaceNeed", {
+  folder: { wire: "folder", codec: path },
+  neededBytes: { wire: "needed_bytes" },
+  freeBytes: { wire: "free_bytes" },
+});
+
+const holderCodec = record<Holder>("Holder", {
+  path: { wire: "path", codec: path },
+  pid: { wire: "pid" },
+  program: { wire: "program" },
+  onlyLockSeen: { wire: "only_lock_seen" },
+});
+
+const restorePlanResponseCodec = record<RestorePlanResponse>("RestorePlanResponse", {
+  snapshotId: { wire: "snapshot_id" },
+  mode: { wire: "mode" },
+  into: { wire: "into", codec: path },
+  paths: { wire: "paths", codec: list(path) },
+  units: { wire: "units", codec: list(restoreUnitCodec) },
+  files: { wire: "files" },
+  space: { wire: "space", codec: list(spaceNeedCodec) },
+  databases: { wire: "databases", codec: list(path) },
+  holders: { wire: "holders", codec: list(holderCodec) },
+  canStop: { wire: "can_stop" },
+  restartRequired: { wire: "restart_required" },
+  blockers: { wire: "blockers" },
+  warnings: { wire: "warnings" },
+});
+
+const restoreUndoResponseCodec = record<RestoreUndoResponse>("RestoreUndoResponse", {
+  snapshotId: { wire: "snapshot_id" },
+  restoredFiles: { wire: "restored_files" },
+  into: { wire: "into", codec: path },
+  undoId: { wire: "undo_id" },
+  restartRequired: { wire: "restart_required" },
+  lost: { wire: "lost", codec: list(problemCodec) },
+  warnings: { wire: "warnings" },
+  service: { wire: "service", codec: serviceReportCodec },
+});
+
+const restoreUndoListResponseCodec = record<RestoreUndoListResponse>("RestoreUndoListResponse", {
+  areas: { wire: "areas", codec: list(undoAreaCodec) },
+});
+
+const serviceFactsCodec = record<ServiceFacts>("ServiceFacts", {
+  name: { wire: "name" },
+  version: { wire: "version" },
+});
+
+const statusResponseCodec = record<StatusResponse>("StatusResponse", {
+  time: { wire: "time", codec: time },
+  pid: { wire: "pid" },
+  uptimeSeconds: { wire: "uptime_seconds" },
+  mode: { wire: "mode" },
+  service: { wire: "service", codec: serviceFactsCodec },
+  version: { wire: "version" },
+  protocolVersion: { wire: "protocol_version" },
+  features: { wire: "features" },
+  root: { wire: "root", codec: path },
+  state: { wire: "state", codec: path },
+  workers: { wire: "workers" },
+});
+
+const storeStatusCodec = record<StoreStatus>("StoreStatus", {
+  name: { wire: "name" },
+  kind: { wire: "kind" },
+  ok: { wire: "ok" },
+  error: { wire: "error", codec: nullable(errorBodyCodec) },
+  details: { wire: "details", absent: () => ({}) },
+  logBytes: { wire: "log_bytes", absent: () => null },
+  sizeBytes: { wire: "size_bytes", absent: () => null },
+});
+
+const storeStatsResponseCodec = record<StoreStatsResponse>("StoreStatsResponse", {
+  stores: { wire: "stores", codec: list(storeStatusCodec) },
+});
+
+const storeVerdictCodec = record<StoreVerdict>("StoreVerdict", {
+  name: { wire: "name" },
+  kind: { wire: "kind" },
+  ok: { wire: "ok" },
+  problems: { wire: "problems" },
+  error: { wire: "error", codec: nullable(errorBodyCodec) },
+});
+
+const storeVerifyResponseCodec = record<StoreVerifyResponse>("StoreVerifyResponse", {
+  stores: { wire: "stores", codec: list(storeVerdictCodec) },
+});
+
+/** How a report of progress crosses. */
+export const progressCodec = record<Progress>("Progress", {
+  stage: { wire: "stage" },
+  doneBytes: { wire: "done_bytes" },
+  doneFiles: { wire: "done_files" },
+  totalBytes: { wire: "total_bytes", absent: () => null },
+  totalFiles: { wire: "total_files", absent: () => null },
+  uninterruptible: { wire: "uninterruptible", absent: () => false },
+});
+
+const backupCreateRequestCodec = record<BackupCreateRequest>("BackupCreateRequest", {
+  label: { wire: "label" },
+  layout: { wire: "layout" },
+  target: { wire: "target" },
+});
+
+const backupDeleteRequestCodec = record<BackupDeleteRequest>("BackupDeleteRequest", {
+  snapshotId: { wire: "snapshot_id" },
+  dryRun: { wire: "dry_run" },
+  force: { wire: "force" },
+  target: { wire: "target" },
+});
+
+const backupListRequestCodec = record<BackupListRequest>("BackupListRequest", {
+  target: { wire: "target" },
+});
+
+const backupShowRequestCodec = record<BackupShowRequest>("BackupShowRequest", {
+  snapshotId: { wire: "snapshot_id" },
+  target: { wire: "target" },
+});
+
+const backupVerifyRequestCodec = record<BackupVerifyRequest>("BackupVerifyRequest", {
+  snapshotId: { wire: "snapshot_id" },
+  depth: { wire: "depth" },
+  target: { wire: "target" },
+});
+
+const configCheckRequestCodec = record<ConfigCheckRequest>("ConfigCheckRequest", {});
+
+const configInitRequestCodec = record<ConfigInitRequest>("ConfigInitRequest", {
+  dryRun: { wire: "dry_run" },
+  force: { wire: "force" },
+});
+
+const configShowRequestCodec = record<ConfigShowRequest>("ConfigShowRequest", {});
+
+const healthCheckRequestCodec = record<HealthCheckRequest>("HealthCheckRequest", {
+  group: { wire: "group" },
+});
+
+const journalReadRequestCodec = record<JournalReadRequest>("JournalReadRequest", {
+  limit: { wire: "limit" },
+  operation: { wire: "operation" },
+  since: { wire: "since", codec: nullable(time) },
+});
+
+const metricsRenderRequestCodec = record<MetricsRenderRequest>("MetricsRenderRequest", {
+  format: { wire: "format" },
+});
+
+const restoreApplyRequestCodec = record<RestoreApplyRequest>("RestoreApplyRequest", {
+  snapshotId: { wire: "snapshot_id" },
+  into: { wire: "into", codec: nullable(path) },
+  paths: { wire: "paths", codec: nullable(list(path)) },
+  salvage: { wire: "salvage" },
+  target: { wire: "target" },
+});
+
+const restoreDiscardRequestCodec = record<RestoreDiscardRequest>("RestoreDiscardRequest", {
+  undoIds: { wire: "undo_ids" },
+  dryRun: { wire: "dry_run" },
+});
+
+const restorePlanRequestCodec = record<RestorePlanRequest>("RestorePlanRequest", {
+  snapshotId: { wire: "snapshot_id" },
+  into: { wire: "into", codec: nullable(path) },
+  paths: { wire: "paths", codec: nullable(list(path)) },
+  salvage: { wire: "salvage" },
+  target: { wire: "target" },
+});
+
+const restoreUndoRequestCodec = record<RestoreUndoRequest>("RestoreUndoRequest", {
+  undoId: { wire: "undo_id" },
+});
+
+const restoreUndoListRequestCodec = record<RestoreUndoListRequest>("RestoreUndoListRequest", {});
+
+const statusRequestCodec = record<StatusRequest>("StatusRequest", {});
+
+const storeStatsRequestCodec = record<StoreStatsRequest>("StoreStatsRequest", {
+  store: { wire: "store" },
+});
+
+const storeVerifyRequestCodec = record<StoreVerifyRequest>("StoreVerifyRequest", {
+  depth: { wire: "depth" },
+  store: { wire: "store" },
+});
+
+const backupCreate = operation("backup.create", backupCreateRequestCodec, backupCreateResponseCodec);
+const backupDelete = operation("backup.delete", backupDeleteRequestCodec, backupDeleteResponseCodec);
+const backupList = operation("backup.list", backupListRequestCodec, backupListResponseCodec);
+const backupShow = operation("backup.show", backupShowRequestCodec, backupShowResponseCodec);
+const backupVerify = operation("backup.verify", backupVerifyRequestCodec, backupVerifyResponseCodec);
+const configCheck = operation("config.check", configCheckRequestCodec, configCheckResponseCodec);
+const configInit = operation("config.init", configInitRequestCodec, configInitResponseCodec);
+const configShow = operation("config.show", configShowRequestCodec, configShowResponseCodec);
+const healthCheck = operation("health.check", healthCheckRequestCodec, healthCheckResponseCodec);
+const journalRead = operation("journal.read", journalReadRequestCodec, journalReadResponseCodec);
+const metricsRender = operation("metrics.render", metricsRenderRequestCodec, metricsRenderResponseCodec);
+const restoreApply = operation("restore.apply", restoreApplyRequestCodec, restoreApplyResponseCodec);
+const restoreDiscard = operation("restore.discard", restoreDiscardRequestCodec, restoreDiscardResponseCodec);
+const restorePlan = operation("restore.plan", restorePlanRequestCodec, restorePlanResponseCodec);
+const restoreUndo = operation("restore.undo", restoreUndoRequestCodec, restoreUndoResponseCodec);
+const restoreUndoList = operation("restore.undo_list", restoreUndoListRequestCodec, restoreUndoListResponseCodec);
+const status = operation("status", statusRequestCodec, statusResponseCodec);
+const storeStats = operation("store.stats", storeStatsRequestCodec, storeStatsResponseCodec);
+const storeVerify = operation("store.verify", storeVerifyRequestCodec, storeVerifyResponseCodec);
+
+/** The operations `backup.*`. */
+export class BackupGroup {
+  readonly #owner: Operations;
+
+  /**
+   * Made by its owner.
+   *
+   * @internal
+   */
+  constructor(owner: Operations) {
+    this.#owner = owner;
+  }
+
+  /**
+   * Back the service up while it runs: databases consistent, read back, then visible. Adds something.
+   *
+   * @param request - What to back up, and where to.
+   * @param options - How to stop it, and who is told of its progress.
+   * @throws OpsError - What could not be done, and the repair.
+   */
+  create(request: BackupCreateRequest = {}, options?: CallOptions): Promise<BackupCreateResponse> {
+    return this.#owner._call("backup.create", request, options, backupCreate);
+  }
+
+  /**
+   * Delete a snapshot, unless it is the last good one. Deletes or replaces something.
+   *
+   * @param request - What to delete.
+   * @param options - How to stop it, and who is told of its progress.
+   * @throws OpsError - What could not be done, and the repair.
+   */
+  delete(request: BackupDeleteRequest, options?: CallOptions): Promise<BackupDeleteResponse> {
+    return this.#owner._call("backup.delete", request, options, backupDelete);
+  }
+
+  /**
+   * List the snapshots, newest first. Changes nothing.
+   *
+   * @param request - Where to look.
+   * @param options - How to stop it, and who is told of its progress.
+   * @throws OpsError - What could not be done, and the repair.
+   */
+  list(request: BackupListRequest = {}, options?: CallOptions): Promise<BackupListResponse> {
+    return this.#owner._call("backup.list", request, options, backupList);
+  }
+
+  /**
+   * Show what a snapshot says about itself. Changes nothing.
+   *
+   * @param request - Which snapshot.
+   * @param options - How to stop it, and who is told of its progress.
+   * @throws OpsError - What could not be done, and the repair.
+   */
+  show(request: BackupShowRequest, options?: CallOptions): Promise<BackupShowResponse> {
+    return this.#owner._call("backup.show", request, options, backupShow);
+  }
+
+  /**
+   * Prove that a snapshot can be restored. Changes nothing.
+   *
+   * @param request - What to verify, and how much of it.
+   * @param options - How to stop it, and who is told of its progress.
+   * @throws OpsError - What could not be done, and the repair.
+   */
+  verify(request: BackupVerifyRequest, options?: CallOptions): Promise<BackupVerifyResponse> {
+    return this.#owner._call("backup.verify", request, options, backupVerify);
+  }
+}
+
+/** The operations `config.*`. */
+export class ConfigGroup {
+  readonly #owner: Operations;
+
+  /**
+   * Made by its owner.
+   *
+   * @internal
+   */
+  constructor(owner: Operations) {
+    this.#owner = owner;
+  }
+
+  /**
+   * Say what is wrong, or probably wrong, with the settings. Changes nothing.
+   *
+   * @param request - Nothing to ask.
+   * @param options - How to stop it, and who is told of its progress.
+   * @throws OpsError - What could not be done, and the repair.
+   */
+  check(request: ConfigCheckRequest = {}, options?: CallOptions): Promise<ConfigCheckResponse> {
+    return this.#owner._call("config.check", request, options, configCheck);
+  }
+
+  /**
+   * Look at the service's folder and write an ops.toml for it. Adds something.
+   *
+   * @param request - How to write the file.
+   * @param options - How to stop it, and who is told of its progress.
+   * @throws OpsError - What could not be done, and the repair.
+   */
+  init(request: ConfigInitRequest = {}, options?: CallOptions): Promise<ConfigInitResponse> {
+    return this.#owner._call("config.init", request, options, configInit);
+  }
+
+  /**
+   * Show every setting, and where its value comes from. Changes nothing.
+   *
+   * @param request - Nothing to ask.
+   * @param options - How to stop it, and who is told of its progress.
+   * @throws OpsError - What could not be done, and the repair.
+   */
+  show(request: ConfigShowRequest = {}, options?: CallOptions): Promise<ConfigShowResponse> {
+    return this.#owner._call("config.show", request, options, configShow);
+  }
+}
+
+/** The operations `health.*`. */
+export class HealthGroup {
+  readonly #owner: Operations;
+
+  /**
+   * Made by its owner.
+   *
+   * @internal
+   */
+  constructor(owner: Operations) {
+    this.#owner = owner;
+  }
+
+  /**
+   * Run the health checks and add up their verdicts. Changes nothing.
+   *
+   * @param request - Which checks to run.
+   * @param options - How to stop it, and who is told of its progress.
+   * @throws OpsError - What could not be done, and the repair.
+   */
+  check(request: HealthCheckRequest = {}, options?: CallOptions): Promise<HealthCheckResponse> {
+    return this.#owner._call("health.check", request, options, healthCheck);
+  }
+}
+
+/** The operations `journal.*`. */
+export class JournalGroup {
+  readonly #owner: Operations;
+
+  /**
+   * Made by its owner.
+   *
+   * @internal
+   */
+  constructor(owner: Operations) {
+    this.#owner = owner;
+  }
+
+  /**
+   * Read what was done, newest first. Changes nothing.
+   *
+   * @param request - Which records to read.
+   * @param options - How to stop it, and who is told of its progress.
+   * @throws OpsError - What could not be done, and the repair.
+   */
+  read(request: JournalReadRequest = {}, options?: CallOptions): Promise<JournalReadResponse> {
+    return this.#owner._call("journal.read", request, options, journalRead);
+  }
+}
+
+/** The operations `metrics.*`. */
+export class MetricsGroup {
+  readonly #owner: Operations;
+
+  /**
+   * Made by its owner.
+   *
+   * @internal
+   */
+  constructor(owner: Operations) {
+    this.#owner = owner;
+  }
+
+  /**
+   * Write every metric as Prometheus reads it. Changes nothing.
+   *
+   * @param request - How to write the numbers.
+   * @param options - How to stop it, and who is told of its progress.
+   * @throws OpsError - What could not be done, and the repair.
+   */
+  render(request: MetricsRenderRequest = {}, options?: CallOptions): Promise<MetricsRenderResponse> {
+    return this.#owner._call("metrics.render", request, options, metricsRender);
+  }
+}
+
+/** The operations `restore.*`. */
+export class RestoreGroup {
+  readonly #owner: Operations;
+
+  /**
+   * Made by its owner.
+   *
+   * @internal
+   */
+  constructor(owner: Operations) {
+    this.#owner = owner;
+  }
+
+  /**
+   * Restore a snapshot, into a folder or in place, verified before anything is replaced. Deletes or replaces something.
+   *
+   * @param request - What to restore, and where to.
+   * @param options - How to stop it, and who is told of its progress.
+   * @throws OpsError - What could not be done, and the repair.
+   */
+  apply(request: RestoreApplyRequest, options?: CallOptions): Promise<RestoreApplyResponse> {
+    return this.#owner._call("restore.apply", request, options, restoreApply);
+  }
+
+  /**
+   * Remove for good what restores replaced. Deletes or replaces something.
+   *
+   * @param request - Which undo areas to give up.
+   * @param options - How to stop it, and who is told of its progress.
+   * @throws OpsError - What could not be done, and the repair.
+   */
+  discard(request: RestoreDiscardRequest, options?: CallOptions): Promise<RestoreDiscardResponse> {
+    return this.#owner._call("restore.discard", request, options, restoreDiscard);
+  }
+
+  /**
+   * Say what a restore would do, and change nothing. Changes nothing.
+   *
+   * @param request - What to restore, and where to.
+   * @param options - How to stop it, and who is told of its progress.
+   * @throws OpsError - What could not be done, and the repair.
+   */
+  plan(request: RestorePlanRequest, options?: CallOptions): Promise<RestorePlanResponse> {
+    return this.#owner._call("restore.plan", request, options, restorePlan);
+  }
+
+  /**
+   * Take a restore back: what it replaced becomes the service again. Deletes or replaces something.
+   *
+   * @param request - What to take back.
+   * @param options - How to stop it, and who is told of its progress.
+   * @throws OpsError - What could not be done, and the repair.
+   */
+  undo(request: RestoreUndoRequest, options?: CallOptions): Promise<RestoreUndoResponse> {
+    return this.#owner._call("restore.undo", request, options, restoreUndo);
+  }
+
+  /**
+   * List what restores replaced and still keep. Changes nothing.
+   *
+   * @param request - Nothing to ask.
+   * @param options - How to stop it, and who is told of its progress.
+   * @throws OpsError - What could not be done, and the repair.
+   */
+  undoList(request: RestoreUndoListRequest = {}, options?: CallOptions): Promise<RestoreUndoListResponse> {
+    return this.#owner._call("restore.undo_list", request, options, restoreUndoList);
+  }
+}
+
+/** The operations `store.*`. */
+export class StoreGroup {
+  readonly #owner: Operations;
+
+  /**
+   * Made by its owner.
+   *
+   * @internal
+   */
+  constructor(owner: Operations) {
+    this.#owner = owner;
+  }
+
+  /**
+   * Say how large the databases are and how they are set up. Changes nothing.
+   *
+   * @param request - Which database to look at.
+   * @param options - How to stop it, and who is told of its progress.
+   * @throws OpsError - What could not be done, and the repair.
+   */
+  stats(request: StoreStatsRequest = {}, options?: CallOptions): Promise<StoreStatsResponse> {
+    return this.#owner._call("store.stats", request, options, storeStats);
+  }
+
+  /**
+   * Check the integrity of the databases, on copies. Changes nothing.
+   *
+   * @param request - What to check.
+   * @param options - How to stop it, and who is told of its progress.
+   * @throws OpsError - What could not be done, and the repair.
+   */
+  verify(request: StoreVerifyRequest = {}, options?: CallOptions): Promise<StoreVerifyResponse> {
+    return this.#owner._call("store.verify", request, options, storeVerify);
+  }
+}
+
+/** The front door to every operation; `Ops` is one. */
+export abstract class Operations {
+  /** The operations `backup.*`: `create`, `delete`, `list`, `show`, `verify`. */
+  readonly backup: BackupGroup = new BackupGroup(this);
+  /** The operations `config.*`: `check`, `init`, `show`. */
+  readonly config: ConfigGroup = new ConfigGroup(this);
+  /** The operations `health.*`: `check`. */
+  readonly health: HealthGroup = new HealthGroup(this);
+  /** The operations `journal.*`: `read`. */
+  readonly journal: JournalGroup = new JournalGroup(this);
+  /** The operations `metrics.*`: `render`. */
+  readonly metrics: MetricsGroup = new MetricsGroup(this);
+  /** The operations `restore.*`: `apply`, `discard`, `plan`, `undo`, `undoList`. */
+  readonly restore: RestoreGroup = new RestoreGroup(this);
+  /** The operations `store.*`: `stats`, `verify`. */
+  readonly store: StoreGroup = new StoreGroup(this);
+
+  /**
+   * Runs an operation.
+   *
+   * @internal
+   */
   abstract _call<Request, Response>(
     name: string,
     request: Request,
     options: CallOptions | undefined,
-    codec: Codec<Request, Response>,
+    codec: OperationCodec<Request, Response>,
   ): Promise<Response>;
+
+  /**
+   * Say what runs here: process, service, build. Changes nothing.
+   *
+   * @param request - Nothing to ask.
+   * @param options - How to stop it, and who is told of its progress.
+   * @throws OpsError - What could not be done, and the repair.
+   */
+  status(request: StatusRequest = {}, options?: CallOptions): Promise<StatusResponse> {
+    return this._call("status", request, options, status);
+  }
 }

@@ -103,7 +103,6 @@ pub struct KnownSnapshot {
     #[serde(flatten)]
     pub listed: Listed,
     /// When it was last verified in full and found whole. Nothing when it never was, or the journal is lost.
-    #[schemars(with = "Option<String>")]
     pub verified_at: Option<Timestamp>,
 }
 

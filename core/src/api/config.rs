@@ -5,6 +5,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::backup::manifest::RelPath;
 use crate::cancel::Scope;
 use crate::config::{self, Finding, InitFacts, InitFound, Severity, ShownSetting};
 use crate::error::{Error, Result};
@@ -19,9 +20,9 @@ pub struct ShowRequest {}
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct ShowResponse {
     /// The service's root folder.
-    pub root: String,
+    pub root: RelPath,
     /// The file that was read, when there is one.
-    pub file: Option<String>,
+    pub file: Option<RelPath>,
     /// The settings, sorted by key. Secrets are `***`.
     pub settings: Vec<ShownSetting>,
 }
@@ -40,8 +41,8 @@ impl Operation for Show {
 
     async fn run(context: Arc<Context>, _scope: Scope, _request: ShowRequest) -> Result<ShowResponse> {
         Ok(ShowResponse {
-            root: context.root.display().to_string(),
-            file: context.config()?.file.as_ref().map(|file| file.display().to_string()),
+            root: RelPath::new(&context.root),
+            file: context.config()?.file.as_ref().map(RelPath::new),
             settings: context.config()?.show(),
         })
     }
@@ -98,7 +99,7 @@ pub struct InitRequest {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct InitResponse {
     /// The file.
-    pub path: String,
+    pub path: RelPath,
     /// Its whole text.
     pub text: String,
     /// Whether it was written.
@@ -132,7 +133,7 @@ impl Operation for Init {
                 config::write_init(&plan)?;
             }
             Ok(InitResponse {
-                path: plan.path.display().to_string(),
+                path: RelPath::new(plan.path),
                 text: plan.text,
                 written: !request.dry_run,
                 found: plan.found,

@@ -17,7 +17,6 @@ use crate::ops::{Context, Effect, Operation, Place};
 pub struct ReadRequest {
     /// Only what was done at or after this time, RFC 3339.
     #[serde(default)]
-    #[schemars(with = "Option<String>")]
     pub since: Option<Timestamp>,
     /// Only this operation.
     #[serde(default)]

@@ -1,6 +1,5 @@
 //! `restore.*`: putting a snapshot back, beside or in place, and taking that back.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::snapshots;
 use crate::backup::archive::Limits;
-use crate::backup::manifest::StoreRecord;
+use crate::backup::manifest::{RelPath, StoreRecord};
 use crate::backup::restore::{self, DiscardPlan, RestoreJob, RestorePlan, RestoreReport, Service, Site, UndoArea};
 use crate::cancel::Scope;
 use crate::error::{Error, ErrorKind, Result};
@@ -31,10 +30,10 @@ pub struct RestoreRequest {
     pub target: Option<String>,
     /// A folder, missing or empty, that receives the files. In place when missing.
     #[serde(default)]
-    pub into: Option<PathBuf>,
+    pub into: Option<RelPath>,
     /// What to restore, relative to the root. All when missing or empty.
     #[serde(default)]
-    pub paths: Option<Vec<PathBuf>>,
+    pub paths: Option<Vec<RelPath>>,
     /// Restore what is undamaged and name the rest, instead of failing.
     #[serde(default)]
     pub salvage: bool,
@@ -200,8 +199,8 @@ async fn with_job<T: Send + 'static>(
             let job = RestoreJob {
                 site: site.clone(),
                 source: &archive,
-                into: request.into.clone(),
-                paths: request.paths.clone().unwrap_or_default(),
+                into: request.into.as_ref().map(|into| into.as_path().to_owned()),
+                paths: request.paths.iter().flatten().map(|path| path.as_path().to_owned()).collect(),
                 threads: context.settings().backup.threads,
                 limits: Limits {
                     max_entries: limits.max_entries,

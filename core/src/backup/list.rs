@@ -41,7 +41,6 @@ pub struct Listed {
     /// Its key there.
     pub key: String,
     /// When the backup began.
-    #[schemars(with = "String")]
     pub time: Timestamp,
     /// How it is stored: `archive`.
     pub layout: String,

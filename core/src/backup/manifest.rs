@@ -32,7 +32,6 @@ pub struct Manifest {
     /// What the caller called it.
     pub label: Option<String>,
     /// When the backup began.
-    #[schemars(with = "String")]
     pub time: Timestamp,
     /// Whether everything was read completely.
     pub outcome: Outcome,
@@ -123,7 +122,6 @@ pub struct StoreRecord {
     /// The entry that holds it, relative to the root.
     pub path: RelPath,
     /// Everything committed before this moment is in it.
-    #[schemars(with = "String")]
     pub taken_at: Timestamp,
     /// What the check of the copy found.
     pub check: IntegrityReport,
@@ -274,6 +272,7 @@ impl JsonSchema for RelPath {
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({
             "description": "A file name. One that is not UTF-8 is an object with its bytes in hexadecimal.",
+            "format": "path",
             "anyOf": [
                 { "type": "string" },
                 { "type": "object", "properties": { "bytes": { "type": "string" } }, "required": ["bytes"] }

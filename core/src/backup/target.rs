@@ -97,7 +97,6 @@ pub struct Object {
     /// Its size.
     pub size_bytes: u64,
     /// When it was last written, by the target's clock.
-    #[schemars(with = "String")]
     pub modified_at: Timestamp,
 }
 

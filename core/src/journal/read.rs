@@ -19,10 +19,8 @@ const PAGE_BYTES: usize = 16 << 20;
 #[serde(default, deny_unknown_fields)]
 pub struct Query {
     /// Records from this time on.
-    #[schemars(with = "Option<String>")]
     pub since: Option<Timestamp>,
     /// Records before this time.
-    #[schemars(with = "Option<String>")]
     pub until: Option<Timestamp>,
     /// Records of these operations; of all when empty.
     pub operations: Vec<String>,

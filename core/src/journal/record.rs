@@ -10,9 +10,9 @@ use crate::error::{Error, ErrorBody, Result};
 
 /// What was done, by whom, and how it went.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "JournalRecord")]
 pub struct Record {
     /// When the operation began, by the wall clock, which may jump: the journal's order is that of writing.
-    #[schemars(with = "String")]
     pub time: Timestamp,
     /// The operation: `backup.create`.
     pub operation: String,

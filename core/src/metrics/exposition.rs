@@ -13,6 +13,7 @@ use super::snapshot::{Distribution, Family, MetricKind, MetricsSnapshot, Series,
 /// A format of exposition.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "MetricsFormat")]
 pub enum Format {
     /// Prometheus text, version 0.0.4.
     #[default]

@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
+use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -137,7 +138,7 @@ impl Entry {
             place: O::PLACE,
             journalled: O::JOURNALLED,
             request_schema: || schemars::schema_for!(O::Request),
-            response_schema: || schemars::schema_for!(O::Response),
+            response_schema: || serialized_schema::<O::Response>(),
             run: |context, scope, request| Box::pin(run_erased::<O>(context, scope, request)),
         }
     }
@@ -146,6 +147,11 @@ impl Entry {
     pub async fn run(&self, context: Arc<Context>, scope: Scope, request: Value) -> Result<Answer> {
         (self.run)(context, scope, request).await.map_err(|error| error.in_operation(self.name))
     }
+}
+
+/// The schema of what is written, which always has the fields that a reader may do without.
+fn serialized_schema<T: JsonSchema>() -> Schema {
+    SchemaSettings::draft2020_12().for_serialize().into_generator().into_root_schema_for::<T>()
 }
 
 async fn run_erased<O: Operation>(context: Arc<Context>, scope: Scope, request: Value) -> Result<Answer> {

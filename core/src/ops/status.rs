@@ -1,11 +1,11 @@
 //! `status`: what runs here.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::backup::manifest::RelPath;
 use crate::cancel::Scope;
 use crate::clock::Timestamp;
 use crate::error::Result;
@@ -27,7 +27,6 @@ pub struct StatusRequest {}
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StatusResponse {
     /// The time, by this machine's clock.
-    #[schemars(with = "String")]
     pub time: Timestamp,
     /// The process that answers.
     pub pid: u32,
@@ -44,9 +43,9 @@ pub struct StatusResponse {
     /// The features that this build has.
     pub features: Vec<String>,
     /// The service's root folder.
-    pub root: PathBuf,
+    pub root: RelPath,
     /// The state folder.
-    pub state: PathBuf,
+    pub state: RelPath,
     /// How many worker processes this process has now.
     pub workers: usize,
 }
@@ -79,8 +78,8 @@ impl Operation for Status {
             version: env!("CARGO_PKG_VERSION").into(),
             protocol_version: PROTOCOL_VERSION,
             features: features(),
-            root: context.root.clone(),
-            state: context.state.clone(),
+            root: RelPath::new(&context.root),
+            state: RelPath::new(&context.state),
             workers: context.process.workers(),
         })
     }

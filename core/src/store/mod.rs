@@ -70,7 +70,6 @@ pub struct StoreSnapshot {
     /// Their size together.
     pub size_bytes: u64,
     /// Everything committed before this moment is in the copy.
-    #[schemars(with = "String")]
     pub taken_at: Timestamp,
     /// Facts about the database, by the driver's names: `page_size`, `journal_mode`, ….
     pub details: serde_json::Map<String, serde_json::Value>,

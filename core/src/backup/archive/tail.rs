@@ -49,7 +49,6 @@ pub struct Summary {
     /// What the caller called it.
     pub label: Option<String>,
     /// When the backup began.
-    #[schemars(with = "String")]
     pub time: Timestamp,
     /// Whether everything was read completely.
     pub outcome: Outcome,

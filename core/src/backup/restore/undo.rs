@@ -23,7 +23,6 @@ pub struct UndoArea {
     /// The snapshot that was restored.
     pub snapshot_id: String,
     /// When the restore, or the undo, was asked for.
-    #[schemars(with = "String")]
     pub time: Timestamp,
     /// For the area of an undo: the restore that it undid.
     pub undoes: Option<String>,

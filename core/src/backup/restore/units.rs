@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 
 /// What becomes of one name in the service's folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "RestoreUnit")]
 pub struct Unit {
     /// The name, relative to the root.
     pub path: RelPath,
@@ -38,6 +39,7 @@ pub struct Unit {
 /// What becomes of one name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "RestoreAction")]
 pub enum Action {
     /// It is missing and comes in.
     Create,

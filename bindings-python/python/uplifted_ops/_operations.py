@@ -1,0 +1,1644 @@
+"""The operations as methods: `ops.backup.create(...)`, and the same to be awaited.
+
+`types` is imported when the first answer comes, not with this module. Generated from
+the table of operations by `make generate`: do not edit.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ._codec import Response, list_to_wire, path_to_wire, request, time_to_wire
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
+    from .types import (
+        BackupCreateResponse,
+        BackupDeleteResponse,
+        BackupListResponse,
+        BackupShowResponse,
+        BackupVerifyResponse,
+        CheckDepth,
+        ConfigCheckResponse,
+        ConfigInitResponse,
+        ConfigShowResponse,
+        HealthCheckResponse,
+        JournalReadResponse,
+        Layout,
+        MetricsFormat,
+        MetricsRenderResponse,
+        Progress,
+        RestoreApplyResponse,
+        RestoreDiscardResponse,
+        RestorePlanResponse,
+        RestoreUndoListResponse,
+        RestoreUndoResponse,
+        StatusResponse,
+        StoreStatsResponse,
+        StoreVerifyResponse,
+        VerifyDepth,
+    )
+
+T = TypeVar("T")
+
+_BACKUP_CREATE: Response[BackupCreateResponse] = Response("BackupCreateResponse")
+_BACKUP_DELETE: Response[BackupDeleteResponse] = Response("BackupDeleteResponse")
+_BACKUP_LIST: Response[BackupListResponse] = Response("BackupListResponse")
+_BACKUP_SHOW: Response[BackupShowResponse] = Response("BackupShowResponse")
+_BACKUP_VERIFY: Response[BackupVerifyResponse] = Response("BackupVerifyResponse")
+_CONFIG_CHECK: Response[ConfigCheckResponse] = Response("ConfigCheckResponse")
+_CONFIG_INIT: Response[ConfigInitResponse] = Response("ConfigInitResponse")
+_CONFIG_SHOW: Response[ConfigShowResponse] = Response("ConfigShowResponse")
+_HEALTH_CHECK: Response[HealthCheckResponse] = Response("HealthCheckResponse")
+_JOURNAL_READ: Response[JournalReadResponse] = Response("JournalReadResponse")
+_METRICS_RENDER: Response[MetricsRenderResponse] = Response("MetricsRenderResponse")
+_RESTORE_APPLY: Response[RestoreApplyResponse] = Response("RestoreApplyResponse")
+_RESTORE_DISCARD: Response[RestoreDiscardResponse] = Response("RestoreDiscardResponse")
+_RESTORE_PLAN: Response[RestorePlanResponse] = Response("RestorePlanResponse")
+_RESTORE_UNDO: Response[RestoreUndoResponse] = Response("RestoreUndoResponse")
+_RESTORE_UNDO_LIST: Response[RestoreUndoListResponse] = Response(
+    "RestoreUndoListResponse",
+)
+_STATUS: Response[StatusResponse] = Response("StatusResponse")
+_STORE_STATS: Response[StoreStatsResponse] = Response("StoreStatsResponse")
+_STORE_VERIFY: Response[StoreVerifyResponse] = Response("StoreVerifyResponse")
+PROGRESS: Response[Progress] = Response("Progress")
+
+
+class BackupGroup:
+    """The operations `backup.*`."""
+
+    __slots__ = ("_owner",)
+
+    def __init__(self, owner: Operations) -> None:
+        self._owner = owner
+
+    def create(
+        self,
+        *,
+        label: str | None = None,
+        layout: Layout | None = None,
+        target: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupCreateResponse:
+        """Back the service up while it runs: databases consistent, read back, then
+        visible.
+
+        Adds something.
+
+        Args:
+            label: What to call it.
+            layout: How it is stored. `archive` when missing.
+            target: This target only. All of the settings when missing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What became of a backup.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return self._owner._call(
+            "backup.create",
+            request(label=label, layout=layout, target=target),
+            _BACKUP_CREATE,
+            on_progress,
+            timeout,
+        )
+
+    def delete(
+        self,
+        *,
+        snapshot_id: str,
+        dry_run: bool = False,
+        force: bool = False,
+        target: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupDeleteResponse:
+        """Delete a snapshot, unless it is the last good one.
+
+        Deletes or replaces something.
+
+        Args:
+            snapshot_id: The snapshot: its identifier, or the beginning of it.
+            dry_run: Say what would be deleted, and delete nothing.
+            force: Delete it even when it is the last good one.
+            target: Delete it from this target only. From all when missing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What was deleted, or would be.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return self._owner._call(
+            "backup.delete",
+            request(
+                snapshot_id=snapshot_id,
+                dry_run=dry_run,
+                force=force,
+                target=target,
+            ),
+            _BACKUP_DELETE,
+            on_progress,
+            timeout,
+        )
+
+    def list(
+        self,
+        *,
+        target: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupListResponse:
+        """List the snapshots, newest first.
+
+        Changes nothing.
+
+        Args:
+            target: This target only. All of the settings when missing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            The snapshots.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return self._owner._call(
+            "backup.list",
+            request(target=target),
+            _BACKUP_LIST,
+            on_progress,
+            timeout,
+        )
+
+    def show(
+        self,
+        *,
+        snapshot_id: str,
+        target: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupShowResponse:
+        """Show what a snapshot says about itself.
+
+        Changes nothing.
+
+        Args:
+            snapshot_id: The snapshot: its identifier, the beginning of it, or
+                `latest`.
+            target: Read it from this target only.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            A snapshot with its manifest.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return self._owner._call(
+            "backup.show",
+            request(snapshot_id=snapshot_id, target=target),
+            _BACKUP_SHOW,
+            on_progress,
+            timeout,
+        )
+
+    def verify(
+        self,
+        *,
+        snapshot_id: str,
+        depth: VerifyDepth = "full",
+        target: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupVerifyResponse:
+        """Prove that a snapshot can be restored.
+
+        Changes nothing.
+
+        Args:
+            snapshot_id: The snapshot: its identifier, the beginning of it, or
+                `latest`.
+            depth: `quick` looks at the index and the sizes; `data` reads every
+                byte; `full`, the default, does so and checks the databases.
+            target: Verify the copy in this target only. Every copy when missing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What a verification found.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return self._owner._call(
+            "backup.verify",
+            request(snapshot_id=snapshot_id, depth=depth, target=target),
+            _BACKUP_VERIFY,
+            on_progress,
+            timeout,
+        )
+
+
+class ConfigGroup:
+    """The operations `config.*`."""
+
+    __slots__ = ("_owner",)
+
+    def __init__(self, owner: Operations) -> None:
+        self._owner = owner
+
+    def check(
+        self,
+        *,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> ConfigCheckResponse:
+        """Say what is wrong, or probably wrong, with the settings.
+
+        Changes nothing.
+
+        Args:
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What is wrong with the settings.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return self._owner._call(
+            "config.check",
+            request(),
+            _CONFIG_CHECK,
+            on_progress,
+            timeout,
+        )
+
+    def init(
+        self,
+        *,
+        dry_run: bool = False,
+        force: bool = False,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> ConfigInitResponse:
+        """Look at the service's folder and write an ops.toml for it.
+
+        Adds something.
+
+        Args:
+            dry_run: Say what would be written, and write nothing.
+            force: Replace an `ops.toml` that exists.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What was written.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return self._owner._call(
+            "config.init",
+            request(dry_run=dry_run, force=force),
+            _CONFIG_INIT,
+            on_progress,
+            timeout,
+        )
+
+    def show(
+        self,
+        *,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> ConfigShowResponse:
+        """Show every setting, and where its value comes from.
+
+        Changes nothing.
+
+        Args:
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            Every setting.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return self._owner._call(
+            "config.show",
+            request(),
+            _CONFIG_SHOW,
+            on_progress,
+            timeout,
+        )
+
+
+class HealthGroup:
+    """The operations `health.*`."""
+
+    __slots__ = ("_owner",)
+
+    def __init__(self, owner: Operations) -> None:
+        self._owner = owner
+
+    def check(
+        self,
+        *,
+        group: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> HealthCheckResponse:
+        """Run the health checks and add up their verdicts.
+
+        Changes nothing.
+
+        Args:
+            group: Only the checks of this group. All when missing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What the checks found.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return self._owner._call(
+            "health.check",
+            request(group=group),
+            _HEALTH_CHECK,
+            on_progress,
+            timeout,
+        )
+
+
+class JournalGroup:
+    """The operations `journal.*`."""
+
+    __slots__ = ("_owner",)
+
+    def __init__(self, owner: Operations) -> None:
+        self._owner = owner
+
+    def read(
+        self,
+        *,
+        limit: int | None = None,
+        operation: str | None = None,
+        since: datetime | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> JournalReadResponse:
+        """Read what was done, newest first.
+
+        Changes nothing.
+
+        Args:
+            limit: At most this many, the newest. 100 when missing.
+            operation: Only this operation.
+            since: Only what was done at or after this time, RFC 3339.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What was read.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return self._owner._call(
+            "journal.read",
+            request(
+                limit=limit,
+                operation=operation,
+                since=None if since is None else time_to_wire(since),
+            ),
+            _JOURNAL_READ,
+            on_progress,
+            timeout,
+        )
+
+
+class MetricsGroup:
+    """The operations `metrics.*`."""
+
+    __slots__ = ("_owner",)
+
+    def __init__(self, owner: Operations) -> None:
+        self._owner = owner
+
+    def render(
+        self,
+        *,
+        format: MetricsFormat | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> MetricsRenderResponse:
+        """Write every metric as Prometheus reads it.
+
+        Changes nothing.
+
+        Args:
+            format: The format. `text` when missing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            The numbers.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return self._owner._call(
+            "metrics.render",
+            request(format=format),
+            _METRICS_RENDER,
+            on_progress,
+            timeout,
+        )
+
+
+class RestoreGroup:
+    """The operations `restore.*`."""
+
+    __slots__ = ("_owner",)
+
+    def __init__(self, owner: Operations) -> None:
+        self._owner = owner
+
+    def apply(
+        self,
+        *,
+        snapshot_id: str,
+        into: str | os.PathLike[str] | None = None,
+        paths: Sequence[str | os.PathLike[str]] | None = None,
+        salvage: bool = False,
+        target: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> RestoreApplyResponse:
+        """Restore a snapshot, into a folder or in place, verified before anything is
+        replaced.
+
+        Deletes or replaces something.
+
+        Args:
+            snapshot_id: The snapshot: its identifier, the beginning of it, or
+                `latest`.
+            into: A folder, missing or empty, that receives the files. In place when
+                missing.
+            paths: What to restore, relative to the root. All when missing or empty.
+            salvage: Restore what is undamaged and name the rest, instead of
+                failing.
+            target: Read it from this target only.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What a restore or an undo did.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return self._owner._call(
+            "restore.apply",
+            request(
+                snapshot_id=snapshot_id,
+                into=None if into is None else path_to_wire(into),
+                paths=None if paths is None else list_to_wire(paths, path_to_wire),
+                salvage=salvage,
+                target=target,
+            ),
+            _RESTORE_APPLY,
+            on_progress,
+            timeout,
+        )
+
+    def discard(
+        self,
+        *,
+        undo_ids: Sequence[str],
+        dry_run: bool = False,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> RestoreDiscardResponse:
+        """Remove for good what restores replaced.
+
+        Deletes or replaces something.
+
+        Args:
+            undo_ids: The `undo_id`s.
+            dry_run: Say what would be removed, and remove nothing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What was removed, or would be.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return self._owner._call(
+            "restore.discard",
+            request(undo_ids=list_to_wire(undo_ids), dry_run=dry_run),
+            _RESTORE_DISCARD,
+            on_progress,
+            timeout,
+        )
+
+    def plan(
+        self,
+        *,
+        snapshot_id: str,
+        into: str | os.PathLike[str] | None = None,
+        paths: Sequence[str | os.PathLike[str]] | None = None,
+        salvage: bool = False,
+        target: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> RestorePlanResponse:
+        """Say what a restore would do, and change nothing.
+
+        Changes nothing.
+
+        Args:
+            snapshot_id: The snapshot: its identifier, the beginning of it, or
+                `latest`.
+            into: A folder, missing or empty, that receives the files. In place when
+                missing.
+            paths: What to restore, relative to the root. All when missing or empty.
+            salvage: Restore what is undamaged and name the rest, instead of
+                failing.
+            target: Read it from this target only.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What a restore will do.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return self._owner._call(
+            "restore.plan",
+            request(
+                snapshot_id=snapshot_id,
+                into=None if into is None else path_to_wire(into),
+                paths=None if paths is None else list_to_wire(paths, path_to_wire),
+                salvage=salvage,
+                target=target,
+            ),
+            _RESTORE_PLAN,
+            on_progress,
+            timeout,
+        )
+
+    def undo(
+        self,
+        *,
+        undo_id: str,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> RestoreUndoResponse:
+        """Take a restore back: what it replaced becomes the service again.
+
+        Deletes or replaces something.
+
+        Args:
+            undo_id: The `undo_id` that `restore.apply` answered.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What a restore or an undo did.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return self._owner._call(
+            "restore.undo",
+            request(undo_id=undo_id),
+            _RESTORE_UNDO,
+            on_progress,
+            timeout,
+        )
+
+    def undo_list(
+        self,
+        *,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> RestoreUndoListResponse:
+        """List what restores replaced and still keep.
+
+        Changes nothing.
+
+        Args:
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What can be taken back.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return self._owner._call(
+            "restore.undo_list",
+            request(),
+            _RESTORE_UNDO_LIST,
+            on_progress,
+            timeout,
+        )
+
+
+class StoreGroup:
+    """The operations `store.*`."""
+
+    __slots__ = ("_owner",)
+
+    def __init__(self, owner: Operations) -> None:
+        self._owner = owner
+
+    def stats(
+        self,
+        *,
+        store: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> StoreStatsResponse:
+        """Say how large the databases are and how they are set up.
+
+        Changes nothing.
+
+        Args:
+            store: This database only. All of the settings when missing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            Sizes and settings of databases.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return self._owner._call(
+            "store.stats",
+            request(store=store),
+            _STORE_STATS,
+            on_progress,
+            timeout,
+        )
+
+    def verify(
+        self,
+        *,
+        depth: CheckDepth = "full",
+        store: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> StoreVerifyResponse:
+        """Check the integrity of the databases, on copies.
+
+        Changes nothing.
+
+        Args:
+            depth: How much of it to check.
+            store: This database only. All of the settings when missing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What the checks found.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return self._owner._call(
+            "store.verify",
+            request(depth=depth, store=store),
+            _STORE_VERIFY,
+            on_progress,
+            timeout,
+        )
+
+
+class Operations:
+    """The front door to every operation; `Ops` is one."""
+
+    __slots__ = ()
+
+    def _call(
+        self,
+        name: str,
+        request: dict[str, Any],
+        response: Response[T],
+        on_progress: Callable[[Progress], object] | None,
+        timeout: float | None,
+    ) -> T:
+        raise NotImplementedError
+
+    @property
+    def backup(self) -> BackupGroup:
+        """The operations `backup.*`."""
+        return BackupGroup(self)
+
+    @property
+    def config(self) -> ConfigGroup:
+        """The operations `config.*`."""
+        return ConfigGroup(self)
+
+    @property
+    def health(self) -> HealthGroup:
+        """The operations `health.*`."""
+        return HealthGroup(self)
+
+    @property
+    def journal(self) -> JournalGroup:
+        """The operations `journal.*`."""
+        return JournalGroup(self)
+
+    @property
+    def metrics(self) -> MetricsGroup:
+        """The operations `metrics.*`."""
+        return MetricsGroup(self)
+
+    @property
+    def restore(self) -> RestoreGroup:
+        """The operations `restore.*`."""
+        return RestoreGroup(self)
+
+    @property
+    def store(self) -> StoreGroup:
+        """The operations `store.*`."""
+        return StoreGroup(self)
+
+    def status(
+        self,
+        *,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> StatusResponse:
+        """Say what runs here: process, service, build.
+
+        Changes nothing.
+
+        Args:
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What runs here.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return self._call(
+            "status",
+            request(),
+            _STATUS,
+            on_progress,
+            timeout,
+        )
+
+
+class AsyncBackupGroup:
+    """The operations `backup.*`, to be awaited."""
+
+    __slots__ = ("_owner",)
+
+    def __init__(self, owner: AsyncOperations) -> None:
+        self._owner = owner
+
+    async def create(
+        self,
+        *,
+        label: str | None = None,
+        layout: Layout | None = None,
+        target: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupCreateResponse:
+        """Back the service up while it runs: databases consistent, read back, then
+        visible.
+
+        Adds something.
+
+        Args:
+            label: What to call it.
+            layout: How it is stored. `archive` when missing.
+            target: This target only. All of the settings when missing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What became of a backup.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return await self._owner._call(
+            "backup.create",
+            request(label=label, layout=layout, target=target),
+            _BACKUP_CREATE,
+            on_progress,
+            timeout,
+        )
+
+    async def delete(
+        self,
+        *,
+        snapshot_id: str,
+        dry_run: bool = False,
+        force: bool = False,
+        target: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupDeleteResponse:
+        """Delete a snapshot, unless it is the last good one.
+
+        Deletes or replaces something.
+
+        Args:
+            snapshot_id: The snapshot: its identifier, or the beginning of it.
+            dry_run: Say what would be deleted, and delete nothing.
+            force: Delete it even when it is the last good one.
+            target: Delete it from this target only. From all when missing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What was deleted, or would be.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return await self._owner._call(
+            "backup.delete",
+            request(
+                snapshot_id=snapshot_id,
+                dry_run=dry_run,
+                force=force,
+                target=target,
+            ),
+            _BACKUP_DELETE,
+            on_progress,
+            timeout,
+        )
+
+    async def list(
+        self,
+        *,
+        target: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupListResponse:
+        """List the snapshots, newest first.
+
+        Changes nothing.
+
+        Args:
+            target: This target only. All of the settings when missing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            The snapshots.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return await self._owner._call(
+            "backup.list",
+            request(target=target),
+            _BACKUP_LIST,
+            on_progress,
+            timeout,
+        )
+
+    async def show(
+        self,
+        *,
+        snapshot_id: str,
+        target: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupShowResponse:
+        """Show what a snapshot says about itself.
+
+        Changes nothing.
+
+        Args:
+            snapshot_id: The snapshot: its identifier, the beginning of it, or
+                `latest`.
+            target: Read it from this target only.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            A snapshot with its manifest.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return await self._owner._call(
+            "backup.show",
+            request(snapshot_id=snapshot_id, target=target),
+            _BACKUP_SHOW,
+            on_progress,
+            timeout,
+        )
+
+    async def verify(
+        self,
+        *,
+        snapshot_id: str,
+        depth: VerifyDepth = "full",
+        target: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupVerifyResponse:
+        """Prove that a snapshot can be restored.
+
+        Changes nothing.
+
+        Args:
+            snapshot_id: The snapshot: its identifier, the beginning of it, or
+                `latest`.
+            depth: `quick` looks at the index and the sizes; `data` reads every
+                byte; `full`, the default, does so and checks the databases.
+            target: Verify the copy in this target only. Every copy when missing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What a verification found.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return await self._owner._call(
+            "backup.verify",
+            request(snapshot_id=snapshot_id, depth=depth, target=target),
+            _BACKUP_VERIFY,
+            on_progress,
+            timeout,
+        )
+
+
+class AsyncConfigGroup:
+    """The operations `config.*`, to be awaited."""
+
+    __slots__ = ("_owner",)
+
+    def __init__(self, owner: AsyncOperations) -> None:
+        self._owner = owner
+
+    async def check(
+        self,
+        *,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> ConfigCheckResponse:
+        """Say what is wrong, or probably wrong, with the settings.
+
+        Changes nothing.
+
+        Args:
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What is wrong with the settings.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return await self._owner._call(
+            "config.check",
+            request(),
+            _CONFIG_CHECK,
+            on_progress,
+            timeout,
+        )
+
+    async def init(
+        self,
+        *,
+        dry_run: bool = False,
+        force: bool = False,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> ConfigInitResponse:
+        """Look at the service's folder and write an ops.toml for it.
+
+        Adds something.
+
+        Args:
+            dry_run: Say what would be written, and write nothing.
+            force: Replace an `ops.toml` that exists.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What was written.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return await self._owner._call(
+            "config.init",
+            request(dry_run=dry_run, force=force),
+            _CONFIG_INIT,
+            on_progress,
+            timeout,
+        )
+
+    async def show(
+        self,
+        *,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> ConfigShowResponse:
+        """Show every setting, and where its value comes from.
+
+        Changes nothing.
+
+        Args:
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            Every setting.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return await self._owner._call(
+            "config.show",
+            request(),
+            _CONFIG_SHOW,
+            on_progress,
+            timeout,
+        )
+
+
+class AsyncHealthGroup:
+    """The operations `health.*`, to be awaited."""
+
+    __slots__ = ("_owner",)
+
+    def __init__(self, owner: AsyncOperations) -> None:
+        self._owner = owner
+
+    async def check(
+        self,
+        *,
+        group: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> HealthCheckResponse:
+        """Run the health checks and add up their verdicts.
+
+        Changes nothing.
+
+        Args:
+            group: Only the checks of this group. All when missing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What the checks found.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return await self._owner._call(
+            "health.check",
+            request(group=group),
+            _HEALTH_CHECK,
+            on_progress,
+            timeout,
+        )
+
+
+class AsyncJournalGroup:
+    """The operations `journal.*`, to be awaited."""
+
+    __slots__ = ("_owner",)
+
+    def __init__(self, owner: AsyncOperations) -> None:
+        self._owner = owner
+
+    async def read(
+        self,
+        *,
+        limit: int | None = None,
+        operation: str | None = None,
+        since: datetime | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> JournalReadResponse:
+        """Read what was done, newest first.
+
+        Changes nothing.
+
+        Args:
+            limit: At most this many, the newest. 100 when missing.
+            operation: Only this operation.
+            since: Only what was done at or after this time, RFC 3339.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What was read.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return await self._owner._call(
+            "journal.read",
+            request(
+                limit=limit,
+                operation=operation,
+                since=None if since is None else time_to_wire(since),
+            ),
+            _JOURNAL_READ,
+            on_progress,
+            timeout,
+        )
+
+
+class AsyncMetricsGroup:
+    """The operations `metrics.*`, to be awaited."""
+
+    __slots__ = ("_owner",)
+
+    def __init__(self, owner: AsyncOperations) -> None:
+        self._owner = owner
+
+    async def render(
+        self,
+        *,
+        format: MetricsFormat | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> MetricsRenderResponse:
+        """Write every metric as Prometheus reads it.
+
+        Changes nothing.
+
+        Args:
+            format: The format. `text` when missing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            The numbers.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return await self._owner._call(
+            "metrics.render",
+            request(format=format),
+            _METRICS_RENDER,
+            on_progress,
+            timeout,
+        )
+
+
+class AsyncRestoreGroup:
+    """The operations `restore.*`, to be awaited."""
+
+    __slots__ = ("_owner",)
+
+    def __init__(self, owner: AsyncOperations) -> None:
+        self._owner = owner
+
+    async def apply(
+        self,
+        *,
+        snapshot_id: str,
+        into: str | os.PathLike[str] | None = None,
+        paths: Sequence[str | os.PathLike[str]] | None = None,
+        salvage: bool = False,
+        target: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> RestoreApplyResponse:
+        """Restore a snapshot, into a folder or in place, verified before anything is
+        replaced.
+
+        Deletes or replaces something.
+
+        Args:
+            snapshot_id: The snapshot: its identifier, the beginning of it, or
+                `latest`.
+            into: A folder, missing or empty, that receives the files. In place when
+                missing.
+            paths: What to restore, relative to the root. All when missing or empty.
+            salvage: Restore what is undamaged and name the rest, instead of
+                failing.
+            target: Read it from this target only.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What a restore or an undo did.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return await self._owner._call(
+            "restore.apply",
+            request(
+                snapshot_id=snapshot_id,
+                into=None if into is None else path_to_wire(into),
+                paths=None if paths is None else list_to_wire(paths, path_to_wire),
+                salvage=salvage,
+                target=target,
+            ),
+            _RESTORE_APPLY,
+            on_progress,
+            timeout,
+        )
+
+    async def discard(
+        self,
+        *,
+        undo_ids: Sequence[str],
+        dry_run: bool = False,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> RestoreDiscardResponse:
+        """Remove for good what restores replaced.
+
+        Deletes or replaces something.
+
+        Args:
+            undo_ids: The `undo_id`s.
+            dry_run: Say what would be removed, and remove nothing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What was removed, or would be.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return await self._owner._call(
+            "restore.discard",
+            request(undo_ids=list_to_wire(undo_ids), dry_run=dry_run),
+            _RESTORE_DISCARD,
+            on_progress,
+            timeout,
+        )
+
+    async def plan(
+        self,
+        *,
+        snapshot_id: str,
+        into: str | os.PathLike[str] | None = None,
+        paths: Sequence[str | os.PathLike[str]] | None = None,
+        salvage: bool = False,
+        target: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> RestorePlanResponse:
+        """Say what a restore would do, and change nothing.
+
+        Changes nothing.
+
+        Args:
+            snapshot_id: The snapshot: its identifier, the beginning of it, or
+                `latest`.
+            into: A folder, missing or empty, that receives the files. In place when
+                missing.
+            paths: What to restore, relative to the root. All when missing or empty.
+            salvage: Restore what is undamaged and name the rest, instead of
+                failing.
+            target: Read it from this target only.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What a restore will do.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return await self._owner._call(
+            "restore.plan",
+            request(
+                snapshot_id=snapshot_id,
+                into=None if into is None else path_to_wire(into),
+                paths=None if paths is None else list_to_wire(paths, path_to_wire),
+                salvage=salvage,
+                target=target,
+            ),
+            _RESTORE_PLAN,
+            on_progress,
+            timeout,
+        )
+
+    async def undo(
+        self,
+        *,
+        undo_id: str,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> RestoreUndoResponse:
+        """Take a restore back: what it replaced becomes the service again.
+
+        Deletes or replaces something.
+
+        Args:
+            undo_id: The `undo_id` that `restore.apply` answered.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What a restore or an undo did.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return await self._owner._call(
+            "restore.undo",
+            request(undo_id=undo_id),
+            _RESTORE_UNDO,
+            on_progress,
+            timeout,
+        )
+
+    async def undo_list(
+        self,
+        *,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> RestoreUndoListResponse:
+        """List what restores replaced and still keep.
+
+        Changes nothing.
+
+        Args:
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What can be taken back.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return await self._owner._call(
+            "restore.undo_list",
+            request(),
+            _RESTORE_UNDO_LIST,
+            on_progress,
+            timeout,
+        )
+
+
+class AsyncStoreGroup:
+    """The operations `store.*`, to be awaited."""
+
+    __slots__ = ("_owner",)
+
+    def __init__(self, owner: AsyncOperations) -> None:
+        self._owner = owner
+
+    async def stats(
+        self,
+        *,
+        store: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> StoreStatsResponse:
+        """Say how large the databases are and how they are set up.
+
+        Changes nothing.
+
+        Args:
+            store: This database only. All of the settings when missing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            Sizes and settings of databases.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return await self._owner._call(
+            "store.stats",
+            request(store=store),
+            _STORE_STATS,
+            on_progress,
+            timeout,
+        )
+
+    async def verify(
+        self,
+        *,
+        depth: CheckDepth = "full",
+        store: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> StoreVerifyResponse:
+        """Check the integrity of the databases, on copies.
+
+        Changes nothing.
+
+        Args:
+            depth: How much of it to check.
+            store: This database only. All of the settings when missing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What the checks found.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return await self._owner._call(
+            "store.verify",
+            request(depth=depth, store=store),
+            _STORE_VERIFY,
+            on_progress,
+            timeout,
+        )
+
+
+class AsyncOperations:
+    """The front door to every operation, to be awaited; `AsyncOps` is one."""
+
+    __slots__ = ()
+
+    async def _call(
+        self,
+        name: str,
+        request: dict[str, Any],
+        response: Response[T],
+        on_progress: Callable[[Progress], object] | None,
+        timeout: float | None,
+    ) -> T:
+        raise NotImplementedError
+
+    @property
+    def backup(self) -> AsyncBackupGroup:
+        """The operations `backup.*`."""
+        return AsyncBackupGroup(self)
+
+    @property
+    def config(self) -> AsyncConfigGroup:
+        """The operations `config.*`."""
+        return AsyncConfigGroup(self)
+
+    @property
+    def health(self) -> AsyncHealthGroup:
+        """The operations `health.*`."""
+        return AsyncHealthGroup(self)
+
+    @property
+    def journal(self) -> AsyncJournalGroup:
+        """The operations `journal.*`."""
+        return AsyncJournalGroup(self)
+
+    @property
+    def metrics(self) -> AsyncMetricsGroup:
+        """The operations `metrics.*`."""
+        return AsyncMetricsGroup(self)
+
+    @property
+    def restore(self) -> AsyncRestoreGroup:
+        """The operations `restore.*`."""
+        return AsyncRestoreGroup(self)
+
+    @property
+    def store(self) -> AsyncStoreGroup:
+        """The operations `store.*`."""
+        return AsyncStoreGroup(self)
+
+    async def status(
+        self,
+        *,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> StatusResponse:
+        """Say what runs here: process, service, build.
+
+        Changes nothing.
+
+        Args:
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What runs here.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return await self._call(
+            "status",
+            request(),
+            _STATUS,
+            on_progress,
+            timeout,
+        )

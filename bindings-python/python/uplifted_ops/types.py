@@ -1,0 +1,1407 @@
+"""What operations answer with: frozen dataclasses, and the words in them.
+
+Times are `datetime` in UTC. File names are `str` as `os.fsdecode` makes them, so any
+name can be opened. Generated from the table of operations by `make generate`: do not
+edit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal, TypeAlias
+
+from . import _codec
+
+__all__ = [
+    "BackupCreateResponse",
+    "BackupDeleteResponse",
+    "BackupListResponse",
+    "BackupShowResponse",
+    "BackupVerifyResponse",
+    "CheckDepth",
+    "CheckReport",
+    "CheckStatus",
+    "ConfigCheckResponse",
+    "ConfigInitResponse",
+    "ConfigShowResponse",
+    "Deletion",
+    "ErrorBody",
+    "ErrorKind",
+    "FailedTarget",
+    "Finding",
+    "FoundProblem",
+    "HealthCheckResponse",
+    "Holder",
+    "Included",
+    "InitFound",
+    "IntegrityReport",
+    "JournalReadResponse",
+    "JournalRecord",
+    "KnownSnapshot",
+    "Layout",
+    "LeftOut",
+    "Listed",
+    "Manifest",
+    "MetricsFormat",
+    "MetricsRenderResponse",
+    "Outcome",
+    "Problem",
+    "ProblemKind",
+    "Progress",
+    "RecordOutcome",
+    "RestoreAction",
+    "RestoreApplyResponse",
+    "RestoreDiscardResponse",
+    "RestoreMode",
+    "RestorePlanResponse",
+    "RestoreUndoListResponse",
+    "RestoreUndoResponse",
+    "RestoreUnit",
+    "RunMode",
+    "ServiceFacts",
+    "ServiceReport",
+    "Severity",
+    "ShownSetting",
+    "SkipReason",
+    "Skipped",
+    "SpaceNeed",
+    "StatusResponse",
+    "StoreRecord",
+    "StoreStatsResponse",
+    "StoreStatus",
+    "StoreVerdict",
+    "StoreVerifyResponse",
+    "TargetResult",
+    "UndoArea",
+    "Unreadable",
+    "VerifyDepth",
+]
+
+Layout: TypeAlias = Literal["archive"]
+"""How a snapshot is stored.
+
+- `archive`: One standard `.tar.zst` for each snapshot.
+"""
+
+Outcome: TypeAlias = Literal["complete", "partial"]
+"""Whether everything was read completely.
+
+- `complete`: Everything.
+- `partial`: Not everything: see `skipped`.
+"""
+
+SkipReason: TypeAlias = Literal[
+    "vanished",
+    "unreadable",
+    "grew",
+    "shrank",
+    "changed",
+    "corrupt",
+    "database",
+    "socket",
+    "device",
+]
+"""Why something is not in the snapshot, or not completely.
+
+- `vanished`: It was gone when its turn came.
+- `unreadable`: It was not readable.
+- `grew`: It became longer while it was read; the snapshot has its beginning.
+- `shrank`: It became shorter while it was read; the snapshot has what was there.
+- `changed`: Its content or kind changed while it was read.
+- `corrupt`: A database whose copy failed its own integrity check; the copy is in the
+  snapshot.
+- `database`: A database that could not be copied consistently.
+- `socket`: A socket: listed, since nothing of it can be stored. Does not make the
+  snapshot partial.
+- `device`: A device: listed, never stored. Does not make the snapshot partial.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skipped:
+    """Something that is not in the snapshot, or not completely."""
+
+    path: str
+    """The path, relative to the root."""
+
+    reason: SkipReason
+    """Why."""
+
+    message: str
+    """The detail, for a person."""
+
+
+ErrorKind: TypeAlias = Literal[
+    "invalid_input",
+    "not_found",
+    "refused",
+    "busy",
+    "denied",
+    "no_space",
+    "unavailable",
+    "timeout",
+    "corrupt",
+    "unsupported",
+    "cancelled",
+    "internal",
+]
+"""What the caller must do. Few on purpose: match on these, show the rest to a person.
+
+- `invalid_input`: The request or a setting is wrong: change it.
+- `not_found`: What was named does not exist: name something that does.
+- `refused`: Doing it now would be unsafe: meet the condition in the hint first.
+- `busy`: Somebody else holds what is needed: try again later.
+- `denied`: The operating system or a server said no: grant the permission.
+- `no_space`: The disk or the target is full: free space.
+- `unavailable`: Something outside did not answer, or a device failed: bring it back,
+  then try again.
+- `timeout`: The deadline passed: try again, or allow more time.
+- `corrupt`: Data is damaged: do not trust it, use another copy.
+- `unsupported`: This build, or this component, cannot do that.
+- `cancelled`: The caller cancelled. Nothing was left half-done.
+- `internal`: A defect of ours: report it.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorBody:
+    """An `Error` on the wire: the value of `error` in `{"error": {…}}`."""
+
+    kind: ErrorKind
+    """What the caller must do."""
+
+    message: str
+    """What happened, for a person."""
+
+    retryable: bool
+    """Whether the same call can succeed later without anybody changing it."""
+
+    hint: str | None = None
+    """The repair, one line."""
+
+    operation: str | None = None
+    """The operation that failed."""
+
+    causes: list[str] = field(default_factory=list)
+    """The messages of the underlying causes, nearest first."""
+
+    context: dict[str, str] = field(default_factory=dict)
+    """Names and values that help to find the place."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetResult:
+    """What became of a backup in one target."""
+
+    target: str
+    """The target's name."""
+
+    location: str
+    """Where it is, for people."""
+
+    error: ErrorBody | None = None
+    """Why the target does not have it; nothing when it has, read back."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntegrityReport:
+    """What a check of integrity found."""
+
+    ok: bool
+    """Whether nothing was wrong."""
+
+    problems: list[str]
+    """What was wrong, in the engine's words; at most 100 entries."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreRecord:
+    """A database in a snapshot."""
+
+    name: str
+    """The store's name."""
+
+    kind: str
+    """Its kind."""
+
+    path: str
+    """The entry that holds it, relative to the root."""
+
+    taken_at: datetime
+    """Everything committed before this moment is in it."""
+
+    check: IntegrityReport
+    """What the check of the copy found."""
+
+    details: dict[str, Any]
+    """Facts by the driver's names."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupCreateResponse:
+    """What became of a backup."""
+
+    snapshot_id: str
+    """The snapshot's identifier: 12 hexadecimal digits."""
+
+    outcome: Outcome
+    """Whether everything was read completely."""
+
+    skipped: list[Skipped]
+    """What was not read, or not completely, or cannot be stored."""
+
+    files: int
+    """Regular files, hard links included."""
+
+    size_bytes: int
+    """Bytes of the files' content."""
+
+    stored_bytes: int
+    """Bytes of the archive."""
+
+    duration_seconds: float
+    """How long it took, in seconds."""
+
+    key: str
+    """The archive's key in every target."""
+
+    targets: list[TargetResult]
+    """What became of it in each target."""
+
+    stores: list[StoreRecord]
+    """The databases in it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deletion:
+    """One object to remove."""
+
+    target: str
+    """The target that has it."""
+
+    key: str
+    """Its key there."""
+
+    stored_bytes: int
+    """The bytes that become free."""
+
+    reason: str
+    """Why it is removed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupDeleteResponse:
+    """What was deleted, or would be."""
+
+    snapshot_id: str
+    """The snapshot."""
+
+    deletions: list[Deletion]
+    """What is removed."""
+
+    deleted: bool
+    """Whether it was carried out."""
+
+    refused: str | None = None
+    """Why nothing may be removed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownSnapshot:
+    """A snapshot, and what the journal knows of it."""
+
+    snapshot_id: str
+    """The snapshot's identifier: 12 hexadecimal digits."""
+
+    target: str
+    """The target that has it."""
+
+    key: str
+    """Its key there."""
+
+    time: datetime
+    """When the backup began."""
+
+    layout: str
+    """How it is stored: `archive`."""
+
+    outcome: Outcome
+    """Whether everything was read completely."""
+
+    service: str
+    """The service's name."""
+
+    host: str
+    """The name of the machine it was made on."""
+
+    size_bytes: int
+    """Bytes of the files' content."""
+
+    stored_bytes: int
+    """Bytes of the archive."""
+
+    files: int
+    """Regular files, hard links included."""
+
+    skipped: int
+    """How many things were skipped."""
+
+    stores: int
+    """How many databases are in it."""
+
+    label: str | None = None
+    """What the caller called it."""
+
+    service_version: str | None = None
+    """The service's version, when it is known."""
+
+    verified_at: datetime | None = None
+    """When it was last verified in full and found whole. Nothing when it never was, or
+    the journal is lost.
+    """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unreadable:
+    """Something that looks like an archive and could not be read as one."""
+
+    target: str
+    """The target that has it."""
+
+    key: str
+    """Its key there."""
+
+    stored_bytes: int
+    """Its size."""
+
+    error: ErrorBody
+    """Why it could not be read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedTarget:
+    """A target that could not be asked."""
+
+    target: str
+    """Its name."""
+
+    error: ErrorBody
+    """Why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupListResponse:
+    """The snapshots."""
+
+    snapshots: list[KnownSnapshot]
+    """The snapshots, newest first; one that is in several targets is there once for
+    each.
+    """
+
+    unreadable: list[Unreadable]
+    """What looks like an archive and could not be read as one."""
+
+    failed: list[FailedTarget]
+    """The targets that could not be asked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """A snapshot in a target."""
+
+    snapshot_id: str
+    """The snapshot's identifier: 12 hexadecimal digits."""
+
+    target: str
+    """The target that has it."""
+
+    key: str
+    """Its key there."""
+
+    time: datetime
+    """When the backup began."""
+
+    layout: str
+    """How it is stored: `archive`."""
+
+    outcome: Outcome
+    """Whether everything was read completely."""
+
+    service: str
+    """The service's name."""
+
+    host: str
+    """The name of the machine it was made on."""
+
+    size_bytes: int
+    """Bytes of the files' content."""
+
+    stored_bytes: int
+    """Bytes of the archive."""
+
+    files: int
+    """Regular files, hard links included."""
+
+    skipped: int
+    """How many things were skipped."""
+
+    stores: int
+    """How many databases are in it."""
+
+    label: str | None = None
+    """What the caller called it."""
+
+    service_version: str | None = None
+    """The service's version, when it is known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Included:
+    """A path that was asked for."""
+
+    path: str
+    """The path, relative to the root. `.` is all of it."""
+
+    present: bool
+    """Whether there was anything at the path."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """What a snapshot says about itself, without its entries."""
+
+    format: int
+    """The version of the format, see `FORMAT`."""
+
+    snapshot_id: str
+    """The snapshot's identifier: 12 hexadecimal digits."""
+
+    service: str
+    """The service's name."""
+
+    host: str
+    """The name of the machine it was made on."""
+
+    made_by: str
+    """The version of `uplifted-ops` that made it."""
+
+    time: datetime
+    """When the backup began."""
+
+    outcome: Outcome
+    """Whether everything was read completely."""
+
+    includes: list[Included]
+    """What was asked for, relative to the root."""
+
+    excludes: list[str]
+    """The globs of what was left out."""
+
+    stores: list[StoreRecord]
+    """The databases in it."""
+
+    skipped: list[Skipped]
+    """What was not read, or not completely, or cannot be stored."""
+
+    files: int
+    """Regular files, hard links included."""
+
+    entries: int
+    """Entries of every kind."""
+
+    size_bytes: int
+    """Bytes of the files' content."""
+
+    service_version: str | None = None
+    """The service's version, when it is known."""
+
+    label: str | None = None
+    """What the caller called it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupShowResponse:
+    """A snapshot with its manifest."""
+
+    snapshot: Listed
+    """As a list has it."""
+
+    targets: list[str]
+    """The targets that have it."""
+
+    manifest: Manifest
+    """What it says about itself."""
+
+
+VerifyDepth: TypeAlias = Literal["quick", "data", "full"]
+"""How much of a snapshot to verify.
+
+- `quick`: The index, the names, the sizes: a moment.
+- `data`: Every byte against its checksum. The databases hold the bytes that were backed
+  up; they are not opened.
+- `full`: Every byte, and the integrity of every database.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundProblem:
+    """Something wrong with a snapshot in a target."""
+
+    target: str
+    """The target whose copy it is."""
+
+    kind: str
+    """What is wrong: a word of the archive's, or `corrupt_database`."""
+
+    message: str
+    """The detail, for a person."""
+
+    path: str | None = None
+    """The entry concerned, when it is one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupVerifyResponse:
+    """What a verification found."""
+
+    snapshot_id: str
+    """The snapshot."""
+
+    depth: VerifyDepth
+    """How much was verified."""
+
+    ok: bool
+    """Whether nothing was wrong anywhere."""
+
+    problems: list[FoundProblem]
+    """What was wrong."""
+
+    targets: list[str]
+    """The targets whose copies were verified."""
+
+    databases: list[str]
+    """The databases that were restored into scratch and checked, by name, once for each
+    target.
+    """
+
+    stored_bytes: int
+    """Bytes of the archives that were verified."""
+
+    duration_seconds: float
+    """How long it took, in seconds."""
+
+
+Severity: TypeAlias = Literal["error", "warning"]
+"""How bad a finding is.
+
+- `error`: Something will not work.
+- `warning`: It works, and probably not as meant.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Something to correct."""
+
+    severity: Severity
+    """How bad it is."""
+
+    key: str
+    """The setting concerned."""
+
+    message: str
+    """What is wrong, as a sentence without a full stop."""
+
+    source: str
+    """Where the setting comes from, as `Config::source_of` says it."""
+
+    hint: str | None = None
+    """The repair, one line."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigCheckResponse:
+    """What is wrong with the settings."""
+
+    ok: bool
+    """Whether no finding is an error."""
+
+    findings: list[Finding]
+    """The findings, errors first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOut:
+    """Something that a backup leaves out."""
+
+    name: str
+    """Its name in the root."""
+
+    why: str
+    """Why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InitFound:
+    """What was found in the folder and in the service's own settings."""
+
+    databases: list[str]
+    """SQLite databases, relative to the root where they are inside it."""
+
+    included: list[str]
+    """Top-level entries that a backup takes."""
+
+    left_out: list[LeftOut]
+    """Top-level entries that it leaves out, each with the reason."""
+
+    variables: list[str]
+    """Variables of the service that were understood. Their values are not repeated
+    here.
+    """
+
+    notes: list[str]
+    """What could not be looked at, or is worth knowing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigInitResponse:
+    """What was written."""
+
+    path: str
+    """The file."""
+
+    text: str
+    """Its whole text."""
+
+    written: bool
+    """Whether it was written."""
+
+    found: InitFound
+    """What the text is based on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownSetting:
+    """One setting."""
+
+    key: str
+    """Its key: `backup.level`, `store.main.path`; or the name of a variable that
+    belongs to the host.
+    """
+
+    value: Any
+    """Its value. Secrets, and all values of the host's own, are `***`."""
+
+    source: str
+    """Where it comes from: `default`, `ops.toml:12`, `.env:3
+    (UPLIFTED__BACKUP__LEVEL)`, `environment (UPLIFTED__BACKUP__LEVEL)`, `code`.
+    """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigShowResponse:
+    """Every setting."""
+
+    root: str
+    """The service's root folder."""
+
+    settings: list[ShownSetting]
+    """The settings, sorted by key. Secrets are `***`."""
+
+    file: str | None = None
+    """The file that was read, when there is one."""
+
+
+CheckStatus: TypeAlias = Literal["pass", "warn", "fail"]
+"""A verdict. The order is that of severity.
+
+- `pass`: All is well.
+- `warn`: Somebody should look, the service works.
+- `fail`: The service does not do what it should.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckReport:
+    """What one check found."""
+
+    name: str
+    """The check's name."""
+
+    status: CheckStatus
+    """Its verdict."""
+
+    message: str
+    """What was found, and the repair when the status is not `pass`."""
+
+    duration_seconds: float
+    """How long the check took."""
+
+    critical: bool
+    """Whether its failure makes the whole answer `fail`."""
+
+    observed: float | None = None
+    """The number behind the verdict, when there is one."""
+
+    unit: str | None = None
+    """Its unit: `bytes`, `seconds`, `ratio`, …."""
+
+    group: str | None = None
+    """The group it belongs to, besides `all`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthCheckResponse:
+    """What the checks found."""
+
+    status: CheckStatus
+    """The verdict over all: `fail` when a critical check failed, `warn` when another
+    one failed or one warned. Without any check it is `warn`: nothing was asked, so
+    nothing is known.
+    """
+
+    checks: list[CheckReport]
+    """The checks, in the order of the settings."""
+
+
+RecordOutcome: TypeAlias = Literal["done", "unhealthy", "failed"]
+"""How an operation ended.
+
+- `done`: It did what was asked.
+- `unhealthy`: It did what was asked, and the answer is a bad one: a partial backup, a
+  failed check.
+- `failed`: It did not.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalRecord:
+    """What was done, by whom, and how it went."""
+
+    time: datetime
+    """When the operation began, by the wall clock, which may jump: the journal's order
+    is that of writing.
+    """
+
+    operation: str
+    """The operation: `backup.create`."""
+
+    outcome: RecordOutcome
+    """How it ended."""
+
+    duration_seconds: float
+    """How long it took, in seconds."""
+
+    pid: int
+    """The process that asked for it."""
+
+    request: Any
+    """What was asked."""
+
+    response: Any
+    """What was answered. Null when it failed."""
+
+    error: ErrorBody | None = None
+    """Why it failed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalReadResponse:
+    """What was read."""
+
+    records: list[JournalRecord]
+    """The records, in the order asked for."""
+
+    damaged_lines: int
+    """Lines that were met and could not be read: torn by a crash, or damaged."""
+
+    unreadable_segments: list[str]
+    """Segments that were met and could not be read, or not to their end, with the
+    reason.
+    """
+
+    more: bool
+    """Whether there is more than the limit, or than a page holds."""
+
+
+MetricsFormat: TypeAlias = Literal["text", "openmetrics"]
+"""A format of exposition.
+
+- `text`: Prometheus text, version 0.0.4.
+- `openmetrics`: OpenMetrics text, version 1.0.0.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsRenderResponse:
+    """The numbers."""
+
+    content_type: str
+    """What to send as `Content-Type`."""
+
+    body: str
+    """The text."""
+
+
+ProblemKind: TypeAlias = Literal[
+    "truncated",
+    "damaged_frame",
+    "damaged_index",
+    "damaged_trailer",
+    "header_mismatch",
+    "content_mismatch",
+    "unsafe_name",
+    "bad_entry",
+    "inconsistent",
+    "limit_exceeded",
+    "damaged_database",
+    "attribute_not_restored",
+]
+"""What is wrong.
+
+- `truncated`: The archive is shorter than it was.
+- `damaged_frame`: Compressed data is damaged; the named file lies in it.
+- `damaged_index`: A copy of the index is damaged.
+- `damaged_trailer`: The summary or the footer at the end is damaged.
+- `header_mismatch`: The tar stream says something else about the entry than the index.
+- `content_mismatch`: The file's content is not what its checksum says.
+- `unsafe_name`: A name, or what a hard link names, that could lead outside the folder,
+  or twice to the same place.
+- `bad_entry`: A mode, size, time, attribute or map that no file has.
+- `inconsistent`: Offsets, lengths or counts that contradict each other.
+- `limit_exceeded`: More entries or bytes than allowed, or a compression that only an
+  attack has.
+- `damaged_database`: The file is a database that does not pass its own check, or that
+  is missing.
+- `attribute_not_restored`: The file is restored, but the filesystem or the permissions
+  did not take an attribute of it.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Something wrong with an archive, or with one file of it."""
+
+    kind: ProblemKind
+    """What is wrong."""
+
+    message: str
+    """The detail, for a person."""
+
+    path: str | None = None
+    """The entry concerned, when it is one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceReport:
+    """What was done to the service."""
+
+    stopped: bool
+    """Whether it was told to stop."""
+
+    started: bool
+    """Whether it was started again."""
+
+    healthy: bool | None = None
+    """What the health gate said, when it was asked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreApplyResponse:
+    """What a restore or an undo did."""
+
+    snapshot_id: str
+    """The snapshot."""
+
+    restored_files: int
+    """Regular files that came in, or wait to come in."""
+
+    into: str
+    """The folder that received them."""
+
+    restart_required: bool
+    """Whether the restore happens only when the service is started again."""
+
+    lost: list[Problem]
+    """What could not be restored, when salvaging."""
+
+    warnings: list[str]
+    """What to know."""
+
+    service: ServiceReport
+    """What was done to the service."""
+
+    undo_id: str | None = None
+    """What `restore.undo` takes to bring back what was replaced. Unset for a restore
+    into a folder.
+    """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UndoArea:
+    """What a restore replaced, kept."""
+
+    undo_id: str
+    """What `restore.undo` takes."""
+
+    snapshot_id: str
+    """The snapshot that was restored."""
+
+    time: datetime
+    """When the restore, or the undo, was asked for."""
+
+    paths: list[str]
+    """The names that an undo trades, relative to the root."""
+
+    files: int
+    """Regular files that it holds."""
+
+    size_bytes: int
+    """Bytes of their content."""
+
+    undoes: str | None = None
+    """For the area of an undo: the restore that it undid."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreDiscardResponse:
+    """What was removed, or would be."""
+
+    areas: list[UndoArea]
+    """What goes, and what is lost with it."""
+
+    freed_bytes: int
+    """Bytes that become free."""
+
+    discarded: bool
+    """Whether it was carried out."""
+
+
+RestoreMode: TypeAlias = Literal["into", "in_place"]
+"""Where a restore goes.
+
+- `into`: Into a folder that is missing or empty.
+- `in_place`: Over the service.
+"""
+
+RestoreAction: TypeAlias = Literal["create", "replace", "remove", "keep"]
+"""What becomes of one name.
+
+- `create`: It is missing and comes in.
+- `replace`: What comes in takes its place; what was there goes to the undo area.
+- `remove`: It goes to the undo area: the snapshot asked for it when it did not exist.
+- `keep`: It is left alone.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreUnit:
+    """What becomes of one name in the service's folder."""
+
+    path: str
+    """The name, relative to the root."""
+
+    action: RestoreAction
+    """What becomes of it."""
+
+    reason: str
+    """Why."""
+
+    files: int
+    """Regular files that come in."""
+
+    size_bytes: int
+    """Bytes of their content."""
+
+    live_bytes: int
+    """Bytes of what goes out."""
+
+    carry: list[str]
+    """What is carried over from the live folder into the new one, since the backup left
+    it out.
+    """
+
+    mount: str | None = None
+    """The mount, relative to the root, in which it is staged. Unset for the state
+    folder.
+    """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpaceNeed:
+    """Room on one filesystem."""
+
+    folder: str
+    """A folder on it."""
+
+    needed_bytes: int
+    """Bytes that the restore writes to it."""
+
+    free_bytes: int
+    """Bytes that this user can still write to it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """A process that has a database open."""
+
+    path: str
+    """The file, relative to the root."""
+
+    pid: int
+    """The process. 0 when the system hides which one."""
+
+    program: str
+    """Its program, as the system names it. Empty when it is hidden."""
+
+    only_lock_seen: bool
+    """Whether only its lock is visible, not the open file itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestorePlanResponse:
+    """What a restore will do."""
+
+    snapshot_id: str
+    """The snapshot."""
+
+    mode: RestoreMode
+    """Whether it goes into a folder of its own, or over the service."""
+
+    into: str
+    """The folder that receives it; the service's root in place."""
+
+    paths: list[str]
+    """The paths that were asked for; all when empty."""
+
+    units: list[RestoreUnit]
+    """What becomes of each name, in place. Empty for a restore into a folder."""
+
+    files: int
+    """Regular files that come in."""
+
+    space: list[SpaceNeed]
+    """Room that is needed and there, for each filesystem."""
+
+    databases: list[str]
+    """Live databases that are replaced or moved, relative to the root."""
+
+    holders: list[Holder]
+    """Processes that have one of them open."""
+
+    can_stop: bool
+    """Whether the service can be stopped (`service.stop` is set)."""
+
+    restart_required: bool
+    """Whether the service must be restarted for the restore to happen: it is asked from
+    inside.
+    """
+
+    blockers: list[str]
+    """Why it cannot be applied as things are. Empty when it can."""
+
+    warnings: list[str]
+    """What to know before applying it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreUndoResponse:
+    """What a restore or an undo did."""
+
+    snapshot_id: str
+    """The snapshot."""
+
+    restored_files: int
+    """Regular files that came in, or wait to come in."""
+
+    into: str
+    """The folder that received them."""
+
+    restart_required: bool
+    """Whether the restore happens only when the service is started again."""
+
+    lost: list[Problem]
+    """What could not be restored, when salvaging."""
+
+    warnings: list[str]
+    """What to know."""
+
+    service: ServiceReport
+    """What was done to the service."""
+
+    undo_id: str | None = None
+    """What `restore.undo` takes to bring back what was replaced. Unset for a restore
+    into a folder.
+    """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreUndoListResponse:
+    """What can be taken back."""
+
+    areas: list[UndoArea]
+    """The undo areas, newest first."""
+
+
+RunMode: TypeAlias = Literal["embedded", "command_line"]
+"""Who is running.
+
+- `embedded`: Inside the service's own process: it cannot be replaced under its own
+  feet.
+- `command_line`: On the command line, beside the service.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceFacts:
+    """The service that is looked after."""
+
+    name: str
+    """Its name: `service.name`, else that of the root folder."""
+
+    version: str | None = None
+    """Its version, where the settings tell."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusResponse:
+    """What runs here."""
+
+    time: datetime
+    """The time, by this machine's clock."""
+
+    pid: int
+    """The process that answers."""
+
+    uptime_seconds: float
+    """How long that process has been running, in seconds."""
+
+    mode: RunMode
+    """Whether it is the service itself or the command line beside it."""
+
+    service: ServiceFacts
+    """The service."""
+
+    version: str
+    """The version of uplifted-ops."""
+
+    protocol_version: int
+    """The version of the protocol between host and worker."""
+
+    features: list[str]
+    """The features that this build has."""
+
+    root: str
+    """The service's root folder."""
+
+    state: str
+    """The state folder."""
+
+    workers: int
+    """How many worker processes this process has now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreStatus:
+    """Sizes and settings of one database."""
+
+    name: str
+    """Its name."""
+
+    kind: str
+    """Its kind."""
+
+    ok: bool
+    """Whether it answered."""
+
+    error: ErrorBody | None = None
+    """Why it did not answer."""
+
+    details: dict[str, Any] = field(default_factory=dict)
+    """Facts about the database, by the driver's names."""
+
+    log_bytes: int | None = None
+    """Bytes of its write-ahead log or journal."""
+
+    size_bytes: int | None = None
+    """Bytes of the database, without its log."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreStatsResponse:
+    """Sizes and settings of databases."""
+
+    stores: list[StoreStatus]
+    """The databases, in the order of the settings."""
+
+
+CheckDepth: TypeAlias = Literal["quick", "full"]
+"""How much of a database to check.
+
+- `quick`: Structure: every page is reachable and well-formed (SQLite's `quick_check`).
+- `full`: Structure, and that every index agrees with its table (SQLite's
+  `integrity_check`).
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreVerdict:
+    """What the check of one database found."""
+
+    name: str
+    """Its name."""
+
+    kind: str
+    """Its kind."""
+
+    ok: bool
+    """Whether nothing was wrong."""
+
+    problems: list[str]
+    """What was wrong."""
+
+    error: ErrorBody | None = None
+    """Why it could not be checked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreVerifyResponse:
+    """What the checks found."""
+
+    stores: list[StoreVerdict]
+    """The databases, in the order of the settings."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a piece of work has come. Counts only grow within a stage."""
+
+    stage: str
+    """What is being done, as a person would say it: `copying database main`."""
+
+    done_bytes: int
+    """Bytes done in this stage."""
+
+    done_files: int
+    """Files done in this stage."""
+
+    total_bytes: int | None = None
+    """Bytes that this stage will do, when known."""
+
+    total_files: int | None = None
+    """Files that this stage will do, when known."""
+
+    uninterruptible: bool = False
+    """While true the work is inside a step that must not be interrupted; a cancel
+    waits.
+    """
+
+
+_SKIPPED = _codec.Record(Skipped, path=_codec.PATH)
+_ERROR_BODY = _codec.Record(ErrorBody)
+_TARGET_RESULT = _codec.Record(TargetResult, error=_ERROR_BODY)
+_INTEGRITY_REPORT = _codec.Record(IntegrityReport)
+_STORE_RECORD = _codec.Record(
+    StoreRecord,
+    path=_codec.PATH,
+    taken_at=_codec.TIME,
+    check=_INTEGRITY_REPORT,
+)
+_codec.Record(
+    BackupCreateResponse,
+    skipped=_codec.ListOf(_SKIPPED),
+    targets=_codec.ListOf(_TARGET_RESULT),
+    stores=_codec.ListOf(_STORE_RECORD),
+)
+_DELETION = _codec.Record(Deletion)
+_codec.Record(BackupDeleteResponse, deletions=_codec.ListOf(_DELETION))
+_KNOWN_SNAPSHOT = _codec.Record(
+    KnownSnapshot,
+    time=_codec.TIME,
+    verified_at=_codec.TIME,
+)
+_UNREADABLE = _codec.Record(Unreadable, error=_ERROR_BODY)
+_FAILED_TARGET = _codec.Record(FailedTarget, error=_ERROR_BODY)
+_codec.Record(
+    BackupListResponse,
+    snapshots=_codec.ListOf(_KNOWN_SNAPSHOT),
+    unreadable=_codec.ListOf(_UNREADABLE),
+    failed=_codec.ListOf(_FAILED_TARGET),
+)
+_LISTED = _codec.Record(Listed, time=_codec.TIME)
+_INCLUDED = _codec.Record(Included, path=_codec.PATH)
+_MANIFEST = _codec.Record(
+    Manifest,
+    time=_codec.TIME,
+    includes=_codec.ListOf(_INCLUDED),
+    stores=_codec.ListOf(_STORE_RECORD),
+    skipped=_codec.ListOf(_SKIPPED),
+)
+_codec.Record(BackupShowResponse, snapshot=_LISTED, manifest=_MANIFEST)
+_FOUND_PROBLEM = _codec.Record(FoundProblem, path=_codec.PATH)
+_codec.Record(BackupVerifyResponse, problems=_codec.ListOf(_FOUND_PROBLEM))
+_FINDING = _codec.Record(Finding)
+_codec.Record(ConfigCheckResponse, findings=_codec.ListOf(_FINDING))
+_LEFT_OUT = _codec.Record(LeftOut)
+_INIT_FOUND = _codec.Record(InitFound, left_out=_codec.ListOf(_LEFT_OUT))
+_codec.Record(ConfigInitResponse, path=_codec.PATH, found=_INIT_FOUND)
+_SHOWN_SETTING = _codec.Record(ShownSetting)
+_codec.Record(
+    ConfigShowResponse,
+    root=_codec.PATH,
+    file=_codec.PATH,
+    settings=_codec.ListOf(_SHOWN_SETTING),
+)
+_CHECK_REPORT = _codec.Record(CheckReport)
+_codec.Record(HealthCheckResponse, checks=_codec.ListOf(_CHECK_REPORT))
+_JOURNAL_RECORD = _codec.Record(JournalRecord, time=_codec.TIME, error=_ERROR_BODY)
+_codec.Record(JournalReadResponse, records=_codec.ListOf(_JOURNAL_RECORD))
+_codec.Record(MetricsRenderResponse)
+_PROBLEM = _codec.Record(Problem, path=_codec.PATH)
+_SERVICE_REPORT = _codec.Record(ServiceReport)
+_codec.Record(
+    RestoreApplyResponse,
+    into=_codec.PATH,
+    lost=_codec.ListOf(_PROBLEM),
+    service=_SERVICE_REPORT,
+)
+_UNDO_AREA = _codec.Record(UndoArea, time=_codec.TIME, paths=_codec.ListOf(_codec.PATH))
+_codec.Record(RestoreDiscardResponse, areas=_codec.ListOf(_UNDO_AREA))
+_RESTORE_UNIT = _codec.Record(
+    RestoreUnit,
+    path=_codec.PATH,
+    carry=_codec.ListOf(_codec.PATH),
+    mount=_codec.PATH,
+)
+_SPACE_NEED = _codec.Record(SpaceNeed, folder=_codec.PATH)
+_HOLDER = _codec.Record(Holder, path=_codec.PATH)
+_codec.Record(
+    RestorePlanResponse,
+    into=_codec.PATH,
+    paths=_codec.ListOf(_codec.PATH),
+    units=_codec.ListOf(_RESTORE_UNIT),
+    space=_codec.ListOf(_SPACE_NEED),
+    databases=_codec.ListOf(_codec.PATH),
+    holders=_codec.ListOf(_HOLDER),
+)
+_codec.Record(
+    RestoreUndoResponse,
+    into=_codec.PATH,
+    lost=_codec.ListOf(_PROBLEM),
+    service=_SERVICE_REPORT,
+)
+_codec.Record(RestoreUndoListResponse, areas=_codec.ListOf(_UNDO_AREA))
+_SERVICE_FACTS = _codec.Record(ServiceFacts)
+_codec.Record(
+    StatusResponse,
+    time=_codec.TIME,
+    service=_SERVICE_FACTS,
+    root=_codec.PATH,
+    state=_codec.PATH,
+)
+_STORE_STATUS = _codec.Record(StoreStatus, error=_ERROR_BODY)
+_codec.Record(StoreStatsResponse, stores=_codec.ListOf(_STORE_STATUS))
+_STORE_VERDICT = _codec.Record(StoreVerdict, error=_ERROR_BODY)
+_codec.Record(StoreVerifyResponse, stores=_codec.ListOf(_STORE_VERDICT))
+_codec.Record(Progress)
