@@ -6,17 +6,22 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from ._base import Answer, Base, StrPath, _decode, _encode, heard, heard_failure, watched
+from ._base import Answer, Base, StrPath, _decode, _encode, heard, heard_failure, typed, watched, with_progress
 from ._errors import from_json
 
+from ._operations import AsyncOperations
 
 if TYPE_CHECKING:
+    from ._codec import Response
     from .plugins import Check, CheckFunction, Sink, Store, Target
+    from .types import Progress
+
+T = TypeVar("T")
 
 
-class AsyncOps(Base):
+class AsyncOps(Base, AsyncOperations):
     """Operations of a service, awaited. The same operations, settings and errors as :class:`Ops`.
 
     ``stores``, ``targets``, ``checks`` and ``sinks`` are objects of yours by their names, see
@@ -78,6 +83,17 @@ class AsyncOps(Base):
         listener = None if on_progress is None else lambda text: on_progress(_decode(text))
         healthy, text = await self._run(name, request or {}, timeout, listener)
         return Answer(_decode(text), healthy)
+
+    async def _call(
+        self,
+        name: str,
+        request: dict[str, Any],
+        response: Response[T],
+        on_progress: Callable[[Progress], object] | None,
+        timeout: float | None,
+    ) -> T:
+        _, text = await self._run(name, request, timeout, with_progress(on_progress))
+        return typed(name, response, text)
 
     async def _run(
         self,

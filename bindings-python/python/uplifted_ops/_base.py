@@ -7,15 +7,18 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from weakref import WeakSet
 
 from . import _native, _worker
-from ._errors import OpsError
+from ._errors import InternalError, OpsError
 
 if TYPE_CHECKING:
+    from ._codec import Response
     from ._runner import Runner
+    from .types import Progress
 
+T = TypeVar("T")
 StrPath = str | os.PathLike[str]
 
 #: How long the end of the interpreter waits for what it cancelled.
@@ -129,6 +132,29 @@ def _close_all() -> None:
         except OpsError:
             # Something hangs. Its worker was killed, and the interpreter ends all the same.
             pass
+
+
+def typed(name: str, response: Response[T], text: str) -> T:
+    """The dataclass of an answer."""
+    try:
+        return response.decode(_decode(text))
+    except ValueError as error:
+        raise InternalError(
+            f"the answer has another shape: {error}",
+            hint="this is a defect of uplifted-ops: please report it with this message",
+            operation=name,
+        ) from error
+
+
+def with_progress(on_progress: Callable[[Progress], object] | None) -> Callable[[str], object] | None:
+    """A listener of JSON text that gives ``on_progress`` the dataclass."""
+    if on_progress is None:
+        return None
+    # `types` is imported only now.
+    from ._codec import Response
+
+    progress: Response[Progress] = Response("Progress")
+    return lambda text: on_progress(progress.decode(_decode(text)))
 
 
 def heard(name: str, began: float, healthy: bool) -> None:

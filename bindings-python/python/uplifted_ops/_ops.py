@@ -6,16 +6,20 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from ._base import Answer, Base, StrPath, _decode, _encode, heard, heard_failure, watched
-
+from ._base import Answer, Base, StrPath, _decode, _encode, heard, heard_failure, typed, watched, with_progress
+from ._operations import Operations
 
 if TYPE_CHECKING:
+    from ._codec import Response
     from .plugins import Check, CheckFunction, Sink, Store, Target
+    from .types import Progress
+
+T = TypeVar("T")
 
 
-class Ops(Base):
+class Ops(Base, Operations):
     """Operations of a service. Each call returns when it is done.
 
     ``settings`` win over the environment, which wins over ``.env``, ``ops.toml`` in ``root`` and the defaults; they
@@ -82,6 +86,17 @@ class Ops(Base):
         listener = None if on_progress is None else lambda text: on_progress(_decode(text))
         healthy, text = self._run(name, request or {}, timeout, listener)
         return Answer(_decode(text), healthy)
+
+    def _call(
+        self,
+        name: str,
+        request: dict[str, Any],
+        response: Response[T],
+        on_progress: Callable[[Progress], object] | None,
+        timeout: float | None,
+    ) -> T:
+        _, text = self._run(name, request, timeout, with_progress(on_progress))
+        return typed(name, response, text)
 
     def _run(
         self,

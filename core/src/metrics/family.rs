@@ -113,15 +113,6 @@ impl<M: Instrument> InstrumentFamily<M> {
         table.entries.clear();
         table.len = 0;
     }
-
-    fn check_len(&self, values: &[&str]) -> Result<()> {
-        let Definition { name, labels, .. } = &self.0.definition;
-        if values.len() == labels.len() {
-            return Ok(());
-        }
-        Err(Error::invalid(format!("metric {name:?} takes {} label values, not {}", labels.len(), values.len()))
-            .with_hint(format!("give one value for each of: {}", labels.join(", "))))
-    }
 }
 
 impl<M: Instrument> Inner<M> {
