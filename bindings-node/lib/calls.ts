@@ -1,4 +1,7 @@
+import type { Json } from "./codec.js";
 import { fromBody, OpsError } from "./errors.js";
+import { progressCodec } from "./generated.js";
+import type { Progress } from "./generated.js";
 import { parse } from "./json.js";
 import type { Deliver, NativeOps } from "./native.js";
 
@@ -11,22 +14,6 @@ export interface CallOptions {
   signal?: AbortSignal | undefined;
   /** Called with every sign of progress. What it throws cancels the work, and the promise is rejected with it. */
   onProgress?: ((progress: Progress) => void) | undefined;
-}
-
-/** How far a piece of work has come. Counts only grow within a stage. */
-export interface Progress {
-  /** What is being done, as a person would say it: `copying database main`. */
-  stage: string;
-  /** Bytes done in this stage. */
-  doneBytes: number | bigint;
-  /** Bytes that this stage will do, when known. */
-  totalBytes?: number | bigint;
-  /** Files done in this stage. */
-  doneFiles: number | bigint;
-  /** Files that this stage will do, when known. */
-  totalFiles?: number | bigint;
-  /** While true the work is inside a step that must not be interrupted; a signal waits. */
-  uninterruptible: boolean;
 }
 
 /** An answer as it crossed. */
@@ -45,15 +32,6 @@ interface Call {
   thrown?: { value: unknown };
   operation: string;
   stop: () => void;
-}
-
-interface WireProgress {
-  stage: string;
-  done_bytes: number | bigint;
-  total_bytes: number | bigint | null;
-  done_files: number | bigint;
-  total_files: number | bigint | null;
-  uninterruptible?: boolean;
 }
 
 /**
@@ -127,15 +105,8 @@ export class Calls {
   #progress(call: Call, text: string): void {
     if (call.thrown) return;
     try {
-      for (const event of parse(text) as WireProgress[]) {
-        call.options.onProgress?.({
-          stage: event.stage,
-          doneBytes: event.done_bytes,
-          ...(event.total_bytes !== null && { totalBytes: event.total_bytes }),
-          doneFiles: event.done_files,
-          ...(event.total_files !== null && { totalFiles: event.total_files }),
-          uninterruptible: event.uninterruptible ?? false,
-        });
+      for (const event of parse(text) as Json[]) {
+        call.options.onProgress?.(progressCodec.decode(event, "progress"));
       }
     } catch (value) {
       // Thrown from here it would end the process.

@@ -2,6 +2,8 @@
 // `uplifted-ops/testing`. Every method may be plain or async, and gets a `CallContext` after its own arguments. A method
 // that throws has failed: throw an `OpsError` to say what the caller must do.
 
+import type { CheckDepth } from "./generated.js";
+
 /** What a plugin is told beside the arguments of a method. */
 export interface CallContext {
   /** Aborted when the caller no longer wants an answer, and when the deadline has passed: stop, and leave nothing half-done. */
@@ -22,9 +24,6 @@ export interface PluginProgress {
 
 type Awaitable<T> = T | PromiseLike<T>;
 
-/** How much of a database to check: its structure, or also that every index agrees with its table. */
-export type CheckDepth = "quick" | "full";
-
 /** Upkeep of a database. */
 export type MaintenanceTask = "optimize" | "release_free_pages";
 
@@ -41,14 +40,14 @@ export interface Store {
   /** Sizes of the live database. Cheap: reads no user data. */
   stats(context: CallContext): Awaitable<StoreStats>;
   /** Checks the database's own integrity, on a consistent copy. Damage is a report, not an error. */
-  verify(depth: CheckDepth, context: CallContext): Awaitable<IntegrityReport>;
+  verify(depth: CheckDepth, context: CallContext): Awaitable<Integrity>;
   /**
    * Puts a consistent, self-contained copy into the empty folder `dir` while the service writes. The copy holds
    * everything that was committed before the call.
    */
   snapshotTo(dir: string, context: CallContext): Awaitable<StoreSnapshot>;
   /** Checks a copy made by `snapshotTo`, or restored from a backup, in `dir`. */
-  checkCopy(dir: string, depth: CheckDepth, context: CallContext): Awaitable<IntegrityReport>;
+  checkCopy(dir: string, depth: CheckDepth, context: CallContext): Awaitable<Integrity>;
   /** Replaces the database by the copy in `dir`, which stays. Refused while another process has the database open. */
   restoreFrom(dir: string, context: CallContext): Awaitable<void>;
   /** Carries out upkeep. Left out, every task is skipped. */
@@ -90,7 +89,7 @@ export interface StoreStats {
 }
 
 /** What a check of integrity found. */
-export interface IntegrityReport {
+export interface Integrity {
   /** Whether nothing was wrong. */
   ok: boolean;
   /** What was wrong, in the engine's words. */

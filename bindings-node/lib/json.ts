@@ -37,66 +37,104 @@ function write(value: unknown, key: string): string | undefined {
   return `{${fields.join(",")}}`;
 }
 
-/** The next token: a mark, a text, a number or a word. Sticky, with the white space before it. */
-const TOKEN = /[ \t\n\r]*(?:([[\]{},:])|("(?:[^"\\]|\\.)*")|(-?[0-9]+)(\.[0-9]+)?([eE][+-]?[0-9]+)?|(true|false|null))/y;
+/** A number or a word. */
+const ATOM = /(-?[0-9]+)(\.[0-9]+)?([eE][+-]?[0-9]+)?|true|false|null/y;
 
-/** Reads text that the native half wrote: what is not JSON is no case of its own. */
+/** Reads JSON text from left to right. */
 class Reader {
   readonly #text: string;
-  #token: RegExpExecArray;
+  #at = 0;
 
   constructor(text: string) {
     this.#text = text;
-    TOKEN.lastIndex = 0;
-    this.#token = this.#next();
   }
 
   read(): unknown {
-    return this.#value();
-  }
-
-  #next(): RegExpExecArray {
-    const at = TOKEN.lastIndex;
-    const token = TOKEN.exec(this.#text);
-    if (!token) throw new SyntaxError(`unexpected JSON at position ${at}`);
-    this.#token = token;
-    return token;
+    const value = this.#value();
+    if (this.#peek() !== undefined) throw this.#unexpected();
+    return value;
   }
 
   #value(): unknown {
-    const [, mark, text, integer, fraction, exponent, word] = this.#token;
-    if (mark === "{") return this.#object();
-    if (mark === "[") return this.#list();
-    if (text !== undefined) return JSON.parse(text);
-    if (word !== undefined) return JSON.parse(word);
-    if (integer === undefined) throw new SyntaxError(`unexpected ${mark} in JSON`);
-    const number = Number(`${integer}${fraction ?? ""}${exponent ?? ""}`);
-    const whole = fraction === undefined && exponent === undefined;
-    return whole && !Number.isSafeInteger(number) ? BigInt(integer) : number;
+    switch (this.#peek()) {
+      case "{":
+        return this.#object();
+      case "[":
+        return this.#list();
+      case '"':
+        return this.#string();
+      default:
+        return this.#atom();
+    }
+  }
+
+  /** The next character that is no white space. */
+  #peek(): string | undefined {
+    while (" \n\r\t".includes(this.#text[this.#at] ?? "x")) this.#at++;
+    return this.#text[this.#at];
+  }
+
+  /** Passes over `mark` if it is next. */
+  #take(mark: string): boolean {
+    const found = this.#peek() === mark;
+    if (found) this.#at++;
+    return found;
+  }
+
+  #expect(mark: string): void {
+    if (!this.#take(mark)) throw this.#unexpected();
+  }
+
+  #unexpected(): SyntaxError {
+    return new SyntaxError(`unexpected JSON at position ${this.#at}`);
+  }
+
+  #atom(): unknown {
+    ATOM.lastIndex = this.#at;
+    const found = ATOM.exec(this.#text);
+    if (found === null) throw this.#unexpected();
+    this.#at = ATOM.lastIndex;
+    const [text, integer, fraction, exponent] = found;
+    const value: unknown = JSON.parse(text);
+    const whole = integer !== undefined && fraction === undefined && exponent === undefined;
+    return whole && !Number.isSafeInteger(value) ? BigInt(integer) : value;
+  }
+
+  #string(): string {
+    // The engine reads it; here only its end is looked for: a quote behind an even number of backslashes.
+    let end = this.#at;
+    for (let escaped = true; escaped; ) {
+      end = this.#text.indexOf('"', end + 1);
+      if (end < 0) throw this.#unexpected();
+      let back = end;
+      while (this.#text[back - 1] === "\\") back--;
+      escaped = (end - back) % 2 === 1;
+    }
+    const text = this.#text.slice(this.#at, end + 1);
+    this.#at = end + 1;
+    return JSON.parse(text) as string;
   }
 
   #object(): Record<string, unknown> {
     const object: Record<string, unknown> = {};
-    while (this.#next()[1] !== "}") {
-      if (this.#token[1] === ",") this.#next();
-      const name = JSON.parse(this.#token[2] ?? "") as string;
-      this.#next();
-      this.#next();
+    this.#expect("{");
+    for (let first = true; !this.#take("}"); first = false) {
+      if (!first) this.#expect(",");
+      if (this.#peek() !== '"') throw this.#unexpected();
+      const name = this.#string();
+      this.#expect(":");
+      const value = this.#value();
       // Not an assignment: `__proto__` is a name like any other.
-      Object.defineProperty(object, name, {
-        value: this.#value(),
-        configurable: true,
-        enumerable: true,
-        writable: true,
-      });
+      Object.defineProperty(object, name, { value, configurable: true, enumerable: true, writable: true });
     }
     return object;
   }
 
   #list(): unknown[] {
     const list: unknown[] = [];
-    while (this.#next()[1] !== "]") {
-      if (this.#token[1] === ",") this.#next();
+    this.#expect("[");
+    for (let first = true; !this.#take("]"); first = false) {
+      if (!first) this.#expect(",");
       list.push(this.#value());
     }
     return list;

@@ -68,8 +68,26 @@ export interface FamilyDefinition {
   maxSeries?: number;
 }
 
+/** A request as Node read it. */
+export interface NativeRequest {
+  method: string;
+  target: string;
+  mount: string;
+  headers: string[];
+  peer: string | undefined;
+}
+
+/** Answers requests. */
+export interface NativeResponder {
+  respond(call: number, request: NativeRequest, body: Uint8Array | undefined): void;
+  drain(): void;
+}
+
 /** The native half. */
 export interface Native {
+  NativeResponder: new (ops: NativeOps) => NativeResponder;
+  BODY_LIMIT: number;
+  runSuite(contract: string, scene: NativePlugin, deadlineSeconds: number): Promise<string>;
   Builder: new (options: string) => Builder;
   Answers: new () => Answers;
   NativePlugin: new (facts: string, answers: Answers, invoke: Invoke) => NativePlugin;

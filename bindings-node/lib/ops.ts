@@ -1,9 +1,12 @@
 import { Calls } from "./calls.js";
 import type { Answer, CallOptions } from "./calls.js";
 import type { BackupTarget, CallContext, CheckOutcome, HealthCheck, MetricsSink, Store } from "./contracts.js";
+import type { OperationCodec } from "./codec.js";
+import { collectAll } from "./collect.js";
 import { fromNative, natively, OpsError } from "./errors.js";
 import { Operations } from "./generated.js";
-import type { Codec } from "./generated.js";
+import { makeHandler } from "./http.js";
+import type { Handler, HandlerOptions } from "./http.js";
 import { wrap } from "./host.js";
 import { parse, stringify } from "./json.js";
 import { native, workerFile } from "./native.js";
@@ -107,6 +110,16 @@ export class Ops extends Operations {
   }
 
   /**
+   * Answers `/status`, `/health`, `/livez`, `/readyz`, `/metrics` and `/api/v1/…`: for `node:http`, Express, and what else
+   * takes its requests and responses. Fastify has `fastifyOps` in `uplifted-ops/http`.
+   *
+   * @throws {@link OpsError} when a token of the section `[http]` cannot be read.
+   */
+  handler(options: HandlerOptions = {}): Handler {
+    return makeHandler(this.#native, this.#calls, options);
+  }
+
+  /**
    * Cancels what runs, ends the workers, and returns when none is left. What is called afterwards is rejected. Without
    * it the same happens when the process ends.
    */
@@ -122,21 +135,22 @@ export class Ops extends Operations {
   }
 
   /** @internal */
-  async _call<Request, Response>(
+  override async _call<Request, Response>(
     name: string,
     request: Request,
     options: CallOptions | undefined,
-    codec: Codec<Request, Response>,
+    codec: OperationCodec<Request, Response>,
   ): Promise<Response> {
     const { text } = await this.#answer(name, codec.encode(request), options ?? {});
     return codec.decode(parse(text));
   }
 
-  #answer(name: string, request: unknown, options: CallOptions): Promise<Answer> {
+  async #answer(name: string, request: unknown, options: CallOptions): Promise<Answer> {
     if (this.#closing) {
       const hint = "create another one; close it when the service ends, and not before";
-      return Promise.reject(new OpsError("refused", "this Ops is closed", { hint, operation: name }));
+      throw new OpsError("refused", "this Ops is closed", { hint, operation: name });
     }
+    if (name === "metrics.render") await collectAll();
     const text = stringify(request);
     return this.#calls.start(this.#native, name, options, (id) =>
       this.#native.call(id, name, text, options.onProgress !== undefined),

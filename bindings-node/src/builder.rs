@@ -9,7 +9,6 @@ use serde::Deserialize;
 use serde_json::Value;
 use std::time::Duration;
 use uplifted_ops::Error;
-use uplifted_ops::embed::Contract;
 use uplifted_ops::ops::{Ops, OpsBuilder};
 
 use crate::channel::{Channel, Deliver};
@@ -66,13 +65,7 @@ impl Builder {
     /// Registers an object. `contract` is `store`, `target`, `check` or `sink`.
     #[napi]
     pub fn plugin(&mut self, contract: String, name: String, object: &NativePlugin) -> napi::Result<()> {
-        let contract = match contract.as_str() {
-            "store" => Contract::Store,
-            "target" => Contract::Target,
-            "check" => Contract::Check,
-            "sink" => Contract::Sink,
-            other => return Err(thrown(&Error::internal(format!("{other:?} is no contract")))),
-        };
+        let contract = crate::suites::contract(&contract)?;
         let plugin = object.take()?;
         let builder = self.take()?.plugin(contract, &name, plugin).map_err(|error| thrown(&error))?;
         self.0 = Some(builder);

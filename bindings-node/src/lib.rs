@@ -24,7 +24,9 @@
 mod builder;
 mod channel;
 mod error;
+mod http;
 mod metrics;
 mod ops;
 mod plugin;
 mod process;
+mod suites;

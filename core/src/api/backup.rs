@@ -6,7 +6,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::snapshots::{host_name, targets};
+use super::snapshots::{host_name, stores, targets};
 use crate::backup::create::{CreateJob, CreateReport, create};
 use crate::backup::delete::{DeletePlan, apply_delete, plan_delete};
 use crate::backup::lease::LeaseTimes;
@@ -62,7 +62,7 @@ impl Operation for Create {
             state: context.state.clone(),
             settings: settings.backup.clone(),
             label: request.label,
-            stores: context.stores.iter().map(|store| (store.name.clone(), Arc::clone(&store.component))).collect(),
+            stores: stores(&context),
             kinds: context.kinds.stores.clone(),
             targets: targets(&context, request.target.as_deref())?,
             leave_out: Vec::new(),
@@ -207,6 +207,7 @@ impl Operation for Verify {
             scratch: context.scratch(),
             scratch_in_memory: backup.scratch_in_memory,
             kinds: context.kinds.stores.clone(),
+            stores: stores(&context),
             threads: backup.threads,
         };
         verify(&scope, job).await

@@ -9,6 +9,7 @@ use crate::backup::archive::Archive;
 use crate::backup::create::NamedTarget;
 use crate::backup::list::find;
 use crate::backup::manifest::StoreRecord;
+use crate::backup::verify::brought_by_host;
 use crate::cancel::Scope;
 use crate::component::BuildContext;
 use crate::error::{Error, ErrorKind, Result};
@@ -72,9 +73,17 @@ pub(super) async fn open(
     Err(first_error.unwrap_or_else(|| Error::internal(format!("snapshot {wanted:?} was found in no target"))))
 }
 
+/// The stores of this process, by name.
+pub(super) fn stores(context: &Context) -> Vec<(String, Arc<dyn Store>)> {
+    context.stores.iter().map(|store| (store.name.clone(), Arc::clone(&store.component))).collect()
+}
+
 /// A store of the kind of `record` for the database file at `path`.
 pub(super) fn store_for(context: &Context, record: &StoreRecord, path: &Path) -> Result<Arc<dyn Store>> {
-    let kind = context.kinds.stores.get(&record.kind)?;
+    let kind = match context.kinds.stores.get(&record.kind) {
+        Ok(kind) => kind,
+        Err(unknown) => return brought_by_host(&stores(context), record).ok_or(unknown),
+    };
     let settings = kind.detect.map_or_else(Map::new, |detect| (detect.settings)(path));
     let build = BuildContext { name: record.name.clone(), root: context.root.clone(), state: context.state.clone() };
     (kind.build)(&build, &settings)

@@ -51,6 +51,8 @@ pub struct VerifyJob {
     pub scratch_in_memory: bool,
     /// The kinds of stores that this build has, to check the databases.
     pub kinds: Registry<dyn Store>,
+    /// The stores by name, for databases of a kind that this build has not: those that the host's code brought.
+    pub stores: Vec<(String, Arc<dyn Store>)>,
     /// Threads that decompress. 0 is one for each core, at most 8.
     pub threads: usize,
 }
@@ -228,11 +230,21 @@ async fn check_database(
 
 /// A store of the record's kind for a restored `file`.
 fn store_for(job: &VerifyJob, record: &StoreRecord, file: &Path) -> Result<Arc<dyn Store>> {
-    let kind = job.kinds.get(&record.kind)?;
+    let kind = match job.kinds.get(&record.kind) {
+        Ok(kind) => kind,
+        Err(unknown) => return brought_by_host(&job.stores, record).ok_or(unknown),
+    };
     let settings = kind.detect.map_or_else(Map::new, |detect| (detect.settings)(file));
     let folder = file.parent().unwrap_or(file).to_owned();
     let context = BuildContext { name: record.name.clone(), root: folder.clone(), state: folder };
     (kind.build)(&context, &settings)
+}
+
+/// The store of the host's code that made the copy: of the same name and kind. It knows its copies by their folder.
+pub(crate) fn brought_by_host(stores: &[(String, Arc<dyn Store>)], record: &StoreRecord) -> Option<Arc<dyn Store>> {
+    let made_it =
+        |(name, store): &&(String, Arc<dyn Store>)| *name == record.name && store.capability().kind == record.kind;
+    stores.iter().find(made_it).map(|(_, store)| Arc::clone(store))
 }
 
 fn entry_size(entry: &super::manifest::Entry) -> u64 {

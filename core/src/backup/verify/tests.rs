@@ -55,6 +55,7 @@ impl Scene {
             scratch: self.scratch(),
             scratch_in_memory: true,
             kinds: kinds(),
+            stores: Vec::new(),
             threads: 1,
         }
     }
