@@ -9,6 +9,7 @@ use crate::backup::manifest::RelPath;
 use crate::cancel::Scope;
 use crate::config::{self, Finding, InitFacts, InitFound, Severity, ShownSetting};
 use crate::error::{Error, Result};
+use crate::http;
 use crate::ops::{Context, Effect, Lane, Operation, Place};
 
 /// Nothing to ask.
@@ -75,7 +76,10 @@ impl Operation for Check {
     type Response = CheckResponse;
 
     async fn run(context: Arc<Context>, _scope: Scope, _request: CheckRequest) -> Result<CheckResponse> {
-        let findings = config::check(context.config()?, &context.kinds.facts());
+        let config = context.config()?;
+        let mut findings = config::check(config, &context.kinds.facts());
+        findings.extend(http::findings(&context, config));
+        findings.sort_by_key(|finding| finding.severity);
         let ok = findings.iter().all(|finding| finding.severity != Severity::Error);
         Ok(CheckResponse { ok, findings })
     }

@@ -53,7 +53,7 @@ impl Access {
             None => Ok(None),
             Some(text) => reference::resolve_with(text, &context.root, variable)
                 .map(Some)
-                .map_err(|error| error.while_doing(format!("the setting {key}"))),
+                .map_err(|error| error.while_doing(format!("the setting {key}")).with_context("setting", key)),
         };
         Ok(Self {
             token: secret("http.token", &settings.token)?,
@@ -97,12 +97,14 @@ impl Guard {
         let (token, write_token) = (hash("http.token", &access.token)?, hash("http.write_token", &access.write_token)?);
         if token.is_some() && token == write_token {
             return Err(Error::invalid("http.token and http.write_token are the same: whoever reads could write")
-                .with_hint("give http.write_token a value of its own"));
+                .with_hint("give http.write_token a value of its own")
+                .with_context("setting", "http.write_token"));
         }
         let hosts = access.hosts.iter().map(|host| {
             Host::parse(host).ok_or_else(|| {
                 Error::invalid(format!("http.hosts names {host:?}, which is no host"))
                     .with_hint("write a name such as ops.internal or ops.internal:7541, without a scheme and a path")
+                    .with_context("setting", "http.hosts")
             })
         });
         Ok(Self {
@@ -222,7 +224,9 @@ fn check_token(name: &str, token: &Secret) -> Result<()> {
         return Ok(());
     }
     let what = if token.is_empty() { "is empty" } else { "has characters that no header can hold" };
-    Err(Error::invalid(format!("{name} {what}")).with_hint("give it a long random value: `openssl rand -hex 32`"))
+    Err(Error::invalid(format!("{name} {what}"))
+        .with_hint("give it a long random value: `openssl rand -hex 32`")
+        .with_context("setting", name))
 }
 
 /// The token of `Authorization: Bearer`. Other schemes are the host's own affair.

@@ -77,6 +77,7 @@
 
 mod access;
 mod blocking;
+mod check;
 mod fields;
 mod message;
 mod probe;
@@ -92,6 +93,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 pub use access::Access;
+pub(crate) use check::findings;
 pub use message::{Request, Response};
 pub use responder::Responder;
 

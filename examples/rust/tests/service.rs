@@ -1,5 +1,7 @@
 //! The example service, started for real on the loopback and asked over HTTP.
 
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may unwrap, and sets up its own scene")]
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::load::Config;
-use super::redact;
+use super::{redact, reference};
 use crate::fs;
 
 /// How bad a finding is.
@@ -393,7 +393,10 @@ impl Checker<'_> {
         let components = settings.stores.iter().map(|it| ("store", &it.name, &it.settings));
         let components = components.chain(settings.targets.iter().map(|it| ("target", &it.name, &it.settings)));
         let components = components.chain(settings.checks.iter().map(|it| ("check", &it.name, &it.settings)));
-        let mut keys = Vec::new();
+        let http = [("http.token", &settings.http.token), ("http.write_token", &settings.http.write_token)];
+        let literal = |token: &Option<String>| token.as_ref().is_some_and(|text| reference::name_in(text).is_none());
+        let mut keys: Vec<String> =
+            http.iter().filter(|(_, token)| literal(token)).map(|(key, _)| (*key).to_owned()).collect();
         for (list, name, fields) in components {
             for (field, value) in fields {
                 if redact::value(field, value) != *value {

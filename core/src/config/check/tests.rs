@@ -86,6 +86,8 @@ fn each_mistake_is_found() {
         (with("[metrics]\nlisten = \"127.0.0.1:9090\""), "Warning metrics.listen: port 9090 is Prometheus' own"),
         (with("[metrics]\nlisten = \"127.0.0.1:9464\""), "Warning metrics.listen: this build accepts"),
         (with("[metrics]\nlisten = \"9464\""), "Error metrics.listen: it is no address"),
+        (with("[http]\ntoken = \"hunter2\""), "Warning http.token: a secret stands in the configuration file"),
+        (with("[http]\nwrite_token = \"x\"\ntoken = \"env:X\""), "Warning http.write_token: a secret stands"),
         (with("[state]\npath = \"/dev/shm/x\""), "Warning state.path: the state folder is in memory"),
         (with("[service]\nstop = [\"x\"]"), "Warning service.start"),
         (with("[service]\nlog = \"logs/x.log\""), "Warning service.log: the log file does not exist"),

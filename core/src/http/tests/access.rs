@@ -106,6 +106,11 @@ async fn only_this_machine_reads_without_a_token() {
     ] {
         assert_eq!(scene.send(from(peer)).await.status, status, "{peer:?}");
     }
+    // What a socket that takes both families says of an IPv4 peer.
+    for (peer, status) in [([127, 0, 0, 1], 200), ([10, 0, 0, 1], 403)] {
+        let mapped = Ipv4Addr::from(peer).to_ipv6_mapped();
+        assert_eq!(scene.send(local("GET", "/health").peer(mapped)).await.status, status, "{mapped}");
+    }
     let closed = Scene::new(Access { trust_loopback: false, ..Access::default() });
     assert_eq!(closed.get("/health").await.status, 403);
 }

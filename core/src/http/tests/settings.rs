@@ -79,3 +79,31 @@ async fn a_bad_setting_stops_the_start_and_not_a_request() {
         assert!(error.hint().is_some());
     }
 }
+
+#[tokio::test]
+async fn config_check_says_it_before_the_start_does() {
+    let folder = tempfile::tempdir().unwrap();
+    for (toml, expected) in [
+        ("token = \"env:GOOD\"\nwrite_token = \"env:SHORT\"", Some("warning http.write_token: the token has fewer")),
+        ("token = \"env:NOWHERE\"", Some("error http.token: the setting http.token: the variable NOWHERE")),
+        ("token = \"env:GOOD\"\nwrite_token = \"env:GOOD\"", Some("error http.write_token: http.token and")),
+        ("write_token = \"env:EMPTY\"", Some("error http.write_token: http.write_token is empty")),
+        ("hosts = [\"a b\"]", Some("error http.hosts: http.hosts names \"a b\"")),
+        ("token = \"env:GOOD\"\nhosts = [\"ops.internal\"]", None),
+    ] {
+        std::fs::write(folder.path().join("ops.toml"), format!("[http]\n{toml}\n")).unwrap();
+        let ops = build(folder.path(), &[("GOOD", SECRET), ("SHORT", "hunter2"), ("EMPTY", "")]);
+        let answer = ops.call(ops.scope(), "config.check", Value::Null).await.unwrap();
+        let findings = answer.response["findings"].as_array().unwrap().clone();
+        let of_http = findings.iter().find(|finding| finding["key"].as_str().unwrap().starts_with("http"));
+        let said = of_http.map(|finding| {
+            let text = |name: &str| finding[name].as_str().unwrap().to_owned();
+            assert!(text("source").starts_with("ops.toml:"), "{finding}");
+            format!("{} {}: {}", text("severity"), text("key"), text("message"))
+        });
+        match (expected, &said) {
+            (Some(expected), Some(said)) => assert!(said.starts_with(expected), "{toml}: {said}"),
+            (expected, said) => assert_eq!(expected, said.as_deref(), "{toml}"),
+        }
+    }
+}
