@@ -104,6 +104,12 @@ export type ConfigShowRequest = Record<string, never>;
 
 /** Which checks to run. */
 export interface HealthCheckRequest {
+  /**
+   * Only the checks whose failure makes the whole answer `fail`.
+   *
+   * @defaultValue `false`
+   */
+  critical?: boolean | undefined;
   /** Only the checks of this group. All when missing. */
   group?: string | null | undefined;
 }
@@ -1505,6 +1511,7 @@ const configInitRequestCodec = record<ConfigInitRequest>("ConfigInitRequest", {
 const configShowRequestCodec = record<ConfigShowRequest>("ConfigShowRequest", {});
 
 const healthCheckRequestCodec = record<HealthCheckRequest>("HealthCheckRequest", {
+  critical: { wire: "critical" },
   group: { wire: "group" },
 });
 

@@ -119,7 +119,7 @@ pub(crate) fn run(
 /// A running operation that an event loop waits for.
 #[pyclass(frozen, module = "uplifted_ops._native")]
 pub(crate) struct Call {
-    cancel: Cancel,
+    pub(crate) cancel: Cancel,
 }
 
 #[pymethods]

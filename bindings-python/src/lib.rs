@@ -10,6 +10,7 @@
 //! | `python` | the one thread on which Rust calls Python |
 //! | `plugin` | stores, targets, checks and sinks written in Python |
 //! | `metrics` | instruments over the registry of the process |
+//! | `http` | requests of ASGI and WSGI servers |
 //! | `errors` | errors as Python exceptions |
 //! | `program` | the command line and the worker |
 //! | `suites` | the public contract suites |
@@ -18,6 +19,7 @@
 
 mod call;
 mod errors;
+mod http;
 mod metrics;
 mod ops;
 mod plugin;
@@ -32,6 +34,8 @@ use pyo3::prelude::*;
 mod _native {
     #[pymodule_export]
     use super::call::Call;
+    #[pymodule_export]
+    use super::http::Responder;
     #[pymodule_export]
     use super::metrics::{
         Counter, CounterFamily, Gauge, GaugeFamily, Histogram, HistogramFamily, InfoFamily, render_metrics,
@@ -48,6 +52,9 @@ mod _native {
     /// The version of the core.
     #[pymodule_export]
     const VERSION: &str = env!("CARGO_PKG_VERSION");
+    /// The longest body that a request may have, in bytes.
+    #[pymodule_export]
+    const MAX_BODY: usize = uplifted_ops::http::MAX_BODY;
     /// The hidden argument that makes a program a worker.
     #[pymodule_export]
     const WORKER_MARKER: &str = uplifted_ops::worker::MARKER;

@@ -12,6 +12,7 @@ use uplifted_ops::{Error, ErrorKind, Result};
 
 use crate::call::{self, Call};
 use crate::errors::OrRaise;
+use crate::http::Responder;
 use crate::plugin::{self, Host, PyPlugin};
 use crate::python::PythonThread;
 
@@ -135,6 +136,11 @@ impl NativeOps {
                 call::start(&ops, &self.python, name, request, timeout, listener, wants_progress)
             })
             .or_raise(py)
+    }
+
+    /// What answers requests of HTTP.
+    fn responder(&self, py: Python<'_>) -> PyResult<Responder> {
+        self.prepare(None).and_then(|(ops, _)| Responder::new(ops, self.python.clone())).or_raise(py)
     }
 
     /// Cancels what runs and ends the workers; raises `TimedOutError` when something is left after `patience` seconds.

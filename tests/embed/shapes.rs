@@ -52,7 +52,7 @@ async fn garbage_names_the_component_the_method_what_came_and_what_was_wanted() 
     }
     for (value, why) in [
         (
-            json!([{"key": "a", "size_bytes": -1, "modified_at": ""}]),
+            json!([{"key": "a", "size_bytes": -1, "modified_at": "2026-01-01T00:00:00Z"}]),
             "[0].size_bytes: invalid value: integer `-1`, expected u64",
         ),
         (json!([object("p/b"), object("p/a")]), "\"p/a\" does not come after \"p/b\" in byte order"),
@@ -148,7 +148,11 @@ async fn answers_of_stores_are_filled_in_or_refused() {
     assert!(said.ends_with("the tasks are not those that were asked for, in their order"), "{said}");
     let done = json!([{"task": "optimize", "done": true, "message": "done"}]);
     assert!(store(done).maintain(&scope, &tasks).await.unwrap()[0].done);
-    let lazy = stuck("Foo", "stats verify snapshot_to check_copy restore_from");
+    let lazy =
+        Object::quick("Foo", "stats verify snapshot_to check_copy restore_from", |call| match call.method.name {
+            "stats" => Ok(PluginReply::json(json!({"size_bytes": 1}))),
+            other => panic!("{other} was called"),
+        });
     let lazy = embed::store("s", lazy.capability(json!({"kind": "x", "file": null})).shared(), HANG).unwrap();
     assert_eq!(lazy.maintain(&scope, &tasks).await.unwrap()[0].message, "skipped: this store does no upkeep");
 }

@@ -15,6 +15,7 @@ from ._errors import InternalError, OpsError
 
 if TYPE_CHECKING:
     from ._codec import Response
+    from ._http import Asgi, Wsgi
     from ._runner import Runner
     from .types import Progress
 
@@ -108,6 +109,24 @@ class Base:
             return {"command": _worker.command()}
         except LookupError as reason:
             return {"none": str(reason)}
+
+    def asgi(self) -> Asgi:
+        """The routes ``/status``, ``/livez``, ``/readyz``, ``/health``, ``/metrics`` and ``/api/v1/…`` as an ASGI
+        application, to be mounted in FastAPI, Starlette or Django, or served by itself.
+
+        Everybody may ask for the first three. The others need the token of the setting ``http.token``, or a caller on this
+        machine; operations that change something need that of ``http.write_token``, and are off without it. Keep the
+        application: it has the cache of the probes.
+        """
+        from ._http import Asgi
+
+        return Asgi(self._native.responder())
+
+    def wsgi(self) -> Wsgi:
+        """The same as a WSGI application, for Flask and Django."""
+        from ._http import Wsgi
+
+        return Wsgi(self._native.responder())
 
     def _close(self, timeout: float) -> None:
         try:

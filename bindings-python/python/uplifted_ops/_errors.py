@@ -158,11 +158,17 @@ for _class in (OpsError, *_CLASSES.values()):
     _class.__module__ = "uplifted_ops"
 
 
-class _Cause(Exception):
+class Cause(Exception):
     """One link of a chain of causes, of which only the text is known."""
 
 
-_Cause.__name__ = _Cause.__qualname__ = "Cause"
+def _cause(text: str) -> Exception:
+    """A cause by its text. That of an error of the operating system ends in its number."""
+    what, _, number = text.rpartition(" (os error ")
+    if what and number[:-1].isdecimal():
+        return OSError(int(number[:-1]), what)
+    return Cause(text)
+
 
 # Exceptions of plugins on their way through Rust, and perhaps through the worker, back to the caller. The oldest
 # are forgotten: an error without its original is still an error.
@@ -202,7 +208,7 @@ def from_body(body: Mapping[str, Any]) -> OpsError:
         error.kind = body["kind"]
     link: BaseException = error
     for message in body.get("causes") or ():
-        link.__cause__ = _Cause(message)
+        link.__cause__ = _cause(message)
         link = link.__cause__
     if original is not None:
         link.__cause__ = original

@@ -4,6 +4,7 @@ from typing import Any, Final, NoReturn, final
 
 VERSION: Final[str]
 WORKER_MARKER: Final[str]
+MAX_BODY: Final[int]
 
 def run_worker(arguments: list[str]) -> NoReturn: ...
 def run_cli(arguments: list[str], worker: list[str]) -> int: ...
@@ -23,8 +24,33 @@ class Ops:
         timeout: float | None = None,
         wants_progress: bool = False,
     ) -> Call: ...
+    def responder(self) -> Responder: ...
     def close(self, patience: float) -> None: ...
     def stop(self) -> None: ...
+
+@final
+class Responder:
+    def respond(
+        self,
+        method: str,
+        path: str,
+        query: bytes,
+        mount: str,
+        headers: list[tuple[bytes, bytes]],
+        body: bytes,
+        peer: str | None,
+    ) -> tuple[int, str, list[tuple[str, str]], bytes]: ...
+    def start(
+        self,
+        method: str,
+        path: str,
+        query: bytes,
+        mount: str,
+        headers: list[tuple[bytes, bytes]],
+        body: bytes,
+        peer: str | None,
+        listener: object,
+    ) -> Call: ...
 
 @final
 class Call:

@@ -376,6 +376,7 @@ class HealthGroup:
     def check(
         self,
         *,
+        critical: bool = False,
         group: str | None = None,
         on_progress: Callable[[Progress], object] | None = None,
         timeout: float | None = None,
@@ -385,6 +386,7 @@ class HealthGroup:
         Changes nothing.
 
         Args:
+            critical: Only the checks whose failure makes the whole answer `fail`.
             group: Only the checks of this group. All when missing.
             on_progress: Called with each `Progress`. What it raises cancels the
                 work.
@@ -399,7 +401,7 @@ class HealthGroup:
         """
         return self._owner._call(
             "health.check",
-            request(group=group),
+            request(critical=critical, group=group),
             _HEALTH_CHECK,
             on_progress,
             timeout,
@@ -1164,6 +1166,7 @@ class AsyncHealthGroup:
     async def check(
         self,
         *,
+        critical: bool = False,
         group: str | None = None,
         on_progress: Callable[[Progress], object] | None = None,
         timeout: float | None = None,
@@ -1173,6 +1176,7 @@ class AsyncHealthGroup:
         Changes nothing.
 
         Args:
+            critical: Only the checks whose failure makes the whole answer `fail`.
             group: Only the checks of this group. All when missing.
             on_progress: Called with each `Progress`. What it raises cancels the
                 work.
@@ -1187,7 +1191,7 @@ class AsyncHealthGroup:
         """
         return await self._owner._call(
             "health.check",
-            request(group=group),
+            request(critical=critical, group=group),
             _HEALTH_CHECK,
             on_progress,
             timeout,

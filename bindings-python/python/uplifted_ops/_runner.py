@@ -8,6 +8,7 @@ import json
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,9 @@ class Run:
             elif self._name in ("get", "read_back") and value is not None:
                 self._reply.answer("null", _block(value), None)
             else:
+                if isinstance(value, float) and not isfinite(value):
+                    # JSON has no number for it: it travels as a word, as in a snapshot.
+                    value = str(value)
                 self._reply.answer(_encode(value), None, None)
         except BaseException as error:
             self._fail(error)
@@ -160,7 +164,7 @@ class Run:
             )
         else:
             self._reply.fail(
-                type(error).__qualname__, _text(error), kind=_kind(error), errno=_errno(error), ticket=remember(error)
+                type(error).__name__, _text(error), kind=_kind(error), errno=_errno(error), ticket=remember(error)
             )
 
 
@@ -236,7 +240,7 @@ def _snapshot(value: dict[str, Any]) -> Any:
 def describe(plugin: object, contract: str | None, names: list[str]) -> tuple[str, list[str], str | None]:
     """What an object is and has: its class, which of these methods, its capability as JSON."""
     if isinstance(plugin, type):
-        raise TypeError(f"{plugin.__qualname__} is a class, and an object is wanted: give {plugin.__qualname__}()")
+        raise TypeError(f"{plugin.__name__} is a class, and an object is wanted: give {plugin.__name__}()")
     found = [name for name in names if callable(getattr(plugin, name, None))]
     if contract in ("check", None) and not found and callable(plugin):
         found = ["check"]
@@ -246,9 +250,9 @@ def describe(plugin: object, contract: str | None, names: list[str]) -> tuple[st
         if inspect.isawaitable(capability):
             if isinstance(capability, Coroutine):
                 capability.close()
-            raise TypeError(f"{type(plugin).__qualname__}.capability is asked without I/O: make it a plain method")
+            raise TypeError(f"{type(plugin).__name__}.capability is asked without I/O: make it a plain method")
     text = None if capability is None else _encode(capability)
-    return type(plugin).__qualname__, found, text
+    return type(plugin).__name__, found, text
 
 
 class _Threads:

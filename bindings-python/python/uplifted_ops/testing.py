@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -74,8 +74,8 @@ class SinkScene(Protocol):
         """The sink."""
         ...
 
-    def received(self, name: str, labels: Mapping[str, str], /) -> float | None:
-        """What the place holds for a series: the last value of a counter or gauge, the count of a histogram, ``None`` when
+    def received(self, name: str, labels: Sequence[str], /) -> float | None:
+        """What the place holds for a series, by the values of its labels in their order: the last value of a counter or gauge, the count of a histogram, ``None`` when
         it never came."""
         ...
 

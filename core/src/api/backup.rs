@@ -6,7 +6,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::snapshots::{host_name, stores, targets};
+use super::snapshots::{checkers, host_name, targets};
 use crate::backup::create::{CreateJob, CreateReport, create};
 use crate::backup::delete::{DeletePlan, apply_delete, plan_delete};
 use crate::backup::lease::LeaseTimes;
@@ -62,7 +62,7 @@ impl Operation for Create {
             state: context.state.clone(),
             settings: settings.backup.clone(),
             label: request.label,
-            stores: stores(&context),
+            stores: context.stores.iter().map(|store| (store.name.clone(), Arc::clone(&store.component))).collect(),
             kinds: context.kinds.stores.clone(),
             targets: targets(&context, request.target.as_deref())?,
             leave_out: Vec::new(),
@@ -206,8 +206,7 @@ impl Operation for Verify {
             depth: request.depth,
             scratch: context.scratch(),
             scratch_in_memory: backup.scratch_in_memory,
-            kinds: context.kinds.stores.clone(),
-            stores: stores(&context),
+            checkers: checkers(&context),
             threads: backup.threads,
         };
         verify(&scope, job).await

@@ -280,7 +280,7 @@ fn check_copy(
     record: &StoreRecord,
     file: &std::path::Path,
 ) -> Result<IntegrityReport> {
-    let store = snapshots::store_for(context, record, file)?;
+    let store = snapshots::checkers(context).store_for(record, file)?;
     let folder = file.parent().unwrap_or(file).to_owned();
     tokio::runtime::Handle::current().block_on(store.check_copy(scope, &folder, CheckDepth::Quick))
 }

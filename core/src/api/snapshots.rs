@@ -1,20 +1,14 @@
 //! What the operations on snapshots share: the targets of a request, and a snapshot opened.
 
-use std::path::Path;
 use std::sync::Arc;
 
-use serde_json::Map;
-
 use crate::backup::archive::Archive;
+use crate::backup::checkers::Checkers;
 use crate::backup::create::NamedTarget;
 use crate::backup::list::find;
-use crate::backup::manifest::StoreRecord;
-use crate::backup::verify::brought_by_host;
 use crate::cancel::Scope;
-use crate::component::BuildContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ops::Context;
-use crate::store::Store;
 
 /// The targets that a request is about.
 ///
@@ -73,18 +67,8 @@ pub(super) async fn open(
     Err(first_error.unwrap_or_else(|| Error::internal(format!("snapshot {wanted:?} was found in no target"))))
 }
 
-/// The stores of this process, by name.
-pub(super) fn stores(context: &Context) -> Vec<(String, Arc<dyn Store>)> {
-    context.stores.iter().map(|store| (store.name.clone(), Arc::clone(&store.component))).collect()
-}
-
-/// A store of the kind of `record` for the database file at `path`.
-pub(super) fn store_for(context: &Context, record: &StoreRecord, path: &Path) -> Result<Arc<dyn Store>> {
-    let kind = match context.kinds.stores.get(&record.kind) {
-        Ok(kind) => kind,
-        Err(unknown) => return brought_by_host(&stores(context), record).ok_or(unknown),
-    };
-    let settings = kind.detect.map_or_else(Map::new, |detect| (detect.settings)(path));
-    let build = BuildContext { name: record.name.clone(), root: context.root.clone(), state: context.state.clone() };
-    (kind.build)(&build, &settings)
+/// What checks the databases of a snapshot.
+pub(super) fn checkers(context: &Context) -> Checkers {
+    let live = context.stores.iter().map(|store| Arc::clone(&store.component)).collect();
+    Checkers { kinds: context.kinds.stores.clone(), live }
 }

@@ -2,6 +2,7 @@
 
 pub mod archive;
 pub mod blocks;
+pub mod checkers;
 pub mod create;
 pub mod delete;
 pub mod discover;

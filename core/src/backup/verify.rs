@@ -3,23 +3,22 @@
 //! *Quick* reads the end of the archive. *Data* reads every byte. *Full* does so too, and then restores each
 //! database into scratch and lets its store check it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Map;
 
 use super::archive::{Archive, ExtractOptions, Limits, Problem, ProblemKind, Selection};
+use super::checkers::Checkers;
 use super::create::NamedTarget;
 use super::list::{Found, blocking, find};
 use super::manifest::{RelPath, StoreRecord};
 use super::scratch::Scratch;
 use crate::cancel::Scope;
-use crate::component::{BuildContext, Registry};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fs::{self, Dir};
-use crate::store::{CheckDepth, Store};
+use crate::store::CheckDepth;
 use crate::value::ByteSize;
 
 /// How much of a snapshot to verify.
@@ -49,10 +48,8 @@ pub struct VerifyJob {
     pub scratch: PathBuf,
     /// Allows `scratch` to be in memory.
     pub scratch_in_memory: bool,
-    /// The kinds of stores that this build has, to check the databases.
-    pub kinds: Registry<dyn Store>,
-    /// The stores by name, for databases of a kind that this build has not: those that the host's code brought.
-    pub stores: Vec<(String, Arc<dyn Store>)>,
+    /// What checks the databases.
+    pub checkers: Checkers,
     /// Threads that decompress. 0 is one for each core, at most 8.
     pub threads: usize,
 }
@@ -213,7 +210,7 @@ async fn check_database(
     .await?;
     let file = scratch.path().join(record.path.as_path());
     let folder = file.parent().unwrap_or(scratch.path()).to_owned();
-    let store = store_for(job, record, &file)?;
+    let store = job.checkers.store_for(record, &file)?;
     let report = store.check_copy(scope, &folder, CheckDepth::Full).await;
     blocking(move || {
         drop(scratch);
@@ -226,25 +223,6 @@ async fn check_database(
         (false, false) => report.problems,
         (false, true) => vec!["its store says that it is damaged".to_owned()],
     })
-}
-
-/// A store of the record's kind for a restored `file`.
-fn store_for(job: &VerifyJob, record: &StoreRecord, file: &Path) -> Result<Arc<dyn Store>> {
-    let kind = match job.kinds.get(&record.kind) {
-        Ok(kind) => kind,
-        Err(unknown) => return brought_by_host(&job.stores, record).ok_or(unknown),
-    };
-    let settings = kind.detect.map_or_else(Map::new, |detect| (detect.settings)(file));
-    let folder = file.parent().unwrap_or(file).to_owned();
-    let context = BuildContext { name: record.name.clone(), root: folder.clone(), state: folder };
-    (kind.build)(&context, &settings)
-}
-
-/// The store of the host's code that made the copy: of the same name and kind. It knows its copies by their folder.
-pub(crate) fn brought_by_host(stores: &[(String, Arc<dyn Store>)], record: &StoreRecord) -> Option<Arc<dyn Store>> {
-    let made_it =
-        |(name, store): &&(String, Arc<dyn Store>)| *name == record.name && store.capability().kind == record.kind;
-    stores.iter().find(made_it).map(|(_, store)| Arc::clone(store))
 }
 
 fn entry_size(entry: &super::manifest::Entry) -> u64 {

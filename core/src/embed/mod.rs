@@ -38,7 +38,7 @@
 //! | `capability` of a target | `kind` is the class's name, `location` the component's, the rest is `false` |
 //! | `capability.side_files`, `.maintenance`, `.folder`, `.put_if_absent`, `.read_before_finish` | none, none, none, `false`, `false` |
 //! | `capability.file` of a store | is an error: the file that is the live database must be known; `null` for a server |
-//! | `maintain` | every task is skipped; refused when `capability.maintenance` names some |
+//! | `maintain` | every task is skipped, once `stats` has found the database; refused when `capability.maintenance` names some |
 //! | `free_bytes` | unknown |
 //! | `read_back` | unsupported; refused when `capability.read_before_finish` is set |
 //! | answer of `put` without `if_absent` | `true` |

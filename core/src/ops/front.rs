@@ -40,6 +40,8 @@ struct Shared {
     pid: u32,
 }
 
+/// How long the end of workers that were killed may take.
+const KILL_PATIENCE: Duration = Duration::from_secs(2);
 /// How long what runs may take to stop when the last clone is dropped. Nobody waits for it.
 const DROP_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -413,7 +415,15 @@ impl Shared {
                     core.pool.close().await;
                     let _ = core.running.subscribe().wait_for(|count| *count == 0).await;
                 };
-                let in_time = runtime.block_on(async { tokio::time::timeout(patience, all).await.is_ok() });
+                let in_time = runtime.block_on(async {
+                    let mut all = std::pin::pin!(all);
+                    let in_time = tokio::time::timeout(patience, &mut all).await.is_ok();
+                    if !in_time {
+                        core.pool.abandon();
+                        let _ = tokio::time::timeout(KILL_PATIENCE, all).await;
+                    }
+                    in_time
+                });
                 drop(core);
                 runtime.shutdown_background();
                 ended.send_replace(Some(in_time));

@@ -49,6 +49,8 @@ struct Shared {
     prompt: LaneState,
     alive: watch::Sender<usize>,
     closing: Cancel,
+    /// Nobody waits any longer for what does not stop.
+    abandoned: Cancel,
     /// Wakes the task that ends idle workers.
     returned: Notify,
 }
@@ -87,6 +89,7 @@ impl Pool {
             prompt: LaneState::new(),
             alive: watch::Sender::new(0),
             closing: Cancel::new(),
+            abandoned: Cancel::new(),
             returned: Notify::new(),
         }));
         runtime.spawn(pool.clone().end_idle_ones());
@@ -126,6 +129,11 @@ impl Pool {
         let _ = self.0.alive.subscribe().wait_for(|count| *count == 0).await;
     }
 
+    /// Kills the workers that run something, with all that they started. Afterwards [`Pool::close`] does not wait for them.
+    pub(crate) fn abandon(&self) {
+        self.0.abandoned.cancel();
+    }
+
     async fn work(self, lane: Lane, request: Request, scope: Scope, dropped: Cancel) -> Result<Payload> {
         // One flag for the three who may stop it.
         let cancel = Cancel::new();
@@ -158,7 +166,13 @@ impl Pool {
                 () = cancel.cancelled() => return Err(cancelled_early(&request.doing)),
             },
         };
-        let result = worker.call(request, scope, cancel, self.0.launch.cancel_grace).await;
+        let result = tokio::select! {
+            result = worker.call(request, scope, cancel, self.0.launch.cancel_grace) => result,
+            () = self.0.abandoned.cancelled() => {
+                worker.kill().await;
+                return Err(closed());
+            }
+        };
         self.give_back(state, worker, slot);
         result
     }

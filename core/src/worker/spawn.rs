@@ -221,6 +221,12 @@ impl Worker {
         result
     }
 
+    /// Kills it with all it started.
+    pub(super) async fn kill(&self) {
+        self.child.kill();
+        self.child.ended().await;
+    }
+
     /// Ends it: at once when it is idle, by force when it does not.
     pub(super) async fn end(&self, patience: Duration) {
         self.peer.close();

@@ -1,11 +1,13 @@
 use std::path::Path;
 
 use super::*;
+use crate::backup::checkers::Checkers;
 use crate::backup::create::{CreateJob, create};
 use crate::backup::fake_store::{FakeStore, content, kinds};
 use crate::backup::lease::LeaseTimes;
 use crate::backup::manifest::Outcome;
 use crate::backup::target::BackupTarget;
+use crate::component::Registry;
 use crate::config::BackupSettings;
 use crate::testing::{Call, FaultyTarget, MemoryTarget};
 
@@ -54,8 +56,7 @@ impl Scene {
             depth,
             scratch: self.scratch(),
             scratch_in_memory: true,
-            kinds: kinds(),
-            stores: Vec::new(),
+            checkers: Checkers { kinds: kinds(), live: Vec::new() },
             threads: 1,
         }
     }
@@ -140,7 +141,7 @@ async fn a_database_that_is_damaged_inside_is_found_though_every_byte_is_right()
 async fn what_cannot_be_asked_is_an_error_and_leaves_nothing() {
     let scene = Scene::new("other").await;
     let mut job = scene.job(VerifyDepth::Full);
-    job.kinds = Registry::new("store");
+    job.checkers.kinds = Registry::new("store");
     let error = verify(&Scope::default(), job.clone()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     assert!(is_empty(&scene.scratch()));

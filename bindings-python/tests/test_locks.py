@@ -1,0 +1,95 @@
+"""The host's locks on its database outlive every operation.
+
+POSIX locks belong to the process: if anything in this process opened and closed the database file, the write
+transaction that is open here would lose its lock, and a second process could write into the middle of it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from scene import Service
+from uplifted_ops import Ops, OpsError
+
+SECOND = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], timeout=0, isolation_level=None)
+try:
+    connection.execute("begin immediate")
+except sqlite3.OperationalError as error:
+    print(error)
+else:
+    connection.execute("insert into entries (text) values ('stolen')")
+    connection.execute("commit")
+    print("got the lock")
+"""
+
+
+@pytest.mark.parametrize("mode", ["wal", "delete"])
+def test_the_hosts_lock_outlives_every_operation(service: Service, tmp_path: Path, mode: str) -> None:
+    file = service.database
+    with sqlite3.connect(file) as setup:
+        setup.execute(f"pragma journal_mode = {mode}")
+    setup.close()
+
+    def second() -> str:
+        done = subprocess.run(
+            [sys.executable, "-I", "-c", SECOND, str(file)], capture_output=True, text=True, timeout=30, check=True
+        )
+        return done.stdout.strip()
+
+    with Ops(service.with_target, root=service.root) as ops:
+        first = ops.backup.create()
+        host = sqlite3.connect(file, isolation_level=None, timeout=0)
+        committed = 200
+        names = sorted(operations())
+        assert len(names) >= 19
+        for name in names:
+            host.execute("begin immediate")
+            host.execute("insert into entries (text) values (?)", [name])
+            try:
+                ops.call(name, REQUESTS.get(name, lambda snapshot: {})(snapshot=first.snapshot_id))
+            except OpsError as error:
+                # Refusing, or giving up on a database that is being written, is right. Failing otherwise is not.
+                assert error.kind in ("refused", "busy", "unavailable", "not_found", "timeout"), (name, error)
+            assert second() == "database is locked", f"{name} took the host's lock away"
+            host.execute("commit")
+            committed += 1
+        host.execute("begin immediate")
+        ops.restore.apply(snapshot_id=first.snapshot_id, into=tmp_path / "beside")
+        assert second() == "database is locked"
+        host.execute("commit")
+        [(rows,)] = host.execute("select count(*) from entries")
+        [(check,)] = host.execute("pragma integrity_check")
+        host.close()
+    assert (rows, check) == (committed, "ok")
+    # The second process gets the lock as soon as it may.
+    assert second() == "got the lock"
+
+
+def operations() -> set[str]:
+    """The names of the whole table, from the generated methods."""
+    import inspect
+    import re
+
+    from uplifted_ops import _operations
+
+    source = inspect.getsource(_operations)
+    return set(re.findall(r'_call\(\s*"([a-z_.]+)"', source))
+
+
+REQUESTS = {
+    "backup.delete": lambda snapshot: {"snapshot_id": snapshot, "dry_run": True},
+    "backup.show": lambda snapshot: {"snapshot_id": snapshot},
+    "backup.verify": lambda snapshot: {"snapshot_id": snapshot, "depth": "full"},
+    # Over the service: refused, since the database is open.
+    "restore.apply": lambda snapshot: {"snapshot_id": snapshot},
+    "restore.plan": lambda snapshot: {"snapshot_id": snapshot},
+    "restore.undo": lambda snapshot: {"undo_id": "none"},
+    "restore.discard": lambda snapshot: {"undo_ids": ["none"]},
+}

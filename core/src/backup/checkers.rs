@@ -1,0 +1,41 @@
+//! Which store checks a database that comes out of a backup.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::Map;
+
+use super::manifest::StoreRecord;
+use crate::component::{BuildContext, Registry};
+use crate::error::Result;
+use crate::store::Store;
+
+/// What can check a restored database: the kinds that this build has, and the live stores of the service, whose
+/// kinds may be known to nobody else.
+#[derive(Debug, Clone)]
+pub struct Checkers {
+    /// The kinds of stores that this build has.
+    pub kinds: Registry<dyn Store>,
+    /// The service's stores.
+    pub live: Vec<Arc<dyn Store>>,
+}
+
+impl Checkers {
+    /// A store whose `check_copy` understands the database of `record`, restored to `file`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) for a kind that nobody knows.
+    pub fn store_for(&self, record: &StoreRecord, file: &Path) -> Result<Arc<dyn Store>> {
+        let kind = match self.kinds.get(&record.kind) {
+            Ok(kind) => kind,
+            Err(unknown) => {
+                let of_kind = self.live.iter().find(|store| store.capability().kind == record.kind);
+                return of_kind.cloned().ok_or(unknown);
+            }
+        };
+        let settings = kind.detect.map_or_else(Map::new, |detect| (detect.settings)(file));
+        let folder = file.parent().unwrap_or(file).to_owned();
+        let context = BuildContext { name: record.name.clone(), root: folder.clone(), state: folder };
+        (kind.build)(&context, &settings)
+    }
+}
