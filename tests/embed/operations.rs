@@ -129,6 +129,8 @@ async fn closing_cancels_what_runs_and_refuses_what_comes() {
     let blocking = tokio::task::spawn_blocking(move || clone.blocking().call(Scope::default(), "status", json!({})));
     refused(no_hang(blocking).await.unwrap().unwrap_err());
     no_hang(ops.close(Duration::ZERO)).await.unwrap();
+    // Blocking, on a thread of a runtime: the worst place for it.
+    ops.blocking().close(Duration::ZERO).unwrap();
 }
 
 #[tokio::test]

@@ -63,6 +63,7 @@ fn fork() {
         assert!(error.message().contains("fork"), "{error}");
         assert!(error.hint().unwrap().contains("after the fork"));
         // Neither hangs nor ends the parent's worker.
+        ops.blocking().close(std::time::Duration::from_secs(5)).unwrap();
         drop(ops);
         std::process::exit(0);
     }
@@ -71,6 +72,8 @@ fn fork() {
     assert_eq!(status.exit_status(), Some(0), "{status:?}");
     assert_eq!(echo().unwrap().response["value"], 1);
     assert_eq!(ops.context().process.workers(), 1);
+    ops.blocking().close(std::time::Duration::from_secs(5)).unwrap();
+    assert_eq!(ops.context().process.workers(), 0);
     println!("well");
 }
 

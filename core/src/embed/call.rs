@@ -17,8 +17,8 @@ pub struct Answered {
     pub healthy: bool,
 }
 
-/// Runs the operation `name` with a request in JSON text; empty text is `{}`. The future may be awaited on any executor;
-/// dropped, it cancels the operation. When `timeout` has passed the operation is cancelled, and the error is
+/// Runs the operation `name` with a request in JSON text; empty text is `{}`. The future may be awaited on any
+/// executor; dropped, it cancels the operation. When `timeout` has passed the operation is cancelled, and the error is
 /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout).
 ///
 /// # Errors

@@ -30,8 +30,8 @@
 //! | [`Contract::Sink`] | `export(snapshot)` |
 //!
 //! [`methods`] has them with the order of their arguments and the shape of each answer. A store has a value
-//! `capability` beside its methods, a target may have one: an object, or a method without arguments that the binding calls
-//! once while it wraps. What may be left out of answers and capabilities:
+//! `capability` beside its methods, a target may have one: an object, or a method without arguments that the binding
+//! calls once while it wraps. What may be left out of answers and capabilities:
 //!
 //! | left out | means |
 //! | --- | --- |
@@ -52,13 +52,33 @@
 //! refused before it is called. What it answers is checked: a wrong shape, more bytes than asked for, a list
 //! that is not in order are errors that name the component, the method, what came and what was wanted.
 //!
+//! A store's copy is called as the live database is called, since a backup keeps it under that name: `check_copy` meets
+//! it again in a folder of its own when a snapshot is verified or restored.
+//!
+//! # Numbers
+//!
+//! `export` is given one object. Counters are named without their `_total`. What JSON has no number for is one of the
+//! words `NaN`, `+Inf`, `-Inf`. `counts` are those of each bucket alone, one more than there are `bounds`:
+//!
+//! ```json
+//! {"families": [
+//!   {"name": "shop_requests", "kind": "counter", "help": "Requests answered", "unit": null,
+//!    "series": [{"labels": [["path", "/a"], ["status", "200"]], "value": {"number": 3.0}}]},
+//!   {"name": "shop_took_seconds", "kind": "histogram", "help": "Time", "unit": "seconds",
+//!    "series": [{"labels": [["path", "/a"]],
+//!                "value": {"distribution": {"bounds": [0.1, 1.0], "counts": [3, 0, 1], "sum": 9.3}}}]}
+//! ]}
+//! ```
+//!
+//! `kind` is `counter`, `gauge` or `histogram`: the last has distributions, the others have numbers.
+//!
 //! # Time
 //!
 //! Each call has a deadline ([`OpsBuilder::callback_deadline`](crate::ops::OpsBuilder::callback_deadline), ten times as
 //! long for work on a whole database), which progress restarts. When the scope is cancelled the object has
-//! a moment to end, half a second, ten times that for work on a whole database. Then, and when the deadline has passed, the future
-//! of [`Plugin::call`] is dropped, and what comes later is nobody's. An upload that is dropped while it is open, or whose `finish`
-//! fails, is aborted.
+//! a moment to end, half a second, ten times that for work on a whole database. Then, and when the deadline has passed,
+//! the future of [`Plugin::call`] is dropped, and what comes later is nobody's. An upload that is dropped while it is
+//! open, or whose `finish` fails, is aborted.
 
 mod adapt;
 mod answer;
@@ -75,6 +95,3 @@ pub use adapt::{check, sink, store, target};
 pub use call::{Answered, call};
 pub use contract::{Contract, Method, methods};
 pub use plugin::{Argument, Plugin, PluginCall, PluginFacts, PluginReply, Raised, Spelling};
-
-#[cfg(test)]
-mod tests;

@@ -14,11 +14,12 @@ use super::contract::Method;
 /// A live object of another language, whose methods are called by name.
 ///
 /// What an implementation promises:
-/// - [`Plugin::call`] never blocks the thread that polls it: an object that blocks is called on a thread of the binding;
+/// - [`Plugin::call`] never blocks the thread that polls it: an object that blocks is called on a thread of the
+///   binding;
 /// - its future may be dropped at any time. That is the signal to stop (cancel the task, forget the promise), and an
 ///   answer that comes later is thrown away;
-/// - when `scope.cancel` is raised it asks the object to stop, and ends as soon as the object has. One that ignores the flag
-///   is dropped a moment later;
+/// - when `scope.cancel` is raised it asks the object to stop, and ends as soon as the object has. One that ignores
+///   the flag is dropped a moment later;
 /// - an exception is an `Err` made with [`Raised`];
 /// - calls overlap: `put` may be called again before it has answered.
 #[async_trait]
@@ -185,7 +186,8 @@ pub struct Raised {
     pub message: String,
     /// The kind, for exceptions that are ours (`OpsError`): their text is the error's message as it is.
     pub kind: Option<ErrorKind>,
-    /// The operating system's error number, of either sign, for exceptions that carry one (`OSError`, Node's system errors).
+    /// The operating system's error number, of either sign, for exceptions that carry one (`OSError`, Node's system
+    /// errors).
     pub errno: Option<i32>,
     /// The hint of an exception that is ours.
     pub hint: Option<String>,

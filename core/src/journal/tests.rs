@@ -342,6 +342,19 @@ fn a_killed_writer_costs_at_most_one_line() {
     assert_eq!(page.records.last().unwrap().operation, "after");
 }
 
+/// A build for others takes no orders to fail.
+#[cfg(not(feature = "faults"))]
+#[test]
+fn without_the_feature_no_variable_fails_a_write() {
+    let state = tempfile::tempdir().unwrap();
+    let mut told = Command::new(std::env::current_exe().unwrap());
+    told.args(["--exact", "journal::tests::as_a_writer"]).stdout(Stdio::null()).stderr(Stdio::null());
+    told.env(WRITER, json!([state.path(), "told", 1, 1 << 20]).to_string());
+    told.env("UPLIFTED_OPS_FAULT", "host:enospc+@1");
+    assert!(told.status().unwrap().success());
+    assert_eq!(Journal::open(state.path()).unwrap().read(&all(false)).unwrap().records.len(), 1);
+}
+
 /// A full disk tears a record in the middle. It is an error there, and one damaged line for everybody else.
 #[cfg(feature = "faults")]
 #[test]

@@ -1,6 +1,10 @@
 //! [`Ops`] for hosts without `async`.
 
-use std::sync::mpsc;
+use std::pin::pin;
+use std::sync::{Arc, mpsc};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -34,11 +38,39 @@ impl Blocking {
         receiver.recv().unwrap_or_else(|_| Err(Error::new(ErrorKind::Cancelled, "the Ops was closed")))
     }
 
+    /// As [`Ops::close`].
+    ///
+    /// # Errors
+    /// As [`Ops::close`].
+    pub fn close(&self, patience: Duration) -> Result<()> {
+        wait(self.0.close(patience))
+    }
+
     /// As [`Ops::run`].
     ///
     /// # Errors
     /// As [`Ops::call`].
     pub fn run<O: Operation>(&self, scope: Scope, request: O::Request) -> Result<O::Response> {
         from_answer::<O>(self.call(scope, O::NAME, to_value::<O>(&request)?)?)
+    }
+}
+
+/// Waits on this thread for a future that needs no executor.
+fn wait<T>(future: impl Future<Output = T>) -> T {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut context = Context::from_waker(&waker);
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            Poll::Ready(value) => return value,
+            Poll::Pending => std::thread::park(),
+        }
     }
 }

@@ -152,8 +152,8 @@ impl Ops {
         }
     }
 
-    /// Ends it: cancels what runs, ends the workers, and returns when nothing is left or `patience` is over. From now on
-    /// every call of every clone is refused. May be called again, and dropped: the end goes on without anybody.
+    /// Ends it: cancels what runs, ends the workers, and returns when nothing is left or `patience` is over. From now
+    /// on every call of every clone is refused. May be called again, and dropped: the end goes on without anybody.
     ///
     /// In a forked child there is nothing to end.
     ///

@@ -54,7 +54,8 @@ pub trait Fixture: Send + Sync {
     /// nothing is asked about a database that others have open.
     async fn hold_open(&self) -> Result<Option<Box<dyn Send>>>;
 
-    /// Names and bytes of the live database's files, to see whether they were touched. Also of the missing one's folder.
+    /// Names and bytes of the live database's files, to see whether they were touched. Also of the missing one's
+    /// folder.
     async fn footprint(&self) -> Result<Vec<(PathBuf, Vec<u8>)>>;
 
     /// A new empty folder.

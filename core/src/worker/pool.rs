@@ -129,7 +129,8 @@ impl Pool {
         let _ = self.0.alive.subscribe().wait_for(|count| *count == 0).await;
     }
 
-    /// Kills the workers that run something, with all that they started. Afterwards [`Pool::close`] does not wait for them.
+    /// Kills the workers that run something, with all that they started. Afterwards [`Pool::close`] does not wait for
+    /// them.
     pub(crate) fn abandon(&self) {
         self.0.abandoned.cancel();
     }

@@ -30,7 +30,8 @@ fn made_by(scene: &Scene, method: &'static str) -> impl Fn() -> Arc<dyn HealthCh
     move || Arc::new(Made { scene: scene.clone(), method, check: OnceCell::new() })
 }
 
-/// A check that the scene makes when it is asked for the first time: making one takes time, and the suite does not wait.
+/// A check that the scene makes when it is asked for the first time: making one takes time, and the suite does not
+/// wait.
 #[derive(Debug)]
 struct Made {
     scene: Scene,

@@ -1,7 +1,7 @@
 //! The public suites, run against plugins: how an author certifies one in a line.
 //!
-//! A suite is given a *scene*: an object (or what the binding makes of a function) whose methods make the plugins under test. It is
-//! a [`Plugin`] like any other, so a binding wraps it the same way and needs nothing else:
+//! A suite is given a *scene*: an object (or what the binding makes of a function) whose methods make the plugins under
+//! test. It is a [`Plugin`] like any other, so a binding wraps it the same way and needs nothing else:
 //!
 //! ```no_run
 //! # use std::{sync::Arc, time::Duration};
@@ -43,26 +43,20 @@ use super::contract::Contract;
 use super::plugin::Plugin;
 use scene::Scene;
 
-/// Runs the suite of a contract with plugins that `scene` makes. Each call of them has `deadline`, ten times that for work on a
-/// whole database. The future may be awaited on any executor; dropped, it ends the suite.
+/// Runs the suite of a contract with plugins that `scene` makes. Each call of them has `deadline`, ten times that for
+/// work on a whole database. The future may be awaited on any executor; dropped, it ends the suite.
 ///
 /// # Errors
-/// [`ErrorKind::InvalidInput`] for a scene that lacks a method, and whatever goes wrong in the scene itself. That a plugin fails a
-/// clause is an outcome, not an error.
-pub fn run(
-    contract: Contract,
-    scene: Arc<dyn Plugin>,
-    deadline: Duration,
-) -> impl Future<Output = Result<Vec<CaseOutcome>>> + Send + 'static {
-    async move {
-        let cancel = Cancel::new();
-        let _end_when_dropped = CancelOnDrop::new(&cancel);
-        let (sender, receiver) = oneshot::channel();
-        start(contract, scene, deadline, cancel, |outcomes| {
-            let _ = sender.send(outcomes);
-        })?;
-        receiver.await.unwrap_or_else(|_| Err(ended()))
-    }
+/// [`ErrorKind::InvalidInput`] for a scene that lacks a method, and whatever goes wrong in the scene itself. That a
+/// plugin fails a clause is an outcome, not an error.
+pub async fn run(contract: Contract, scene: Arc<dyn Plugin>, deadline: Duration) -> Result<Vec<CaseOutcome>> {
+    let cancel = Cancel::new();
+    let _end_when_dropped = CancelOnDrop::new(&cancel);
+    let (sender, receiver) = oneshot::channel();
+    start(contract, scene, deadline, cancel, |outcomes| {
+        let _ = sender.send(outcomes);
+    })?;
+    receiver.await.unwrap_or_else(|_| Err(ended()))
 }
 
 /// [`run`] without `async`. Blocks the thread, whatever it is.
