@@ -165,21 +165,14 @@ class Server(uvicorn.Server):
             yield
 
 
-async def serve(options: Options) -> None:
-    """Serves until a signal comes or, when asked for, until stdin closes."""
+async def serve(server: Server, tools: Server | None) -> None:
+    """Serves until the main server stops, the tools beside it."""
     async with asyncio.TaskGroup() as group:
-        tools = None
-        if options.tools is not None:
-            tools = Server(create_tools(options), options.tools, "tools", main=False)
+        if tools is not None:
             group.create_task(tools.serve())
-        server = Server(create_app(options, tools), options.listen, "status", main=True)
-        if options.until_stdin_closes:
-            threading.Thread(target=stop_with_stdin, args=[server], daemon=True).start()
         await server.serve()
         if tools is not None:
             tools.should_exit = True
-    if not server.started:
-        sys.exit(2)
 
 
 def stop_with_stdin(server: Server) -> None:
@@ -207,12 +200,21 @@ def main() -> None:
     parser.add_argument("--check-every", type=float, default=30, help="seconds between health checks")
     parser.add_argument("--backup-every", type=float, help="seconds between backups; none when not given")
     parser.add_argument("--until-stdin-closes", action="store_true", help="stop when stdin closes, too")
+    options = parser.parse_args(namespace=Options())
     try:
-        asyncio.run(serve(parser.parse_args(namespace=Options())))
+        tools = options.tools and Server(create_tools(options), options.tools, "tools", main=False)
+        server = Server(create_app(options, tools), options.listen, "status", main=True)
     except OpsError as error:
-        sys.exit(f"error: {error}")
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    if options.until_stdin_closes:
+        threading.Thread(target=stop_with_stdin, args=[server], daemon=True).start()
+    try:
+        asyncio.run(serve(server, tools))
     except KeyboardInterrupt:
         pass
+    if not server.started:
+        sys.exit(2)
 
 
 if __name__ == "__main__":

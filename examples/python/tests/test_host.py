@@ -138,6 +138,6 @@ def test_settings_that_are_wrong_keep_it_from_starting(tmp_path: Path) -> None:
     started = subprocess.run(
         [sys.executable, HERE / "app.py", "--root", tmp_path], capture_output=True, text=True, timeout=60
     )
-    assert started.returncode != 0
+    assert started.returncode == 2
     assert "servcie" in started.stderr and "Traceback" not in started.stderr, started.stderr
     assert not (tmp_path / "data").exists(), "the database was opened"
