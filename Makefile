@@ -6,7 +6,7 @@ ROOT   =
 ROUNDS ?= 3
 SCALE  ?= 1
 
-.PHONY: help setup test lint generate demo bench clean-work
+.PHONY: help setup test test-python test-node test-examples lint generate demo bench clean-work
 
 help: ## Print the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile
@@ -18,6 +18,16 @@ test: setup lint ## Run all tests
 	$(CARGO) test --workspace --no-fail-fast
 	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --workspace --no-deps --quiet
 
+test-python: ## Build the wheel, install it into a fresh environment, and test it there
+	bindings-python/run-tests
+
+test-node: ## Pack the npm package, install it into a fresh folder, and test it there
+	UPLIFTED_OPS_NODE_PROFILE=debug npm --prefix bindings-node test
+
+test-examples: ## Run the hosts of `examples` in Python and Node against the installed packages
+	examples/python/run-tests
+	examples/node/run-tests
+
 lint: ## Format and lints, warnings denied
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
@@ -25,7 +35,7 @@ lint: ## Format and lints, warnings denied
 generate: ## Write the Python and TypeScript sides of the operations again
 	$(CARGO) run --quiet -p uplifted-ops-generate
 
-demo: ## Show the main job; `make demo ROOT=<folder>` with a folder of yours, which is only read
+demo: ## Show the main job, and three hosts on one folder; `make demo ROOT=<folder>` with a folder of yours, which is only read
 	$(CARGO) build --release --quiet -p uplifted-ops -p uplifted-example
 	@$(BIN)/uplifted-demo --work target/demo $(if $(ROOT),--root "$(ROOT)")
 

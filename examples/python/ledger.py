@@ -9,8 +9,8 @@ from __future__ import annotations
 import random
 import sqlite3
 import threading
-from contextlib import closing, contextmanager
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
