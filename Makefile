@@ -12,16 +12,17 @@ help: ## Print the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile
 
 setup: ## Find or install the programs that the tests start
-	@sh .ci/setup zstd sqlite3 prometheus strace
+	@sh .ci/setup zstd sqlite3 prometheus strace python3
 
 test: setup lint ## Run all tests
 	$(CARGO) test --workspace --no-fail-fast
 	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --workspace --no-deps --quiet
+	@$(MAKE) --no-print-directory test-python test-node test-examples
 
-test-python: ## Build the wheel, install it into a fresh environment, and test it there
+test-python: ## Build the wheel, install it into a fresh environment, run its tests there
 	bindings-python/run-tests
 
-test-node: ## Pack the npm package, install it into a fresh folder, and test it there
+test-node: ## Pack the npm package, install it into a fresh folder, run its tests there
 	UPLIFTED_OPS_NODE_PROFILE=debug npm --prefix bindings-node test
 
 test-examples: ## Run the hosts of `examples` in Python and Node against the installed packages

@@ -50,6 +50,8 @@ export interface OperationCodec<Request, Response> {
   encode(request: Request): Json;
   /** The response of what came over the wire. */
   decode(response: unknown): Response;
+  /** What came over the wire, of a response: as JSON has it, for logs and files. */
+  toWire(response: Response): Json;
 }
 
 /** The codec of the operation `name`. */
@@ -61,6 +63,7 @@ export function operation<Request, Response>(
   return {
     encode: (value) => request.encode(value),
     decode: (wire) => response.decode(wire as Json, `the response of ${name}`),
+    toWire: (value) => response.encode(value),
   };
 }
 

@@ -92,7 +92,7 @@ export interface ConfigInitRequest {
    */
   dryRun?: boolean | undefined;
   /**
-   * Replace an `ops.toml` that exists.
+   * Replace an `ops.toml` that exists, also one that is broken. It is kept beside the new one.
    *
    * @defaultValue `false`
    */
@@ -632,6 +632,8 @@ export interface ConfigInitResponse {
   text: string;
   /** Whether it was written. */
   written: boolean;
+  /** Where the file that it replaces is kept. */
+  kept: string | null;
   /** What the text is based on. */
   found: InitFound;
 }
@@ -1270,6 +1272,7 @@ const configInitResponseCodec = record<ConfigInitResponse>("ConfigInitResponse",
   path: { wire: "path", codec: path },
   text: { wire: "text" },
   written: { wire: "written" },
+  kept: { wire: "kept" },
   found: { wire: "found", codec: initFoundCodec },
 });
 
@@ -1582,6 +1585,29 @@ const restoreUndoList = operation("restore.undo_list", restoreUndoListRequestCod
 const status = operation("status", statusRequestCodec, statusResponseCodec);
 const storeStats = operation("store.stats", storeStatsRequestCodec, storeStatsResponseCodec);
 const storeVerify = operation("store.verify", storeVerifyRequestCodec, storeVerifyResponseCodec);
+
+/** How each operation crosses, by its name: for whoever speaks the wire, over HTTP or with the command line. */
+export const operations = {
+  "backup.create": backupCreate,
+  "backup.delete": backupDelete,
+  "backup.list": backupList,
+  "backup.show": backupShow,
+  "backup.verify": backupVerify,
+  "config.check": configCheck,
+  "config.init": configInit,
+  "config.show": configShow,
+  "health.check": healthCheck,
+  "journal.read": journalRead,
+  "metrics.render": metricsRender,
+  "restore.apply": restoreApply,
+  "restore.discard": restoreDiscard,
+  "restore.plan": restorePlan,
+  "restore.undo": restoreUndo,
+  "restore.undo_list": restoreUndoList,
+  "status": status,
+  "store.stats": storeStats,
+  "store.verify": storeVerify,
+} as const;
 
 /** The operations `backup.*`. */
 export class BackupGroup {

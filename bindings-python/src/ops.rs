@@ -53,12 +53,10 @@ impl Options {
         }
         Ok(match self.worker {
             WorkerProgram::Command(command) => builder.worker_command(command),
-            WorkerProgram::None(why) => builder.no_worker(
-                Error::new(ErrorKind::Unsupported, why).with_hint(
-                    "set worker.command to a program that can be the worker, such as \
+            WorkerProgram::None(why) => builder.no_worker(Error::new(ErrorKind::Unsupported, why).with_hint(
+                "set worker.command to a program that can be the worker, such as \
                      [\"/usr/bin/python3\", \"-m\", \"uplifted_ops\"]",
-                ),
-            ),
+            )),
         })
     }
 }

@@ -11,7 +11,9 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
-use uplifted_ops::embed::{Argument, Contract, Plugin, PluginCall, PluginFacts, PluginReply, Raised, Spelling, methods};
+use uplifted_ops::embed::{
+    Argument, Contract, Plugin, PluginCall, PluginFacts, PluginReply, Raised, Spelling, methods,
+};
 use uplifted_ops::{Error, ErrorKind, Result, Scope};
 
 use crate::python::PythonThread;
@@ -184,7 +186,12 @@ impl Reply {
 #[pymethods]
 impl Reply {
     /// The method returned: JSON text, a block, or an object.
-    fn answer(&self, value: &str, block: Option<&Bound<'_, PyBytes>>, object: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+    fn answer(
+        &self,
+        value: &str,
+        block: Option<&Bound<'_, PyBytes>>,
+        object: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
         let value = serde_json::from_str(value)
             .map_err(|error| pyo3::exceptions::PyValueError::new_err(format!("the answer is no JSON: {error}")))?;
         let object = match object {

@@ -44,11 +44,7 @@ impl PythonThread {
                 drop(alive);
             })
             .map_err(|error| Error::io("start the thread that calls Python", error))?;
-        Ok(Self(Arc::new(Shared {
-            jobs: Mutex::new(Some(jobs)),
-            ended: Mutex::new(ended),
-            pid: std::process::id(),
-        })))
+        Ok(Self(Arc::new(Shared { jobs: Mutex::new(Some(jobs)), ended: Mutex::new(ended), pid: std::process::id() })))
     }
 
     /// Has `job` done soon, in the order of posting. After [`PythonThread::stop`] it is dropped.

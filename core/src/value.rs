@@ -144,14 +144,44 @@ pub fn random_hex(len: usize) -> Result<String> {
     getrandom::fill(&mut bytes).map_err(|error| {
         Error::new(crate::error::ErrorKind::Unavailable, format!("the system gives no random numbers: {error}"))
     })?;
-    let mut text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut text = hex(&bytes);
     text.truncate(len);
     Ok(text)
+}
+
+/// Lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use fmt::Write as _;
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
+/// The bytes of hexadecimal text; `None` when it is not.
+pub(crate) fn unhex(text: &str) -> Option<Vec<u8>> {
+    // `from_str_radix` would take a sign.
+    if !text.len().is_multiple_of(2) || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok()).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hexadecimal_round_trips() {
+        for bytes in [&b""[..], b"\x00\xff", b"abc"] {
+            assert_eq!(unhex(&hex(bytes)).unwrap(), bytes);
+        }
+        assert_eq!(hex(b"\x0a\xf0"), "0af0");
+        for wrong in ["0", "0g", "+1", "\u{e9}"] {
+            assert_eq!(unhex(wrong), None, "{wrong}");
+        }
+    }
 
     #[test]
     fn sizes_parse_and_print() {

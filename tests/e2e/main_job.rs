@@ -1,7 +1,10 @@
 //! The main job through the command line: set up, back up, verify, restore, undo, and look.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 use serde_json::{Value, json};
 use uplifted_ops_tests::scene::Scene;
@@ -70,6 +73,39 @@ fn a_restore_in_place_keeps_what_it_replaced_and_can_be_undone() {
     scene.call("restore.undo", &json!({"undo_id": done["undo_id"]})).done();
     let undone = Tree::of(&scene.root(), &BESIDE);
     assert_eq!(undone, before, "{:#?}", undone.difference(&before));
+}
+
+#[test]
+fn a_single_name_that_is_not_utf8_is_restored() {
+    let scene = Scene::small(PROGRAM);
+    let name = OsStr::from_bytes(b"plugins/one/\xff\xfe.bin");
+    let file = scene.root().join(name);
+    fs::write(&file, "before").unwrap();
+    scene.call("backup.create", &json!({})).done();
+    fs::write(&file, "after").unwrap();
+    scene.write("plugins/one/manifest.yaml", "name: after\n");
+    let others = |scene: &Scene| fs::read_to_string(scene.root().join("plugins/one/manifest.yaml")).unwrap();
+
+    // What the plan says can be asked for.
+    let request = json!({"snapshot_id": "latest", "paths": [{"bytes": "706c7567696e732f6f6e652ffffe2e62696e"}]});
+    let plan = scene.call("restore.plan", &request).done();
+    assert_eq!(plan["paths"], request["paths"]);
+    scene.call("restore.apply", &request).done();
+    assert_eq!(fs::read_to_string(&file).unwrap(), "before");
+    assert_eq!(others(&scene), "name: after\n", "only the one name comes back");
+
+    let beside = scene.beside("beside");
+    let output = Command::new(PROGRAM)
+        .arg("--root")
+        .arg(scene.root())
+        .args(["restore", "apply", "latest", "--into"])
+        .arg(&beside)
+        .arg(name)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(fs::read_to_string(beside.join(name)).unwrap(), "before");
+    assert_eq!(Tree::of(&beside, &[]).0.len(), 3, "the file and the two folders above it");
 }
 
 #[test]
@@ -142,6 +178,26 @@ fn init_writes_a_file_that_works_at_once() {
     let again = scene.run(&["init"], &[]);
     assert_eq!(again.status.code(), Some(2), "an ops.toml is never overwritten unasked");
     assert_eq!(fs::read_to_string(scene.root().join("ops.toml")).unwrap(), text);
+}
+
+#[test]
+fn init_replaces_a_broken_file_when_it_is_told_to_and_keeps_it() {
+    let scene = Scene::small(PROGRAM);
+    let broken = "[backup]\ninclude = [\"data\"\nlevle = 3\n";
+    scene.write("ops.toml", broken);
+    for request in [json!({}), json!({"dry_run": true})] {
+        assert_eq!(scene.call("config.init", &request).error_kind(), "invalid_input");
+    }
+    let preview = scene.call("config.init", &json!({"force": true, "dry_run": true})).done();
+    assert_eq!(fs::read_to_string(scene.root().join("ops.toml")).unwrap(), broken);
+    let output = scene.run(&["init", "--force"], &[]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let kept = scene.root().join("ops.toml.old");
+    assert_eq!(preview["kept"], kept.to_str().unwrap());
+    assert!(String::from_utf8_lossy(&output.stdout).contains("the former file: "), "{output:?}");
+    assert_eq!(fs::read_to_string(kept).unwrap(), broken);
+    assert_eq!(fs::read_to_string(scene.root().join("ops.toml")).unwrap(), preview["text"].as_str().unwrap());
+    scene.call("config.show", &json!({})).done();
 }
 
 #[test]

@@ -11,4 +11,5 @@
 pub mod plugins;
 pub mod puppet;
 pub mod scene;
+pub mod strace;
 pub mod tree;

@@ -28,6 +28,15 @@ pub struct Answered {
 }
 
 impl Answered {
+    /// Reads what a command printed.
+    pub fn of(output: &Output) -> Self {
+        Self {
+            status: output.status.code().filter(|code| *code < 128),
+            json: serde_json::from_slice(&output.stdout).unwrap_or(Value::Null),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
     /// The response; panics with everything there is to know unless the command exited 0.
     pub fn done(self) -> Value {
         assert_eq!(self.status, Some(0), "{}\n{}", self.json, self.stderr);
@@ -99,13 +108,25 @@ impl Scene {
 
     /// Runs SQL on the service's database.
     pub fn sql(&self, sql: &str) {
-        rusqlite::Connection::open(self.root().join("data/uplifted.db")).unwrap().execute_batch(sql).unwrap();
+        self.database().execute_batch(sql).unwrap();
+    }
+
+    /// A connection to the service's database.
+    pub fn database(&self) -> rusqlite::Connection {
+        rusqlite::Connection::open(self.root().join("data/uplifted.db")).unwrap()
     }
 
     /// Runs `uplifted-ops --root ROOT ARGS…`, with a hang guard of two minutes.
     pub fn run(&self, args: &[&str], environment: &[(&str, &str)]) -> Output {
-        Command::new("timeout")
-            .args(["--signal=KILL", "120"])
+        self.run_in(&[], args, environment)
+    }
+
+    /// The same as the last argument of another program, such as `strace`. Returns when all that it started has
+    /// ended: a descriptor that everything inherits holds the pipe of standard error open.
+    pub fn run_in(&self, wrapper: &[String], args: &[&str], environment: &[(&str, &str)]) -> Output {
+        Command::new("sh")
+            .args(["-c", "exec \"$@\" 9>&2", "sh", "timeout", "--signal=KILL", "120"])
+            .args(wrapper)
             .arg(&self.program)
             .arg("--root")
             .arg(self.root())
@@ -116,6 +137,11 @@ impl Scene {
             .unwrap()
     }
 
+    /// The command line under test.
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
     /// Runs an operation.
     pub fn call(&self, name: &str, request: &Value) -> Answered {
         self.call_with(name, request, &[])
@@ -123,13 +149,7 @@ impl Scene {
 
     /// Runs an operation with more environment.
     pub fn call_with(&self, name: &str, request: &Value, environment: &[(&str, &str)]) -> Answered {
-        let output = self.run(&["call", name, &request.to_string()], environment);
-        let stdout = String::from_utf8_lossy(&output.stdout);
-        Answered {
-            status: output.status.code().filter(|code| *code < 128),
-            json: serde_json::from_str(&stdout).unwrap_or(Value::Null),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        Answered::of(&self.run(&["call", name, &request.to_string()], environment))
     }
 
     /// The archives that are visible in the target.

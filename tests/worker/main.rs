@@ -6,6 +6,7 @@ mod calls;
 mod cancels;
 mod crashes;
 mod ends;
+mod priorities;
 mod starts;
 
 use std::os::fd::OwnedFd;

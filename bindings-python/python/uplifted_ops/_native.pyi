@@ -2,6 +2,27 @@
 
 from typing import Any, Final, NoReturn, final
 
+__all__ = [
+    "Call",
+    "Counter",
+    "CounterFamily",
+    "Gauge",
+    "GaugeFamily",
+    "Histogram",
+    "HistogramFamily",
+    "InfoFamily",
+    "MAX_BODY",
+    "Ops",
+    "Reply",
+    "Responder",
+    "VERSION",
+    "WORKER_MARKER",
+    "render_metrics",
+    "run_cli",
+    "run_suite",
+    "run_worker",
+]
+
 VERSION: Final[str]
 WORKER_MARKER: Final[str]
 MAX_BODY: Final[int]

@@ -314,7 +314,8 @@ class ConfigGroup:
 
         Args:
             dry_run: Say what would be written, and write nothing.
-            force: Replace an `ops.toml` that exists.
+            force: Replace an `ops.toml` that exists, also one that is broken. It is
+                kept beside the new one.
             on_progress: Called with each `Progress`. What it raises cancels the
                 work.
             timeout: Seconds after which the work is cancelled, with
@@ -1104,7 +1105,8 @@ class AsyncConfigGroup:
 
         Args:
             dry_run: Say what would be written, and write nothing.
-            force: Replace an `ops.toml` that exists.
+            force: Replace an `ops.toml` that exists, also one that is broken. It is
+                kept beside the new one.
             on_progress: Called with each `Progress`. What it raises cancels the
                 work.
             timeout: Seconds after which the work is cancelled, with

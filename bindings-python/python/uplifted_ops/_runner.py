@@ -237,7 +237,7 @@ def _snapshot(value: dict[str, Any]) -> Any:
     )
 
 
-def describe(plugin: object, contract: str | None, names: list[str]) -> tuple[str, list[str], str | None]:
+def describe(plugin: Any, contract: str | None, names: list[str]) -> tuple[str, list[str], str | None]:
     """What an object is and has: its class, which of these methods, its capability as JSON."""
     if isinstance(plugin, type):
         raise TypeError(f"{plugin.__name__} is a class, and an object is wanted: give {plugin.__name__}()")

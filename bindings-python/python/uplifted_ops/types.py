@@ -680,6 +680,9 @@ class ConfigInitResponse:
     found: InitFound
     """What the text is based on."""
 
+    kept: str | None = None
+    """Where the file that it replaces is kept."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShownSetting:

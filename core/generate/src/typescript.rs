@@ -66,6 +66,16 @@ fn write_body(page: &mut Page, api: &Api) {
         let codec = format!("operation({}, {request}, {response})", quoted(&operation.name));
         page.line(format!("const {} = {codec};", camel(&operation.name)));
     }
+    page.gap(1);
+    docs(
+        page,
+        "How each operation crosses, by its name: for whoever speaks the wire, over HTTP or with the command line.",
+    );
+    page.line("export const operations = {");
+    for operation in &api.operations {
+        page.line(format!("  {}: {},", quoted(&operation.name), camel(&operation.name)));
+    }
+    page.line("} as const;");
     for (group, members) in api.groups() {
         class(page, group, &members);
     }

@@ -1,6 +1,6 @@
 //! The generator on a small table of its own, and the check that the files in the repository are fresh.
 
-#![allow(clippy::disallowed_methods, reason = "tests set up their own scenes")]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests set up their own scenes")]
 
 use std::path::Path;
 

@@ -93,7 +93,7 @@ impl Operation for Check {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct InitRequest {
-    /// Replace an `ops.toml` that exists.
+    /// Replace an `ops.toml` that exists, also one that is broken. It is kept beside the new one.
     pub force: bool,
     /// Say what would be written, and write nothing.
     pub dry_run: bool,
@@ -108,6 +108,8 @@ pub struct InitResponse {
     pub text: String,
     /// Whether it was written.
     pub written: bool,
+    /// Where the file that it replaces is kept.
+    pub kept: Option<String>,
     /// What the text is based on.
     pub found: InitFound,
 }
@@ -140,6 +142,7 @@ impl Operation for Init {
                 path: RelPath::new(plan.path),
                 text: plan.text,
                 written: !request.dry_run,
+                kept: plan.kept.map(|kept| kept.display().to_string()),
                 found: plan.found,
             })
         });

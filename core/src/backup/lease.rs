@@ -23,6 +23,7 @@ use super::target::{BackupTarget, MAX_BLOCK, Object};
 use crate::cancel::Scope;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
+use crate::process::{Liveness, ProcessIdentity};
 use crate::value::random_hex;
 
 /// Where the leases of a target are.
@@ -109,71 +110,40 @@ struct Record {
     released: bool,
 }
 
-/// A process, so that another one on the same machine can tell whether it lives.
+/// Who holds a lease. Another process on the same machine can tell whether it lives.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Owner {
     /// Distinguishes two leases of one process.
     token: String,
     host: String,
-    pid: u32,
-    /// Changes with every boot; `None` where the system has none, and then nobody is provably dead.
-    boot_id: Option<String>,
-    /// Two containers on one machine share the boot id, and not their pids.
-    pid_namespace: Option<String>,
-    /// In clock ticks since the boot: tells a process from a later one with the same pid.
-    start_ticks: Option<u64>,
+    #[serde(flatten)]
+    process: ProcessIdentity,
 }
 
 impl Owner {
     fn this_process(host: &str) -> Result<Self> {
-        let pid = std::process::id();
-        Ok(Self {
-            token: random_hex(12)?,
-            host: host.to_owned(),
-            pid,
-            boot_id: boot_id(),
-            pid_namespace: pid_namespace(),
-            start_ticks: start_ticks(pid),
-        })
+        Ok(Self { token: random_hex(12)?, host: host.to_owned(), process: ProcessIdentity::current() })
     }
 
     /// Whether this owner cannot come back. `false` when that is not known.
     fn is_provably_dead(&self) -> bool {
-        let here = self.boot_id.is_some() && self.boot_id == boot_id();
-        let same_namespace = self.pid_namespace.is_some() && self.pid_namespace == pid_namespace();
-        if !here || !same_namespace || self.start_ticks.is_none() {
+        let ProcessIdentity { boot_id, start_time, pid_namespace, .. } = &self.process;
+        // Where the system tells less, a process of another machine looks like a dead one of this.
+        if boot_id.is_empty() || pid_namespace.is_empty() || *start_time == 0 {
             return false;
         }
         // This process lives, but a lease of its own that could not be given back does not.
-        let given_up = self.pid == std::process::id() && !held_tokens().contains(&self.token);
-        given_up || start_ticks(self.pid) != self.start_ticks
+        let given_up = self.process.pid == std::process::id() && !held_tokens().contains(&self.token);
+        match self.process.liveness() {
+            Liveness::Alive => given_up,
+            Liveness::Dead => true,
+            Liveness::Unknown => false,
+        }
     }
 }
 
 fn held_tokens() -> MutexGuard<'static, BTreeSet<String>> {
     HELD.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn boot_id() -> Option<String> {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok().map(|text| text.trim().to_owned())
-}
-
-fn pid_namespace() -> Option<String> {
-    std::fs::read_link("/proc/self/ns/pid").ok().map(|link| link.display().to_string())
-}
-
-/// When the process `pid` started, `None` when there is none (or no `/proc`). A zombie does no work: it
-/// counts as none.
-fn start_ticks(pid: u32) -> Option<u64> {
-    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
-    // The second field is the program's name in parentheses, and may itself contain `)` and spaces.
-    let after_name = stat.iter().rposition(|byte| *byte == b')')? + 1;
-    let rest = std::str::from_utf8(&stat[after_name..]).ok()?;
-    let mut fields = rest.split_ascii_whitespace();
-    if matches!(fields.next()?, "Z" | "X") {
-        return None;
-    }
-    fields.nth(18)?.parse().ok()
 }
 
 impl Lease {
@@ -417,9 +387,10 @@ fn generation_of(key: &str) -> Option<u64> {
 fn held_by(name: &str, record: Option<&Record>, age: f64) -> Error {
     match record {
         Some(Record { owner, .. }) => {
-            busy(name, &format!("process {} on {} is writing to it (last sign {age:.0} s ago)", owner.pid, owner.host))
+            let pid = owner.process.pid;
+            busy(name, &format!("process {pid} on {} is writing to it (last sign {age:.0} s ago)", owner.host))
                 .with_context("host", &owner.host)
-                .with_context("pid", owner.pid)
+                .with_context("pid", pid)
         }
         None => busy(name, &format!("an unknown writer holds its lease (last sign {age:.0} s ago)")),
     }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::clock::Timestamp;
 use crate::store::IntegrityReport;
+use crate::value::{hex, unhex};
 
 /// The version of the archive format that this code writes. A reader refuses a greater one by name.
 pub const FORMAT: u32 = 1;
@@ -162,8 +163,10 @@ pub enum Node {
     File {
         /// Its length in bytes, holes included.
         size: u64,
-        /// The BLAKE3 of its content, holes included as zeros, 64 hexadecimal digits.
-        blake3: String,
+        /// The BLAKE3 of its content, holes included as zeros. Unknown, and empty in JSON, in an index that was
+        /// rebuilt from the stream.
+        #[serde(with = "digest_or_empty")]
+        blake3: Option<Digest>,
         /// The parts that hold data, `[offset, length]`, when it is sparse.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         data: Option<Vec<(u64, u64)>>,
@@ -186,6 +189,51 @@ pub enum Node {
     },
     /// A named pipe.
     Fifo,
+}
+
+/// A BLAKE3 hash; 64 lower-case hexadecimal digits in JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Digest(pub [u8; 32]);
+
+impl Digest {
+    /// The hash of `bytes`.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(*blake3::hash(bytes).as_bytes())
+    }
+}
+
+impl Serialize for Digest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&hex(&self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let is_ours = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        let bytes = unhex(&text).filter(|_| is_ours).and_then(|bytes| bytes.try_into().ok());
+        bytes.map(Self).ok_or_else(|| serde::de::Error::custom("not 64 lower-case hexadecimal digits"))
+    }
+}
+
+mod digest_or_empty {
+    use super::*;
+
+    pub(super) fn serialize<S: Serializer>(digest: &Option<Digest>, serializer: S) -> Result<S::Ok, S::Error> {
+        match digest {
+            Some(digest) => digest.serialize(serializer),
+            None => serializer.serialize_str(""),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Digest>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text.is_empty() {
+            return Ok(None);
+        }
+        Digest::deserialize(serde::de::value::StringDeserializer::new(text)).map(Some)
+    }
 }
 
 /// An extended attribute.
@@ -254,10 +302,11 @@ impl Serialize for RelPath {
 
 impl<'de> Deserialize<'de> for RelPath {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match Wire::deserialize(deserializer)? {
+        let wrong = || serde::de::Error::custom("a name is text, or {\"bytes\": \"<hexadecimal>\"}");
+        match Wire::deserialize(deserializer).map_err(|_| wrong())? {
             Wire::Text(text) => Ok(Self(PathBuf::from(text))),
             Wire::Bytes { bytes } => {
-                let bytes = unhex(&bytes).ok_or_else(|| serde::de::Error::custom("not hexadecimal"))?;
+                let bytes = unhex(&bytes).ok_or_else(wrong)?;
                 Ok(Self::from(bytes.as_slice()))
             }
         }
@@ -281,22 +330,29 @@ impl JsonSchema for RelPath {
     }
 }
 
-/// Lower-case hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    use fmt::Write as _;
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        let _ = write!(text, "{byte:02x}");
+#[cfg(test)]
+impl Manifest {
+    /// The manifest of a snapshot with nothing in it.
+    pub(crate) fn of_nothing(snapshot_id: &str) -> Self {
+        Self {
+            format: FORMAT,
+            snapshot_id: snapshot_id.to_owned(),
+            service: "uplifted".to_owned(),
+            service_version: None,
+            host: "here".to_owned(),
+            made_by: "0.1.0".to_owned(),
+            label: None,
+            time: Timestamp::UNIX_EPOCH,
+            outcome: Outcome::Complete,
+            includes: Vec::new(),
+            excludes: Vec::new(),
+            stores: Vec::new(),
+            skipped: Vec::new(),
+            files: 0,
+            entries: 0,
+            size_bytes: 0,
+        }
     }
-    text
-}
-
-/// The bytes of hexadecimal text; `None` when it is not.
-pub(crate) fn unhex(text: &str) -> Option<Vec<u8>> {
-    if !text.is_ascii() || !text.len().is_multiple_of(2) {
-        return None;
-    }
-    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok()).collect()
 }
 
 #[cfg(test)]
@@ -309,6 +365,10 @@ mod tests {
             let path = RelPath::from(name);
             let json = serde_json::to_string(&path).unwrap();
             assert_eq!(serde_json::from_str::<RelPath>(&json).unwrap(), path, "{json}");
+        }
+        for wrong in ["1", "{}", "[]", "{\"bytes\": \"0g\"}", "{\"bytes\": \"f\"}"] {
+            let error = serde_json::from_str::<RelPath>(wrong).unwrap_err().to_string();
+            assert!(error.starts_with("a name is text, or {\"bytes\": "), "{wrong}: {error}");
         }
     }
 }

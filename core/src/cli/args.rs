@@ -66,6 +66,17 @@ pub(super) struct GlobalOptions {
     /// Override a setting, such as backup.level=9; may be given again
     #[arg(long = "set", global = true, value_name = "KEY=VALUE", value_parser = parse_setting)]
     pub(super) set: Vec<(String, String)>,
+
+    /// Whether the request replaces the settings file, which may be broken then
+    #[arg(skip)]
+    pub(super) replaces_settings: bool,
+}
+
+impl GlobalOptions {
+    /// These options for a request: a broken `ops.toml` does not stand in the way of its own replacement.
+    pub(super) fn meant_for(self, operation: &str, request: &serde_json::Value) -> Self {
+        Self { replaces_settings: operation == "config.init" && request["force"] == true, ..self }
+    }
 }
 
 fn parse_setting(text: &str) -> Result<(String, String), String> {
@@ -79,13 +90,13 @@ fn parse_setting(text: &str) -> Result<(String, String), String> {
 pub(super) enum Command {
     /// Look at the service folder and write an ops.toml for it
     #[command(after_help = "\
-Never asks. An ops.toml that exists is kept unless --force is given.
+Never asks. An ops.toml that exists is left alone unless --force is given, which keeps it as ops.toml.old.
 
 Examples:
   uplifted-ops --root /opt/uplifted init
   uplifted-ops --root /opt/uplifted init --print | less")]
     Init {
-        /// Replace an ops.toml that exists
+        /// Replace an ops.toml that exists, also one that is broken; it is kept as ops.toml.old
         #[arg(long)]
         force: bool,
         /// Print what would be written, and write nothing

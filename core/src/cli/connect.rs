@@ -19,18 +19,25 @@ pub(super) trait Caller: Send + Sync {
 ///
 /// # Errors
 /// The settings are wrong, or the folder does not exist.
-pub(super) fn connect(
-    options: &GlobalOptions,
-    prepare: &dyn Fn(OpsBuilder) -> OpsBuilder,
-) -> Result<Box<dyn Caller>> {
-    let mut builder = prepare(Ops::builder()).mode(RunMode::CommandLine).overrides(&overrides(&options.set)?);
-    if let Some(root) = &options.root {
-        builder = builder.root(root);
-    }
-    if let Some(config) = &options.config {
-        builder = builder.config_file(config);
-    }
-    Ok(Box::new(Local(builder.build()?)))
+pub(super) fn connect(options: &GlobalOptions, prepare: &dyn Fn(OpsBuilder) -> OpsBuilder) -> Result<Box<dyn Caller>> {
+    let overrides = overrides(&options.set)?;
+    let builder = || {
+        let mut builder = prepare(Ops::builder()).mode(RunMode::CommandLine).overrides(&overrides);
+        if let Some(root) = &options.root {
+            builder = builder.root(root);
+        }
+        if let Some(config) = &options.config {
+            builder = builder.config_file(config);
+        }
+        builder
+    };
+    // A file that --config names is not the one that `init` replaces.
+    let replaces = options.replaces_settings && options.config.is_none();
+    let ops = builder().build().or_else(|error| match replaces {
+        true => builder().without_file().build().map_err(|_| error),
+        false => Err(error),
+    })?;
+    Ok(Box::new(Local(ops)))
 }
 
 /// This process, with its worker.

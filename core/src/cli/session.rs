@@ -92,7 +92,8 @@ impl Session<'_> {
             Some("-") => parse_request(&prompt::read_all(self.terminal, &self.scope.cancel).await?)?,
             Some(text) => parse_request(text)?,
         };
-        let answer = (self.connect)(options)?.call(name, request, self.scope.clone()).await?;
+        let options = options.clone().meant_for(name, &request);
+        let answer = (self.connect)(&options)?.call(name, request, self.scope.clone()).await?;
         self.reporter.finish();
         self.print_json(&answer.response)?;
         Ok(Exit::of(&answer))
@@ -110,7 +111,8 @@ impl Session<'_> {
             .with_hint("add --yes")
             .in_operation(name));
         }
-        let caller = (self.connect)(options).map_err(|error| error.in_operation(name))?;
+        let meant = options.clone().meant_for(name, &invocation.request);
+        let caller = (self.connect)(&meant).map_err(|error| error.in_operation(name))?;
         if let Some(consent) = invocation.consent.as_ref().filter(|_| needs_asking)
             && !self.agreed(caller.as_ref(), consent).await?
         {

@@ -28,6 +28,8 @@ pub struct LoadInput {
     pub root: Option<PathBuf>,
     /// `--config`: the file to read instead of `ops.toml`.
     pub config_file: Option<PathBuf>,
+    /// Whether `ops.toml` is left unread, because it is broken and will be replaced. It still marks the root.
+    pub without_file: bool,
     /// Where relative paths above start, and where the search for `ops.toml` starts.
     pub working_dir: PathBuf,
     /// The environment: names and values.
@@ -42,6 +44,7 @@ impl LoadInput {
         Self {
             root: None,
             config_file: None,
+            without_file: false,
             working_dir: working_dir.to_owned(),
             environment: Vec::new(),
             overrides: Value::Null,
@@ -75,6 +78,7 @@ impl std::fmt::Debug for LoadInput {
         f.debug_struct("LoadInput")
             .field("root", &self.root)
             .field("config_file", &self.config_file)
+            .field("without_file", &self.without_file)
             .field("working_dir", &self.working_dir)
             .field("environment", &format_args!("{} variables", self.environment.len()))
             .finish_non_exhaustive()
@@ -125,7 +129,8 @@ pub struct ConfigWarning {
 pub fn load(input: &LoadInput) -> Result<Config> {
     let mut warnings = Vec::new();
     let start = Start::find(input, &mut warnings)?;
-    let from_file = match &start.file {
+    let file = start.file.clone().filter(|_| !input.without_file);
+    let from_file = match &file {
         Some(path) => file::read(path, &shown_name(path, &start.folder))?,
         None => Vec::new(),
     };
@@ -153,16 +158,8 @@ pub fn load(input: &LoadInput) -> Result<Config> {
     let (host, host_warnings) = host::facts(&host_variables, redis_url.as_ref());
     warnings.extend([from_dotenv.warnings, from_environment.warnings, host_warnings].into_iter().flatten());
 
-    let mut config = Config {
-        state: root.join(&settings.state.path),
-        settings,
-        root,
-        file: start.file,
-        host,
-        warnings,
-        layers,
-        host_variables,
-    };
+    let mut config =
+        Config { state: root.join(&settings.state.path), settings, root, file, host, warnings, layers, host_variables };
     config.fill_in();
     config.refuse_duplicates()?;
     Ok(config)

@@ -70,7 +70,7 @@ fn other(contract: Contract) -> Error {
 }
 
 /// An object that has what its contract wants.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Registered {
     pub(crate) name: String,
     contract: Contract,
@@ -80,7 +80,7 @@ pub(crate) struct Registered {
 }
 
 /// What it can do, by contract.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Can {
     Store(StoreCapability),
     Target(TargetCapability),

@@ -17,10 +17,12 @@ use super::snapshot::{Family, MetricKind, Series, Value};
 #[derive(Clone)]
 pub struct InfoFamily(Arc<Inner>);
 
+/// The facts, by the values of the declared labels.
+type FactsBySeries = BTreeMap<Vec<String>, Vec<(String, String)>>;
+
 struct Inner {
     definition: Definition,
-    /// The facts, by the values of the declared labels.
-    series: Mutex<BTreeMap<Vec<String>, Vec<(String, String)>>>,
+    series: Mutex<FactsBySeries>,
 }
 
 impl InfoFamily {
@@ -68,7 +70,7 @@ impl InfoFamily {
         self.series().clear();
     }
 
-    fn series(&self) -> MutexGuard<'_, BTreeMap<Vec<String>, Vec<(String, String)>>> {
+    fn series(&self) -> MutexGuard<'_, FactsBySeries> {
         self.0.series.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -118,7 +120,10 @@ mod tests {
         build.set(&["web"], &facts(&[("version", "1.2"), ("mode", "debug")])).unwrap();
         build.set(&["web"], &facts(&[("version", "1.3")])).unwrap();
         let text = render(&registry.snapshot(), Format::Text);
-        assert!(text.contains("# TYPE shop_build_info gauge\nshop_build_info{part=\"web\",version=\"1.3\"} 1\n"), "{text}");
+        assert!(
+            text.contains("# TYPE shop_build_info gauge\nshop_build_info{part=\"web\",version=\"1.3\"} 1\n"),
+            "{text}"
+        );
         assert!(build.remove(&["web"]).unwrap());
         assert!(!render(&registry.snapshot(), Format::Text).contains("shop_build_info{"));
     }

@@ -146,7 +146,12 @@ impl Registry {
     }
 
     /// Adds a family, unless one of its names is taken.
-    fn add<F: AnyFamily + Clone + 'static>(&self, name: String, kind: MetricKind, make: impl FnOnce() -> F) -> Result<F> {
+    fn add<F: AnyFamily + Clone + 'static>(
+        &self,
+        name: String,
+        kind: MetricKind,
+        make: impl FnOnce() -> F,
+    ) -> Result<F> {
         let samples: Vec<String> = sample_names(&name, kind).collect();
         let mut state = self.lock();
         if let Some((sample, holder)) = samples.iter().find_map(|sample| state.taken.get_key_value(sample)) {

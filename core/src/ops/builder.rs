@@ -34,6 +34,7 @@ use super::recovery;
 pub struct OpsBuilder {
     root: Option<PathBuf>,
     config_file: Option<PathBuf>,
+    without_file: bool,
     environment: Option<Vec<(String, String)>>,
     settings: Option<Settings>,
     overrides: Value,
@@ -55,6 +56,7 @@ impl Default for OpsBuilder {
         Self {
             root: None,
             config_file: None,
+            without_file: false,
             environment: None,
             settings: None,
             overrides: Value::Object(Map::new()),
@@ -83,6 +85,12 @@ impl OpsBuilder {
     /// The settings file. `ops.toml` in the root when not given.
     pub fn config_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.config_file = Some(path.into());
+        self
+    }
+
+    /// Reads no settings file: for `config.init`, which can replace one that is broken.
+    pub fn without_file(mut self) -> Self {
+        self.without_file = true;
         self
     }
 
@@ -315,6 +323,7 @@ impl OpsBuilder {
             let config = config::load(&LoadInput {
                 root: self.root.clone(),
                 config_file: self.config_file.clone(),
+                without_file: self.without_file,
                 working_dir: process.working_dir,
                 environment: environment.clone(),
                 overrides: self.overrides.clone(),

@@ -15,7 +15,8 @@ pub struct ProcessIdentity {
     pub boot_id: String,
     /// The process id.
     pub pid: u32,
-    /// Clock ticks between the machine's start and the process's.
+    /// Clock ticks between the machine's start and the process's. Leases of version 0.1.0 called it otherwise.
+    #[serde(alias = "start_ticks")]
     pub start_time: u64,
     /// The namespace that the process id belongs to. Containers of one machine share the boot id, so process
     /// 7 of one would be looked for in the other.

@@ -15,11 +15,11 @@
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::CaseOutcome;
+use super::case::{case, run_all};
 use crate::cancel::{Cancel, Scope};
 use crate::error::{ErrorKind, Result};
 use crate::health::{CheckOutcome, HealthCheck};
@@ -62,43 +62,13 @@ impl fmt::Debug for Scene {
     }
 }
 
-type Checked = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
-
 /// One clause of the contract.
-#[derive(Clone, Copy)]
-pub struct Case {
-    /// Its name.
-    pub name: &'static str,
-    /// The clause.
-    pub clause: &'static str,
-    run: fn(Arc<Scene>) -> Checked,
-}
-
-impl fmt::Debug for Case {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Case").field("name", &self.name).finish_non_exhaustive()
-    }
-}
+pub type Case = super::Case<Arc<Scene>>;
 
 /// Runs every case. Must be called within a Tokio runtime.
 pub async fn run(scene: Scene) -> Vec<CaseOutcome> {
     let scene = Arc::new(scene);
-    let mut outcomes = Vec::new();
-    for case in cases() {
-        // On a task, so that a check that panics fails its case and no other.
-        let failure = match tokio::spawn((case.run)(Arc::clone(&scene))).await {
-            Ok(checked) => checked.err(),
-            Err(error) => Some(format!("it panicked: {error}")),
-        };
-        outcomes.push(CaseOutcome { name: case.name, clause: case.clause, failure });
-    }
-    outcomes
-}
-
-macro_rules! case {
-    ($name:ident, $clause:literal) => {
-        Case { name: stringify!($name), clause: $clause, run: |scene| Box::pin($name(scene)) }
-    };
+    run_all(cases(), async || Ok(Arc::clone(&scene))).await
 }
 
 /// The cases, in the order of the contract's clauses.

@@ -14,8 +14,7 @@
 //! # }
 //! ```
 
-use serde::Serialize;
-
+mod case;
 pub mod check;
 mod faulty;
 mod memory;
@@ -25,19 +24,9 @@ pub mod sqlite_load;
 pub mod store;
 pub mod target;
 
+pub use case::{Case, CaseOutcome};
 pub use faulty::{Call, FaultyTarget};
 pub use memory::MemoryTarget;
-
-/// What became of one case.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct CaseOutcome {
-    /// The case's name.
-    pub name: &'static str,
-    /// The clause of the contract that it checks.
-    pub clause: &'static str,
-    /// What was wrong, `None` when nothing was.
-    pub failure: Option<String>,
-}
 
 /// Panics with every failure of a suite. For tests.
 ///

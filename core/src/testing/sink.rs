@@ -1,13 +1,12 @@
 //! The suite of [`MetricsSink`], and a sink that keeps what it is given.
 
-use std::fmt;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 
 use super::CaseOutcome;
+use super::case::{case, run_all};
 use crate::cancel::{Cancel, Scope};
 use crate::error::{ErrorKind, Result};
 use crate::metrics::{Definition, MetricsSink, MetricsSnapshot, Registry};
@@ -32,23 +31,8 @@ pub trait Fixture: Send + Sync {
     async fn set_failing(&self, failing: bool) -> bool;
 }
 
-type Checked = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
-
 /// One clause of the contract.
-#[derive(Clone, Copy)]
-pub struct Case {
-    /// Its name.
-    pub name: &'static str,
-    /// The clause.
-    pub clause: &'static str,
-    run: fn(Arc<dyn Fixture>) -> Checked,
-}
-
-impl fmt::Debug for Case {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Case").field("name", &self.name).finish_non_exhaustive()
-    }
-}
+pub type Case = super::Case<Arc<dyn Fixture>>;
 
 /// Runs every case, each on a fixture of its own: `fresh` makes one. Must be called within a Tokio runtime.
 pub async fn run(fresh: impl Fn() -> Arc<dyn Fixture>) -> Vec<CaseOutcome> {
@@ -57,25 +41,7 @@ pub async fn run(fresh: impl Fn() -> Arc<dyn Fixture>) -> Vec<CaseOutcome> {
 
 /// As [`run`], where making a fixture takes time and can fail.
 pub async fn run_with(fresh: impl AsyncFn() -> Result<Arc<dyn Fixture>>) -> Vec<CaseOutcome> {
-    let mut outcomes = Vec::new();
-    for case in cases() {
-        let failure = match fresh().await {
-            // On a task, so that a sink that panics fails its case and no other.
-            Ok(fixture) => match tokio::spawn((case.run)(fixture)).await {
-                Ok(checked) => checked.err(),
-                Err(error) => Some(format!("it panicked: {error}")),
-            },
-            Err(error) => Some(format!("no fresh fixture: {error}")),
-        };
-        outcomes.push(CaseOutcome { name: case.name, clause: case.clause, failure });
-    }
-    outcomes
-}
-
-macro_rules! case {
-    ($name:ident, $clause:literal) => {
-        Case { name: stringify!($name), clause: $clause, run: |fixture| Box::pin($name(fixture)) }
-    };
+    run_all(cases(), fresh).await
 }
 
 /// The cases, in the order of the contract's clauses.

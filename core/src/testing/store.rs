@@ -13,12 +13,12 @@
 
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use super::CaseOutcome;
+use super::case::run_all;
 use crate::cancel::{Cancel, Progress, Scope};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::{CheckDepth, MaintenanceTask, Store};
@@ -63,33 +63,11 @@ pub trait Fixture: Send + Sync {
 }
 
 /// One clause of the contract, as a check of a store over a fresh database.
-pub struct Case {
-    /// Its name.
-    pub name: &'static str,
-    /// The clause.
-    pub clause: &'static str,
-    run: fn(Arc<dyn Fixture>) -> Checked,
-}
+pub type Case = super::Case<Arc<dyn Fixture>, Error>;
 
-impl std::fmt::Debug for Case {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Case").field("name", &self.name).finish_non_exhaustive()
-    }
-}
-
-type Checked = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
-
-/// Runs every case, each on a fixture of its own that `fresh` makes.
+/// Runs every case, each on a fixture of its own that `fresh` makes. Must be called within a Tokio runtime.
 pub async fn run(fresh: impl AsyncFn() -> Result<Arc<dyn Fixture>>) -> Vec<CaseOutcome> {
-    let mut outcomes = Vec::new();
-    for Case { name, clause, run } in cases() {
-        let outcome = match fresh().await {
-            Ok(fixture) => run(fixture).await,
-            Err(error) => Err(error.while_doing("a fresh fixture")),
-        };
-        outcomes.push(CaseOutcome { name, clause, failure: outcome.err().map(|error| error.to_string()) });
-    }
-    outcomes
+    run_all(cases(), fresh).await
 }
 
 macro_rules! case {

@@ -1,53 +1,26 @@
 //! The suite of [`BackupTarget`].
 
 use std::collections::BTreeSet;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use super::CaseOutcome;
+use super::case::{case, run_all};
 use crate::backup::target::{BackupTarget, MAX_BLOCK, Object, Upload};
 use crate::cancel::Scope;
 use crate::error::{ErrorKind, Result};
 
 /// One clause of the contract, as a check of an empty target.
-pub struct Case {
-    /// Its name.
-    pub name: &'static str,
-    /// The clause.
-    pub clause: &'static str,
-    run: fn(Arc<dyn BackupTarget>) -> Checked,
-}
+pub type Case = super::Case<Arc<dyn BackupTarget>>;
 
-impl std::fmt::Debug for Case {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Case").field("name", &self.name).finish_non_exhaustive()
-    }
-}
-
-type Checked = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
-
-/// Runs every case, each on a target of its own: `fresh` makes an empty one.
+/// Runs every case, each on a target of its own: `fresh` makes an empty one. Must be called within a Tokio
+/// runtime.
 pub async fn run(fresh: impl Fn() -> Arc<dyn BackupTarget>) -> Vec<CaseOutcome> {
     run_with(async || Ok(fresh())).await
 }
 
 /// As [`run`], where making a target takes time and can fail.
 pub async fn run_with(fresh: impl AsyncFn() -> Result<Arc<dyn BackupTarget>>) -> Vec<CaseOutcome> {
-    let mut outcomes = Vec::new();
-    for case in cases() {
-        let failure = match fresh().await {
-            Ok(target) => (case.run)(target).await.err(),
-            Err(error) => Some(format!("no fresh target: {error}")),
-        };
-        outcomes.push(CaseOutcome { name: case.name, clause: case.clause, failure });
-    }
-    outcomes
-}
-
-macro_rules! case {
-    ($name:ident, $clause:literal) => {
-        Case { name: stringify!($name), clause: $clause, run: |target| Box::pin($name(target)) }
-    };
+    run_all(cases(), fresh).await
 }
 
 /// The cases, in the order of the contract's clauses.

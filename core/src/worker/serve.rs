@@ -43,11 +43,16 @@ impl ComponentServer {
         let server = Arc::clone(self);
         let runtime = tokio::runtime::Handle::current();
         let title = call.to_string();
+        let patience = match call {
+            // The contract gives these no scope to hear the cancel by: nobody waits for them.
+            ComponentCall::Upload { act: UploadAct::Write | UploadAct::ReadBack { .. }, .. } => Some(Duration::ZERO),
+            _ => server.give_up,
+        };
         let answer = tokio::task::spawn_blocking(move || {
             runtime.block_on(async {
                 let given_up = async {
                     scope.cancel.cancelled().await;
-                    match server.give_up {
+                    match patience {
                         Some(patience) => tokio::time::sleep(patience).await,
                         None => std::future::pending().await,
                     }

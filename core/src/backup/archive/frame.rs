@@ -1,9 +1,9 @@
 //! Frames: the independent pieces of the compressed stream.
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use zstd::zstd_safe;
 
-use crate::backup::manifest::{hex, unhex};
+use crate::backup::manifest::Digest;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The largest frame that is written or read, uncompressed, in bytes. It bounds what one thread holds.
@@ -35,31 +35,6 @@ impl Frame {
     /// Where its content ends in the tar stream.
     pub(super) fn plain_end(&self) -> u64 {
         self.plain_offset + self.plain_length
-    }
-}
-
-/// A BLAKE3 hash; hexadecimal in JSON.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Digest(pub(super) [u8; 32]);
-
-impl Digest {
-    /// The hash of `bytes`.
-    pub(super) fn of(bytes: &[u8]) -> Self {
-        Self(*blake3::hash(bytes).as_bytes())
-    }
-}
-
-impl Serialize for Digest {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&hex(&self.0))
-    }
-}
-
-impl<'de> Deserialize<'de> for Digest {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let bytes = unhex(&text).and_then(|bytes| bytes.try_into().ok());
-        bytes.map(Self).ok_or_else(|| serde::de::Error::custom("not 64 hexadecimal digits"))
     }
 }
 

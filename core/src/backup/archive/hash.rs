@@ -1,6 +1,7 @@
 //! The checksum of a file's content, from what the tar stream stores of it.
 
 use super::layout::Cursor;
+use crate::backup::manifest::Digest;
 use crate::cancel::Cancel;
 use crate::error::Result;
 
@@ -37,10 +38,10 @@ impl ContentHasher {
         Ok(())
     }
 
-    /// The lower-case hexadecimal hash of the file, which is `len` bytes long.
-    pub(super) fn finish(mut self, len: u64, cancel: &Cancel) -> Result<String> {
+    /// The hash of the file, which is `len` bytes long.
+    pub(super) fn finish(mut self, len: u64, cancel: &Cancel) -> Result<Digest> {
         self.zeros_to(len, cancel)?;
-        Ok(self.hasher.finalize().to_hex().to_string())
+        Ok(Digest(*self.hasher.finalize().as_bytes()))
     }
 
     /// How far the bytes that were taken reach in the file.

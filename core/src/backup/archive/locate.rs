@@ -3,13 +3,14 @@
 use std::ops::Range;
 
 use super::blocks::{Blocks, read_exact};
-use super::frame::{Digest, Frame};
+use super::frame::Frame;
 use super::index::Index;
 use super::problem::{Problem, ProblemKind};
 use super::tail::{
     Fields, Footer, INDEX_HEADER, INDEX_MAGIC, SKIPPABLE_HEADER, Summary, TRAILER_MAGIC, bad_copy, is_skippable,
     parse_copy, parse_payload,
 };
+use crate::backup::manifest::Digest;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The first read: the footer, the summary, and in a small archive the index too.

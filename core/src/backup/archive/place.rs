@@ -8,9 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::layout::{Cursor, parts_of, restored_len, stored_len};
 use super::problem::{Problem, ProblemKind};
-use crate::backup::manifest::{Entry, RelPath, unhex};
+use crate::backup::manifest::{Entry, RelPath};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fs::{Dir, NodeTimes, OutFile, PRIVATE_FILE};
+use crate::value::unhex;
 
 /// Folders that a thread keeps open. Neighbours in an archive share them, so a few are enough.
 const KEPT_OPEN: usize = 8;

@@ -4,14 +4,14 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::blocks::{Blocks, read_exact};
-use super::frame::{Digest, Frame, Unpacker};
+use super::frame::{Frame, Unpacker};
 use super::guard::{Limits, Order, Suspect};
 use super::layout::{END_LEN, padded, stored_len};
 use super::locate;
 use super::problem::{Problem, ProblemKind};
 use super::tail::{Footer, Summary};
 use super::tar;
-use crate::backup::manifest::{Entry, Manifest};
+use crate::backup::manifest::{Digest, Entry, Manifest};
 use crate::error::{Error, ErrorKind, Result};
 
 /// An open archive: its index is in memory, its content is read when asked for.

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use zstd::zstd_safe;
 
 use super::blocks::{Blocks, read_exact};
-use super::frame::{Digest, Frame, MAX_FRAME, Unpacker};
+use super::frame::{Frame, MAX_FRAME, Unpacker};
 use super::guard::check_entry;
 use super::layout::{padded, restored_len, stored_len};
 use super::problem::{Problem, ProblemKind};
 use super::read::{Archive, Contents};
 use super::tar;
 use super::untar::{Parsed, parse};
-use crate::backup::manifest::{Entry, FORMAT, Manifest, Node, Outcome, RelPath};
+use crate::backup::manifest::{Digest, Entry, FORMAT, Manifest, Node, Outcome, RelPath};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 

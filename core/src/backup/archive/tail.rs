@@ -8,9 +8,8 @@ use std::ops::Range;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::frame::Digest;
 use super::index::{Index, PackedIndex, check_version};
-use crate::backup::manifest::{FORMAT, Manifest, Outcome};
+use crate::backup::manifest::{Digest, FORMAT, Manifest, Outcome};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 

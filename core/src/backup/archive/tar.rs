@@ -7,8 +7,9 @@
 use std::io::Write as _;
 
 use super::layout::{BLOCK, padded, stored_len};
-use crate::backup::manifest::{Entry, Node, unhex};
+use crate::backup::manifest::{Entry, Node};
 use crate::error::{Error, Result};
+use crate::value::unhex;
 
 /// The largest value of the 11 octal digits of size and mtime: 8 GiB - 1.
 const MAX_OCTAL_11: u64 = 0o777_7777_7777;

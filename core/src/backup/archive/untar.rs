@@ -6,7 +6,8 @@
 use super::guard::MAX_PARTS;
 use super::layout::{BLOCK, padded};
 use super::tar::MAX_PAX;
-use crate::backup::manifest::{Entry, Node, RelPath, Xattr, hex};
+use crate::backup::manifest::{Entry, Node, RelPath, Xattr};
+use crate::value::hex;
 
 /// The longest map of a sparse file, in bytes: two numbers of 20 digits for each part.
 const MAX_MAP: usize = 2 * 21 * (MAX_PARTS + 2);
@@ -48,11 +49,11 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, &'static str> {
     let link = pax.link.unwrap_or(header.link);
     let node = match header.kind {
         b'0' => match pax.real_size {
-            None => Node::File { size, blake3: String::new(), data: None, valid_size: None },
+            None => Node::File { size, blake3: None, data: None, valid_size: None },
             Some(real) => {
                 let Some((data, len)) = read_map(&bytes[at..], real)? else { return Ok(Parsed::Need(2 * bytes.len())) };
                 at += len;
-                Node::File { size: real, blake3: String::new(), data: Some(data), valid_size: None }
+                Node::File { size: real, blake3: None, data: Some(data), valid_size: None }
             }
         },
         b'1' => Node::HardLink { target: RelPath::from(link.as_slice()) },

@@ -1,6 +1,6 @@
 //! Writing an archive.
 
-use super::frame::{Digest, Frame, MAX_FRAME, MIN_FRAME, Packer};
+use super::frame::{Frame, MAX_FRAME, MIN_FRAME, Packer};
 use super::guard::check_entry;
 use super::hash::ContentHasher;
 use super::index::IndexBuilder;
@@ -8,7 +8,7 @@ use super::layout::{END_LEN, padded, parts_of, restored_len, stored_len};
 use super::pool::Pool;
 use super::tail::{self, Summary};
 use super::tar;
-use crate::backup::manifest::{Entry, FORMAT, Manifest, Node, RelPath, Xattr};
+use crate::backup::manifest::{Digest, Entry, FORMAT, Manifest, Node, RelPath, Xattr};
 use crate::backup::target::MAX_BLOCK;
 use crate::cancel::Scope;
 use crate::error::{Error, Result};
@@ -239,7 +239,7 @@ impl ArchiveWriter {
         self.guarded(|writer| {
             let whole = data.as_deref().is_some_and(|parts| parts == [(0, size)] || size == 0);
             let data = data.filter(|_| !whole);
-            let node = Node::File { size, blake3: String::new(), data, valid_size: None };
+            let node = Node::File { size, blake3: None, data, valid_size: None };
             let left = stored_len(&node);
             let entry = writer.begin(head, node)?;
             writer.open = Some(Open { entry, hasher: ContentHasher::default(), left });
@@ -284,7 +284,7 @@ impl ArchiveWriter {
             if open.hasher.reached() > len {
                 return Err(Error::internal(format!("more of {path:?} was written than it is said to have")));
             }
-            *blake3 = open.hasher.finish(len, &writer.scope.cancel)?;
+            *blake3 = Some(open.hasher.finish(len, &writer.scope.cancel)?);
             let stored = stored_len(&open.entry.node);
             writer.push_zeros(open.left + padded(stored) - stored)?;
             writer.counts.files += 1;

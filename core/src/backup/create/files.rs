@@ -13,11 +13,12 @@ use rustix::io::Errno;
 
 use super::super::archive::{ArchiveWriter, NodeHead, Special, fit_parts};
 use super::super::discover::open_for_reading;
-use super::super::manifest::{RelPath, SkipReason, Skipped, Xattr, hex};
+use super::super::manifest::{RelPath, SkipReason, Skipped, Xattr};
 use super::super::meter::Meter;
 use super::super::walk::{Found, FoundKind, open_root, reason_of};
 use crate::cancel::Scope;
 use crate::error::{Error, Result};
+use crate::value::hex;
 
 /// Files up to this size are read whole before a byte of them is stored, and again when they changed.
 const SMALL: u64 = 1 << 20;

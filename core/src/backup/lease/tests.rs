@@ -17,7 +17,11 @@ fn shared(target: &MemoryTarget) -> Arc<dyn BackupTarget> {
 /// Writes a lease as another process would have left it.
 async fn leave(target: &MemoryTarget, generation: u64, change: impl FnOnce(&mut Record)) {
     let mut record = Record {
-        owner: Owner { host: "elsewhere".into(), boot_id: Some("another".into()), ..Owner::this_process("").unwrap() },
+        owner: Owner {
+            host: "elsewhere".into(),
+            process: ProcessIdentity { boot_id: "another".into(), ..ProcessIdentity::current() },
+            ..Owner::this_process("").unwrap()
+        },
         renewed_at: Timestamp::UNIX_EPOCH,
         ttl_seconds: 60.0,
         released: false,
@@ -87,11 +91,13 @@ async fn a_dead_owner_on_this_machine_is_taken_over_at_once() {
     let started = std::time::Instant::now();
     // The pid of a process that was here and is gone, and a pid that now belongs to another process.
     let mut child = std::process::Command::new("true").spawn().unwrap();
-    let (pid, ticks) = (child.id(), start_ticks(child.id()));
+    let pid = child.id();
     child.wait().unwrap();
-    let gone = Owner { pid, start_ticks: ticks.or(Some(1)), ..here.clone() };
-    let reused = Owner { start_ticks: here.start_ticks.map(|ticks| ticks + 1), ..here.clone() };
-    for owner in [gone, reused] {
+    let mine = &here.process;
+    let gone = ProcessIdentity { pid, ..mine.clone() };
+    let reused = ProcessIdentity { start_time: mine.start_time + 1, ..mine.clone() };
+    for process in [gone, reused] {
+        let owner = Owner { process, ..here.clone() };
         let generation = highest(&Scope::default(), &target).await.unwrap().map_or(0, |(highest, _)| highest) + 1;
         leave(&target, generation, |record| record.owner = owner).await;
         acquire(&shared(&target)).await.unwrap().release().await.unwrap();
@@ -104,12 +110,30 @@ async fn a_dead_owner_on_this_machine_is_taken_over_at_once() {
     assert!(here.is_provably_dead());
     // From another container, or before another boot, nothing is provable.
     for stranger in [
-        Owner { pid_namespace: Some("pid:[1]".into()), start_ticks: Some(1), ..here.clone() },
-        Owner { boot_id: Some("other".into()), start_ticks: Some(1), ..here.clone() },
-        Owner { start_ticks: None, ..here.clone() },
+        ProcessIdentity { pid_namespace: "pid:[1]".into(), start_time: 1, ..mine.clone() },
+        ProcessIdentity { boot_id: "other".into(), start_time: 1, ..mine.clone() },
+        // Systems that tell less: every machine looks like this one.
+        ProcessIdentity { boot_id: String::new(), ..mine.clone() },
+        ProcessIdentity { start_time: 0, ..mine.clone() },
     ] {
+        let stranger = Owner { process: stranger, ..here.clone() };
         assert!(!stranger.is_provably_dead(), "{stranger:?}");
     }
+}
+
+#[tokio::test]
+async fn a_lease_of_an_older_version_is_understood() {
+    let target = MemoryTarget::default();
+    let ProcessIdentity { boot_id, pid_namespace, .. } = ProcessIdentity::current();
+    let old = serde_json::json!({
+        "token": "ea36512f6133", "host": "db1", "pid": 4_194_999, "boot_id": boot_id, "pid_namespace": pid_namespace,
+        "start_ticks": 42, "renewed_at": "2026-01-01T00:00:00Z", "ttl_seconds": 90.0, "released": false,
+    });
+    target.put(&Scope::default(), &key_of(1), old.to_string().as_bytes(), false).await.unwrap();
+    let record = read_record(&Scope::default(), &target, &key_of(1)).await.unwrap().unwrap();
+    assert_eq!((record.owner.process.pid, record.owner.process.start_time), (4_194_999, 42));
+    // Its process is gone.
+    acquire(&shared(&target)).await.unwrap().release().await.unwrap();
 }
 
 #[tokio::test]

@@ -2,27 +2,15 @@ use super::*;
 use crate::backup::archive::{ArchiveWriter, WriteOptions};
 use crate::backup::delete::{apply_delete, plan_delete};
 use crate::backup::lease::LeaseTimes;
-use crate::backup::manifest::FORMAT;
 use crate::testing::{Call, FaultyTarget, MemoryTarget};
 
 fn manifest(service: &str, id: &str, time: &str, outcome: Outcome) -> Manifest {
     Manifest {
-        format: FORMAT,
-        snapshot_id: id.to_owned(),
         service: service.to_owned(),
-        service_version: None,
-        host: "here".into(),
-        made_by: "0".into(),
         label: Some("tagged".into()),
         time: time.parse().unwrap(),
         outcome,
-        includes: Vec::new(),
-        excludes: Vec::new(),
-        stores: Vec::new(),
-        skipped: Vec::new(),
-        files: 0,
-        entries: 0,
-        size_bytes: 0,
+        ..Manifest::of_nothing(id)
     }
 }
 

@@ -111,7 +111,8 @@ impl FsTarget {
             let path = self.folder.join(&folder);
             let names = match std::fs::read_dir(&path) {
                 Ok(names) => names,
-                Err(error) if is_absent(&error) => continue,
+                // Not written to yet. A file in its place is no empty target.
+                Err(error) if is_absent(&error) && (!folder.is_empty() || !self.folder.exists()) => continue,
                 Err(error) => return Err(Error::io(format!("read folder {path:?}"), error)),
             };
             for entry in names {

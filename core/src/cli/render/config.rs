@@ -10,6 +10,9 @@ use super::{Tone, View, list, text};
 /// What `init` wrote, and what it saw.
 pub(in crate::cli) fn init(value: &Value, view: &View) -> String {
     let mut out = format!("{} {}\n", view.paint(Tone::Good, "wrote"), path(value.get("path")));
+    if value.get("kept").is_some_and(Value::is_string) {
+        out.push_str(&format!("  the former file: {}\n", path(value.get("kept"))));
+    }
     let found = value.get("found").unwrap_or(value);
     for (name, title) in [("databases", "databases"), ("included", "backed up")] {
         let names: Vec<String> = list(found, name).iter().map(|name| path(Some(name))).collect();
@@ -145,13 +148,14 @@ service.version         -                default
 
     #[test]
     fn init_says_what_it_saw() {
-        let value = json!({ "path": "/srv/ops.toml", "text": "", "found": {
+        let value = json!({ "path": "/srv/ops.toml", "text": "", "kept": "/srv/ops.toml.old", "found": {
             "databases": ["data/uplifted.db"], "included": ["data", ".env"],
             "left_out": [{ "name": "venv", "why": "it can be installed again" }], "notes": ["port 9090 was taken"] } });
         assert_eq!(
             init(&value, &plain()),
             "\
 wrote /srv/ops.toml
+  the former file: /srv/ops.toml.old
   databases: data/uplifted.db
   backed up: data, .env
   left out: venv (it can be installed again)

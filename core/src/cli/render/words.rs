@@ -94,7 +94,7 @@ pub(super) fn path(value: Option<&Value>) -> String {
         Some(Value::String(text)) => clean(text),
         Some(Value::Object(object)) => {
             let hex = object.get("bytes").and_then(Value::as_str).unwrap_or_default();
-            let bytes = crate::backup::manifest::unhex(hex).unwrap_or_default();
+            let bytes = crate::value::unhex(hex).unwrap_or_default();
             let mut shown = String::new();
             for chunk in bytes.utf8_chunks() {
                 shown.push_str(&clean(chunk.valid()));

@@ -90,6 +90,9 @@ fn reason_to_leave_out(root: &Path, entry: &Entry) -> Option<&'static str> {
     if ends(&["-wal", "-shm", "-journal"]) {
         return Some("side files of a database, taken with it");
     }
+    if name == super::KEPT_NAME || name.starts_with(&format!("{}-", super::KEPT_NAME)) {
+        return Some("what init replaced");
+    }
     if ends(&[".swp", ".swo", "~"]) || name == ".ds_store" {
         return Some("of an editor");
     }

@@ -10,15 +10,19 @@ mod template;
 #[cfg(test)]
 mod tests;
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::file::{self, FILE_NAME};
-use super::{BuildFacts, load};
+use super::{BuildFacts, load, small_file};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fs::AtomicFile;
+
+/// What a file that was replaced is called.
+const KEPT_NAME: &str = "ops.toml.old";
 
 /// What `init` goes by, beside the folder itself.
 #[derive(Clone, Serialize, Deserialize)]
@@ -65,8 +69,9 @@ pub struct InitPlan {
     pub text: String,
     /// What the text is based on.
     pub found: InitFound,
-    /// Whether a file that exists is replaced.
-    pub force: bool,
+    /// Where the file that is replaced is kept: `ops.toml.old`, or the first of `ops.toml.old-2`, `-3`, … that is
+    /// free. Nothing when no file is replaced.
+    pub kept: Option<PathBuf>,
 }
 
 /// What was found in the folder and in the service's own settings.
@@ -102,9 +107,11 @@ pub struct LeftOut {
 pub fn plan_init(root: &Path, facts: &InitFacts) -> Result<InitPlan> {
     let root = root.canonicalize().map_err(|error| Error::io(format!("find the root {root:?}"), error))?;
     let path = root.join(FILE_NAME);
-    if !facts.force && path.symlink_metadata().is_ok() {
+    let is_there = path.symlink_metadata().is_ok();
+    if is_there && !facts.force {
         return Err(exists(&path));
     }
+    let kept = is_there.then(|| free_name(&root));
     let (host, warnings) = load::host_facts(&root, &facts.environment)?;
     let mut found =
         InitFound { notes: warnings.into_iter().map(|warning| warning.message).collect(), ..InitFound::default() };
@@ -117,22 +124,39 @@ pub fn plan_init(root: &Path, facts: &InitFacts) -> Result<InitPlan> {
     // A file that we could not read ourselves must never be written.
     file::parse(&text, FILE_NAME)
         .map_err(|error| Error::internal(format!("the planned ops.toml is not valid: {}", error.message())))?;
-    Ok(InitPlan { path, text, found, force: facts.force })
+    Ok(InitPlan { path, text, found, kept })
 }
 
-/// Writes the planned file, whole or not at all.
+/// Writes the planned file, whole or not at all, after a copy of the one that it replaces.
 ///
 /// # Errors
-/// [`ErrorKind::Refused`] when a file has appeared there since the plan, unless the plan replaces it; what
-/// [`crate::fs`] says about the disk.
+/// [`ErrorKind::Refused`] when a file has appeared there, or where the former one is to be kept, since the plan;
+/// what [`crate::fs`] says about the disk. The former file is in its place then.
 pub fn write_init(plan: &InitPlan) -> Result<()> {
     // Readable, because it holds no secret; writable by its owner alone, because it names programs.
     let mut file = AtomicFile::create(&plan.path, 0o644)?;
     file.out()?.write_all(plan.text.as_bytes())?;
-    if plan.force {
+    if let Some(kept) = &plan.kept {
+        keep(&plan.path, kept)?;
         return file.publish();
     }
     if file.publish_new()? { Ok(()) } else { Err(exists(&plan.path)) }
+}
+
+/// Copies the former file, which may hold anything, to a name of its own.
+fn keep(path: &Path, kept: &Path) -> Result<()> {
+    let Some(bytes) = small_file::read(path)? else { return Ok(()) };
+    let mode = path.metadata().map_err(|error| Error::io(format!("look at {path:?}"), error))?.mode() & 0o777;
+    let mut copy = AtomicFile::create(kept, mode)?;
+    copy.out()?.write_all(&bytes)?;
+    if copy.publish_new()? { Ok(()) } else { Err(exists(kept)) }
+}
+
+/// The first name for a former file that is not taken.
+fn free_name(root: &Path) -> PathBuf {
+    let later = (2..).map(|n| root.join(format!("{KEPT_NAME}-{n}")));
+    let mut names = std::iter::once(root.join(KEPT_NAME)).chain(later);
+    names.find(|name| name.symlink_metadata().is_err()).unwrap_or_else(|| root.join(KEPT_NAME))
 }
 
 fn exists(path: &Path) -> Error {

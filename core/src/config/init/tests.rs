@@ -205,7 +205,7 @@ fn an_empty_folder_and_a_small_build() {
 #[test]
 fn a_file_that_exists_is_not_replaced() {
     let (folder, root) = the_guides();
-    let mut facts = facts(folder.path());
+    let facts = facts(folder.path());
     let plan = plan_init(&root, &facts).unwrap();
     put(&root, "ops.toml", b"# mine\n");
     for error in [write_init(&plan).unwrap_err(), plan_init(&root, &facts).unwrap_err()] {
@@ -213,9 +213,29 @@ fn a_file_that_exists_is_not_replaced() {
         assert!(error.message().ends_with("exists already"), "{error}");
     }
     assert_eq!(std::fs::read(root.join("ops.toml")).unwrap(), b"# mine\n");
-    facts.force = true;
-    write_init(&plan_init(&root, &facts).unwrap()).unwrap();
-    assert!(std::fs::read_to_string(root.join("ops.toml")).unwrap().contains("[backup]"));
+}
+
+#[test]
+fn what_is_replaced_is_kept_beside_whatever_it_holds() {
+    let (folder, root) = the_guides();
+    let facts = InitFacts { force: true, ..facts(folder.path()) };
+    let mine = root.join("ops.toml");
+    for (content, kept) in [(&b"# mine\n"[..], "ops.toml.old"), (b"= \xff [[", "ops.toml.old-2")] {
+        put(&root, "ops.toml", content);
+        std::fs::set_permissions(&mine, std::fs::Permissions::from_mode(0o640)).unwrap();
+        let plan = plan_init(&root, &facts).unwrap();
+        assert_eq!(plan.kept, Some(root.canonicalize().unwrap().join(kept)));
+        assert!(!plan.found.included.iter().any(|name| name.contains(".old")), "{:?}", plan.found.included);
+        write_init(&plan).unwrap();
+        assert_eq!(std::fs::read(root.join(kept)).unwrap(), content);
+        assert_eq!(std::fs::metadata(root.join(kept)).unwrap().permissions().mode() & 0o777, 0o640);
+        assert!(std::fs::read_to_string(&mine).unwrap().contains("[backup]"));
+        // The name has been taken since the plan: neither file is lost.
+        let ours = std::fs::read(&mine).unwrap();
+        assert_eq!(write_init(&plan).unwrap_err().kind(), ErrorKind::Refused);
+        assert_eq!(std::fs::read(&mine).unwrap(), ours);
+        assert_eq!(std::fs::read(root.join(kept)).unwrap(), content);
+    }
 }
 
 #[test]

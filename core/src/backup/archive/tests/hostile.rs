@@ -1,9 +1,9 @@
 //! Archives that somebody made to do harm: refused, with nothing written.
 
-use super::frame::{Digest, Frame, Packer};
+use super::frame::{Frame, Packer};
 use super::index::IndexBuilder;
 use super::*;
-use crate::backup::manifest::{Entry, Node};
+use crate::backup::manifest::{Digest, Entry, Node};
 use crate::error::ErrorKind;
 
 /// Changes what the index says.
@@ -32,7 +32,7 @@ impl Forger {
             offset: self.stream.len() as u64,
         };
         if let Node::File { blake3, .. } = &mut entry.node {
-            *blake3 = blake3::hash(content).to_hex().to_string();
+            *blake3 = Some(Digest::of(content));
         }
         // What cannot be encoded is not in the stream.
         let _ = tar::encode(&entry, &mut self.stream);
@@ -43,7 +43,7 @@ impl Forger {
     }
 
     fn file(self, path: &str) -> Self {
-        let node = Node::File { size: 4, blake3: String::new(), data: None, valid_size: None };
+        let node = Node::File { size: 4, blake3: None, data: None, valid_size: None };
         self.entry(path, node, b"data")
     }
 
@@ -202,11 +202,21 @@ fn values_that_no_file_has_are_refused() {
         |e| e.xattrs = vec![Xattr { name: RelPath::new("user.x"), value: "xyz".to_owned() }],
         |e| e.xattrs = vec![xattr("", b"x")],
         |e| e.xattrs = vec![xattr("user.x", &vec![0; 70_000])],
-        |e| e.node = Node::File { size: u64::MAX, blake3: "0".repeat(64), data: None, valid_size: None },
-        |e| e.node = Node::File { size: 4, blake3: "0".repeat(63), data: None, valid_size: None },
-        |e| e.node = Node::File { size: 4, blake3: "0".repeat(64), data: None, valid_size: Some(5) },
-        |e| e.node = Node::File { size: 4, blake3: "0".repeat(64), data: Some(vec![(2, 2), (1, 1)]), valid_size: None },
-        |e| e.node = Node::File { size: 4, blake3: "0".repeat(64), data: Some(vec![(u64::MAX, 2)]), valid_size: None },
+        |e| e.node = Node::File { size: u64::MAX, blake3: Some(Digest([0; 32])), data: None, valid_size: None },
+        |e| e.node = Node::File { size: 4, blake3: None, data: None, valid_size: None },
+        |e| e.node = Node::File { size: 4, blake3: Some(Digest([0; 32])), data: None, valid_size: Some(5) },
+        |e| {
+            e.node = Node::File {
+                size: 4,
+                blake3: Some(Digest([0; 32])),
+                data: Some(vec![(2, 2), (1, 1)]),
+                valid_size: None,
+            }
+        },
+        |e| {
+            e.node =
+                Node::File { size: 4, blake3: Some(Digest([0; 32])), data: Some(vec![(u64::MAX, 2)]), valid_size: None }
+        },
     ];
     for tweak in tweaks {
         let bytes =
@@ -225,7 +235,7 @@ fn offsets_and_counts_that_contradict_each_other_are_refused() {
         // More content than the stream has, and less.
         (
             |entries, _, _| {
-                entries[1].node = Node::File { size: 600, blake3: "0".repeat(64), data: None, valid_size: None };
+                entries[1].node = Node::File { size: 600, blake3: Some(Digest([0; 32])), data: None, valid_size: None };
             },
             "stream",
         ),
@@ -285,7 +295,7 @@ fn an_index_that_lies_about_the_content_is_found_out() {
     assert_eq!(extract_all(&archive, folder.path(), &options()).unwrap_err().kind(), ErrorKind::Corrupt);
 
     let wrong_hash = |entries: &mut Vec<Entry>, _: &mut Vec<Frame>, _: &mut Manifest| {
-        entries[0].node = Node::File { size: 4, blake3: "0".repeat(64), data: None, valid_size: None };
+        entries[0].node = Node::File { size: 4, blake3: Some(Digest([0; 32])), data: None, valid_size: None };
     };
     let kinds = |bytes: &[u8]| -> Vec<ProblemKind> {
         let problems = open(bytes).unwrap().verify_full(&Scope::default(), 2).unwrap();
@@ -294,9 +304,9 @@ fn an_index_that_lies_about_the_content_is_found_out() {
     assert_eq!(kinds(&Forger::default().file("abc").tweak(wrong_hash).seal()), [ProblemKind::ContentMismatch]);
 
     // The same for a file that reaches over several frames, and nothing for its neighbour.
-    let big = |size| Node::File { size, blake3: String::new(), data: None, valid_size: None };
+    let big = |size| Node::File { size, blake3: None, data: None, valid_size: None };
     let wrong_hash = |entries: &mut Vec<Entry>, _: &mut Vec<Frame>, _: &mut Manifest| {
-        entries[0].node = Node::File { size: 20_000, blake3: "0".repeat(64), data: None, valid_size: None };
+        entries[0].node = Node::File { size: 20_000, blake3: Some(Digest([0; 32])), data: None, valid_size: None };
     };
     let forger = Forger::default().entry("big", big(20_000), &[7; 20_000]).entry("next", big(9_000), &[8; 9_000]);
     assert_eq!(kinds(&forger.tweak(wrong_hash).seal()), [ProblemKind::ContentMismatch]);

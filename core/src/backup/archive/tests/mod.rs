@@ -14,11 +14,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::*;
-use crate::backup::manifest::{Manifest, Outcome, RelPath, Xattr, hex};
+use crate::backup::manifest::{Manifest, RelPath, Xattr};
 use crate::cancel::Scope;
-use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::fs::Dir;
+use crate::value::hex;
 
 /// An archive in memory that counts its reads.
 pub(super) struct Memory {
@@ -128,21 +128,9 @@ pub(super) fn xattr(name: impl AsRef<[u8]>, value: &[u8]) -> Xattr {
 pub(super) fn manifest() -> Manifest {
     Manifest {
         format: 0,
-        snapshot_id: "0123456789ab".to_owned(),
-        service: "uplifted".to_owned(),
         service_version: Some("1.2.3".to_owned()),
-        host: "host".to_owned(),
-        made_by: "0.1.0".to_owned(),
         label: Some("before the upgrade".to_owned()),
-        time: Timestamp::UNIX_EPOCH,
-        outcome: Outcome::Complete,
-        includes: Vec::new(),
-        excludes: Vec::new(),
-        stores: Vec::new(),
-        skipped: Vec::new(),
-        files: 0,
-        entries: 0,
-        size_bytes: 0,
+        ..Manifest::of_nothing("0123456789ab")
     }
 }
 

@@ -125,12 +125,7 @@ fn sizes_and_owners_beyond_octal_are_listed_right() {
 fn the_size_of_a_member_beyond_octal_is_in_the_pax_header() {
     let entry = crate::backup::manifest::Entry {
         path: RelPath::new("huge"),
-        node: crate::backup::manifest::Node::File {
-            size: 9 << 30,
-            blake3: String::new(),
-            data: None,
-            valid_size: None,
-        },
+        node: crate::backup::manifest::Node::File { size: 9 << 30, blake3: None, data: None, valid_size: None },
         mode: 0o600,
         uid: 0,
         gid: 0,
@@ -155,7 +150,7 @@ fn the_stand_in_of_a_long_name_never_looks_like_a_folder() {
     // Readers that know no PAX take a regular file whose name ends in a slash for a folder.
     for (name, data) in [(99, None), (83, Some(vec![(0, 4)]))] {
         let path = RelPath::new(format!("{}/file", "c".repeat(name)));
-        let node = crate::backup::manifest::Node::File { size: 4, blake3: String::new(), data, valid_size: None };
+        let node = crate::backup::manifest::Node::File { size: 4, blake3: None, data, valid_size: None };
         let (mode, uid, gid, mtime, mtime_nanos) = (0o600, 0, 0, 0, 0);
         let xattrs = Vec::new();
         let entry =

@@ -164,27 +164,9 @@ pub(super) struct Snapshot {
 
 impl Snapshot {
     pub(super) fn of(includes: &[&str]) -> Self {
-        let manifest = Manifest {
-            format: FORMAT,
-            snapshot_id: "0123456789ab".to_owned(),
-            service: "uplifted".to_owned(),
-            service_version: None,
-            host: "test".to_owned(),
-            made_by: "test".to_owned(),
-            label: None,
-            time: Timestamp::UNIX_EPOCH,
-            outcome: crate::backup::manifest::Outcome::Complete,
-            includes: includes
-                .iter()
-                .map(|path| Included { path: RelPath::new(path), present: *path == "." })
-                .collect(),
-            excludes: Vec::new(),
-            stores: Vec::new(),
-            skipped: Vec::new(),
-            files: 0,
-            entries: 0,
-            size_bytes: 0,
-        };
+        let present = |path: &&str| Included { path: RelPath::new(path), present: **path == *"." };
+        let manifest =
+            Manifest { includes: includes.iter().map(present).collect(), ..Manifest::of_nothing("0123456789ab") };
         Self { manifest, entries: Vec::new(), content: BTreeMap::new() }
     }
 

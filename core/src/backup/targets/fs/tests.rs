@@ -30,6 +30,14 @@ async fn nothing_is_created_before_the_first_write() {
 }
 
 #[tokio::test]
+async fn a_file_in_the_place_of_the_folder_is_not_an_empty_target() {
+    let base = tempfile::tempdir().unwrap();
+    std::fs::write(base.path().join("file"), "x").unwrap();
+    let error = FsTarget::new(base.path().join("file")).list(&scope(), "", None).await.unwrap_err();
+    assert!(error.message().contains("file"), "{error}");
+}
+
+#[tokio::test]
 async fn modes_are_private_and_the_folder_may_be_a_symlink() {
     let base = tempfile::tempdir().unwrap();
     let real = base.path().join("real");
