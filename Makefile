@@ -6,7 +6,7 @@ ROOT   =
 ROUNDS ?= 3
 SCALE  ?= 1
 
-.PHONY: help setup test test-rust test-python test-node conformance lint generate demo bench clean-work
+.PHONY: help setup test test-rust test-python test-node test-examples conformance lint generate demo bench bench-bindings clean-work
 
 help: ## Print the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile
@@ -14,7 +14,7 @@ help: ## Print the targets
 setup: ## Find or install the programs that the tests start
 	@sh .ci/setup zstd sqlite3 prometheus strace python3 nodejs:node npm
 
-test: setup lint test-rust test-python test-node conformance ## Run all tests
+test: setup lint test-rust test-python test-node conformance test-examples ## Run all tests
 
 test-rust: ## Run the tests of cargo, and build the documentation
 	$(CARGO) test --workspace --no-fail-fast
@@ -23,8 +23,12 @@ test-rust: ## Run the tests of cargo, and build the documentation
 test-python: ## Build the wheel, install it into a fresh environment, run its tests there
 	bindings-python/run-tests
 
-test-node: ## Build the npm package, install it into a fresh folder, run its tests there
-	cd bindings-node && UPLIFTED_OPS_NODE_PROFILE=debug npm test --silent
+test-node: ## Pack the npm package, install it into a fresh folder, run its tests there
+	UPLIFTED_OPS_NODE_PROFILE=debug npm --prefix bindings-node --silent test
+
+test-examples: ## Run the hosts of `examples` in Python and Node against the installed packages
+	examples/python/run-tests
+	examples/node/run-tests
 
 lint: ## Format and lints, warnings denied
 	$(CARGO) fmt --all --check
@@ -36,7 +40,7 @@ generate: ## Write the Python and TypeScript sides of the operations again
 conformance: ## Compare what became of the conformance cases in the three suites, once they have run
 	@python3 tests/conformance/compare.py
 
-demo: ## Show the main job; `make demo ROOT=<folder>` with a folder of yours, which is only read
+demo: ## Show the main job, and three hosts on one folder; `make demo ROOT=<folder>` with a folder of yours, which is only read
 	$(CARGO) build --release --quiet -p uplifted-ops -p uplifted-example
 	@$(BIN)/uplifted-demo --work target/demo $(if $(ROOT),--root "$(ROOT)")
 
@@ -45,6 +49,12 @@ bench: ## Time backup, verify and restore beside their peers; SCALE=0.02 ROUNDS=
 	$(CARGO) build --release --quiet -p uplifted-ops -p uplifted-example -p uplifted-bench
 	@$(BIN)/uplifted-bench run --scale $(SCALE) --rounds $(ROUNDS)
 	UPLIFTED_OPS_STRESS_RUNS=1000 $(CARGO) test --release -p uplifted-ops-tests --test e2e -- --nocapture live::
+
+bench-bindings: ## What a call costs from Python and from Node
+	examples/python/install target/bench/python
+	examples/node/install target/bench/node
+	@target/bench/python/bin/python benches/bindings/bench.py
+	@cp benches/bindings/bench.mjs target/bench/node/ && node target/bench/node/bench.mjs
 
 clean-work: ## Remove what the demo and the benches left
 	rm -rf target/demo target/bench

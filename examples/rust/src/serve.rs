@@ -4,10 +4,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
+use axum::middleware::{Next, from_fn};
+use axum::response::Response;
 use axum::routing::get;
 use axum::{Json, Router};
 use clap::Args;
@@ -18,6 +20,7 @@ use uplifted_example::adapter;
 use uplifted_example::plugins::{Plugins, SystemStatus};
 use uplifted_example::{Failure, say, writer};
 use uplifted_ops::http::Responder;
+use uplifted_ops::metrics;
 use uplifted_ops::ops::{Answer, Ops, RunMode};
 use uplifted_ops::{Cancel, Scope};
 
@@ -60,8 +63,9 @@ pub(crate) fn run(options: &Options, stop: &Arc<AtomicBool>) -> Result<(), Failu
         Some(address) => Some(Arc::new(runtime.block_on(serve(address, "tools", tools(plugins.clone()), &cancel))?)),
         None => None,
     };
-    let own = Router::new().route("/api/v1/system/status", get(system_status)).with_state(System { plugins, tools });
-    runtime.block_on(serve(options.listen, "status", adapter::mount(own, responder.clone()), &cancel))?;
+    let own = Router::new().route(SYSTEM_STATUS, get(system_status)).with_state(System { plugins, tools });
+    let all = adapter::mount(own, responder.clone()).layer(from_fn(count));
+    runtime.block_on(serve(options.listen, "status", all, &cancel))?;
     runtime.spawn(every(options.check_every, ops.clone(), cancel.clone(), "health.check", json!({})));
     if let Some(seconds) = options.backup_every {
         runtime.spawn(every(seconds, ops.clone(), cancel.clone(), "backup.create", json!({ "label": "example" })));
@@ -108,6 +112,27 @@ async fn serve(address: SocketAddr, path: &str, router: Router, cancel: &Cancel)
     }))
 }
 
+/// Counts what is answered, in the guide's metrics.
+async fn count(request: Request, next: Next) -> Response {
+    let began = Instant::now();
+    let method = request.method().to_string();
+    // The route, and never any path: a series for each path that somebody tries is without end.
+    let path = if request.uri().path() == SYSTEM_STATUS { SYSTEM_STATUS } else { "operations" };
+    let response = next.run(request).await;
+    let counted = metrics::guide().and_then(|guide| {
+        guide.requests.with(&[&method, path, response.status().as_str()])?.inc();
+        guide.request_duration.with(&[&method, path])?.observe_duration(began.elapsed());
+        Ok(())
+    });
+    if let Err(error) = counted {
+        eprintln!("a request is not counted: {error}");
+    }
+    response
+}
+
+/// The service's own endpoint.
+const SYSTEM_STATUS: &str = "/api/v1/system/status";
+
 /// What the service's own endpoint tells about.
 #[derive(Clone)]
 struct System {
@@ -119,7 +144,9 @@ struct System {
 /// What the guide expects at `/api/v1/system/status`.
 async fn system_status(State(system): State<System>) -> Result<Json<SystemStatus>, (StatusCode, String)> {
     let mcp_available = system.tools.is_some_and(|serving| !serving.is_finished());
-    system.plugins.status(mcp_available).map(Json).map_err(internal)
+    let status = system.plugins.status(mcp_available).map_err(internal)?;
+    metrics::guide().map_err(|error| internal(error.into()))?.active_plugins.set(status.active_plugin_count as f64);
+    Ok(Json(status))
 }
 
 /// The tool server: its own health, and the tools of the plugins that are switched on.

@@ -2,12 +2,16 @@
 //! restored beside, and compared with what is there.
 //!
 //! Everything is done through the `uplifted-ops` command line, as a person or a program would. The demo only
-//! makes the scene, keeps the writer going and compares. `--root FOLDER` does it with a folder of yours: the
-//! folder is only read, whatever is written goes to a folder beside.
+//! makes the scene, keeps the writer going and compares. Then the hosts in Rust, Python and Node run on the same folder,
+//! and report the same. `--root FOLDER` does the main job with a folder of yours: the folder is only read, whatever is written
+//! goes to a folder beside.
 
 #![allow(clippy::disallowed_methods, reason = "the demo plays the person at the keyboard")]
 
 mod compare;
+mod equip;
+mod host;
+mod hosts;
 mod load;
 mod scene;
 mod steps;
@@ -35,6 +39,9 @@ struct Options {
     /// Transfers a second that the writer makes
     #[arg(long, value_name = "N", default_value_t = 500.0)]
     rate: f64,
+    /// Leave out the host in this language
+    #[arg(long, value_name = "LANGUAGE", value_enum)]
+    without: Vec<equip::Language>,
 }
 
 fn main() -> ExitCode {
@@ -56,7 +63,11 @@ fn play(options: &Options) -> Result<(), Failure> {
     }
     let work = scene::fresh_work_folder(&options.work)?;
     match &options.root {
-        None => steps::with_our_service(&program, &work, options.rate),
-        Some(root) => steps::with_your_folder(&program, &work, root),
+        None => {
+            let root = steps::with_our_service(&program, &work, options.rate)?;
+            hosts::side_by_side(&root, &work.join(scene::HOSTS), &options.without)?;
+        }
+        Some(root) => steps::with_your_folder(&program, &work, root)?,
     }
+    Ok(say!("\nLook for yourself: {}", work.display())?)
 }

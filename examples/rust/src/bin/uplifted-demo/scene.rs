@@ -9,7 +9,10 @@ use std::path::{Path, PathBuf};
 
 use uplifted_example::Failure;
 
-/// An empty work folder that only this user can look into. What an earlier demo left there is removed.
+/// What stays in the work folder from one demo to the next: the packages for Python and Node, installed.
+pub(crate) const HOSTS: &str = "hosts";
+
+/// An empty work folder that only this user can look into. What an earlier demo left there is removed, but for [`HOSTS`].
 pub(crate) fn fresh_work_folder(work: &Path) -> Result<PathBuf, Failure> {
     // The mark keeps the demo from emptying a folder that is not its own.
     let mark = work.join(".uplifted-demo");
@@ -20,7 +23,14 @@ pub(crate) fn fresh_work_folder(work: &Path) -> Result<PathBuf, Failure> {
                 format!("{} is not empty and no folder of the demo: name another with --work", work.display()).into()
             );
         }
-        fs::remove_dir_all(work)?;
+        for entry in fs::read_dir(work)? {
+            let path = entry?.path();
+            match fs::symlink_metadata(&path)?.is_dir() {
+                true if path.ends_with(HOSTS) => {}
+                true => fs::remove_dir_all(path)?,
+                false => fs::remove_file(path)?,
+            }
+        }
     }
     fs::create_dir_all(work)?;
     fs::set_permissions(work, Permissions::from_mode(0o700))?;
@@ -57,9 +67,16 @@ fn plugins(root: &Path) -> Result<(), Failure> {
         let folder = format!("plugins/p{nth:03}");
         fs::create_dir_all(root.join(&folder))?;
         file(root, &format!("{folder}/plugin.py"), 0o644, code.as_bytes())?;
-        file(root, &format!("{folder}/manifest.json"), 0o444, format!("{{\"name\": \"p{nth}\"}}").as_bytes())?;
+        let manifest = serde_json::json!({ "name": format!("p{nth:03}"), "tools": ["run"] });
+        file(root, &format!("{folder}/plugin.json"), 0o444, manifest.to_string().as_bytes())?;
     }
     file(root, "plugins/weather/run.sh", 0o755, b"#!/bin/sh\nexec true\n")?;
+    file(
+        root,
+        "plugins/weather/plugin.json",
+        0o644,
+        br#"{"name": "weather", "active": false, "tools": ["forecast"]}"#,
+    )?;
     file(root, "plugins/weather/empty", 0o600, b"")?;
     symlink("p001", root.join("plugins/latest"))?;
     symlink("/nowhere/at/all", root.join("plugins/dangling"))?;
@@ -154,7 +171,10 @@ mod tests {
         let own = folder.path().join("own");
         fresh_work_folder(&own).unwrap();
         fs::write(own.join("old"), "x").unwrap();
+        fs::create_dir_all(own.join("folder/old")).unwrap();
+        fs::create_dir_all(own.join(HOSTS)).unwrap();
         fresh_work_folder(&own).unwrap();
-        assert!(!own.join("old").exists());
+        assert!(!own.join("old").exists() && !own.join("folder").exists());
+        assert!(own.join(HOSTS).exists(), "what took minutes to install stays");
     }
 }

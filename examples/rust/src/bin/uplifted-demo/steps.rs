@@ -17,8 +17,8 @@ use crate::tool::{Answer, Tool};
 /// What belongs to `uplifted-ops` and not to the service.
 const OURS: &[&str] = &[".uplifted-ops"];
 
-/// The main job on a service that the demo makes.
-pub(crate) fn with_our_service(program: &Path, work: &Path, rate: f64) -> Result<(), Failure> {
+/// The main job on a service that the demo makes. Returns its folder.
+pub(crate) fn with_our_service(program: &Path, work: &Path, rate: f64) -> Result<PathBuf, Failure> {
     let root = work.join("uplifted");
     say!("A small service is made in {}", root.display())?;
     fs::create_dir(&root)?;
@@ -63,8 +63,7 @@ pub(crate) fn with_our_service(program: &Path, work: &Path, rate: f64) -> Result
         done.committed_before,
         done.proven
     )?;
-    say!("\nLook for yourself: {}", work.display())?;
-    Ok(())
+    Ok(job.root)
 }
 
 /// The main job on a folder of somebody else's, which is only read.
@@ -81,9 +80,7 @@ pub(crate) fn with_your_folder(program: &Path, work: &Path, root: &Path) -> Resu
     let job = Job { tool: Tool::new(program, &root, &settings), root, work: work.into() };
     let done = job.run(0, None)?;
     say!("\nReport")?;
-    done.summary()?;
-    say!("\nLook for yourself: {}", work.display())?;
-    Ok(())
+    done.summary()
 }
 
 /// A service and the way to its operations.
