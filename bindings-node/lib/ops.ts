@@ -55,6 +55,10 @@ export class Ops extends Operations {
 
   private constructor(native: NativeOps, calls: Calls) {
     super();
+    // JavaScript knows no private constructors.
+    if (!(calls instanceof Calls)) {
+      throw new OpsError("invalid_input", "an Ops is not made by its constructor", { hint: "await Ops.create({ … })" });
+    }
     this.#native = native;
     this.#calls = calls;
   }

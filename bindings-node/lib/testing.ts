@@ -37,7 +37,7 @@ type Awaitable<T> = T | PromiseLike<T>;
 /** What the suite of checks may be told beside a way to make one. */
 export interface CheckScene {
   /** Makes a check whose question gets no answer, such as that of a server that accepts and is silent. */
-  stuck?(): Awaitable<HealthCheck>;
+  stuck?(): Awaitable<HealthCheck | HealthCheck["check"]>;
   /** Files and folders that the check looks at, and must leave as they are. */
   watched?(): Awaitable<string[]>;
 }
@@ -78,7 +78,12 @@ export interface StoreScene {
  *
  * @throws `AssertionError` with every failure.
  */
-export function checkTarget(fresh: () => Awaitable<BackupTarget>, options?: SuiteOptions): Promise<CaseOutcome[]> {
+export async function checkTarget(fresh: () => Awaitable<BackupTarget>, options?: SuiteOptions): Promise<void> {
+  assertAll(await targetOutcomes(fresh, options));
+}
+
+/** What becomes of each case of {@link checkTarget}, for those who report cases one by one. */
+export function targetOutcomes(fresh: () => Awaitable<BackupTarget>, options?: SuiteOptions): Promise<CaseOutcome[]> {
   return run("target", { fresh }, options);
 }
 
@@ -87,12 +92,28 @@ export function checkTarget(fresh: () => Awaitable<BackupTarget>, options?: Suit
  *
  * @throws `AssertionError` with every failure.
  */
-export function checkHealthCheck(
-  fresh: () => Awaitable<HealthCheck>,
+export async function checkHealthCheck(
+  fresh: () => Awaitable<HealthCheck | HealthCheck["check"]>,
+  options?: SuiteOptions & CheckScene,
+): Promise<void> {
+  assertAll(await healthCheckOutcomes(fresh, options));
+}
+
+/** What becomes of each case of {@link checkHealthCheck}. */
+export function healthCheckOutcomes(
+  fresh: () => Awaitable<HealthCheck | HealthCheck["check"]>,
   options: SuiteOptions & CheckScene = {},
 ): Promise<CaseOutcome[]> {
   const { stuck, watched } = options;
-  return run("check", { fresh, ...(stuck && { stuck }), ...(watched && { watched }) }, options);
+  const object = (make: () => Awaitable<HealthCheck | HealthCheck["check"]>) => async (): Promise<HealthCheck> => {
+    const made = await make();
+    return typeof made === "function" ? { check: made } : made;
+  };
+  return run(
+    "check",
+    { fresh: object(fresh), ...(stuck && { stuck: object(() => stuck()) }), ...(watched && { watched: () => watched() }) },
+    options,
+  );
 }
 
 /**
@@ -100,7 +121,12 @@ export function checkHealthCheck(
  *
  * @throws `AssertionError` with every failure.
  */
-export function checkSink(fresh: () => Awaitable<SinkScene>, options?: SuiteOptions): Promise<CaseOutcome[]> {
+export async function checkSink(fresh: () => Awaitable<SinkScene>, options?: SuiteOptions): Promise<void> {
+  assertAll(await sinkOutcomes(fresh, options));
+}
+
+/** What becomes of each case of {@link checkSink}. */
+export function sinkOutcomes(fresh: () => Awaitable<SinkScene>, options?: SuiteOptions): Promise<CaseOutcome[]> {
   return run("sink", { fresh }, options);
 }
 
@@ -109,27 +135,34 @@ export function checkSink(fresh: () => Awaitable<SinkScene>, options?: SuiteOpti
  *
  * @throws `AssertionError` with every failure.
  */
-export function checkStore(scene: StoreScene, options?: SuiteOptions): Promise<CaseOutcome[]> {
+export async function checkStore(scene: StoreScene, options?: SuiteOptions): Promise<void> {
+  assertAll(await storeOutcomes(scene, options));
+}
+
+/** What becomes of each case of {@link checkStore}. */
+export function storeOutcomes(scene: StoreScene, options?: SuiteOptions): Promise<CaseOutcome[]> {
   return run("store", scene, options);
 }
 
 async function run(contract: string, scene: object, options: SuiteOptions = {}): Promise<CaseOutcome[]> {
   const wrapped = wrap(`the scene of the ${contract} suite`, scene);
-  let outcomes: CaseOutcome[];
   try {
     const text = await natively(() => native.runSuite(contract, wrapped, options.deadlineSeconds ?? 10));
-    outcomes = JSON.parse(text) as CaseOutcome[];
+    return JSON.parse(text) as CaseOutcome[];
   } catch (thrown) {
     throw fromNative(thrown);
   }
+}
+
+function assertAll(outcomes: CaseOutcome[]): void {
   const failures = outcomes.filter((outcome) => outcome.failure !== null);
-  if (failures.length === 0) return outcomes;
+  if (failures.length === 0) return;
   const lines = failures.map(({ name, clause, failure }) => `${name}: ${failure} (the contract says: ${clause})`);
   throw new AssertionError({
     message: `${failures.length} of ${outcomes.length} cases failed\n${lines.join("\n")}`,
     actual: failures,
     expected: [],
     operator: "checkContract",
-    stackStartFn: run,
+    stackStartFn: assertAll,
   });
 }

@@ -7,6 +7,10 @@ import test from "node:test";
 import { Ops, OpsError } from "uplifted-ops";
 import { open, service, settings } from "./support.mjs";
 
+test("a constructor says what makes an Ops", () => {
+  assert.throws(() => new Ops({ root: "/" }), (error) => error instanceof OpsError && error.hint.includes("Ops.create"));
+});
+
 test("a backup is made, listed, verified, and comes back", async (t) => {
   const ops = await open(t);
   const stages = [];

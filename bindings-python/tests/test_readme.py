@@ -13,6 +13,7 @@ from scene import Service
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+REPOSITORY = (Path(__file__).parent.parent.parent / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture
@@ -36,6 +37,10 @@ def test_the_embedding_in_five_lines(run: Any, capsys: pytest.CaptureFixture[str
     run(EXAMPLES[0])
     printed = capsys.readouterr().out.split()
     assert printed[1:] == ["complete", "pass"] or printed[1:] == ["complete", "warn"]
+
+
+def test_the_repository_shows_the_same_five_lines() -> None:
+    assert re.findall(r"```python\n(.*?)```", REPOSITORY, flags=re.DOTALL) == [EXAMPLES[0]]
 
 
 def test_every_other_example(run: Any) -> None:

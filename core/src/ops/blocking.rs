@@ -1,7 +1,7 @@
 //! [`Ops`] for hosts without `async`.
 
 use std::pin::pin;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::cancel::Scope;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 
 use super::front::{Ops, from_answer, to_value};
 use super::operation::{Answer, Operation};
@@ -29,13 +29,7 @@ impl Blocking {
     /// # Errors
     /// As [`Ops::call`].
     pub fn call(&self, scope: Scope, name: &str, request: Value) -> Result<Answer> {
-        let (sender, receiver) = mpsc::sync_channel(1);
-        let call = self.0.call(scope, name, request);
-        // Not `block_on`, which panics on a thread of some runtime.
-        self.0.spawn(async move {
-            let _ = sender.send(call.await);
-        })?;
-        receiver.recv().unwrap_or_else(|_| Err(Error::new(ErrorKind::Cancelled, "the Ops was closed")))
+        wait(self.0.call(scope, name, request))
     }
 
     /// As [`Ops::close`].
