@@ -42,7 +42,7 @@ impl Builder {
 
     fn from_options(options: &str) -> uplifted_ops::Result<OpsBuilder> {
         let options: Options = serde_json::from_str(options).map_err(|error| not_json("the options", error))?;
-        let mut builder = options.worker.tell(Ops::builder());
+        let mut builder = options.worker.tell(Ops::builder().setup(crate::process::setup()));
         if let Some(root) = options.root {
             builder = builder.root(root);
         }

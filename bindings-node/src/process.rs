@@ -54,11 +54,16 @@ impl WorkerFile {
     }
 }
 
+/// What host and worker have. For tests of the binding a panic can be asked for, in a debug build alone.
+pub(crate) fn setup() -> Setup {
+    if cfg!(debug_assertions) { uplifted_ops::testing::setup() } else { Setup::new() }
+}
+
 /// Runs this process as a worker, and never returns. `arguments` are those of the process after the file.
 #[napi]
 pub fn run_worker(arguments: Vec<String>) -> napi::Result<()> {
     match arguments.split_first() {
-        Some((marker, rest)) if marker == MARKER => worker::run(rest.iter().map(OsString::from), Setup::new()),
+        Some((marker, rest)) if marker == MARKER => worker::run(rest.iter().map(OsString::from), setup()),
         _ => Err(thrown(
             &Error::invalid("this file is the worker of uplifted-ops, and was started by hand")
                 .with_hint("a worker is started by its host: nothing is to be done"),

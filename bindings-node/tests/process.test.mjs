@@ -252,3 +252,17 @@ function alive(pid) {
     return false;
   }
 }
+
+// The operations are there in a build with debug assertions, which is what `make test-node` packs.
+test("a panic in the core is an error of its call", { skip: process.env.UPLIFTED_OPS_NODE_PROFILE !== "debug" }, async (t) => {
+  const ops = await open(t);
+  for (const [name, where] of [["testing.panic", "in the host"], ["testing.panic_in_worker", "in a worker"]]) {
+    await assert.rejects(ops.call(name), (error) => {
+      assert.ok(error instanceof OpsError);
+      assert.equal(error.code, "internal");
+      assert.match(error.message, new RegExp(`on purpose, ${where}`));
+      return true;
+    });
+  }
+  assert.equal((await ops.backup.create()).outcome, "complete");
+});

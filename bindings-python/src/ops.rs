@@ -38,7 +38,7 @@ enum WorkerProgram {
 
 impl Options {
     fn builder(self) -> Result<OpsBuilder> {
-        let mut builder = Ops::builder();
+        let mut builder = Ops::builder().setup(crate::program::setup());
         if let Some(root) = self.root {
             builder = builder.root(root);
         }

@@ -15,11 +15,13 @@ import pytest
 from targets import MemoryTarget
 
 from scene import RunPython, Service, children
-from uplifted_ops import AsyncOps, Ops, OpsError, RefusedError, UnavailableError
+from uplifted_ops import AsyncOps, InternalError, Ops, OpsError, RefusedError, UnavailableError
 
 #: Makes `ops` of the service in argv[1], whose target holds every upload until the process says otherwise.
 HELD = """
-import os, sys, threading, time
+import os, signal, sys, threading, time
+# Whoever runs the tests in the background made Ctrl-C ignored, and this inherits it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.path.insert(0, sys.argv[2])
 from uplifted_ops import *
 from targets import MemoryTarget, AsyncMemoryTarget
@@ -322,3 +324,21 @@ print(asyncio.run(main()))
     grown = [int(line) for line in done.stdout.split()]
     # A leak of 100 bytes a call is seen in the default run; the whole million is `UPLIFTED_OPS_CALLS=1000000`.
     assert max(grown) < max(4 << 20, calls * 50), grown
+
+
+@pytest.mark.parametrize(("name", "where"), [("testing.panic", "in the host"), ("testing.panic_in_worker", "in a worker")])
+async def test_a_panic_in_the_core_is_an_error_of_its_call(service: Service, name: str, where: str) -> None:
+    """The operations are there in a wheel with debug assertions, which is what `run-tests` builds."""
+
+    async with AsyncOps(service.with_target, root=service.root) as ops:
+        with pytest.raises(InternalError, match=f"on purpose, {where}"):
+            await ops.call(name)
+        assert (await ops.backup.create()).outcome == "complete"
+
+    def plain() -> None:
+        with Ops(service.with_target, root=service.root) as ops:
+            with pytest.raises(InternalError, match=f"on purpose, {where}"):
+                ops.call(name)
+            assert ops.status().service.name == "shop"
+
+    await asyncio.to_thread(plain)

@@ -18,6 +18,7 @@ mod case;
 pub mod check;
 mod faulty;
 mod memory;
+mod panics;
 pub mod sink;
 #[cfg(feature = "sqlite")]
 pub mod sqlite_load;
@@ -27,6 +28,7 @@ pub mod target;
 pub use case::{Case, CaseOutcome};
 pub use faulty::{Call, FaultyTarget};
 pub use memory::MemoryTarget;
+pub use panics::setup;
 
 /// Panics with every failure of a suite. For tests.
 ///
