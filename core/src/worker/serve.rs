@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::backup::Upload;
-use crate::cancel::Scope;
+use crate::cancel::{Cancel, CancelOnDrop, Scope};
 use crate::error::{Error, ErrorKind, Result};
 use crate::remote::{ComponentCall, Payload, StoreAct, TargetAct, UploadAct};
 
@@ -48,25 +48,32 @@ impl ComponentServer {
             ComponentCall::Upload { act: UploadAct::Write | UploadAct::ReadBack { .. }, .. } => Some(Duration::ZERO),
             _ => server.give_up,
         };
+        let (given_up, cancel) = (Cancel::new(), scope.cancel.clone());
+        // Raised as well when the runtime goes down and drops this: the call must end before its timers do.
+        let _guard = CancelOnDrop::new(&given_up);
         let answer = tokio::task::spawn_blocking(move || {
             runtime.block_on(async {
-                let given_up = async {
-                    scope.cancel.cancelled().await;
-                    match patience {
-                        Some(patience) => tokio::time::sleep(patience).await,
-                        None => std::future::pending().await,
-                    }
-                };
                 tokio::select! {
+                    biased;
+                    () = given_up.cancelled() => Err(Error::new(ErrorKind::Cancelled, "cancelled by the caller")),
                     answer = CatchPanic::new(server.answer(call, body, &scope)) => answer.and_then(|answer| answer),
-                    () = given_up => Err(Error::new(ErrorKind::Cancelled, "cancelled by the caller")),
                 }
             })
         });
-        let answer = answer.await.unwrap_or_else(|error| {
-            // The runtime is going down, or the component panicked while it was dropped.
-            Err(Error::new(ErrorKind::Unavailable, format!("{title} did not run to its end: {error}")))
-        });
+        let give_up = async {
+            cancel.cancelled().await;
+            match patience {
+                Some(patience) => tokio::time::sleep(patience).await,
+                None => std::future::pending().await,
+            }
+        };
+        let answer = tokio::select! {
+            answer = answer => answer.unwrap_or_else(|error| {
+                // The runtime is going down, or the component panicked while it was dropped.
+                Err(Error::new(ErrorKind::Unavailable, format!("{title} did not run to its end: {error}")))
+            }),
+            () = give_up => Err(Error::new(ErrorKind::Cancelled, "cancelled by the caller")),
+        };
         answer.map_err(|error| error.with_context("component", title))
     }
 
