@@ -56,6 +56,7 @@ pub(crate) fn run(options: &Options, stop: &Arc<AtomicBool>) -> Result<(), Failu
     let builder = Ops::builder().root(&options.root).mode(RunMode::Embedded);
     let ops = builder.check("plugins", Arc::new(plugins.clone())).build()?;
     let responder = Responder::new(&ops)?;
+    drop(writer::open(&options.writer)?);
 
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let cancel = Cancel::new();

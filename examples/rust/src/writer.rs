@@ -79,18 +79,26 @@ pub struct Report {
     pub last_transfer: u64,
 }
 
-/// Works until `stop` is raised or the time is over.
+/// Opens the ledger, made if it is missing. A service does so before it says that it is there.
 ///
 /// # Errors
-/// The database fails in any way but being locked.
-pub fn run(options: &Options, stop: &AtomicBool) -> Result<Report, Failure> {
+/// The database cannot be opened or made.
+pub fn open(options: &Options) -> Result<Ledger, Failure> {
     let layout = Layout {
         page_size: options.page_size,
         journal_mode: options.journal_mode.clone(),
         synchronous: options.synchronous.clone(),
         accounts: options.accounts,
     };
-    let mut ledger = Ledger::open(&options.database, &layout)?;
+    Ledger::open(&options.database, &layout)
+}
+
+/// Works until `stop` is raised or the time is over.
+///
+/// # Errors
+/// The database fails in any way but being locked.
+pub fn run(options: &Options, stop: &AtomicBool) -> Result<Report, Failure> {
+    let mut ledger = open(options)?;
     let acknowledge = options.acknowledge.as_ref().map(File::create).transpose()?;
     let note = "n".repeat(options.note_bytes);
     let (mut commit, mut response) = (Histogram::default(), Histogram::default());
