@@ -107,7 +107,6 @@ def served(command: list[str], folder: Path, service: Service) -> Iterator[Calla
 
 @pytest.mark.parametrize("server", ["gunicorn", "uvicorn"])
 def test_each_process_of_the_server_has_an_ops_of_its_own(server: str, service: Service, tmp_path: Path) -> None:
-    pytest.importorskip(server)
     folder = tmp_path / "app"
     folder.mkdir()
     (folder / "host.py").write_text(WSGI if server == "gunicorn" else ASGI)
