@@ -12,6 +12,7 @@ pub mod lease;
 pub mod list;
 pub mod manifest;
 mod meter;
+pub(crate) mod repository;
 pub mod restore;
 pub mod scratch;
 pub mod target;

@@ -37,6 +37,7 @@ mod tests;
 
 pub use blocks::{Blocks, FileBlocks};
 pub use extract::{ExtractOptions, Extracted};
+pub(super) use guard::entry_fault;
 pub use guard::{Limits, MAX_PARTS};
 pub use layout::fit_parts;
 pub use plan::Selection;
