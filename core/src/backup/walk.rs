@@ -49,6 +49,10 @@ pub struct Found {
     pub mtime: i64,
     /// Its nanoseconds.
     pub mtime_nanos: u32,
+    /// When its content, its name or anything else about it last changed, by the kernel: seconds since the epoch.
+    pub ctime: i64,
+    /// Its nanoseconds.
+    pub ctime_nanos: u32,
     /// Its length in bytes.
     pub size: u64,
     /// Bytes that it takes on the disk; fewer than `size` where it has holes.
@@ -378,6 +382,8 @@ impl Found {
             gid: stat.st_gid,
             mtime: stat.st_mtime as i64,
             mtime_nanos: stat.st_mtime_nsec as u32,
+            ctime: stat.st_ctime as i64,
+            ctime_nanos: stat.st_ctime_nsec as u32,
             size: stat.st_size as u64,
             disk_bytes: stat.st_blocks as u64 * 512,
             identity: (stat.st_dev as u64, stat.st_ino as u64),

@@ -6,6 +6,8 @@
 // The readers and the writers that stand on this floor use all of it.
 #![allow(dead_code, reason = "the floor of the room is laid before its walls")]
 
+pub(crate) mod cache;
+pub(crate) mod chunk;
 pub(crate) mod header;
 pub(crate) mod id;
 pub(crate) mod identity;
