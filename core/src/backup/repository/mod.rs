@@ -6,13 +6,21 @@
 // The readers and the writers that stand on this floor use all of it.
 #![allow(dead_code, reason = "the floor of the room is laid before its walls")]
 
+pub(crate) mod collect;
+pub(crate) mod fetch;
 pub(crate) mod header;
 pub(crate) mod id;
 pub(crate) mod identity;
+pub(crate) mod index;
+pub(crate) mod keyring;
 pub(crate) mod lines;
 pub(crate) mod names;
+pub(crate) mod open;
+pub(crate) mod pack;
 pub(crate) mod pages;
 pub(crate) mod pieces;
+pub(crate) mod recover;
+pub(crate) mod roll;
 pub(crate) mod tree;
 
 #[cfg(test)]
