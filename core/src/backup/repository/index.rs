@@ -1,9 +1,10 @@
 //! The index of a pack: which frames it has, and which blobs and page maps lie in them.
 
-use std::io::{BufReader, Read, Write as _};
+use std::io::{BufReader, Write as _};
 
 use super::header::NeededPack;
 use super::id::{BlobId, IdKey, PackId, PageId, RepositoryId};
+use super::limited::Limited;
 use super::lines::{Fields, Kind, RecordReader, RecordWriter};
 use super::pack::{MAX_BLOB, MAX_FRAME, PackedBlob, ScannedFrame};
 use super::pages::{MAX_DEPTH, MAX_UNIT, MIN_UNIT};
@@ -182,7 +183,7 @@ pub(crate) fn read(
     let text = zstd::stream::read::Decoder::with_buffer(packed)
         .map_err(|error| Error::new(ErrorKind::Unavailable, format!("could not decompress an index: {error}")))?
         .single_frame();
-    let text = BufReader::with_capacity(FLUSH, Limited { inner: text, left: most });
+    let text = BufReader::with_capacity(FLUSH, Limited::new(text, most));
     let mut reader = RecordReader::with_mac(text, KIND, key)?;
     let mut draft = Draft { repository, id, of_repository: false, pack: None, at: 0, plain: None, map: None };
     while let Some(mut fields) = reader.next()? {
@@ -287,28 +288,6 @@ impl Draft {
             "repository" | "pack" | "frame" | "blob" => Err(fields.wrong("a line is there twice, or out of order")),
             _ => Err(fields.unknown()),
         }
-    }
-}
-
-/// A reader that fails, and does not merely end, past so many bytes.
-struct Limited<R> {
-    inner: R,
-    left: u64,
-}
-
-impl<R: Read> Read for Limited<R> {
-    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
-        let read = self
-            .inner
-            .read(out)
-            .map_err(|error| std::io::Error::other(corrupt(&format!("it does not decompress: {error}"))))?;
-        self.left = self.left.checked_sub(read as u64).ok_or_else(|| {
-            std::io::Error::other(
-                Error::new(ErrorKind::Refused, "the index of a pack expands beyond reason")
-                    .with_hint("only an attack compresses like this: do not trust the repository"),
-            )
-        })?;
-        Ok(read)
     }
 }
 
