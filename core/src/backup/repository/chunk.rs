@@ -92,9 +92,19 @@ mod tests {
         let mut chunker = Chunker::new(key);
         let mut chunks = Vec::new();
         for part in bytes.chunks(step) {
-            chunker.push(part, |chunk| { chunks.push(chunk.to_vec()); Ok(()) }).unwrap();
+            chunker
+                .push(part, |chunk| {
+                    chunks.push(chunk.to_vec());
+                    Ok(())
+                })
+                .unwrap();
         }
-        chunker.finish(|chunk| { chunks.push(chunk.to_vec()); Ok(()) }).unwrap();
+        chunker
+            .finish(|chunk| {
+                chunks.push(chunk.to_vec());
+                Ok(())
+            })
+            .unwrap();
         chunks
     }
 

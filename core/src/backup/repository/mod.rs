@@ -8,13 +8,24 @@
 
 pub(crate) mod cache;
 pub(crate) mod chunk;
+pub(crate) mod collect;
+pub(crate) mod extract;
+pub(crate) mod fetch;
 pub(crate) mod header;
 pub(crate) mod id;
 pub(crate) mod identity;
+pub(crate) mod index;
+pub(crate) mod keyring;
+mod limited;
 pub(crate) mod lines;
 pub(crate) mod names;
+pub(crate) mod open;
+pub(crate) mod pack;
 pub(crate) mod pages;
 pub(crate) mod pieces;
+pub(crate) mod recover;
+pub(crate) mod roll;
+pub(crate) mod snapshot;
 pub(crate) mod tree;
 
 #[cfg(test)]

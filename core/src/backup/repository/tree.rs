@@ -5,8 +5,8 @@ use std::io::BufRead;
 use super::id::{BlobId, IdKey};
 use super::lines::{Fields, Kind, RecordReader, RecordWriter};
 use super::pieces::PIECE;
-use crate::backup::archive::{MAX_PARTS, entry_fault};
 use crate::backup::manifest::{Digest, Entry, Node, RelPath, Xattr};
+use crate::backup::nodes::{MAX_PARTS, entry_fault};
 use crate::error::{Error, ErrorKind, Result};
 use crate::value::hex;
 

@@ -88,7 +88,8 @@ impl FileTable {
     /// Opens the table; an empty one when there is none that is whole. `made_for` says what it is of: a table of
     /// something else counts as none.
     pub(crate) fn open(file: &Path, key: &IdKey, made_for: &str) -> Self {
-        let mut blocks = File::open(file).ok().map(|file| Blocks { input: BufReader::new(file), key: key.clone(), number: 0 });
+        let mut blocks =
+            File::open(file).ok().map(|file| Blocks { input: BufReader::new(file), key: key.clone(), number: 0 });
         let head = blocks.as_mut().and_then(Blocks::next);
         if head.as_deref().and_then(|head| head.strip_prefix(MAGIC)) != Some(made_for.as_bytes()) {
             blocks = None;

@@ -177,9 +177,8 @@ fn decode(tail: &[u8]) -> Option<(BlobId, u32, PageMap, Vec<BlobId>)> {
     let maps = (0..take.u32()?).map(|_| take.array().map(BlobId)).collect::<Option<_>>()?;
     let mut flat = PageMap::new(unit, length, None);
     flat.data = (0..take.u32()?).map(|_| Some((BlobId(take.array()?), take.u32()?))).collect::<Option<_>>()?;
-    let run = |take: &mut Take<'_>| {
-        Some(Run { first: take.u32()?, units: take.u32()?, data: take.u32()?, at: take.u32()? })
-    };
+    let run =
+        |take: &mut Take<'_>| Some(Run { first: take.u32()?, units: take.u32()?, data: take.u32()?, at: take.u32()? });
     flat.runs = (0..take.u32()?).map(|_| run(&mut take)).collect::<Option<_>>()?;
     take.0.is_empty().then_some((map, depth, flat, maps))
 }
