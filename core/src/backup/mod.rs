@@ -5,6 +5,7 @@ pub mod blocks;
 pub mod checkers;
 pub mod create;
 pub mod delete;
+mod deposit;
 pub mod discover;
 #[cfg(test)]
 mod fake_store;

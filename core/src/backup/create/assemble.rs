@@ -7,12 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
 
 use super::super::archive::{ArchiveWriter, Special, WriteOptions};
+use super::super::deposit::Seal;
 use super::super::discover::{Contents, Database};
 use super::super::manifest::{FORMAT, Manifest, Outcome, RelPath, SkipReason, Skipped, StoreRecord};
 use super::super::meter::Meter;
 use super::super::walk::{Found, FoundKind};
 use super::databases::{Copied, Copy};
-use super::deliver::{Fan, Seal};
+use super::deliver::Fan;
 use super::files::{FileStorer, Hook};
 use crate::cancel::Scope;
 use crate::error::{Error, ErrorKind, Result};
