@@ -156,7 +156,7 @@ impl Plan {
                 }
                 match at == needed {
                     true => Ok(()),
-                    false => Err(Error::new(ErrorKind::Corrupt, "its parts are not as long as the file"))
+                    false => Err(Error::new(ErrorKind::Corrupt, "its parts are not as long as the file")),
                 }
             }
             Stored::Pages(map, _) => {
@@ -170,7 +170,10 @@ impl Plan {
                     // At most a mebibyte: the codec holds runs within their data.
                     let (from, len) = (run.at * map.unit, (end - start) as u32);
                     if from.checked_add(len).is_none_or(|end| end > lookup.at(blob).len) {
-                        return Err(Error::new(ErrorKind::Corrupt, format!("the blob {id} is shorter than its page map says")));
+                        return Err(Error::new(
+                            ErrorKind::Corrupt,
+                            format!("the blob {id} is shorter than its page map says"),
+                        ));
                     }
                     self.push(blob, file, Span { at: start, from, len })?;
                 }

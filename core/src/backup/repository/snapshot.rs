@@ -59,7 +59,8 @@ impl Snapshot {
     /// [`ErrorKind::Corrupt`] when not even the root of the tree can be read, [`ErrorKind::Denied`] when packs are sealed
     /// and the identity is not at hand, [`ErrorKind::Refused`] for more than `max_entries` entries.
     pub(crate) fn open(scope: &Scope, repository: &Repository, header: Header, max_entries: u64) -> Result<Self> {
-        if let Some(sealed) = header.packs.iter().filter_map(|pack| pack.fingerprint.as_deref()).find(|f| !repository.keys.opens(f))
+        if let Some(sealed) =
+            header.packs.iter().filter_map(|pack| pack.fingerprint.as_deref()).find(|f| !repository.keys.opens(f))
         {
             return Err(Error::new(
                 ErrorKind::Denied,
@@ -91,9 +92,8 @@ impl Snapshot {
             Err(error) => return Err(error),
         };
         let mut roll = TreeRoll::default();
-        let lost = walk_tree(scope, &header, &mut reader, |entry| {
-            roll.push(&entry, |id| packs.lookup().number_of(id))
-        })?;
+        let lost =
+            walk_tree(scope, &header, &mut reader, |entry| roll.push(&entry, |id| packs.lookup().number_of(id)))?;
         let incomplete = !lost.is_empty();
         problems.extend(lost);
         Ok(Self { packs: Arc::new(packs), header, manifest, roll: Arc::new(roll), problems, incomplete })
@@ -129,7 +129,8 @@ impl Snapshot {
         }
         let counted = totals(roll);
         let said = &self.header.counts;
-        if !self.incomplete && counted.map(|sum| (sum.files, sum.entries, sum.bytes)) != Some((said.files, said.entries, said.bytes))
+        if !self.incomplete
+            && counted.map(|sum| (sum.files, sum.entries, sum.bytes)) != Some((said.files, said.entries, said.bytes))
         {
             let message = "the header's counts are not those of the entries";
             problems.push(Problem::of_snapshot(ProblemKind::Inconsistent, message));
@@ -161,8 +162,11 @@ pub(super) fn walk_tree(
     let mut seen = HashSet::new();
     // The same entries again would be the same names again: nobody writes that, and it would multiply without end.
     if said != header.counts.entries || blocks.iter().any(|block| block.entries == 0 || !seen.insert(block.id)) {
-        return Err(Error::new(ErrorKind::Corrupt, "the root of the snapshot's tree does not list what the header counts")
-            .with_hint("use another snapshot"));
+        return Err(Error::new(
+            ErrorKind::Corrupt,
+            "the root of the snapshot's tree does not list what the header counts",
+        )
+        .with_hint("use another snapshot"));
     }
     let mut lost = Vec::new();
     for block in blocks {
@@ -186,7 +190,11 @@ pub(super) fn walk_tree(
             Err(error) if is_damage(&error) => error.message().to_owned(),
             Err(error) => return Err(error),
         };
-        let message = format!("{} entries are lost with the block {}: {message}", block.entries - count.min(block.entries), block.id);
+        let message = format!(
+            "{} entries are lost with the block {}: {message}",
+            block.entries - count.min(block.entries),
+            block.id
+        );
         lost.push(Problem::of_snapshot(ProblemKind::DamagedTree, message));
     }
     Ok(lost)
@@ -215,9 +223,8 @@ fn read_manifest(header: &Header, reader: &mut Reader<'_>) -> Result<Manifest> {
     let damaged = |why: &str| Error::new(ErrorKind::Corrupt, format!("it is damaged: {why}"));
     let source = PieceSource::open(&header.manifest, |id| reader.blob(id))?;
     let mut bytes = Vec::new();
-    std::io::Read::read_to_end(&mut Limited::new(source, MAX_MANIFEST), &mut bytes).map_err(|error| {
-        error.downcast::<Error>().unwrap_or_else(|error| damaged(&error.to_string()))
-    })?;
+    std::io::Read::read_to_end(&mut Limited::new(source, MAX_MANIFEST), &mut bytes)
+        .map_err(|error| error.downcast::<Error>().unwrap_or_else(|error| damaged(&error.to_string())))?;
     let manifest: Manifest = serde_json::from_slice(&bytes).map_err(|error| damaged(&error.to_string()))?;
     if manifest.format > FORMAT {
         return Err(Error::new(
