@@ -14,6 +14,7 @@ pub mod manifest;
 mod meter;
 pub mod restore;
 pub mod scratch;
+pub mod seal;
 pub mod target;
 pub mod targets;
 pub mod verify;

@@ -28,7 +28,7 @@ pub trait Blocks: Send + Sync {
 ///
 /// # Errors
 /// [`ErrorKind::Corrupt`] when the archive ends before `range` does.
-pub(super) fn read_exact(blocks: &dyn Blocks, range: Range<u64>) -> Result<Vec<u8>> {
+pub(in crate::backup) fn read_exact(blocks: &dyn Blocks, range: Range<u64>) -> Result<Vec<u8>> {
     if range.start > range.end || range.end > blocks.len() {
         return Err(Error::new(
             ErrorKind::Corrupt,
