@@ -35,6 +35,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "encryption")]
 pub(in crate::backup) use blocks::read_exact;
 pub use blocks::{Blocks, FileBlocks};
 pub use extract::{ExtractOptions, Extracted};
