@@ -9,7 +9,7 @@ use super::identity::RepositoryIdentity;
 use super::recipient::{Fingerprint, Recipient};
 use super::stream::{Opener, Sealer, Sink, Unsealer};
 use super::wrap::RepositoryKey;
-use crate::backup::archive::Blocks;
+use crate::backup::blocks::Blocks;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The keys of one run: what it encrypts to, what it makes ids with, and what it can open.

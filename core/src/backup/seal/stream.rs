@@ -16,7 +16,7 @@ use chacha20poly1305::aead::AeadInPlace;
 use super::header::{Header, MAX_HEADER, NotOpened, corrupt};
 use super::identity::RepositoryIdentity;
 use super::recipient::Recipient;
-use crate::backup::archive::{Blocks, read_exact};
+use crate::backup::blocks::{Blocks, read_exact};
 use crate::backup::manifest::Digest;
 use crate::error::{Error, ErrorKind, Result};
 

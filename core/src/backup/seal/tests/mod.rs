@@ -9,7 +9,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use super::*;
-use crate::backup::archive::Blocks;
+use crate::backup::blocks::Blocks;
 use crate::clock::Timestamp;
 use crate::error::Result;
 
