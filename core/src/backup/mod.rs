@@ -19,6 +19,7 @@ mod pool;
 pub(crate) mod repository;
 pub mod restore;
 pub mod scratch;
+pub mod seal;
 pub mod target;
 pub mod targets;
 pub mod verify;
