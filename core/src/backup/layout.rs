@@ -2,13 +2,42 @@
 
 use std::path::Path;
 
-use super::archive::{ArchiveWriter, NodeHead, Special};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::archive::{NodeHead, Special};
 use super::discover::Database;
 use super::manifest::{Manifest, StoreRecord};
 use super::meter::Meter;
 use super::walk::Found;
 use crate::cancel::Scope;
 use crate::error::{Error, Result};
+
+/// How a snapshot is stored.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Layout {
+    /// One standard `.tar.zst` for each snapshot.
+    #[default]
+    Archive,
+    /// Packs that snapshots share: each adds only what changed.
+    Repository,
+}
+
+impl Layout {
+    /// The layout that a setting names.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Archive, Self::Repository].into_iter().find(|layout| layout.name() == name)
+    }
+
+    /// Its name in settings and requests.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Archive => "archive",
+            Self::Repository => "repository",
+        }
+    }
+}
 
 /// How much of a copy is read at once.
 const BLOCK: usize = 1 << 20;
@@ -125,27 +154,4 @@ pub(super) fn stream_copy(
         meter.bytes(want as u64);
     }
     writer.end_file(None, None)
-}
-
-impl SnapshotWriter for ArchiveWriter {
-    fn add(&mut self, head: NodeHead, special: Special) -> Result<()> {
-        ArchiveWriter::add(self, head, special)
-    }
-
-    fn begin_file(&mut self, head: NodeHead, size: u64, data: Option<Vec<(u64, u64)>>) -> Result<()> {
-        ArchiveWriter::begin_file(self, head, size, data)
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        ArchiveWriter::write(self, bytes)
-    }
-
-    fn end_file(&mut self, valid: Option<u64>, _steady: Option<&Found>) -> Result<()> {
-        ArchiveWriter::end_file(self, valid)
-    }
-
-    fn finish(self: Box<Self>, manifest: Manifest) -> Result<Finished> {
-        let written = ArchiveWriter::finish(*self, manifest)?;
-        Ok(Finished { manifest: written.manifest, stored_bytes: written.stored_bytes, keep: None })
-    }
 }

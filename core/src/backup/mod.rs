@@ -10,6 +10,7 @@ pub mod discover;
 #[cfg(test)]
 mod fake_store;
 mod frames;
+pub mod layout;
 pub mod lease;
 pub mod list;
 pub mod manifest;

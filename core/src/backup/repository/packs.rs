@@ -10,8 +10,8 @@ use tokio::sync::mpsc;
 
 use super::cache::known::Known;
 use super::header::NeededPack;
-use super::id::{BlobId, IdKey, PackId, PageId, RepositoryId};
-use super::index::{IndexWriter, IndexedMap, IndexedPack};
+use super::id::{BlobId, IdKey, PackId, RepositoryId};
+use super::index::{IndexWriter, IndexedMap, IndexedPack, PageIds};
 use super::names;
 use super::pack::{END_FRAME, FrameBuilder, PACK, PackedBlob};
 use super::sealing::{SealStream, Sealing};
@@ -45,9 +45,6 @@ pub(crate) struct PackEnd {
     pub(crate) index_key: String,
     pub(crate) index: Vec<u8>,
 }
-
-/// The ids of a page map's units, pulled when its pack ends.
-pub(crate) type PageIds = Box<dyn Iterator<Item = Result<PageId>> + Send>;
 
 /// Packs blobs.
 pub(crate) struct PackStream {
@@ -194,7 +191,7 @@ impl PackStream {
             self.pending.remove(&blob.id);
             known.insert(blob.id, current.number);
             if let Some((map, ids)) = self.maps.remove(&blob.id) {
-                current.index.map(&map, ids)?;
+                current.index.map(map, ids);
             }
         }
         current.index.frame(job.packed.len() as u32, job.plain.len() as u32, &job.blobs);

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::files::Look;
 use crate::backup::manifest::{Digest, RelPath, StoreRecord};
 use crate::backup::repository::id::{BlobId, IdKey, unhex_lower};
+use crate::backup::walk::Look;
 use crate::error::{Error, Result};
 use crate::fs;
 use crate::value::hex;

@@ -8,13 +8,10 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
 use super::{Take, put_counted};
 use crate::backup::manifest::{Digest, RelPath, Xattr};
 use crate::backup::repository::id::{BlobId, IdKey};
-use crate::backup::walk::Found;
-use crate::clock::Timestamp;
+use crate::backup::walk::{Found, Look};
 use crate::error::Result;
 use crate::fs::{self, AtomicFile};
 
@@ -24,35 +21,6 @@ const BLOCK: usize = 64 << 10;
 /// No block is longer: one file of 4 TiB has a list of 64 MiB.
 const MAX_BLOCK: usize = 128 << 20;
 const MAC: usize = 16;
-/// What changed so shortly before a run may change again without a trace, within one tick of the clock that the
-/// filesystem stamps with: 2 s on FAT, and room for a server's clock (the rule of git's index for racy entries).
-const RACY_SECONDS: i64 = 2;
-
-/// What a file looked like: when nothing of it differs, its content is the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Look {
-    size: u64,
-    mtime: (i64, u32),
-    ctime: (i64, u32),
-    identity: (u64, u64),
-}
-
-impl Look {
-    pub(crate) fn of(found: &Found) -> Self {
-        Self {
-            size: found.size,
-            mtime: (found.mtime, found.mtime_nanos),
-            ctime: (found.ctime, found.ctime_nanos),
-            identity: found.identity,
-        }
-    }
-
-    /// Whether the file last changed long enough before `begin` that a later change cannot look the same.
-    pub(crate) fn is_settled(&self, begin: Timestamp) -> bool {
-        self.mtime.0.max(self.ctime.0) < begin.as_second() - RACY_SECONDS
-    }
-}
-
 /// What is known about a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FileRecord {
@@ -363,13 +331,5 @@ mod tests {
             assert!(known < all.len() || changed == bytes, "seed {}", random.seed());
             assert!(all[known..].iter().all(|found| table.find(found).is_none()) || known == all.len());
         }
-    }
-
-    #[test]
-    fn what_changed_just_now_is_not_settled() {
-        let begin: Timestamp = Timestamp::from_second(1000).unwrap();
-        let look = |mtime, ctime| Look { size: 0, mtime: (mtime, 0), ctime: (ctime, 0), identity: (0, 0) };
-        assert!(look(997, 997).is_settled(begin));
-        assert!(!look(998, 1).is_settled(begin) && !look(1, 998).is_settled(begin) && !look(2000, 1).is_settled(begin));
     }
 }
