@@ -8,10 +8,13 @@ pub mod delete;
 pub mod discover;
 #[cfg(test)]
 mod fake_store;
+mod frames;
 pub mod lease;
 pub mod list;
 pub mod manifest;
 mod meter;
+pub mod nodes;
+mod pool;
 pub mod restore;
 pub mod scratch;
 pub mod target;
