@@ -1,6 +1,7 @@
 //! Time as a value: whoever needs it is handed a [`Clock`], so that a test owns it.
 
 use std::fmt::Debug;
+use std::pin::Pin;
 use std::time::Duration;
 
 pub use jiff::Timestamp;
@@ -12,6 +13,12 @@ pub trait Clock: Send + Sync + Debug {
 
     /// Time since an arbitrary origin that never goes back: for durations, deadlines and rates.
     fn monotonic(&self) -> Duration;
+
+    /// Returns when `duration` has passed on the monotonic clock, which stands still while the machine sleeps:
+    /// whoever waits for a time of day waits in steps and looks again.
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(tokio::time::sleep(duration))
+    }
 }
 
 /// The machine's clocks.
@@ -33,13 +40,32 @@ impl Clock for SystemClock {
 /// A clock that stands still until the test moves it.
 #[cfg(any(test, feature = "testing"))]
 #[derive(Debug)]
-pub struct ManualClock(std::sync::Mutex<(Timestamp, Duration)>);
+pub struct ManualClock {
+    time: std::sync::Mutex<(Timestamp, Duration)>,
+    moved: tokio::sync::watch::Sender<()>,
+    sleepers: tokio::sync::watch::Sender<usize>,
+}
+
+/// Somebody who waits for the clock.
+#[cfg(any(test, feature = "testing"))]
+struct Sleeper<'a>(&'a ManualClock);
+
+#[cfg(any(test, feature = "testing"))]
+impl Drop for Sleeper<'_> {
+    fn drop(&mut self) {
+        self.0.sleepers.send_modify(|count| *count -= 1);
+    }
+}
 
 #[cfg(any(test, feature = "testing"))]
 impl ManualClock {
     /// Starts at `now`, with the monotonic clock at zero.
     pub fn new(now: Timestamp) -> Self {
-        Self(std::sync::Mutex::new((now, Duration::ZERO)))
+        Self {
+            time: std::sync::Mutex::new((now, Duration::ZERO)),
+            moved: tokio::sync::watch::Sender::new(()),
+            sleepers: tokio::sync::watch::Sender::new(0),
+        }
     }
 
     /// Lets `by` pass on both clocks.
@@ -47,6 +73,14 @@ impl ManualClock {
         let mut state = self.lock();
         state.0 += by;
         state.1 += by;
+        drop(state);
+        self.moved.send_replace(());
+    }
+
+    /// Returns when at least `count` tasks wait in [`Clock::sleep`]: then whatever was to be done at this time is done.
+    pub async fn sleepers(&self, count: usize) {
+        // The sender lives as long as this clock.
+        let _ = self.sleepers.subscribe().wait_for(|now| *now >= count).await;
     }
 
     /// Sets the wall clock alone, as an administrator or NTP would.
@@ -55,7 +89,7 @@ impl ManualClock {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, (Timestamp, Duration)> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.time.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -67,6 +101,16 @@ impl Clock for ManualClock {
 
     fn monotonic(&self) -> Duration {
         self.lock().1
+    }
+
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async move {
+            let mut moved = self.moved.subscribe();
+            let until = self.monotonic().saturating_add(duration);
+            self.sleepers.send_modify(|count| *count += 1);
+            let _sleeper = Sleeper(self);
+            while self.monotonic() < until && moved.changed().await.is_ok() {}
+        })
     }
 }
 
@@ -81,6 +125,20 @@ mod tests {
         clock.jump_to(Timestamp::UNIX_EPOCH);
         assert_eq!(clock.now(), Timestamp::UNIX_EPOCH);
         assert_eq!(clock.monotonic(), Duration::from_secs(5));
+    }
+
+    #[tokio::test]
+    async fn a_sleep_ends_when_the_test_says_so() {
+        let clock = std::sync::Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH));
+        let theirs = std::sync::Arc::clone(&clock);
+        let sleeper = tokio::spawn(async move { theirs.sleep(Duration::from_secs(5)).await });
+        clock.sleepers(1).await;
+        clock.advance(Duration::from_secs(4));
+        clock.jump_to("2030-01-01T00:00:00Z".parse().unwrap());
+        tokio::task::yield_now().await;
+        assert!(!sleeper.is_finished());
+        clock.advance(Duration::from_secs(1));
+        sleeper.await.unwrap();
     }
 
     #[test]
