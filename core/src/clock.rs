@@ -43,17 +43,19 @@ impl Clock for SystemClock {
 pub struct ManualClock {
     time: std::sync::Mutex<(Timestamp, Duration)>,
     moved: tokio::sync::watch::Sender<()>,
-    sleepers: tokio::sync::watch::Sender<usize>,
+    /// Until when each waits, on the monotonic clock.
+    sleepers: tokio::sync::watch::Sender<Vec<(u64, Duration)>>,
+    names: std::sync::atomic::AtomicU64,
 }
 
 /// Somebody who waits for the clock.
 #[cfg(any(test, feature = "testing"))]
-struct Sleeper<'a>(&'a ManualClock);
+struct Sleeper<'a>(&'a ManualClock, u64);
 
 #[cfg(any(test, feature = "testing"))]
 impl Drop for Sleeper<'_> {
     fn drop(&mut self) {
-        self.0.sleepers.send_modify(|count| *count -= 1);
+        self.0.sleepers.send_modify(|sleepers| sleepers.retain(|(name, _)| *name != self.1));
     }
 }
 
@@ -64,7 +66,8 @@ impl ManualClock {
         Self {
             time: std::sync::Mutex::new((now, Duration::ZERO)),
             moved: tokio::sync::watch::Sender::new(()),
-            sleepers: tokio::sync::watch::Sender::new(0),
+            sleepers: tokio::sync::watch::Sender::new(Vec::new()),
+            names: std::sync::atomic::AtomicU64::new(0),
         }
     }
 
@@ -77,10 +80,13 @@ impl ManualClock {
         self.moved.send_replace(());
     }
 
-    /// Returns when at least `count` tasks wait in [`Clock::sleep`]: then whatever was to be done at this time is done.
+    /// Returns when at least `count` tasks wait in [`Clock::sleep`] for a time that is yet to come: then they have done
+    /// what was to be done at this one.
     pub async fn sleepers(&self, count: usize) {
+        let now = self.monotonic();
+        let waiting = |sleepers: &Vec<(u64, Duration)>| sleepers.iter().filter(|(_, until)| *until > now).count();
         // The sender lives as long as this clock.
-        let _ = self.sleepers.subscribe().wait_for(|now| *now >= count).await;
+        let _ = self.sleepers.subscribe().wait_for(|sleepers| waiting(sleepers) >= count).await;
     }
 
     /// Sets the wall clock alone, as an administrator or NTP would.
@@ -107,8 +113,9 @@ impl Clock for ManualClock {
         Box::pin(async move {
             let mut moved = self.moved.subscribe();
             let until = self.monotonic().saturating_add(duration);
-            self.sleepers.send_modify(|count| *count += 1);
-            let _sleeper = Sleeper(self);
+            let name = self.names.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            self.sleepers.send_modify(|sleepers| sleepers.push((name, until)));
+            let _sleeper = Sleeper(self, name);
             while self.monotonic() < until && moved.changed().await.is_ok() {}
         })
     }

@@ -10,8 +10,8 @@ use crate::config::{Config, Finding, Settings, Severity};
 use crate::error::{Error, ErrorBody, ErrorKind, Result};
 use crate::health::checks::jobs::{JobsSeen, JobsSource};
 use crate::schedule::{
-    Engine, Folder, Host, JobFact, Jobs, LeaderRecord, Leadership, Mistake, Role, RunReport, Runner, Standing, Why, look,
-    ping_problem,
+    Engine, Folder, Host, JobFact, Jobs, LeaderRecord, Leadership, Mistake, Role, RunReport, Runner, Standing, Why,
+    look, ping_problem,
 };
 
 use super::context::{Context, RunMode};
@@ -144,7 +144,10 @@ impl JobRoom {
     fn no_such_job(&self, name: &str) -> Error {
         if let Some(mistake) = self.mistakes.iter().find(|mistake| mistake.key.split('.').nth(1) == Some(name)) {
             let error = Error::invalid(mistake.error.message());
-            return mistake.error.hint().map_or_else(|| Error::invalid(mistake.error.message()), |hint| error.with_hint(hint));
+            return mistake
+                .error
+                .hint()
+                .map_or_else(|| Error::invalid(mistake.error.message()), |hint| error.with_hint(hint));
         }
         let names: Vec<&str> = self.jobs.iter().map(|job| job.name.as_str()).collect();
         let hint = match (similar(name, names.iter().copied()), names.is_empty()) {
@@ -171,7 +174,9 @@ pub(crate) fn findings(context: &Context, config: &Config) -> Vec<Finding> {
     for job in room.jobs.iter() {
         let own = context.settings.jobs.iter().any(|own| own.name == job.name);
         let key = |field: &str| if own { format!("job.{}.{field}", job.name) } else { format!("backup.{field}") };
-        if let Some(error) = job.ping_url.as_deref().and_then(|url| ping_problem(url, &context.root, &context.environment)) {
+        if let Some(error) =
+            job.ping_url.as_deref().and_then(|url| ping_problem(url, &context.root, &context.environment))
+        {
             // Beside the service, its environment is not known: the variable may be set where it counts.
             let unsure = error.kind() == ErrorKind::NotFound && context.mode == RunMode::CommandLine;
             let severity = if unsure { Severity::Warning } else { Severity::Error };

@@ -245,11 +245,7 @@ impl Engine {
         task.id()
     }
 
-    fn ended(
-        &self,
-        ended: Result<(String, Result<Vec<RunReport>>), tokio::task::JoinError>,
-        busy: &mut Busy,
-    ) {
+    fn ended(&self, ended: Result<(String, Result<Vec<RunReport>>), tokio::task::JoinError>, busy: &mut Busy) {
         let result = match ended {
             Ok((name, result)) => {
                 busy.remove(&name);

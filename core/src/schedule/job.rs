@@ -289,8 +289,11 @@ impl Reader<'_> {
             let in_range = (least..=3.2e8).contains(&value);
             Duration::try_from_secs_f64(value).ok().filter(|_| in_range).ok_or_else(|| {
                 let key = if own.is_some() { under(name) } else { format!("schedule.{name}") };
-                let error = Error::invalid(format!("{value} seconds is no duration"))
-                    .with_hint(if least > 0.0 { "use a number of 1 or more" } else { "use 0 or more" });
+                let error = Error::invalid(format!("{value} seconds is no duration")).with_hint(if least > 0.0 {
+                    "use a number of 1 or more"
+                } else {
+                    "use 0 or more"
+                });
                 wrong(key, error)
             })
         };

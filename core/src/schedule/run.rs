@@ -295,5 +295,7 @@ fn runs_already(folder: &Folder, job: &Job) -> Error {
 /// Runs what waits for a disk on a thread that may wait.
 pub(super) async fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|error| Err(Error::internal(format!("keeping a job's record ended without an answer: {error}"))))
+    done.unwrap_or_else(|error| {
+        Err(Error::internal(format!("keeping a job's record ended without an answer: {error}")))
+    })
 }

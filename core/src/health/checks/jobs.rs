@@ -63,13 +63,9 @@ impl HealthCheck for JobsCheck {
 }
 
 fn judge(seen: &JobsSeen, now: Timestamp) -> CheckOutcome {
-    let by_themselves: Vec<&JobFact> = seen
-        .facts
-        .iter()
-        .filter(|fact| fact.job.enabled && !matches!(fact.job.trigger, Trigger::ByHand))
-        .collect();
-    let mut bad: Vec<(CheckStatus, String)> =
-        by_themselves.iter().filter_map(|fact| of_one(fact, seen, now)).collect();
+    let by_themselves: Vec<&JobFact> =
+        seen.facts.iter().filter(|fact| fact.job.enabled && !matches!(fact.job.trigger, Trigger::ByHand)).collect();
+    let mut bad: Vec<(CheckStatus, String)> = by_themselves.iter().filter_map(|fact| of_one(fact, seen, now)).collect();
     if let Some(trouble) = &seen.trouble {
         bad.push((CheckStatus::Fail, trouble.message.clone()));
     }
@@ -114,7 +110,10 @@ fn of_one(fact: &JobFact, seen: &JobsSeen, now: Timestamp) -> Option<(CheckStatu
         RunOutcome::TimedOut => Some((CheckStatus::Fail, format!("the job {name} was cancelled at its deadline"))),
         RunOutcome::Unhealthy => Some((
             CheckStatus::Warn,
-            format!("the job {name} ended, and not all is well: run `uplifted-ops journal --operation {}`", job.operation),
+            format!(
+                "the job {name} ended, and not all is well: run `uplifted-ops journal --operation {}`",
+                job.operation
+            ),
         )),
         RunOutcome::Interrupted if !state.owed => {
             Some((CheckStatus::Warn, format!("the job {name} was cut short{why}")))

@@ -174,7 +174,11 @@ impl Shape {
             (Some(meant), _) => format!("did you mean {meant}?"),
             (None, "?") => "write * instead".to_owned(),
             (None, "*") => "write * or a list, not both".to_owned(),
-            _ if lower.contains(['l', 'w', '#']) && lower.len() <= 4 && lower.contains(|c: char| !c.is_alphabetic()) || lower == "l" => {
+            _ if lower.contains(['l', 'w', '#'])
+                && lower.len() <= 4
+                && lower.contains(|c: char| !c.is_alphabetic())
+                || lower == "l" =>
+            {
                 format!("L, W and # of other schedulers are unknown to crontab(5); {}", self.takes())
             }
             _ => self.takes(),

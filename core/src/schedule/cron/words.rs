@@ -35,9 +35,9 @@ impl Cron {
 
     /// `None` for every day.
     fn days_in_words(&self) -> Option<String> {
-        let month = (self.months.values().count() < 12)
-            .then(|| listed(self.months, |month| name(&MONTHS, month - 1)));
-        let day = (self.days.values().count() < 31).then(|| format!("day {}", listed(self.days, |day| day.to_string())));
+        let month = (self.months.values().count() < 12).then(|| listed(self.months, |month| name(&MONTHS, month - 1)));
+        let day =
+            (self.days.values().count() < 31).then(|| format!("day {}", listed(self.days, |day| day.to_string())));
         let weekday =
             (self.weekdays.values().count() < 7).then(|| listed(self.weekdays, |weekday| name(&WEEKDAYS, weekday)));
         let either = !self.days.star && !self.weekdays.star;
@@ -103,7 +103,8 @@ impl Cron {
 fn every(field: Field, cycle: usize, unit: &str) -> Option<String> {
     let values: Vec<i8> = field.values().collect();
     let step = cycle / values.len();
-    let even = step * values.len() == cycle && values.iter().enumerate().all(|(at, value)| *value as usize == at * step);
+    let even =
+        step * values.len() == cycle && values.iter().enumerate().all(|(at, value)| *value as usize == at * step);
     even.then(|| if step == 1 { format!("every {unit}") } else { format!("every {step} {unit}s") })
         .filter(|_| values.len() > 1)
 }
