@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::args::{
     BackupCommand, Command, ConfigCommand, HealthCommand, HealthOptions, MetricsCommand, MetricsFormat, MetricsOptions,
-    RestoreCommand, RestoreOptions, Snapshot, StoreCommand,
+    RestoreCommand, RestoreOptions, ScheduleCommand, Snapshot, StoreCommand,
 };
 use super::render::{self, Renderer};
 use crate::backup::manifest::RelPath;
@@ -95,6 +95,12 @@ impl Invocation {
             Command::Store(StoreCommand::Verify { store, depth }) => {
                 let request = Request::new().maybe("store", store.as_deref()).with("depth", depth.as_str());
                 Self::new("store.verify", request.done(), render::store::verify)
+            }
+            Command::Schedule { command: None | Some(ScheduleCommand::List) } => {
+                Self::new("schedule.list", json!({}), render::schedule::list)
+            }
+            Command::Schedule { command: Some(ScheduleCommand::Run { job }) } => {
+                Self::new("schedule.run", json!({ "job": job }), render::schedule::run)
             }
             Command::Journal { since, operation, limit } => {
                 let since = since.as_deref().map(|text| moment(text, now)).transpose()?;
@@ -314,6 +320,9 @@ mod tests {
             ("restore undo", "restore.undo_list", json!({})),
             ("store stats", "store.stats", json!({})),
             ("store verify --store main", "store.verify", json!({ "store": "main", "depth": "full" })),
+            ("schedule", "schedule.list", json!({})),
+            ("schedule list", "schedule.list", json!({})),
+            ("schedule run backup", "schedule.run", json!({ "job": "backup" })),
             ("journal", "journal.read", json!({ "limit": 50 })),
             (
                 "journal --since 24h --operation backup.create --limit 3",
