@@ -5,6 +5,33 @@ use std::pin::Pin;
 use std::time::Duration;
 
 pub use jiff::Timestamp;
+pub use jiff::tz::TimeZone;
+
+use crate::error::{Error, Result};
+
+/// The time zone called `name` in the database of the system (IANA, such as `Europe/Berlin`); without a name the
+/// machine's own, which is UTC where the machine does not say (`TZ`, `/etc/localtime`).
+///
+/// # Errors
+/// [`InvalidInput`](crate::ErrorKind::InvalidInput) for a name that the system does not know, with the one that was
+/// probably meant.
+pub fn time_zone(name: Option<&str>) -> Result<TimeZone> {
+    let Some(name) = name else { return Ok(TimeZone::try_system().unwrap_or(TimeZone::UTC)) };
+    TimeZone::get(name).map_err(|_| {
+        let known: Vec<String> = jiff::tz::db().available().map(|zone| zone.as_str().to_owned()).collect();
+        let lower = name.to_lowercase();
+        let near = known
+            .iter()
+            .map(|zone| (strsim::normalized_damerau_levenshtein(&zone.to_lowercase(), &lower), zone))
+            .filter(|(likeness, _)| *likeness >= 0.6)
+            .max_by(|a, b| a.0.total_cmp(&b.0));
+        let error = Error::invalid(format!("this machine knows no time zone {name:?}"));
+        match near {
+            Some((_, zone)) => error.with_hint(format!("did you mean {zone:?}?")),
+            None => error.with_hint("write a name such as Europe/Berlin, or UTC; the package tzdata brings the names"),
+        }
+    })
+}
 
 /// Where time comes from.
 pub trait Clock: Send + Sync + Debug {

@@ -5,13 +5,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::tz::TimeZone;
 use serde_json::{Map, Value, json};
 
 use super::cron::Cron;
-use crate::clock::Timestamp;
+use crate::clock::{TimeZone, Timestamp, time_zone};
 use crate::config::{JobSettings, Settings};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::value::hex;
 
 /// A cron expression in a time zone.
@@ -31,15 +30,9 @@ impl Schedule {
     /// machine does not know.
     pub fn new(expression: &str, zone: Option<&str>) -> Result<Self> {
         let cron = expression.parse()?;
-        let (zone, zone_name) = match zone {
-            Some(name) => (find_zone(name)?, name.to_owned()),
-            None => {
-                let zone = TimeZone::try_system().unwrap_or(TimeZone::UTC);
-                let name = zone.iana_name().unwrap_or("the machine's").to_owned();
-                (zone, name)
-            }
-        };
-        Ok(Self { cron, zone, zone_name })
+        let found = time_zone(zone)?;
+        let zone_name = zone.or(found.iana_name()).unwrap_or("the machine's").to_owned();
+        Ok(Self { cron, zone: found, zone_name })
     }
 
     /// The first time after `after`, see [`Cron::next_after`].
@@ -62,25 +55,6 @@ impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({})", self.cron, self.zone_name)
     }
-}
-
-fn find_zone(name: &str) -> Result<TimeZone> {
-    TimeZone::get(name).map_err(|_| {
-        let database = jiff::tz::db();
-        let known: Vec<String> = database.available().map(|zone| zone.as_str().to_owned()).collect();
-        let lower = name.to_lowercase();
-        let near = known
-            .iter()
-            .map(|zone| (strsim::normalized_damerau_levenshtein(&zone.to_lowercase(), &lower), zone))
-            .filter(|(likeness, _)| *likeness >= 0.6)
-            .max_by(|a, b| a.0.total_cmp(&b.0));
-        let error = Error::invalid(format!("{name:?} is no time zone that this machine knows"));
-        match near {
-            Some((_, zone)) => error.with_hint(format!("did you mean {zone:?}?")),
-            None if known.len() < 10 => error.with_hint("install the package tzdata, or use UTC"),
-            None => error.with_hint("write a name such as Europe/Berlin, or UTC"),
-        }
-    })
 }
 
 /// What makes a job run.
@@ -279,8 +253,10 @@ impl Reader<'_> {
             return Err(mistake("operation")(error));
         }
         (self.check)(&job.operation, &request).map_err(|error| {
-            let field = if error.kind() == crate::ErrorKind::NotFound { "operation" } else { "request" };
-            mistake(field)(error)
+            let field = if error.kind() == ErrorKind::NotFound { "operation" } else { "request" };
+            let hint = error.hint().unwrap_or("`uplifted-ops schema` prints all operations").to_owned();
+            // Whatever is missing, it is the setting that is wrong.
+            mistake(field)(Error::invalid(error.message()).with_hint(hint))
         })?;
         let defaults = &self.settings.schedule;
         let seconds = |name: &str, own: Option<f64>, default: f64, least: f64| {
@@ -309,7 +285,7 @@ impl Reader<'_> {
                 let zone = job.timezone.as_deref().or(defaults.timezone.as_deref());
                 // The zone first: which of the two is wrong decides which setting is named.
                 if let Some(zone) = zone {
-                    find_zone(zone).map_err(|error| {
+                    time_zone(Some(zone)).map_err(|error| {
                         let own = job.timezone.is_some();
                         wrong(if own { under("timezone") } else { "schedule.timezone".to_owned() }, error)
                     })?;

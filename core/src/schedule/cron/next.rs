@@ -2,10 +2,10 @@
 
 use jiff::ToSpan;
 use jiff::civil::{Date, DateTime, Time};
-use jiff::tz::{AmbiguousOffset, TimeZone};
+use jiff::tz::AmbiguousOffset;
 
 use super::Cron;
-use crate::clock::Timestamp;
+use crate::clock::{TimeZone, Timestamp};
 
 /// The calendar repeats after so many years: what does not come within them never comes.
 const CYCLE_YEARS: i16 = 400;

@@ -80,10 +80,10 @@ fn each_mistake_is_named_and_spares_the_others() {
         (
             job(json!({ "schedule": "@daily", "timezone": "Europe/Berln" })),
             "job.a.timezone",
-            "no time zone",
+            "knows no time zone",
             "Europe/Berlin",
         ),
-        (job(json!({ "schedule": "@daily", "timezone": "Narnia" })), "job.a.timezone", "no time zone", ""),
+        (job(json!({ "schedule": "@daily", "timezone": "Narnia" })), "job.a.timezone", "knows no time zone", ""),
         (job(json!({ "deadline_seconds": 0 })), "job.a.deadline_seconds", "no duration", "1 or more"),
         (job(json!({ "jitter_seconds": -1 })), "job.a.jitter_seconds", "no duration", "0 or more"),
     ] {
