@@ -168,3 +168,35 @@ fn closing_cuts_a_run_short_keeps_that_and_lets_the_lead_go() {
     assert_eq!(state["last"]["outcome"], "interrupted");
     assert!(!root.path().join(".uplifted-ops/schedule/leader.json").exists());
 }
+
+#[test]
+fn the_command_line_runs_the_jobs_of_a_service_without_it_until_it_is_stopped() {
+    let root = tempfile::tempdir().unwrap();
+    let program = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_under-test"));
+        command
+            .arg("--root")
+            .arg(root.path())
+            .args(["schedule", "serve"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    };
+    std::fs::write(root.path().join("ops.toml"), "[backup]\nschedule = \"@dayly\"\n").unwrap();
+    let refused = program().output().unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("did you mean @daily?"), "{refused:?}");
+    std::fs::write(root.path().join("ops.toml"), "").unwrap();
+    assert_eq!(program().output().unwrap().status.code(), Some(2));
+
+    let job = "[[job]]\nname = \"tick\"\noperation = \"status\"\nschedule = \"* * * * * *\"\n";
+    std::fs::write(root.path().join("ops.toml"), job).unwrap();
+    let mut process = Process(program().spawn().unwrap());
+    runs_of(&root, process.pid(), 2);
+    let shown = Command::new(env!("CARGO_BIN_EXE_under-test")).arg("--root").arg(root.path()).arg("schedule").output();
+    let shown = String::from_utf8(shown.unwrap().stdout).unwrap();
+    assert!(shown.contains("every second") && shown.contains(&format!("run by process {}", process.pid())), "{shown}");
+    let pid = rustix::process::Pid::from_child(&process.0);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    wait_for("the end", || process.0.try_wait().unwrap().map(|status| assert_eq!(status.code(), Some(0))));
+}

@@ -462,6 +462,14 @@ pub(super) enum ScheduleCommand {
     /// Show the jobs: when they run, how the last run went, who runs them
     #[command(after_help = "Example:\n  uplifted-ops schedule list")]
     List,
+    /// Run the jobs when their times come, until it is stopped
+    #[command(after_help = "\
+For a service that has no uplifted-ops in it: let the service manager keep this running beside it. Of several, and
+beside a service that has it, one runs the jobs.
+
+Example:
+  uplifted-ops --root /opt/uplifted schedule serve")]
+    Serve,
     /// Run a job now, and after its success those that follow it
     #[command(after_help = "Exits 1 when it does not end well.\n\nExample:\n  uplifted-ops schedule run backup")]
     Run {

@@ -48,8 +48,8 @@ impl Invocation {
         Self { operation, request, render, consent: None }
     }
 
-    /// What a friendly command calls. `None` for the commands that are no single operation: `call`, `schema`
-    /// and `completions`.
+    /// What a friendly command calls. `None` for the commands that are no single operation: `call`, `schema`,
+    /// `completions` and `schedule serve`.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for a path or a time that no request can
@@ -110,7 +110,10 @@ impl Invocation {
                     .with("limit", *limit);
                 Self::new("journal.read", request.done(), render::journal::read)
             }
-            Command::Call { .. } | Command::Schema { .. } | Command::Completions { .. } => return Ok(None),
+            Command::Schedule { command: Some(ScheduleCommand::Serve) }
+            | Command::Call { .. }
+            | Command::Schema { .. }
+            | Command::Completions { .. } => return Ok(None),
         }))
     }
 
