@@ -4,6 +4,7 @@ pub mod archive;
 pub mod blocks;
 pub mod checkers;
 pub mod create;
+pub mod decorate;
 pub mod delete;
 pub mod discover;
 #[cfg(test)]
