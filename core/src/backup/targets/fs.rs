@@ -360,7 +360,8 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
         .map_err(|error| Error::internal(format!("work on a folder did not end: {error}")))?
 }
 
-fn check_block(len: u64) -> Result<()> {
+/// Refuses a block that is longer than [`MAX_BLOCK`].
+pub(super) fn check_block(len: u64) -> Result<()> {
     if len <= MAX_BLOCK as u64 {
         Ok(())
     } else {
