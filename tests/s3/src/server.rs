@@ -5,10 +5,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use s3s::auth::SimpleAuth;
 use s3s::service::S3ServiceBuilder;
+use s3s::{S3, S3Request, S3Response, S3Result, dto};
 use tokio::net::TcpListener;
 
 /// The keys that the server knows.
@@ -36,13 +38,62 @@ pub enum Conditions {
     Ignored,
 }
 
+/// The folder as a bucket, with the conditions that it is to have. What is not here the target does not ask for.
+#[derive(Debug)]
+struct Store {
+    inner: s3s_fs::FileSystem,
+    conditions: Conditions,
+}
+
+/// Passes calls on as they are.
+macro_rules! pass_on {
+    ($($call:ident: $input:ident -> $output:ident),*) => {
+        #[async_trait]
+        impl S3 for Store {
+            $(async fn $call(&self, request: S3Request<dto::$input>) -> S3Result<S3Response<dto::$output>> {
+                self.inner.$call(request).await
+            })*
+
+            async fn put_object(
+                &self,
+                mut request: S3Request<dto::PutObjectInput>,
+            ) -> S3Result<S3Response<dto::PutObjectOutput>> {
+                if self.conditions == Conditions::Ignored {
+                    request.input.if_none_match = None;
+                }
+                self.inner.put_object(request).await
+            }
+
+            async fn complete_multipart_upload(
+                &self,
+                mut request: S3Request<dto::CompleteMultipartUploadInput>,
+            ) -> S3Result<S3Response<dto::CompleteMultipartUploadOutput>> {
+                if self.conditions == Conditions::Ignored {
+                    request.input.if_none_match = None;
+                }
+                self.inner.complete_multipart_upload(request).await
+            }
+        }
+    };
+}
+
+pass_on! {
+    get_object: GetObjectInput -> GetObjectOutput,
+    head_object: HeadObjectInput -> HeadObjectOutput,
+    delete_object: DeleteObjectInput -> DeleteObjectOutput,
+    list_objects_v2: ListObjectsV2Input -> ListObjectsV2Output,
+    create_multipart_upload: CreateMultipartUploadInput -> CreateMultipartUploadOutput,
+    upload_part: UploadPartInput -> UploadPartOutput,
+    abort_multipart_upload: AbortMultipartUploadInput -> AbortMultipartUploadOutput
+}
+
 impl Server {
     pub async fn start(conditions: Conditions) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let bucket = folder.path().join(BUCKET);
         std::fs::create_dir(&bucket).unwrap();
         let service = {
-            let mut builder = S3ServiceBuilder::new(s3s_fs::FileSystem::new(folder.path()).unwrap());
+            let mut builder = S3ServiceBuilder::new(Store { inner: s3s_fs::FileSystem::new(folder.path()).unwrap(), conditions });
             builder.set_auth(SimpleAuth::from_single(KEY_ID, SECRET));
             builder.build()
         };
@@ -50,15 +101,20 @@ impl Server {
         let address = listener.local_addr().unwrap();
         // s3s-fs looks whether there is an object and then writes one: a condition holds only where writers take turns.
         let turn = Arc::new(tokio::sync::Mutex::new(()));
+        let root = folder.path().to_owned();
         let accepting = tokio::spawn(async move {
             loop {
                 let Ok((socket, _)) = listener.accept().await else { continue };
-                let (service, turn) = (service.clone(), Arc::clone(&turn));
-                let answer = service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
+                let (service, turn, root) = (service.clone(), Arc::clone(&turn), root.clone());
+                let answer = service_fn(move |request: http::Request<hyper::body::Incoming>| {
                     let (service, turn) = (service.clone(), Arc::clone(&turn));
+                    let file = root.join(request.uri().path().trim_start_matches('/'));
                     async move {
-                        if conditions == Conditions::Ignored {
-                            request.headers_mut().remove(http::header::IF_NONE_MATCH);
+                        // A folder is no object, nor is what lies below a file; s3s-fs fails on both.
+                        let reads = [http::Method::GET, http::Method::HEAD].contains(request.method());
+                        if reads && request.uri().query().is_none() && !file.is_file() {
+                            let body = s3s::Body::from(super::proxy::xml("NoSuchKey", "it is not there"));
+                            return Ok(http::Response::builder().status(404).body(body).unwrap());
                         }
                         let writes = [http::Method::PUT, http::Method::POST].contains(request.method());
                         let _turn = if writes { Some(turn.lock().await) } else { None };

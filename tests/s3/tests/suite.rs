@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use uplifted_ops::backup::decorate::{Prefix, Retry, Throttle};
-use uplifted_ops::backup::{BackupTarget, Upload};
+use uplifted_ops::backup::BackupTarget;
 use uplifted_ops::testing::{assert_all, target as suite};
 use uplifted_s3_tests::server::Conditions;
 use uplifted_s3_tests::Server;
