@@ -476,3 +476,6 @@ fn cancelled() -> Error {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod tests;

@@ -16,7 +16,6 @@ use object_store::aws::AmazonS3;
 use tokio::task::JoinSet;
 
 use super::S3Target;
-use super::fault::Fault;
 use crate::backup::decorate::RetryPolicy;
 use crate::backup::target::Upload;
 use crate::backup::targets::fs::check_block;
@@ -130,15 +129,13 @@ impl S3Upload {
         let conditional = target.is_conditional(scope).await?;
         let doing = format!("complete {:?}", self.key);
         let id = parts.id.clone();
-        let once = |number| {
+        let once = |_| {
             let (place, id, sent) = (&self.place, &id, sent.clone());
             async move {
                 let complete = async |store: Arc<AmazonS3>| store.complete_multipart(place, id, sent).await.map(drop);
                 match target.attempt(scope, 4 << 20, conditional, complete).await {
                     Ok(()) => Ok(true),
                     Err(fault) if fault.is_there_already() => Ok(false),
-                    // Completed by a try whose answer was lost, and so not there any more.
-                    Err(fault) if number > 0 && is_gone(&fault) => Ok(false),
                     Err(fault) => Err(fault),
                 }
             }
@@ -147,8 +144,8 @@ impl S3Upload {
             Ok(true) => Ok(()),
             Ok(false) if self.is_ours().await? => Ok(()),
             Ok(false) => Err(exists(&self.key)),
-            // Who does not know asks once more, and believes the object.
-            Err(error) if error.retryable() && self.is_ours().await.unwrap_or(false) => Ok(()),
+            // A try whose answer was lost may have done it, and then the upload is unknown to the next one.
+            Err(_) if self.is_ours().await.unwrap_or(false) => Ok(()),
             Err(error) => Err(error),
         }
     }
@@ -265,10 +262,6 @@ impl Drop for S3Upload {
             let _ = cleared.await;
         });
     }
-}
-
-fn is_gone(fault: &Fault) -> bool {
-    fault.status() == Some(404) || fault.code() == "NoSuchUpload"
 }
 
 fn exists(key: &str) -> Error {

@@ -52,7 +52,8 @@ pub(super) async fn watched<T>(
 ) -> Result<T, Fault> {
     let call = Call { create_only, ..Call::default() };
     let noted = Arc::clone(&call.fault);
-    let limit = timeout + Duration::from_secs(bytes / SLOWEST);
+    // Silence ends sooner; this is for what comes, but would take for ever.
+    let limit = timeout * 4 + Duration::from_secs(bytes / SLOWEST);
     let Ok(done) = tokio::time::timeout(limit, CALL.scope(call, request)).await else {
         return Err(Fault::Silent(limit));
     };
@@ -164,6 +165,48 @@ impl HttpConnector for Connector {
     }
 }
 
+/// What a success has in it. A web server, a proxy or a hotel's login page says 200 to everything, and the client
+/// takes a page without objects for an empty list.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Expected {
+    Anything,
+    Tag,
+    List,
+}
+
+impl Expected {
+    fn of(request: &HttpRequest) -> Self {
+        let is_list = request.uri().query().is_some_and(|query| query.contains("list-type=2"));
+        match *request.method() {
+            http::Method::GET if is_list => Self::List,
+            http::Method::GET | http::Method::HEAD | http::Method::PUT => Self::Tag,
+            _ => Self::Anything,
+        }
+    }
+
+    async fn check(self, response: HttpResponse) -> Result<HttpResponse, HttpError> {
+        match self {
+            Self::Anything => Ok(response),
+            Self::Tag if response.headers().contains_key(http::header::ETAG) => Ok(response),
+            Self::Tag => Err(garbled("it has no ETag")),
+            Self::List => {
+                let (parts, body) = response.into_parts();
+                let body = body.bytes().await?;
+                let text = String::from_utf8_lossy(&body);
+                match text.contains("<ListBucketResult") && text.trim_end().ends_with("</ListBucketResult>") {
+                    true => Ok(HttpResponse::from_parts(parts, body.into())),
+                    false => Err(garbled("it is no list of objects")),
+                }
+            }
+        }
+    }
+}
+
+fn garbled(why: &str) -> HttpError {
+    note(Fault::Garbled(why.to_owned()));
+    HttpError::new_boxed(HttpErrorKind::Unknown, why.into())
+}
+
 #[async_trait]
 impl HttpService for Wire {
     async fn call(&self, mut request: HttpRequest) -> Result<HttpResponse, HttpError> {
@@ -175,6 +218,7 @@ impl HttpService for Wire {
             // Not signed, as headers outside x-amz-* need not be (Signature Version 4).
             request.headers_mut().insert(IF_NONE_MATCH, HeaderValue::from_static("*"));
         }
+        let expected = if next_door { Expected::Anything } else { Expected::of(&request) };
         let client = if next_door { &self.next_door } else { &self.client };
         let response = HttpService::call(client, request).await.inspect_err(|error| {
             note(match broken(error, self.timeout) {
@@ -183,7 +227,7 @@ impl HttpService for Wire {
             });
         })?;
         if response.status().is_success() {
-            return Ok(response);
+            return expected.check(response).await;
         }
         let (parts, body) = response.into_parts();
         let region = parts.headers.get("x-amz-bucket-region").and_then(|region| region.to_str().ok());
