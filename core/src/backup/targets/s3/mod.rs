@@ -476,6 +476,3 @@ fn cancelled() -> Error {
 
 #[cfg(test)]
 mod tests;
-
-#[cfg(test)]
-mod tests;
