@@ -9,12 +9,17 @@ pub mod delete;
 pub mod discover;
 #[cfg(test)]
 mod fake_store;
+mod frames;
 pub mod lease;
 pub mod list;
 pub mod manifest;
 mod meter;
+pub mod nodes;
+mod pool;
+pub(crate) mod repository;
 pub mod restore;
 pub mod scratch;
+pub mod seal;
 pub mod target;
 pub mod targets;
 pub mod verify;
