@@ -21,6 +21,16 @@ import type {
 export { WireError } from "./codec.js";
 export type { Integer, IntegerInput, Json, JsonObject, Path, PathInput } from "./codec.js";
 
+/** What to copy, and where to. */
+export interface BackupCopyRequest {
+  /** The snapshot: its identifier, the beginning of it, or `latest`. */
+  snapshotId: string;
+  /** The target that it goes to. */
+  to: string;
+  /** The target that it comes from. The first that has a whole copy when missing. */
+  from?: string | null | undefined;
+}
+
 /** What to back up, and where to. */
 export interface BackupCreateRequest {
   /** What to call it. */
@@ -206,6 +216,24 @@ export interface StoreVerifyRequest {
   depth?: CheckDepth | undefined;
   /** This database only. All of the settings when missing. */
   store?: string | null | undefined;
+}
+
+/** What became of a copy. */
+export interface BackupCopyResponse {
+  /** The snapshot. */
+  snapshotId: string;
+  /** The target that it was read from. */
+  from: string;
+  /** The target that has it now. */
+  to: string;
+  /** Its key there. */
+  key: string;
+  /** Its bytes there. */
+  storedBytes: Integer;
+  /** Whether it was copied; `false` when the target had it already, whole. */
+  copied: boolean;
+  /** How long it took, in seconds. */
+  durationSeconds: number;
 }
 
 /** How a snapshot is stored. */
@@ -784,7 +812,7 @@ export type ProblemKind =
   /** The file is restored, but the filesystem or the permissions did not take an attribute of it. */
   | "attribute_not_restored";
 
-/** Something wrong with an archive, or with one file of it. */
+/** Something wrong with a snapshot, or with one file of it. */
 export interface Problem {
   /** The entry concerned, when it is one. */
   path: Path | null;
@@ -1075,6 +1103,16 @@ export interface Progress {
   /** While true the work is inside a step that must not be interrupted; a cancel waits. */
   uninterruptible: boolean;
 }
+
+const backupCopyResponseCodec = record<BackupCopyResponse>("BackupCopyResponse", {
+  snapshotId: { wire: "snapshot_id" },
+  from: { wire: "from" },
+  to: { wire: "to" },
+  key: { wire: "key" },
+  storedBytes: { wire: "stored_bytes" },
+  copied: { wire: "copied" },
+  durationSeconds: { wire: "duration_seconds" },
+});
 
 const skippedCodec = record<Skipped>("Skipped", {
   path: { wire: "path", codec: path },
@@ -1476,6 +1514,12 @@ export const progressCodec = record<Progress>("Progress", {
   uninterruptible: { wire: "uninterruptible", absent: () => false },
 });
 
+const backupCopyRequestCodec = record<BackupCopyRequest>("BackupCopyRequest", {
+  snapshotId: { wire: "snapshot_id" },
+  to: { wire: "to" },
+  from: { wire: "from" },
+});
+
 const backupCreateRequestCodec = record<BackupCreateRequest>("BackupCreateRequest", {
   label: { wire: "label" },
   layout: { wire: "layout" },
@@ -1566,6 +1610,7 @@ const storeVerifyRequestCodec = record<StoreVerifyRequest>("StoreVerifyRequest",
   store: { wire: "store" },
 });
 
+const backupCopyOperation = operation("backup.copy", backupCopyRequestCodec, backupCopyResponseCodec);
 const backupCreateOperation = operation("backup.create", backupCreateRequestCodec, backupCreateResponseCodec);
 const backupDeleteOperation = operation("backup.delete", backupDeleteRequestCodec, backupDeleteResponseCodec);
 const backupListOperation = operation("backup.list", backupListRequestCodec, backupListResponseCodec);
@@ -1588,6 +1633,7 @@ const storeVerifyOperation = operation("store.verify", storeVerifyRequestCodec, 
 
 /** How each operation crosses, by its name: for whoever speaks the wire, over HTTP or with the command line. */
 export const operations = {
+  "backup.copy": backupCopyOperation,
   "backup.create": backupCreateOperation,
   "backup.delete": backupDeleteOperation,
   "backup.list": backupListOperation,
@@ -1620,6 +1666,17 @@ export class BackupGroup {
    */
   constructor(owner: Operations) {
     this.#owner = owner;
+  }
+
+  /**
+   * Copy a snapshot to another target: verified, sent, and read back there. Adds something.
+   *
+   * @param request - What to copy, and where to.
+   * @param options - How to stop it, and who is told of its progress.
+   * @throws OpsError - What could not be done, and the repair.
+   */
+  copy(request: BackupCopyRequest, options?: CallOptions): Promise<BackupCopyResponse> {
+    return this.#owner._call("backup.copy", request, options, backupCopyOperation);
   }
 
   /**
@@ -1907,7 +1964,7 @@ export class StoreGroup {
 
 /** The front door to every operation; `Ops` is one. */
 export abstract class Operations {
-  /** The operations `backup.*`: `create`, `delete`, `list`, `show`, `verify`. */
+  /** The operations `backup.*`: `copy`, `create`, `delete`, `list`, `show`, `verify`. */
   readonly backup: BackupGroup = new BackupGroup(this);
   /** The operations `config.*`: `check`, `init`, `show`. */
   readonly config: ConfigGroup = new ConfigGroup(this);

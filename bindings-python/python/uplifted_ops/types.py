@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeAlias
 from . import _codec
 
 __all__ = [
+    "BackupCopyResponse",
     "BackupCreateResponse",
     "BackupDeleteResponse",
     "BackupListResponse",
@@ -77,6 +78,33 @@ __all__ = [
     "Unreadable",
     "VerifyDepth",
 ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupCopyResponse:
+    """What became of a copy."""
+
+    snapshot_id: str
+    """The snapshot."""
+
+    from_: str
+    """The target that it was read from."""
+
+    to: str
+    """The target that has it now."""
+
+    key: str
+    """Its key there."""
+
+    stored_bytes: int
+    """Its bytes there."""
+
+    copied: bool
+    """Whether it was copied; `false` when the target had it already, whole."""
+
+    duration_seconds: float
+    """How long it took, in seconds."""
+
 
 Layout: TypeAlias = Literal["archive"]
 """How a snapshot is stored.
@@ -884,7 +912,7 @@ ProblemKind: TypeAlias = Literal[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """Something wrong with an archive, or with one file of it."""
+    """Something wrong with a snapshot, or with one file of it."""
 
     kind: ProblemKind
     """What is wrong."""
@@ -1301,6 +1329,7 @@ class Progress:
     """
 
 
+_codec.Record(BackupCopyResponse)
 _SKIPPED = _codec.Record(Skipped, path=_codec.PATH)
 _ERROR_BODY = _codec.Record(ErrorBody)
 _TARGET_RESULT = _codec.Record(TargetResult, error=_ERROR_BODY)

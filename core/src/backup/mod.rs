@@ -3,6 +3,7 @@
 pub mod archive;
 pub mod blocks;
 pub mod checkers;
+pub mod copy;
 pub mod create;
 pub mod decorate;
 pub mod delete;

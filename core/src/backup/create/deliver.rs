@@ -1,4 +1,4 @@
-//! The archive's way to its targets: one stream, copied to one upload each, read back, and only then shown.
+//! An archive's way to its targets, when it is made and when it is copied: one stream, copied to one upload each, read back, and only then shown.
 //!
 //! Each target has a task of its own and a short queue, so that compressing and storing overlap and memory
 //! stays bounded by the slowest. A target that fails leaves; the others go on.
@@ -25,41 +25,43 @@ const READ_BACK: u64 = 4 << 20;
 const GRACE: Duration = Duration::from_secs(2);
 
 /// What the stream says when every target has left. Why, the targets know.
-pub(super) const NO_TARGET_LEFT: &str = "no target takes the backup any more";
+pub(in crate::backup) const NO_TARGET_LEFT: &str = "no target takes the backup any more";
 
 /// What the whole archive must be, known once its last byte was sent.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Seal {
-    pub(super) stored_bytes: u64,
-    pub(super) blake3: [u8; 32],
+pub(in crate::backup) struct Seal {
+    pub(in crate::backup) stored_bytes: u64,
+    pub(in crate::backup) blake3: [u8; 32],
 }
 
 /// The sending end: takes the archive's bytes in order.
-pub(super) struct Fan {
+pub(in crate::backup) struct Fan {
     pending: Vec<u8>,
     queues: Vec<mpsc::Sender<Arc<[u8]>>>,
 }
 
 /// The receiving end, for one target.
-pub(super) struct Delivery {
-    pub(super) name: String,
-    pub(super) target: Arc<dyn BackupTarget>,
-    pub(super) lease: Lease,
-    pub(super) key: String,
-    pub(super) blocks: mpsc::Receiver<Arc<[u8]>>,
+pub(in crate::backup) struct Delivery {
+    pub(in crate::backup) name: String,
+    pub(in crate::backup) target: Arc<dyn BackupTarget>,
+    pub(in crate::backup) lease: Lease,
+    pub(in crate::backup) key: String,
+    /// How many bytes it will be, where that is known.
+    pub(in crate::backup) expected_bytes: Option<u64>,
+    pub(in crate::backup) blocks: mpsc::Receiver<Arc<[u8]>>,
     /// Comes when the archive is complete; dropped when it never will be.
-    pub(super) seal: oneshot::Receiver<Seal>,
+    pub(in crate::backup) seal: oneshot::Receiver<Seal>,
 }
 
 impl Fan {
     /// A sender, and as many queues as there are targets.
-    pub(super) fn new(targets: usize) -> (Self, Vec<mpsc::Receiver<Arc<[u8]>>>) {
+    pub(in crate::backup) fn new(targets: usize) -> (Self, Vec<mpsc::Receiver<Arc<[u8]>>>) {
         let (queues, receivers) = (0..targets).map(|_| mpsc::channel(QUEUE)).unzip();
         (Self { pending: Vec::with_capacity(BLOCK), queues }, receivers)
     }
 
     /// Takes the next bytes. Waits for the slowest target, so it belongs on a thread that may wait.
-    pub(super) fn push(&mut self, mut bytes: &[u8]) -> Result<()> {
+    pub(in crate::backup) fn push(&mut self, mut bytes: &[u8]) -> Result<()> {
         while !bytes.is_empty() {
             let step = bytes.len().min(BLOCK - self.pending.len());
             self.pending.extend_from_slice(&bytes[..step]);
@@ -72,7 +74,7 @@ impl Fan {
     }
 
     /// Sends what has gathered.
-    pub(super) fn flush(&mut self) -> Result<()> {
+    pub(in crate::backup) fn flush(&mut self) -> Result<()> {
         if !self.pending.is_empty() {
             let block: Arc<[u8]> = self.pending.as_slice().into();
             self.pending.clear();
@@ -87,7 +89,7 @@ impl Fan {
 
 /// Stores the stream in one target. Nothing is visible there unless this succeeds. The lease is released in
 /// any case.
-pub(super) async fn deliver(scope: Scope, mut delivery: Delivery) -> Result<()> {
+pub(in crate::backup) async fn deliver(scope: Scope, mut delivery: Delivery) -> Result<()> {
     let result = transfer(&scope, &mut delivery).await;
     // A lease that could not be released ends by itself; the backup is no worse for it.
     let _ = delivery.lease.release().await;
@@ -95,8 +97,8 @@ pub(super) async fn deliver(scope: Scope, mut delivery: Delivery) -> Result<()> 
 }
 
 async fn transfer(scope: &Scope, delivery: &mut Delivery) -> Result<()> {
-    let Delivery { name, target, lease, key, blocks, seal } = delivery;
-    let mut upload = in_time(scope, target.upload(scope, key, None)).await?;
+    let Delivery { name, target, lease, key, expected_bytes, blocks, seal } = delivery;
+    let mut upload = in_time(scope, target.upload(scope, key, *expected_bytes)).await?;
     match write_and_check(scope, name, target, blocks, seal, &mut upload).await {
         Ok(seal) => {
             // From here on it is not interrupted: it becomes visible, or it fails.

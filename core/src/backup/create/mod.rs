@@ -8,7 +8,7 @@
 
 mod assemble;
 mod databases;
-mod deliver;
+pub(super) mod deliver;
 mod files;
 mod plan;
 
@@ -172,7 +172,7 @@ async fn create_with(scope: &Scope, job: CreateJob, hook: Option<Hook>) -> Resul
         let (name, target) = job.targets[number].clone();
         let (sender, seal) = oneshot::channel();
         seals.push(sender);
-        let delivery = Delivery { name, target, lease, key: plan.key.clone(), blocks, seal };
+        let delivery = Delivery { name, target, lease, key: plan.key.clone(), expected_bytes: None, blocks, seal };
         deliveries.push((number, tokio::spawn(deliver(scope.clone(), delivery))));
     }
     let (copies_sender, copies) = mpsc::unbounded_channel();
