@@ -132,8 +132,11 @@ async fn copy_archive(scope: &Scope, job: &CopyJob, source: &Found) -> Result<Co
     let needed = source.object.size_bytes;
     if let Some(free) = target.free_bytes(scope).await?.filter(|free| *free < needed) {
         let (needed, free) = (ByteSize(needed), ByteSize(free));
-        return Err(Error::new(ErrorKind::NoSpace, format!("target {name:?} has {free} free, the snapshot needs {needed}"))
-            .with_hint("free space there, or copy it to another target"));
+        return Err(Error::new(
+            ErrorKind::NoSpace,
+            format!("target {name:?} has {free} free, the snapshot needs {needed}"),
+        )
+        .with_hint("free space there, or copy it to another target"));
     }
     let lease = Lease::acquire(scope, name, Arc::clone(target), &job.host, job.lease).await?;
     let (fan, mut queues) = Fan::new(1);

@@ -309,11 +309,7 @@ mod tests {
             ("backup verify 1f", "backup.verify", json!({ "snapshot_id": "1f", "depth": "full" })),
             ("backup verify 1f --depth data", "backup.verify", json!({ "snapshot_id": "1f", "depth": "data" })),
             ("backup copy 1f --to b", "backup.copy", json!({ "snapshot_id": "1f", "to": "b" })),
-            (
-                "backup copy 1f --from a --to b",
-                "backup.copy",
-                json!({ "snapshot_id": "1f", "from": "a", "to": "b" }),
-            ),
+            ("backup copy 1f --from a --to b", "backup.copy", json!({ "snapshot_id": "1f", "from": "a", "to": "b" })),
             ("backup delete 1f", "backup.delete", json!({ "snapshot_id": "1f" })),
             (
                 "backup delete 1f --dry-run --force --target a",

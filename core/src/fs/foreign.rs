@@ -27,16 +27,14 @@ pub(super) fn is_unknown(error: &io::Error) -> bool {
 /// Whether the filesystem of `path` shows modes that nobody can set. What is on it is as private as its mount.
 pub(super) fn has_no_modes(path: &Path) -> bool {
     // FAT, exFAT, NTFS, SMB in its three versions, 9P; and FUSE, behind which is any of them.
-    const WITHOUT: [u32; 9] = [
-        0x4d44, 0x2011_bab0, 0x5346_544e, 0x7366_746e, 0x517b, 0xff53_4d42, 0xfe53_4d42, 0x0102_1997, FUSE,
-    ];
+    const WITHOUT: [u32; 9] =
+        [0x4d44, 0x2011_bab0, 0x5346_544e, 0x7366_746e, 0x517b, 0xff53_4d42, 0xfe53_4d42, 0x0102_1997, FUSE];
     kind(path).is_some_and(|kind| WITHOUT.contains(&kind))
 }
 
 /// Whether the filesystem of `path` may be another machine's: NFS, SMB, AFS, Ceph, 9P, and FUSE, behind which is any.
 pub(super) fn is_shared(path: &Path) -> bool {
-    const SHARED: [u32; 8] =
-        [0x6969, 0x517b, 0xff53_4d42, 0xfe53_4d42, 0x5346_414f, 0x00c3_6400, 0x0102_1997, FUSE];
+    const SHARED: [u32; 8] = [0x6969, 0x517b, 0xff53_4d42, 0xfe53_4d42, 0x5346_414f, 0x00c3_6400, 0x0102_1997, FUSE];
     kind(path).is_some_and(|kind| SHARED.contains(&kind))
 }
 

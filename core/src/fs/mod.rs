@@ -22,7 +22,6 @@ use std::path::{Path, PathBuf};
 use rustix::fs as sys;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::value::random_hex;
 
 pub use atomic::{AtomicFile, sweep_partials};
 pub use dir::{Dir, NodeTimes};

@@ -26,7 +26,13 @@ pub struct MemoryTarget {
 
 impl Default for MemoryTarget {
     fn default() -> Self {
-        Self { objects: Arc::default(), clock: Arc::new(SystemClock), free: None, read_before_finish: true, put_if_absent: true }
+        Self {
+            objects: Arc::default(),
+            clock: Arc::new(SystemClock),
+            free: None,
+            read_before_finish: true,
+            put_if_absent: true,
+        }
     }
 }
 

@@ -199,7 +199,8 @@ async fn read_request(client: &mut TcpStream) -> Option<(String, Request)> {
         .filter_map(|line| line.split_once(": "))
         .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
         .collect();
-    let len: usize = headers.iter().find(|(name, _)| name == "content-length").map_or(0, |(_, len)| len.parse().unwrap());
+    let len: usize =
+        headers.iter().find(|(name, _)| name == "content-length").map_or(0, |(_, len)| len.parse().unwrap());
     while body.len() < len {
         if client.read_buf(&mut body).await.ok()? == 0 {
             return None;

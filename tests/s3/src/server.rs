@@ -93,7 +93,8 @@ impl Server {
         let bucket = folder.path().join(BUCKET);
         std::fs::create_dir(&bucket).unwrap();
         let service = {
-            let mut builder = S3ServiceBuilder::new(Store { inner: s3s_fs::FileSystem::new(folder.path()).unwrap(), conditions });
+            let mut builder =
+                S3ServiceBuilder::new(Store { inner: s3s_fs::FileSystem::new(folder.path()).unwrap(), conditions });
             builder.set_auth(SimpleAuth::from_single(KEY_ID, SECRET));
             builder.build()
         };

@@ -147,7 +147,10 @@ async fn a_backup_rides_out_a_bad_network_and_another_writer_is_busy() {
     let service = Service::new(&proxy.endpoint());
     let made = service.done("backup.create", json!({ "target": "offsite" })).await;
     assert_eq!(made["outcome"], "complete", "{made}");
-    assert_eq!(service.done("backup.verify", json!({ "snapshot_id": "latest", "target": "offsite" })).await["ok"], true);
+    assert_eq!(
+        service.done("backup.verify", json!({ "snapshot_id": "latest", "target": "offsite" })).await["ok"],
+        true
+    );
 
     // Somebody on another machine holds the lease.
     let locks = server.bucket.join("uplifted/eu/locks");

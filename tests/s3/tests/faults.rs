@@ -107,7 +107,8 @@ async fn passing_faults_are_ridden_out() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_lasts_is_named() {
     let token = "TOKENTOKENTOKEN";
-    let leak = format!("The provided token {token} of {SECRET} has expired</Message><Token-0>{token}</Token-0><Message>");
+    let leak =
+        format!("The provided token {token} of {SECRET} has expired</Message><Token-0>{token}</Token-0><Message>");
     for (status, code, kind, word) in [
         (503, "SlowDown", ErrorKind::Busy, "slow down"),
         (500, "InternalError", ErrorKind::Unavailable, "InternalError"),
@@ -131,7 +132,8 @@ async fn what_lasts_is_named() {
         assert_eq!(scene.proxy.acts().len(), if passing { 5 } else { 1 }, "{code}");
     }
     // The server's own word on the region is the repair.
-    let elsewhere = "<Error><Code>AuthorizationHeaderMalformed</Code><Message>m</Message><Region>eu-west-3</Region></Error>";
+    let elsewhere =
+        "<Error><Code>AuthorizationHeaderMalformed</Code><Message>m</Message><Region>eu-west-3</Region></Error>";
     let scene = Scene::new(first(9, "PUT", "/k", Trick::Answer(400, elsewhere.to_owned()))).await;
     let error = scene.target.put(&scope(), "k", b"bytes", false).await.unwrap_err();
     assert_eq!(error.hint(), Some("set region = \"eu-west-3\""));

@@ -29,10 +29,7 @@ pub fn quick(retries: u32) -> RetryPolicy {
 }
 
 pub fn target(settings: Map<String, Value>) -> S3Target {
-    S3Target::new(&context(), &settings)
-        .unwrap()
-        .with_policy(quick(4))
-        .with_settle(Duration::from_millis(20))
+    S3Target::new(&context(), &settings).unwrap().with_policy(quick(4)).with_settle(Duration::from_millis(20))
 }
 
 /// A fresh prefix in the same bucket each time.

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use uplifted_ops::backup::decorate::{Prefix, Retry, Throttle};
 use uplifted_ops::backup::BackupTarget;
+use uplifted_ops::backup::decorate::{Prefix, Retry, Throttle};
 use uplifted_ops::testing::{assert_all, target as suite};
-use uplifted_s3_tests::server::Conditions;
 use uplifted_s3_tests::Server;
+use uplifted_s3_tests::server::Conditions;
 
 use crate::scene::{GUARD, dynamic, fresh_prefix, keys, quick, scope, target, with};
 
@@ -84,7 +84,8 @@ async fn an_object_of_many_parts_is_whole_and_replaces_nothing() {
 
         // Two at once: one wins where the server arranges it.
         let ((first, _), (second, _)) = (write("race", 2).await, write("race", 3).await);
-        let finished: (uplifted_ops::Result<()>, uplifted_ops::Result<()>) = tokio::join!(first.finish(), second.finish());
+        let finished: (uplifted_ops::Result<()>, uplifted_ops::Result<()>) =
+            tokio::join!(first.finish(), second.finish());
         if conditions == Conditions::Kept {
             assert_eq!(u8::from(finished.0.is_ok()) + u8::from(finished.1.is_ok()), 1, "{finished:?}");
         }

@@ -91,5 +91,6 @@ impl S3Target {
 /// Whether the server says that it has no such thing as `If-None-Match`.
 fn is_unknown(fault: &Fault) -> bool {
     fault.status() == Some(501)
-        || (fault.status() == Some(400) && matches!(fault.code(), "NotImplemented" | "InvalidArgument" | "InvalidRequest"))
+        || (fault.status() == Some(400)
+            && matches!(fault.code(), "NotImplemented" | "InvalidArgument" | "InvalidRequest"))
 }

@@ -132,7 +132,8 @@ impl Config {
         };
         let deadline = seconds("retry_seconds", written.retry_seconds, true)?;
         if !(SMALLEST_PART..=LARGEST_PART).contains(&written.part_size.0) {
-            let said = format!("part_size is {}, S3 wants 5 MiB at least, and memory 256 MiB at most", written.part_size);
+            let said =
+                format!("part_size is {}, S3 wants 5 MiB at least, and memory 256 MiB at most", written.part_size);
             return Err(of_target(Error::invalid(said).with_hint("leave part_size out, or write for one 16MiB")));
         }
         let policy = if deadline.is_zero() {
@@ -171,7 +172,8 @@ impl Config {
 fn read_url(url: &str) -> Result<(String, String)> {
     // What was written may hold a password, so it is not repeated.
     let wrong = |what: &str| {
-        Err(Error::invalid(format!("url {what}")).with_hint("write url = \"s3://bucket/prefix\", and nothing else in it"))
+        Err(Error::invalid(format!("url {what}"))
+            .with_hint("write url = \"s3://bucket/prefix\", and nothing else in it"))
     };
     let Some(rest) = url.strip_prefix("s3://") else { return wrong("does not begin with s3://") };
     if rest.contains(['@', '?', '#']) {
@@ -205,7 +207,8 @@ fn read_endpoint(endpoint: &str) -> Result<Endpoint> {
     let parsed: Option<http::uri::Authority> = authority.parse().ok();
     match parsed.filter(|parsed| !parsed.host().is_empty() && !authority.contains('@')) {
         Some(_) => Ok(Endpoint { https, authority: authority.to_owned() }),
-        None => Err(Error::invalid("endpoint is not just a host and a port")
-            .with_hint("write endpoint = \"https://host:port\"; keys have settings of their own, the bucket is in url")),
+        None => Err(Error::invalid("endpoint is not just a host and a port").with_hint(
+            "write endpoint = \"https://host:port\"; keys have settings of their own, the bucket is in url",
+        )),
     }
 }

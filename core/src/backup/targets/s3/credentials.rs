@@ -84,8 +84,7 @@ impl Wallet {
     fn find(&self) -> Result<Option<Keys>> {
         if let Some(Keys { id, secret, token }) = &self.config.keys {
             let resolved = |text: &Secret| {
-                let found =
-                    reference::resolve_with(text.reveal(), &self.config.root, |name| (self.environment)(name));
+                let found = reference::resolve_with(text.reveal(), &self.config.root, |name| (self.environment)(name));
                 found.map_err(|error| error.while_doing(format!("target {:?}", self.config.name)))
             };
             let token = token.as_ref().map(resolved).transpose()?;
@@ -167,9 +166,9 @@ impl Wallet {
     /// `text` without any key that was ever handed out.
     pub(super) fn scrub(&self, text: &str) -> String {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.iter().filter(|secret| secret.reveal().len() >= 4).fold(text.to_owned(), |text, secret| {
-            text.replace(secret.reveal(), Secret::MASK)
-        })
+        seen.iter()
+            .filter(|secret| secret.reveal().len() >= 4)
+            .fold(text.to_owned(), |text, secret| text.replace(secret.reveal(), Secret::MASK))
     }
 }
 

@@ -130,8 +130,10 @@ impl Fault {
                     "look at the network, and at `endpoint`; nothing half written is visible"
                 })
             }
-            Self::Garbled(why) => said(ErrorKind::Unavailable, &format!("the answer is not one of S3's: {}", scrub(&why)))
-                .with_hint("look whether `endpoint` is an S3 server, and what stands between it and this machine"),
+            Self::Garbled(why) => {
+                said(ErrorKind::Unavailable, &format!("the answer is not one of S3's: {}", scrub(&why)))
+                    .with_hint("look whether `endpoint` is an S3 server, and what stands between it and this machine")
+            }
             Self::Answer(answer) => explain(&answer, at, &scrub, said),
         }
     }
@@ -168,7 +170,13 @@ fn explain(
             .with_hint("set this machine's clock: S3 allows 15 minutes"),
         (_, "NoSuchBucket") => said(ErrorKind::InvalidInput, &format!("there is no bucket {:?} ({name})", at.bucket))
             .with_hint("create the bucket, or correct `url` and `endpoint`"),
-        (_, "PermanentRedirect" | "AuthorizationHeaderMalformed" | "TemporaryRedirect" | "IllegalLocationConstraintException")
+        (
+            _,
+            "PermanentRedirect"
+            | "AuthorizationHeaderMalformed"
+            | "TemporaryRedirect"
+            | "IllegalLocationConstraintException",
+        )
         | (301 | 307, _) => {
             let error = said(ErrorKind::InvalidInput, &format!("the bucket is in another region ({quoted})"));
             match &answer.region {
@@ -178,7 +186,10 @@ fn explain(
         }
         (_, "ObjectLocked" | "InvalidObjectState") => locked_error(&quoted, &said),
         (400 | 403 | 405 | 409, _) if locked => locked_error(&quoted, &said),
-        (_, "QuotaExceeded" | "InsufficientStorage" | "XMinioStorageFull" | "EntityTooLarge" | "ServiceQuotaExceeded")
+        (
+            _,
+            "QuotaExceeded" | "InsufficientStorage" | "XMinioStorageFull" | "EntityTooLarge" | "ServiceQuotaExceeded",
+        )
         | (507, _) => said(ErrorKind::NoSpace, &quoted).with_hint("free space in the bucket, or raise its quota"),
         (_, "SlowDown" | "TooManyRequests" | "RequestLimitExceeded" | "ServerBusy") | (429, _) => {
             said(ErrorKind::Busy, &format!("the server asks to slow down ({name})"))

@@ -245,12 +245,7 @@ impl S3Target {
     }
 
     /// Tries a request until it succeeds, fails for good, or the time is up.
-    async fn request<T, F>(
-        &self,
-        scope: &Scope,
-        doing: &str,
-        mut once: impl FnMut(u32) -> F,
-    ) -> Result<T>
+    async fn request<T, F>(&self, scope: &Scope, doing: &str, mut once: impl FnMut(u32) -> F) -> Result<T>
     where
         F: Future<Output = Result<T, Fault>>,
     {
@@ -412,9 +407,7 @@ impl BackupTarget for S3Target {
             };
             match self.attempt(scope, wanted, false, get).await {
                 Ok((promised, bytes)) if bytes.len() as u64 == promised => Ok(Some(Vec::from(bytes))),
-                Ok((promised, bytes)) => {
-                    Err(Fault::Broken(format!("{} of {promised} bytes came", bytes.len())))
-                }
+                Ok((promised, bytes)) => Err(Fault::Broken(format!("{} of {promised} bytes came", bytes.len()))),
                 // Nothing of the range is in the object.
                 Err(fault) if fault.status() == Some(416) => Ok(Some(Vec::new())),
                 Err(fault) if fault.is_missing() => Ok(None),

@@ -118,7 +118,10 @@ fn keys_are_looked_for_in_amazons_order_and_anew_each_time() {
     let own = json!({ "access_key_id": "env:ID", "secret_access_key": "s-secret" });
     let with_id = [("ID", "s-id"), variables[0], variables[1]];
     assert_eq!(keys(&look(own.clone(), &with_id)).unwrap(), found("s-id", "s-secret", None));
-    assert_eq!(keys(&look(json!({ "profile": "work" }), &variables)).unwrap(), found("w-id", "w-secret", Some("w-token")));
+    assert_eq!(
+        keys(&look(json!({ "profile": "work" }), &variables)).unwrap(),
+        found("w-id", "w-secret", Some("w-token"))
+    );
     assert_eq!(keys(&look(json!({}), &variables)).unwrap(), found("e-id", "e-secret", None));
     let identity = [("AWS_WEB_IDENTITY_TOKEN_FILE", "/t"), ("AWS_ROLE_ARN", "r")];
     assert_eq!(keys(&look(json!({}), &identity)).unwrap(), None);

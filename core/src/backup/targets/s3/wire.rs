@@ -12,7 +12,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{HeaderValue, IF_NONE_MATCH};
 use object_store::ClientOptions;
-use object_store::client::{HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService};
+use object_store::client::{
+    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService,
+};
 
 use super::fault::{Answer, Fault};
 use crate::error::{Error, ErrorKind, Result};
@@ -121,7 +123,11 @@ impl Connector {
                 .build()
                 .map_err(|error| Error::internal(format!("no HTTP client can be made: {}", root(&error))))
         };
-        let wire = Wire { client: build(CONNECT.min(timeout), timeout, true)?, next_door: build(NEXT_DOOR, NEXT_DOOR, false)?, timeout };
+        let wire = Wire {
+            client: build(CONNECT.min(timeout), timeout, true)?,
+            next_door: build(NEXT_DOOR, NEXT_DOOR, false)?,
+            timeout,
+        };
         Ok(Self { wire })
     }
 }
@@ -242,6 +248,9 @@ impl HttpService for Wire {
 
 /// Nobody had credentials, and this is no machine that Amazon gives some to.
 pub(super) fn no_credentials() -> Error {
-    Error::new(ErrorKind::Denied, "no S3 credentials were found in the settings, the environment, a profile or the machine")
-        .with_hint("set access_key_id and secret_access_key to \"env:NAME\", or AWS_ACCESS_KEY_ID, or name a `profile`")
+    Error::new(
+        ErrorKind::Denied,
+        "no S3 credentials were found in the settings, the environment, a profile or the machine",
+    )
+    .with_hint("set access_key_id and secret_access_key to \"env:NAME\", or AWS_ACCESS_KEY_ID, or name a `profile`")
 }
