@@ -7,15 +7,15 @@ use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tokio::sync::oneshot;
 
 use super::archive::Archive;
-use super::blocks::Blocks;
 use super::create::NamedTarget;
-use super::create::deliver::{Delivery, Fan, NO_TARGET_LEFT, Seal, deliver};
+use super::deposit::{Place, Seal, in_time, show};
 use super::lease::{Lease, LeaseTimes};
 use super::list::{Found, blocking, find};
+use super::meter::Meter;
 use super::nodes::ProblemKind;
+use super::target::Upload;
 use crate::cancel::Scope;
 use crate::error::{Error, ErrorKind, Result};
 use crate::value::ByteSize;
@@ -139,34 +139,60 @@ async fn copy_archive(scope: &Scope, job: &CopyJob, source: &Found) -> Result<Co
         .with_hint("free space there, or copy it to another target"));
     }
     let lease = Lease::acquire(scope, name, Arc::clone(target), &job.host, job.lease).await?;
-    let (fan, mut queues) = Fan::new(1);
-    let blocks = queues.pop().ok_or_else(|| Error::internal("a copy has no queue"))?;
-    let (seal_sender, seal) = oneshot::channel();
-    let delivery = Delivery {
-        name: name.clone(),
-        target: Arc::clone(target),
-        lease,
-        key: source.object.key.clone(),
-        expected_bytes: Some(needed),
-        blocks,
-        seal,
-    };
-    let delivering = tokio::spawn(deliver(scope.clone(), delivery));
-    let reading = {
-        let (scope, blocks) = (scope.clone(), source.blocks(scope));
-        scope.progress.stage(format!("copying {} from {} to {name}", source.snapshot_id, source.target));
-        blocking(move || read_all(&scope, &blocks, fan)).await
-    };
-    match &reading {
-        Ok(seal) => drop(seal_sender.send(*seal)),
-        Err(_) => drop(seal_sender),
+    let place = Place { name: name.clone(), target: Arc::clone(target), key: source.object.key.clone() };
+    let sent = send(scope, source, &place, &lease).await;
+    // A lease that could not be released ends by itself; the copy is no worse for it.
+    let _ = lease.release().await;
+    sent.map(|()| report(true))
+}
+
+/// Sends an archive to its place, where it is read back before it counts.
+async fn send(scope: &Scope, source: &Found, place: &Place, lease: &Lease) -> Result<()> {
+    let expected = Some(source.object.size_bytes);
+    let mut upload = in_time(scope, place.target.upload(scope, &place.key, expected)).await?;
+    match pour(scope, source, place, &mut upload).await {
+        Ok(seal) => show(scope, place, upload, seal, lease.confirm()).await,
+        Err(error) => {
+            // What is wrong matters more than whether the rest could be cleared away.
+            let _ = upload.abort().await;
+            Err(error)
+        }
     }
-    let delivered = delivering.await.map_err(|error| Error::internal(format!("a delivery did not end: {error}")))?;
-    match (reading, delivered) {
-        (Ok(_), Ok(())) => Ok(report(true)),
-        // The reader stops when there is nobody left to read for: why, the delivery knows.
-        (Err(error), Err(why)) if error.message() == NO_TARGET_LEFT => Err(why),
-        (Err(error), _) | (Ok(_), Err(error)) => Err(error),
+}
+
+/// Reads an archive and writes it, one block read while the one before is written. Says what it must be.
+async fn pour(scope: &Scope, source: &Found, place: &Place, upload: &mut Box<dyn Upload>) -> Result<Seal> {
+    let (from, len) = (&source.component, source.object.size_bytes);
+    let stage = format!("copying {} from {} to {}", source.snapshot_id, source.target, place.name);
+    let mut meter = Meter::start(scope, stage, Some(len), None);
+    let mut hasher = blake3::Hasher::new();
+    let mut at = 0;
+    let mut block = Vec::new();
+    loop {
+        scope.cancel.check()?;
+        let next = async {
+            if at == len {
+                return Ok(Vec::new());
+            }
+            in_time(scope, from.get(scope, &source.object.key, at..len.min(at + READ))).await
+        };
+        let write = async { if block.is_empty() { Ok(()) } else { in_time(scope, upload.write(&block)).await } };
+        let (read, written) = tokio::join!(next, write);
+        written?;
+        block = read?;
+        if block.is_empty() && at < len {
+            return Err(Error::new(
+                ErrorKind::Corrupt,
+                format!("{:?} in target {:?} became shorter while it was copied", source.object.key, source.target),
+            )
+            .with_hint("let nobody else write to the folder of the backups"));
+        }
+        if block.is_empty() {
+            return Ok(Seal { stored_bytes: len, blake3: *hasher.finalize().as_bytes() });
+        }
+        hasher.update(&block);
+        at += block.len() as u64;
+        meter.bytes(block.len() as u64);
     }
 }
 
@@ -177,21 +203,6 @@ async fn already_there(scope: &Scope, job: &CopyJob, source: &Found) -> Result<O
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-/// Sends the whole archive on, and says what it must be on the other side.
-fn read_all(scope: &Scope, blocks: &dyn Blocks, mut fan: Fan) -> Result<Seal> {
-    let mut hasher = blake3::Hasher::new();
-    let (mut at, len) = (0, blocks.len());
-    while at < len {
-        scope.cancel.check()?;
-        let block = blocks.read(at..len.min(at + READ))?;
-        hasher.update(&block);
-        fan.push(&block)?;
-        at += block.len() as u64;
-    }
-    fan.flush()?;
-    Ok(Seal { stored_bytes: len, blake3: *hasher.finalize().as_bytes() })
 }
 
 #[cfg(test)]

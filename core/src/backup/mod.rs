@@ -7,10 +7,12 @@ pub mod copy;
 pub mod create;
 pub mod decorate;
 pub mod delete;
+mod deposit;
 pub mod discover;
 #[cfg(test)]
 mod fake_store;
 mod frames;
+pub mod layout;
 pub mod lease;
 pub mod list;
 pub mod manifest;

@@ -11,6 +11,7 @@ mod atomic;
 mod dir;
 pub mod fault;
 mod foreign;
+mod process_lock;
 pub(crate) mod swap;
 
 use std::ffi::OsStr;
@@ -26,6 +27,7 @@ use crate::error::{Error, ErrorKind, Result};
 pub use atomic::{AtomicFile, sweep_partials};
 pub use dir::{Dir, NodeTimes};
 use fault::Op;
+pub use process_lock::ProcessLock;
 
 /// The mode of files that may hold secrets.
 pub const PRIVATE_FILE: u32 = 0o600;

@@ -17,7 +17,7 @@ const PROBE: &str = ".create-if-absent";
 const PROBE_TEXT: &[u8] = b"uplifted-ops puts this twice, to learn whether the bucket refuses to replace an object\n";
 
 /// How long one who wrote waits for others who looked at the same moment and saw nothing either.
-pub(super) const SETTLE: Duration = Duration::from_secs(3);
+pub(super) const SETTLE: Duration = Duration::from_secs(2);
 
 impl S3Target {
     /// Whether the bucket refuses to replace an object when it is told to. Asked once.
@@ -48,10 +48,18 @@ impl S3Target {
         }
     }
 
-    /// Puts `bytes` where there is nothing, and says whether it did.
-    pub(super) async fn put_new(&self, scope: &Scope, key: &str, place: &Location, bytes: &Bytes) -> Result<bool> {
+    /// Puts `bytes` where there is nothing, and says whether it did. Where the server does not arrange that, waits as
+    /// long as `settle` for others who write at the same moment.
+    pub(super) async fn put_new(
+        &self,
+        scope: &Scope,
+        key: &str,
+        place: &Location,
+        bytes: &Bytes,
+        settle: Duration,
+    ) -> Result<bool> {
         if !self.is_conditional(scope).await? {
-            return self.put_and_look(scope, key, place, bytes).await;
+            return self.put_and_look(scope, key, place, bytes, settle).await;
         }
         let doing = format!("create {key:?}");
         let once = |number| async move {
@@ -71,14 +79,21 @@ impl S3Target {
 
     /// The same where the server lets everybody replace objects: the one whose object stays is the one who created it.
     /// Between machines this is as good as the wait is long, which is why the capability does not promise it.
-    async fn put_and_look(&self, scope: &Scope, key: &str, place: &Location, bytes: &Bytes) -> Result<bool> {
+    async fn put_and_look(
+        &self,
+        scope: &Scope,
+        key: &str,
+        place: &Location,
+        bytes: &Bytes,
+        settle: Duration,
+    ) -> Result<bool> {
         let _turn = self.0.turn.lock().await;
         if self.stat(scope, key).await?.is_some() {
             return Ok(false);
         }
         self.replace(scope, key, place, bytes).await?;
         tokio::select! {
-            () = tokio::time::sleep(self.0.settle) => {}
+            () = tokio::time::sleep(settle) => {}
             () = scope.cancel.cancelled() => scope.cancel.check()?,
         }
         match holds(scope, self, key, bytes).await {

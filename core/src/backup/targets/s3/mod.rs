@@ -379,7 +379,7 @@ impl BackupTarget for S3Target {
         let place = self.place(key)?;
         let bytes = bytes::Bytes::copy_from_slice(bytes);
         if if_absent {
-            return self.put_new(scope, key, &place, &bytes).await;
+            return self.put_new(scope, key, &place, &bytes, self.0.settle).await;
         }
         self.replace(scope, key, &place, &bytes).await.map(|()| true)
     }

@@ -219,7 +219,9 @@ impl Upload for S3Upload {
         }
         if self.parts.is_none() {
             let bytes = Bytes::from(std::mem::take(&mut self.pending));
-            let created = self.target.put_new(&self.scope, &self.key, &self.place, &bytes).await?;
+            // Two machines at one key are left to the lease where the server does not tell them apart.
+            let put = self.target.put_new(&self.scope, &self.key, &self.place, &bytes, Duration::ZERO);
+            let created = put.await?;
             return if created { Ok(()) } else { Err(exists(&self.key)) };
         }
         let mut done = Ok(());
