@@ -3,7 +3,9 @@
 pub mod archive;
 pub mod blocks;
 pub mod checkers;
+pub mod copy;
 pub mod create;
+pub mod decorate;
 pub mod delete;
 mod deposit;
 pub mod discover;
