@@ -178,6 +178,11 @@ impl Objects {
         self.runtime.block_on(read_object(&self.scope, &*self.target, key, most))
     }
 
+    /// Size and time of an object, `None` when there is none.
+    pub(crate) fn stat(&self, key: &str) -> Result<Option<Object>> {
+        self.runtime.block_on(self.target.stat(&self.scope, key))
+    }
+
     /// [`Objects::read`] for many objects, several at once. `each` gets them in order, with their numbers.
     pub(crate) fn read_each(
         &self,

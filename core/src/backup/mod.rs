@@ -3,6 +3,7 @@
 pub mod archive;
 pub mod blocks;
 pub mod checkers;
+pub mod collect;
 pub mod create;
 pub mod delete;
 pub mod discover;
@@ -20,6 +21,7 @@ pub mod restore;
 pub mod scratch;
 pub mod seal;
 pub mod target;
+mod target_clock;
 pub mod targets;
 pub mod verify;
 pub mod walk;
