@@ -178,9 +178,14 @@ impl Objects {
         self.runtime.block_on(read_object(&self.scope, &*self.target, key, most))
     }
 
-    /// Size and time of an object, `None` when there is none.
-    pub(crate) fn stat(&self, key: &str) -> Result<Option<Object>> {
-        self.runtime.block_on(self.target.stat(&self.scope, key))
+    /// Whether there is an object.
+    pub(crate) fn exists(&self, key: &str) -> Result<bool> {
+        Ok(self.runtime.block_on(self.target.stat(&self.scope, key))?.is_some())
+    }
+
+    /// Stores a small object unless there is one; says whether it did.
+    pub(crate) fn put_new(&self, key: &str, bytes: &[u8]) -> Result<bool> {
+        self.runtime.block_on(self.target.put(&self.scope, key, bytes, true))
     }
 
     /// [`Objects::read`] for many objects, several at once. `each` gets them in order, with their numbers.

@@ -6,10 +6,12 @@ pub mod checkers;
 pub mod collect;
 pub mod create;
 pub mod delete;
+mod deposit;
 pub mod discover;
 #[cfg(test)]
 mod fake_store;
 mod frames;
+pub mod layout;
 pub mod lease;
 pub mod list;
 pub mod manifest;

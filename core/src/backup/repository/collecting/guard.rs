@@ -1,7 +1,7 @@
 //! The run's side of garbage collection: which packs it must not use, and the check before its header.
 //!
 //! ```text
-//! let marks = Marks::read(…)          before the indexes are listed
+//! let marks = Marks::read(…)          before the packs and indexes are listed
 //!     …                               packs for which marks.condemned(…) are not used
 //! let cleared = marks.confirm(…)      everything is stored, the header is not
 //!     put the header                  at once
@@ -18,7 +18,7 @@ use crate::backup::manifest::Digest;
 use crate::backup::repository::collect::CollectRecord;
 use crate::backup::repository::id::{IdKey, PackId, RepositoryId, SnapshotId};
 use crate::backup::repository::names;
-use crate::backup::repository::open::MAX_HEADER;
+use crate::backup::repository::open::{MAX_HEADER, Repository};
 use crate::backup::target::{BackupTarget, Object};
 use crate::backup::target_clock::target_now;
 use crate::cancel::Scope;
@@ -33,27 +33,27 @@ const HEADER_WITHIN: Duration = Duration::from_secs(MIN_GRACE.as_secs() / 2);
 pub(crate) struct Marks {
     repository: RepositoryId,
     key: IdKey,
-    /// The keys of the records.
+    /// The keys of the records that were whole.
     seen: HashSet<String>,
     condemned: HashSet<PackId>,
 }
 
 impl Marks {
-    /// Reads the collect records of a repository. A run does so before it looks which packs there are.
+    /// Reads the collect records of a repository. A run does so before it looks which packs there are. It waits.
     ///
     /// # Errors
     /// [`ErrorKind::Unsupported`] when a record is of a later version, and those of the target.
-    pub(crate) async fn read(
-        scope: &Scope,
-        target: &dyn BackupTarget,
-        repository: RepositoryId,
-        key: &IdKey,
-    ) -> Result<Self> {
-        let mut marks = Self { repository, key: key.clone(), seen: HashSet::new(), condemned: HashSet::new() };
-        for (object, record) in marks.unseen(scope, target).await? {
-            marks.condemned.extend(record.packs);
-            marks.seen.insert(object.key);
-        }
+    pub(crate) fn read(repository: &Repository) -> Result<Self> {
+        let keys = repository.objects.list(names::COLLECT)?.into_iter().map(|object| object.key).collect::<Vec<_>>();
+        let key = repository.key.clone();
+        let mut marks = Self { repository: repository.id, key, seen: HashSet::new(), condemned: HashSet::new() };
+        repository.objects.read_each(&keys, MAX_HEADER, |number, bytes| {
+            if let Some(record) = whole(bytes, marks.repository, &marks.key)? {
+                marks.condemned.extend(record.packs);
+                marks.seen.insert(keys[number].clone());
+            }
+            Ok(())
+        })?;
         Ok(marks)
     }
 
@@ -121,21 +121,25 @@ impl Marks {
         }
     }
 
-    /// The records that came since the run began. A damaged one condemns nothing: no collector acts on it either.
+    /// The records that came since the run began.
     async fn unseen(&self, scope: &Scope, target: &dyn BackupTarget) -> Result<Vec<(Object, CollectRecord)>> {
         let mut records = Vec::new();
         for object in list_all(scope, target, names::COLLECT).await? {
-            if self.seen.contains(&object.key) {
-                continue;
-            }
-            let read = read_object(scope, target, &object.key, MAX_HEADER).await;
-            match read.and_then(|bytes| CollectRecord::read(&bytes, self.repository, &self.key)) {
-                Ok(record) => records.push((object, record)),
-                Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => {}
-                Err(error) => return Err(error),
+            if !self.seen.contains(&object.key) {
+                let bytes = read_object(scope, target, &object.key, MAX_HEADER).await;
+                records.extend(whole(bytes, self.repository, &self.key)?.map(|record| (object, record)));
             }
         }
         Ok(records)
+    }
+}
+
+/// A record, unless it is gone or damaged. A damaged one condemns nothing: no collector acts on it either.
+fn whole(bytes: Result<Vec<u8>>, repository: RepositoryId, key: &IdKey) -> Result<Option<CollectRecord>> {
+    match bytes.and_then(|bytes| CollectRecord::read(&bytes, repository, key)) {
+        Ok(record) => Ok(Some(record)),
+        Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

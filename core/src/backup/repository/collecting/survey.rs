@@ -140,7 +140,7 @@ impl Survey {
         let headers = self.repository.headers()?;
         let read: HashSet<&str> = headers.iter().map(|stored| stored.key.as_str()).collect();
         for object in listed.iter().filter(|object| names::snapshot_of(&object.key).is_some()) {
-            if !read.contains(object.key.as_str()) && self.repository.objects.stat(&object.key)?.is_some() {
+            if !read.contains(object.key.as_str()) && self.repository.objects.exists(&object.key)? {
                 self.refuse(
                     format!("the target lists its objects incompletely: {:?} was there, and then was not", object.key),
                     "run it again; look at the target when this stays",
