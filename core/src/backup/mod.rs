@@ -3,6 +3,7 @@
 pub mod archive;
 pub mod blocks;
 pub mod checkers;
+pub mod collect;
 pub mod copy;
 pub mod create;
 pub mod decorate;
@@ -24,6 +25,7 @@ pub mod restore;
 pub mod scratch;
 pub mod seal;
 pub mod target;
+mod target_clock;
 pub mod targets;
 pub mod verify;
 pub mod walk;
