@@ -209,7 +209,7 @@ pub struct BackupSettings {
     pub rollback_copy_seconds: f64,
     /// A backup stops before a database's write-ahead log leaves less than this free on its disk.
     pub keep_free_bytes: ByteSize,
-    /// The layout of a backup: `archive`.
+    /// How a backup is stored: `archive`, one standard file for each, or `repository`, where backups share content.
     pub layout: Option<String>,
     /// When backups are made, as a cron expression: the job `backup`.
     pub schedule: Option<String>,

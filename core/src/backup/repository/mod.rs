@@ -9,6 +9,7 @@
 pub(crate) mod cache;
 pub(crate) mod chunk;
 pub(crate) mod collect;
+pub(crate) mod collecting;
 pub(crate) mod deliver;
 pub(crate) mod extract;
 pub(crate) mod fetch;

@@ -46,8 +46,8 @@ pub struct BuildFacts {
     pub targets: Vec<String>,
     /// Kinds of `[[check]]`.
     pub checks: Vec<String>,
-    /// Those of `backup.schedule`, `backup.verify_schedule`, `backup.drill_schedule`, `backup.retention`,
-    /// `backup.layout` and `metrics.listen` that this build acts on. The others are accepted, with a warning that says so.
+    /// Those of `backup.schedule`, `backup.verify_schedule`, `backup.drill_schedule`, `backup.retention` and
+    /// `metrics.listen` that this build acts on. The others are accepted, with a warning that says so.
     pub acts_on: Vec<String>,
 }
 
@@ -57,6 +57,9 @@ impl BuildFacts {
         self.acts_on.iter().any(|known| known == key)
     }
 }
+
+/// What `backup.layout` may say.
+const LAYOUTS: [&str; 2] = ["archive", "repository"];
 
 /// Looks the settings over. Errors come first; no finding shows a secret.
 pub fn check(config: &Config, build: &BuildFacts) -> Vec<Finding> {
@@ -115,6 +118,14 @@ impl Checker<'_> {
         if !(1..=19).contains(&settings.backup.level) {
             let message = format!("level {} is not one of zstd's levels 1 to 19", settings.backup.level);
             self.error("backup.level", message, "use 3, or 19 for the smallest archive");
+        }
+        if let Some(layout) = settings.backup.layout.as_deref().filter(|layout| !LAYOUTS.contains(layout)) {
+            let near = LAYOUTS.into_iter().find(|known| strsim::normalized_damerau_levenshtein(known, layout) >= 0.6);
+            let hint = match near {
+                Some(near) => format!("did you mean \"{near}\"?"),
+                None => "use \"repository\", where backups share content, or \"archive\"".to_owned(),
+            };
+            self.error("backup.layout", format!("{layout:?} is no layout"), &hint);
         }
         if settings.health.concurrency == 0 {
             self.error("health.concurrency", "no check could ever run", "use at least 1");
@@ -372,14 +383,11 @@ impl Checker<'_> {
     fn not_acted_on(&mut self) {
         let settings = &self.config.settings;
         let backup = &settings.backup;
-        // `archive` is what every build makes.
-        let layout = backup.layout.as_deref().is_some_and(|layout| layout != "archive");
         for (key, is_set, consequence) in [
             ("backup.schedule", backup.schedule.is_some(), "no backup is made by itself"),
             ("backup.verify_schedule", backup.verify_schedule.is_some(), "no backup is verified by itself"),
             ("backup.drill_schedule", backup.drill_schedule.is_some(), "no restore is rehearsed by itself"),
             ("backup.retention", backup.retention.is_some(), "no old backup is deleted"),
-            ("backup.layout", layout, "backups are plain archives"),
             ("metrics.listen", settings.metrics.listen.is_some(), "no address is listened on"),
         ] {
             if is_set && !self.build.acts_on(key) {
