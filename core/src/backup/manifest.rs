@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::clock::Timestamp;
-use crate::store::IntegrityReport;
+use crate::store::{IntegrityReport, TableCount};
 use crate::value::{hex, unhex};
 
 /// The version of the archive format that this code writes. A reader refuses a greater one by name.
@@ -126,8 +126,35 @@ pub struct StoreRecord {
     pub taken_at: Timestamp,
     /// What the check of the copy found.
     pub check: IntegrityReport,
-    /// Facts by the driver's names.
+    /// Facts by the driver's names; under `rows` how many rows each table has, where the store counts them.
     pub details: serde_json::Map<String, serde_json::Value>,
+}
+
+/// The fact that holds the rows of each table.
+const ROWS: &str = "rows";
+
+/// `details` with the rows of each table.
+pub fn with_rows(mut details: Details, rows: Vec<TableCount>) -> Details {
+    if !rows.is_empty() {
+        let rows: Details = rows.into_iter().map(|count| (count.table, count.rows.into())).collect();
+        details.insert(ROWS.to_owned(), rows.into());
+    }
+    details
+}
+
+type Details = serde_json::Map<String, serde_json::Value>;
+
+impl StoreRecord {
+    /// How many rows `table` had when the copy was made. Unknown where they were not counted.
+    pub fn rows_of(&self, table: &str) -> Option<u64> {
+        self.details.get(ROWS)?.get(table)?.as_u64()
+    }
+
+    /// The tables whose rows were counted.
+    pub fn counted_tables(&self) -> impl Iterator<Item = &str> {
+        let rows = self.details.get(ROWS).and_then(serde_json::Value::as_object);
+        rows.into_iter().flatten().map(|(table, _)| table.as_str())
+    }
 }
 
 /// One name in the archive.

@@ -6,12 +6,14 @@ pub mod checkers;
 pub mod create;
 pub mod delete;
 pub mod discover;
+pub mod drill;
 #[cfg(test)]
 mod fake_store;
 pub mod lease;
 pub mod list;
 pub mod manifest;
 mod meter;
+pub mod probe;
 pub mod restore;
 pub mod scratch;
 pub mod target;

@@ -76,6 +76,10 @@ static METHODS: &[Method] = &{
             .answers("{files: names below dir, size_bytes, taken_at, details}")
             .long(),
         Method::of(Store, "check_copy", &["dir", "depth"]).answers(REPORT).long(),
+        Method::of(Store, "inspect_copy", &["dir", "rows", "queries"])
+            .answers("{rows: a list of {table, rows}, answers: a list of {holds, message}}")
+            .optional()
+            .long(),
         Method::of(Store, "restore_from", &["dir"]).long(),
         Method::of(Store, "maintain", &["tasks"]).answers("a list of {task, done, message}").optional().long(),
         Method::of(Target, "put", &["key", Method::BYTES, "if_absent"])

@@ -23,7 +23,7 @@
 //!
 //! | contract | methods (arguments) → answer |
 //! | --- | --- |
-//! | [`Contract::Store`] | `stats()`, `verify(depth)`, `snapshot_to(dir)`, `check_copy(dir, depth)`, `restore_from(dir)`; optional `maintain(tasks)` |
+//! | [`Contract::Store`] | `stats()`, `verify(depth)`, `snapshot_to(dir)`, `check_copy(dir, depth)`, `restore_from(dir)`; optional `maintain(tasks)`, `inspect_copy(dir, rows, queries)` |
 //! | [`Contract::Target`] | `put(key, bytes, if_absent)`, `upload(key, expected_bytes)` → an object, `get(key, start, end)` → bytes, `list(prefix, after)`, `stat(key)`, `delete(key)`; optional `free_bytes()` |
 //! | [`Contract::Upload`] | `write(bytes)`, `finish()`, `abort()`; optional `read_back(start, end)` → bytes |
 //! | [`Contract::Check`] | `check()` |
@@ -39,6 +39,7 @@
 //! | `capability.side_files`, `.maintenance`, `.folder`, `.put_if_absent`, `.read_before_finish` | none, none, none, `false`, `false` |
 //! | `capability.file` of a store | is an error: the file that is the live database must be known; `null` for a server |
 //! | `maintain` | every task is skipped, once `stats` has found the database; refused when `capability.maintenance` names some |
+//! | `inspect_copy` | unsupported: drills count no rows and ask no queries |
 //! | `free_bytes` | unknown |
 //! | `read_back` | unsupported; refused when `capability.read_before_finish` is set |
 //! | answer of `put` without `if_absent` | `true` |

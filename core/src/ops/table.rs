@@ -4,12 +4,13 @@ use crate::error::{Error, ErrorKind, Result};
 
 use super::operation::Entry;
 use super::status::Status;
-use crate::api::{backup, config, health, journal, metrics, restore, store};
+use crate::api::{backup, config, drill, health, journal, metrics, restore, store};
 
 /// Every operation of this build, sorted by name. A new one gets one line.
 pub static TABLE: &[Entry] = &[
     Entry::of::<backup::Create>(),
     Entry::of::<backup::Delete>(),
+    Entry::of::<drill::Drill>(),
     Entry::of::<backup::List>(),
     Entry::of::<backup::Show>(),
     Entry::of::<backup::Verify>(),

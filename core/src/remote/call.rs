@@ -25,6 +25,7 @@ pub(crate) enum StoreAct {
     Verify { depth: CheckDepth },
     SnapshotTo { dir: WirePath },
     CheckCopy { dir: WirePath, depth: CheckDepth },
+    InspectCopy { dir: WirePath, rows: bool, queries: Vec<String> },
     RestoreFrom { dir: WirePath },
     Maintain { tasks: Vec<MaintenanceTask> },
 }
@@ -58,6 +59,7 @@ impl StoreAct {
             Self::Verify { .. } => "verify",
             Self::SnapshotTo { .. } => "snapshot_to",
             Self::CheckCopy { .. } => "check_copy",
+            Self::InspectCopy { .. } => "inspect_copy",
             Self::RestoreFrom { .. } => "restore_from",
             Self::Maintain { .. } => "maintain",
         }

@@ -12,7 +12,8 @@ use crate::cancel::Scope;
 use crate::error::{Error, ErrorKind, Result};
 use crate::health::{CheckOutcome, HealthCheck};
 use crate::store::{
-    CheckDepth, IntegrityReport, MaintenanceOutcome, MaintenanceTask, Store, StoreCapability, StoreSnapshot, StoreStats,
+    CheckDepth, CopyFacts, Inspection, IntegrityReport, MaintenanceOutcome, MaintenanceTask, Store, StoreCapability,
+    StoreSnapshot, StoreStats,
 };
 
 use super::call::{ComponentCall, StoreAct, TargetAct, UploadAct};
@@ -58,6 +59,11 @@ impl Store for RemoteStore {
 
     async fn check_copy(&self, scope: &Scope, dir: &Path, depth: CheckDepth) -> Result<IntegrityReport> {
         self.act(scope, StoreAct::CheckCopy { dir: wire(dir), depth }).await
+    }
+
+    async fn inspect_copy(&self, scope: &Scope, dir: &Path, inspection: &Inspection) -> Result<CopyFacts> {
+        let Inspection { rows, queries } = inspection.clone();
+        self.act(scope, StoreAct::InspectCopy { dir: wire(dir), rows, queries }).await
     }
 
     async fn restore_from(&self, scope: &Scope, dir: &Path) -> Result<()> {

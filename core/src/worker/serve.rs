@@ -9,6 +9,7 @@ use crate::backup::Upload;
 use crate::cancel::{Cancel, CancelOnDrop, Scope};
 use crate::error::{Error, ErrorKind, Result};
 use crate::remote::{ComponentCall, Payload, StoreAct, TargetAct, UploadAct};
+use crate::store::Inspection;
 
 use super::components::{Components, find};
 use super::panics::CatchPanic;
@@ -109,6 +110,9 @@ impl ComponentServer {
             StoreAct::Verify { depth } => Payload::of(&store.verify(scope, depth).await?),
             StoreAct::SnapshotTo { dir } => Payload::of(&store.snapshot_to(scope, &dir.0).await?),
             StoreAct::CheckCopy { dir, depth } => Payload::of(&store.check_copy(scope, &dir.0, depth).await?),
+            StoreAct::InspectCopy { dir, rows, queries } => {
+                Payload::of(&store.inspect_copy(scope, &dir.0, &Inspection { rows, queries }).await?)
+            }
             StoreAct::RestoreFrom { dir } => Payload::of(&store.restore_from(scope, &dir.0).await?),
             StoreAct::Maintain { tasks } => Payload::of(&store.maintain(scope, &tasks).await?),
         }

@@ -8,10 +8,10 @@ use tokio::sync::mpsc;
 
 use super::super::archive::{ArchiveWriter, Special, WriteOptions};
 use super::super::discover::{Contents, Database};
-use super::super::manifest::{FORMAT, Manifest, Outcome, RelPath, SkipReason, Skipped, StoreRecord};
+use super::super::manifest::{FORMAT, Manifest, Outcome, RelPath, SkipReason, Skipped, StoreRecord, with_rows};
 use super::super::meter::Meter;
 use super::super::walk::{Found, FoundKind};
-use super::databases::{Copied, Copy};
+use super::databases::{Checked, Copied, Copy};
 use super::deliver::{Fan, Seal};
 use super::files::{FileStorer, Hook};
 use crate::cancel::Scope;
@@ -119,9 +119,9 @@ impl Databases<'_> {
         let Copied { folder, snapshot, check } = copied;
         self.store(&database, &folder.join(&snapshot.files[0]), snapshot.size_bytes)?;
         // The copy is small change until it is checked; its check is over soon after it is stored.
-        let report = match check.blocking_recv() {
+        let Checked { report, rows } = match check.blocking_recv() {
             Ok(Err(error)) if error.kind() == ErrorKind::Cancelled => return Err(error),
-            Ok(Ok(report)) => report,
+            Ok(Ok(checked)) => checked,
             Ok(Err(error)) => failed(&format!("the check could not be made: {error}")),
             Err(_) => failed("the check did not end"),
         };
@@ -137,7 +137,7 @@ impl Databases<'_> {
             path: database.found.path,
             taken_at: snapshot.taken_at,
             check: report,
-            details: snapshot.details,
+            details: with_rows(snapshot.details, rows),
         });
         Ok(true)
     }
@@ -192,6 +192,6 @@ impl Databases<'_> {
     }
 }
 
-fn failed(problem: &str) -> IntegrityReport {
-    IntegrityReport { ok: false, problems: vec![problem.to_owned()] }
+fn failed(problem: &str) -> Checked {
+    Checked { report: IntegrityReport { ok: false, problems: vec![problem.to_owned()] }, rows: Vec::new() }
 }
