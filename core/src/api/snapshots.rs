@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::backup::archive::{Archive, Limits};
+use crate::backup::archive::Archive;
 use crate::backup::checkers::Checkers;
 use crate::backup::create::NamedTarget;
 use crate::backup::list::find;
+use crate::backup::nodes::Limits;
 use crate::cancel::Scope;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ops::Context;

@@ -1,6 +1,7 @@
 //! Backups: one walker, one manifest, and where they go.
 
 pub mod archive;
+pub mod bisect;
 pub mod blocks;
 pub mod checkers;
 pub mod create;
@@ -9,12 +10,16 @@ pub mod discover;
 pub mod drill;
 #[cfg(test)]
 mod fake_store;
+mod frames;
 pub mod lease;
 pub mod list;
 pub mod manifest;
 mod meter;
+pub mod nodes;
+mod pool;
 pub mod probe;
 pub mod restore;
+pub mod sample;
 pub mod scratch;
 pub mod target;
 pub mod targets;

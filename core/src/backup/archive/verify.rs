@@ -3,14 +3,13 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::frame::{Frame, Unpacker};
-use super::hash::ContentHasher;
-use super::layout::{parts_of, restored_len, stored_len};
+use super::frame::Frame;
 use super::locate;
-use super::pool::Pool;
-use super::problem::{Problem, ProblemKind};
 use super::read::{Archive, Contents, Piece};
+use crate::backup::frames::Unpacker;
 use crate::backup::manifest::Node;
+use crate::backup::nodes::{ContentHasher, Problem, ProblemKind, parts_of, restored_len, stored_len};
+use crate::backup::pool::Pool;
 use crate::cancel::{Cancel, ProgressEvent, Scope};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -88,6 +87,35 @@ impl Archive {
     }
 }
 
+impl Archive {
+    /// Checks the stored bytes that begin within `stored` against their BLAKE3: whole frames, and behind the last of
+    /// them all that [`Archive::verify_quick`] reads. Ranges that together cover the archive check every byte of it.
+    ///
+    /// Damage is in the result; an error means that the archive could not be read, or a cancel.
+    pub fn verify_part(&self, scope: &Scope, stored: Range<u64>) -> Result<Vec<Problem>> {
+        let contents = &self.contents;
+        let (mut unpacker, mut plain, mut problems) = (Unpacker::new()?, Vec::new(), Vec::new());
+        for frame in contents.frames.iter().filter(|frame| stored.contains(&frame.offset)) {
+            scope.cancel.check()?;
+            match contents.load(frame, &mut unpacker, &mut plain) {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::Corrupt => {
+                    let lost = contents.lost_with(frame, &error);
+                    if lost.is_empty() {
+                        problems.push(Problem::of_snapshot(ProblemKind::DamagedFrame, error.message()));
+                    }
+                    problems.extend(lost.into_iter().map(|(_, problem)| problem));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if stored.end >= contents.blocks.len() {
+            problems.extend(self.verify_quick(scope)?);
+        }
+        Ok(problems)
+    }
+}
+
 /// What a thread found out about a frame.
 struct Checked {
     plain: Vec<u8>,
@@ -135,7 +163,7 @@ fn check_frame(
             }
             Piece::BadEnd => {
                 let message = "the tar stream does not end in zeros";
-                problems.push(Problem::of_archive(ProblemKind::HeaderMismatch, message));
+                problems.push(Problem::of_snapshot(ProblemKind::HeaderMismatch, message));
             }
         }
         Ok(())
@@ -170,7 +198,7 @@ impl SpanningFiles<'_> {
             self.current = None;
             let lost = self.contents.lost_with(frame, error);
             if lost.is_empty() {
-                problems.push(Problem::of_archive(ProblemKind::DamagedFrame, error.message()));
+                problems.push(Problem::of_snapshot(ProblemKind::DamagedFrame, error.message()));
             }
             for (number, problem) in lost {
                 if self.last_lost.replace(number) != Some(number) {

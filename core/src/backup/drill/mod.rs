@@ -17,10 +17,11 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::archive::{Archive, Limits, ProblemKind};
+use super::archive::Archive;
 use super::create::NamedTarget;
 use super::list::{Found, blocking, find};
 use super::manifest::{Manifest, Outcome, RelPath};
+use super::nodes::{Limits, Problem, ProblemKind};
 use super::probe::Tester;
 use super::restore::{self, RestoreJob, RestoreReport, Site, Source};
 use super::scratch::Scratch;
@@ -284,7 +285,7 @@ async fn restore_into(
     .await?;
     let (attributes, lost): (Vec<_>, Vec<_>) =
         report.lost.iter().cloned().partition(|problem| problem.kind == ProblemKind::AttributeNotRestored);
-    let problem = |lost: super::archive::Problem| {
+    let problem = |lost: Problem| {
         let path = lost.path.map(|path| RelPath::new(path.as_path()));
         DrillProblem { step: DrillPhase::Restore, path, message: lost.message }
     };
