@@ -1,4 +1,4 @@
-//! `backup.drill`: restoring a snapshot to know that it can be done.
+//! `backup.drill`, `backup.sample`, `backup.bisect`: knowing what the backups are worth.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -7,9 +7,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::snapshots::{checkers, limits, targets};
+use crate::backup::bisect::{BisectJob, BisectReport, Question, bisect};
 use crate::backup::drill::{DrillCheck, DrillJob, DrillReport, drill};
 use crate::backup::manifest::RelPath;
 use crate::backup::probe::Tester;
+use crate::backup::sample::{SampleJob, SampleReport, sample};
 use crate::cancel::Scope;
 use crate::error::{Error, Result};
 use crate::ops::history;
@@ -87,5 +89,126 @@ pub(super) fn tester(context: &Context) -> Tester {
         settings: settings.backup.drill.clone(),
         root: context.root.clone(),
         environment: ours.cloned().collect(),
+    }
+}
+
+/// How much to read.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct SampleRequest {
+    /// Read from this target only. From all of the settings when missing.
+    pub target: Option<String>,
+    /// Not more than about so many bytes; what is due and not read waits for the next run. No bound when missing.
+    pub max_bytes: Option<u64>,
+}
+
+/// `backup.sample`
+#[derive(Debug)]
+pub struct Sample;
+
+impl Operation for Sample {
+    const NAME: &'static str = "backup.sample";
+    const SUMMARY: &'static str = "Read what is due of all backups, so that every stored byte is read within days";
+    const EFFECT: Effect = Effect::Read;
+    const PLACE: Place = Place::Worker(Lane::Heavy);
+    // The journal remembers how far a run came.
+    const JOURNALLED: bool = true;
+    type Request = SampleRequest;
+    type Response = SampleReport;
+
+    async fn run(context: Arc<Context>, scope: Scope, request: SampleRequest) -> Result<SampleReport> {
+        let job = SampleJob {
+            targets: targets(&context, request.target.as_deref())?,
+            days: context.settings().backup.verify_days,
+            max_bytes: request.max_bytes,
+            reached: history::sampled(&context.journal)?,
+            state: context.state.clone(),
+        };
+        sample(&scope, job).await
+    }
+
+    fn healthy(response: &SampleReport) -> bool {
+        response.ok && response.failed.is_empty()
+    }
+}
+
+/// What to look for.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BisectRequest {
+    /// What must hold.
+    pub check: BisectCheck,
+    /// For `query`: what to ask. It must return a row whose first column is neither null nor zero.
+    #[serde(default)]
+    pub query: Option<String>,
+    /// The database to ask, by its name in the snapshots. The only one when missing.
+    #[serde(default)]
+    pub store: Option<String>,
+    /// Look among the snapshots in this target only.
+    #[serde(default)]
+    pub target: Option<String>,
+}
+
+/// What must hold in a bisection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BisectCheck {
+    /// The database is sound, every index held against its table.
+    Integrity,
+    /// The query holds.
+    Query,
+    /// The program `backup.drill.command` of the settings ends well in the restored folder.
+    Command,
+}
+
+/// `backup.bisect`
+#[derive(Debug)]
+pub struct Bisect;
+
+impl Operation for Bisect {
+    const NAME: &'static str = "backup.bisect";
+    const SUMMARY: &'static str = "Find the last snapshot for which a check still holds";
+    const EFFECT: Effect = Effect::Read;
+    const PLACE: Place = Place::Worker(Lane::Heavy);
+    const JOURNALLED: bool = true;
+    type Request = BisectRequest;
+    type Response = BisectReport;
+
+    async fn run(context: Arc<Context>, scope: Scope, request: BisectRequest) -> Result<BisectReport> {
+        let backup = &context.settings().backup;
+        let question = match (request.check, request.query) {
+            (BisectCheck::Query, Some(query)) => Question::Query(query),
+            (BisectCheck::Query, None) => {
+                return Err(Error::invalid("there is no query to ask")
+                    .with_hint("give one as `query`: SELECT count(*) > 0 FROM users"));
+            }
+            (_, Some(_)) => {
+                return Err(Error::invalid("a query is given, and the check is another one")
+                    .with_hint("leave `query` out, or set `check` to \"query\""));
+            }
+            (BisectCheck::Integrity, None) => Question::Integrity,
+            (BisectCheck::Command, None) if backup.drill.command.is_empty() => {
+                return Err(Error::invalid("the settings have no backup.drill.command to run")
+                    .with_hint("set backup.drill.command to a program and its arguments"));
+            }
+            (BisectCheck::Command, None) => Question::Command,
+        };
+        let job = BisectJob {
+            targets: targets(&context, request.target.as_deref())?,
+            service: context.settings().service.name.clone(),
+            question,
+            store: request.store,
+            tester: tester(&context),
+            scratch: context.scratch(),
+            scratch_in_memory: backup.scratch_in_memory,
+            limits: limits(&context),
+            threads: backup.threads,
+        };
+        bisect(&scope, job).await
+    }
+
+    /// One that holds was found, and nothing contradicts it.
+    fn healthy(response: &BisectReport) -> bool {
+        response.good.is_some() && response.neighbours_agree
     }
 }

@@ -10,6 +10,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::clock::Timestamp;
 use crate::store::{IntegrityReport, TableCount};
+
+use super::pause::PauseReport;
 use crate::value::{hex, unhex};
 
 /// The version of the archive format that this code writes. A reader refuses a greater one by name.
@@ -42,6 +44,9 @@ pub struct Manifest {
     pub excludes: Vec<String>,
     /// The databases in it.
     pub stores: Vec<StoreRecord>,
+    /// Which moments the snapshot is of. Unknown in one that was made without saying.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<ConsistencyGroup>,
     /// What was not read, or not completely, or cannot be stored.
     pub skipped: Vec<Skipped>,
     /// Regular files, hard links included.
@@ -111,6 +116,23 @@ impl SkipReason {
     pub fn makes_partial(self) -> bool {
         !matches!(self, Self::Socket | Self::Device)
     }
+}
+
+/// Which moments a snapshot is of: its files, and against them its databases, each of which says when it was taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ConsistencyGroup {
+    /// When the files began to be looked at.
+    pub files_from: Timestamp,
+    /// When the last of them was read.
+    pub files_until: Timestamp,
+    /// Whether the service was to be paused.
+    pub asked: bool,
+    /// How the pause went. Nothing when there was none.
+    pub pause: Option<PauseReport>,
+    /// Whether all databases and files are of one moment, proven by a pause that held.
+    pub consistent: bool,
+    /// Why not, when it was asked.
+    pub message: Option<String>,
 }
 
 /// A database in a snapshot.
@@ -374,6 +396,7 @@ impl Manifest {
             includes: Vec::new(),
             excludes: Vec::new(),
             stores: Vec::new(),
+            group: None,
             skipped: Vec::new(),
             files: 0,
             entries: 0,

@@ -16,6 +16,7 @@ pub mod list;
 pub mod manifest;
 mod meter;
 pub mod nodes;
+pub mod pause;
 mod pool;
 pub mod probe;
 pub mod restore;

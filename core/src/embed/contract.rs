@@ -19,6 +19,8 @@ pub enum Contract {
     Check,
     /// A place where numbers go: [`MetricsSink`](crate::metrics::MetricsSink).
     Sink,
+    /// What pauses the service's writes: [`PauseHook`](crate::backup::pause::PauseHook).
+    Pause,
     /// What a suite needs around the plugins under test, see `embed::suites`.
     Scene,
 }
@@ -68,7 +70,7 @@ const REPORT: &str = "{ok: true or false, problems: a list of texts}";
 
 /// Every method of every contract.
 static METHODS: &[Method] = &{
-    use Contract::{Check, Scene, Sink, Store, Target, Upload};
+    use Contract::{Check, Pause, Scene, Sink, Store, Target, Upload};
     [
         Method::of(Store, "stats", &[]).answers("{size_bytes, log_bytes, details}"),
         Method::of(Store, "verify", &["depth"]).answers(REPORT).long(),
@@ -97,6 +99,8 @@ static METHODS: &[Method] = &{
         Method::of(Upload, "abort", &[]),
         Method::of(Check, "check", &[]).answers("{status: pass, warn or fail, message, observed, unit}"),
         Method::of(Sink, "export", &["snapshot"]),
+        Method::of(Pause, "before", &[]),
+        Method::of(Pause, "after", &[]),
         // The scenes of the suites. Which of them a suite wants is in `suites`.
         Method::of(Scene, "fresh", &[]).answers("an object to test").optional(),
         Method::of(Scene, "stuck", &[]).answers("a check whose question gets no answer").optional(),
@@ -172,6 +176,7 @@ impl fmt::Display for Contract {
             Self::Upload => "upload",
             Self::Check => "check",
             Self::Sink => "sink",
+            Self::Pause => "pause",
             Self::Scene => "scene",
         })
     }

@@ -184,6 +184,7 @@ impl Link for PluginLink {
             ComponentCall::Target { act, .. } => self.target(scope, act, body).await,
             ComponentCall::Upload { handle, act, .. } => self.upload(scope, handle, act, body).await,
             ComponentCall::Check { .. } => self.check(scope).await,
+            ComponentCall::Pause { .. } => Err(Error::internal("a pause is called without a link")),
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! A binding (Python, Node.js) wraps a live object of its language as a [`Plugin`]: something whose methods are
 //! called by name with JSON arguments and, for two of them, a block of bytes. Everything else is here and is
-//! written once: what an object must have, deadlines, cancellation, panics, wrong answers, the four contracts,
+//! written once: what an object must have, deadlines, cancellation, panics, wrong answers, the contracts,
 //! and the public suites run against plugins.
 //!
 //! | a binding wants to | it calls |
@@ -28,6 +28,7 @@
 //! | [`Contract::Upload`] | `write(bytes)`, `finish()`, `abort()`; optional `read_back(start, end)` → bytes |
 //! | [`Contract::Check`] | `check()` |
 //! | [`Contract::Sink`] | `export(snapshot)` |
+//! | [`Contract::Pause`] | `before()`, `after()` |
 //!
 //! [`methods`] has them with the order of their arguments and the shape of each answer. A store has a value
 //! `capability` beside its methods, a target may have one: an object, or a method without arguments that the binding
@@ -47,7 +48,7 @@
 //! | `log_bytes`, `details` of `stats` | 0, none |
 //! | `taken_at`, `size_bytes`, `details` of `snapshot_to` | when the call began, the sum of the files, none |
 //! | `problems` of `verify` and `check_copy`; `observed` and `unit` of `check` | none |
-//! | answers of `delete`, `restore_from`, `write`, `finish`, `abort`, `export` | are not looked at |
+//! | answers of `delete`, `restore_from`, `write`, `finish`, `abort`, `export`, `before`, `after` | are not looked at |
 //!
 //! An object need not check what it is given: keys, lengths of blocks, ranges and a scope that is cancelled already are
 //! refused before it is called. What it answers is checked: a wrong shape, more bytes than asked for, a list

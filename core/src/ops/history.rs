@@ -52,6 +52,21 @@ pub(crate) fn drills(journal: &Journal) -> Result<Drills> {
     Ok(drills)
 }
 
+/// How far sampled verification came in each target.
+pub(crate) fn sampled(journal: &Journal) -> Result<BTreeMap<String, Timestamp>> {
+    let mut reached = BTreeMap::new();
+    // The newest come first.
+    for record in about_backups(journal, &["backup.sample"])? {
+        for target in record.response["targets"].as_array().into_iter().flatten() {
+            let time = target["reached"].as_str().and_then(|time| time.parse().ok());
+            if let (Some(name), Some(time)) = (target["target"].as_str(), time) {
+                reached.entry(name.to_owned()).or_insert(time);
+            }
+        }
+    }
+    Ok(reached)
+}
+
 /// The rows that a drill counted.
 fn rows_of(response: &Value) -> Option<EarlierRows> {
     let mut rows = EarlierRows::new();

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use self::search::{Verdict, search};
+use self::search::{Prober, Verdict, search};
 use super::create::NamedTarget;
 use super::drill::open_source;
 use super::list::{Found, blocking, find_all};
@@ -140,13 +140,35 @@ pub async fn bisect(scope: &Scope, job: BisectJob) -> Result<BisectReport> {
         restores: 0,
         duration_seconds: 0.0,
     };
-    let ended = search(snapshots.len(), async |at| {
-        let Candidate { snapshot, copies } = &snapshots[at];
+    let mut asking = Asking { scope, job: &job, snapshots: &snapshots, probes: Vec::new(), restores: 0 };
+    let ended = search(snapshots.len(), &mut asking).await?;
+    (report.probes, report.restores) = (asking.probes, asking.restores);
+    let named = |at: Option<usize>| at.map(|at| snapshots[at].snapshot.clone());
+    report.good = named(ended.good);
+    report.bad = named(ended.bad);
+    report.contradicted_by = named(ended.contradicts);
+    report.neighbours_agree = ended.contradicts.is_none();
+    report.duration_seconds = scope.clock.monotonic().saturating_sub(started).as_secs_f64();
+    Ok(report)
+}
+
+/// Asks snapshots, and writes down what they say.
+struct Asking<'a> {
+    scope: &'a Scope,
+    job: &'a BisectJob,
+    snapshots: &'a [Candidate],
+    probes: Vec<BisectProbe>,
+    restores: u64,
+}
+
+impl Prober for Asking<'_> {
+    async fn probe(&mut self, at: usize) -> Result<Verdict> {
+        let (scope, Candidate { snapshot, copies }) = (self.scope, &self.snapshots[at]);
         scope.cancel.check()?;
         scope.progress.stage(format!("asking the snapshot of {}", snapshot.time.strftime("%Y-%m-%d %H:%M:%SZ")));
         let began = scope.clock.monotonic();
-        let (verdict, message) = probe(scope, &job, copies, &mut report.restores).await?;
-        report.probes.push(BisectProbe {
+        let (verdict, message) = probe(scope, self.job, copies, &mut self.restores).await?;
+        self.probes.push(BisectProbe {
             snapshot: snapshot.clone(),
             verdict: match verdict {
                 Verdict::Holds => BisectVerdict::Holds,
@@ -157,15 +179,7 @@ pub async fn bisect(scope: &Scope, job: BisectJob) -> Result<BisectReport> {
             duration_seconds: scope.clock.monotonic().saturating_sub(began).as_secs_f64(),
         });
         Ok(verdict)
-    })
-    .await?;
-    let named = |at: Option<usize>| at.map(|at| snapshots[at].snapshot.clone());
-    report.good = named(ended.good);
-    report.bad = named(ended.bad);
-    report.contradicted_by = named(ended.contradicts);
-    report.neighbours_agree = ended.contradicts.is_none();
-    report.duration_seconds = scope.clock.monotonic().saturating_sub(started).as_secs_f64();
-    Ok(report)
+    }
 }
 
 /// A snapshot and its copies.

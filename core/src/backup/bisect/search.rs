@@ -23,35 +23,41 @@ pub(super) struct Ended {
     pub(super) good: Option<usize>,
     /// The oldest above it that does not.
     pub(super) bad: Option<usize>,
-    /// A snapshot that contradicts what the search takes for granted.
+    /// One below it that does not: it contradicts what the search takes for granted.
     pub(super) contradicts: Option<usize>,
     /// Every verdict.
     pub(super) verdicts: BTreeMap<usize, Verdict>,
 }
 
+/// Asks the snapshots.
+pub(super) trait Prober: Send {
+    /// Asks one.
+    fn probe(&mut self, at: usize) -> impl Future<Output = Result<Verdict>> + Send;
+}
+
 /// Searches `count` snapshots, newest first. Each is probed once at most.
-pub(super) async fn search(count: usize, mut probe: impl AsyncFnMut(usize) -> Result<Verdict>) -> Result<Ended> {
+pub(super) async fn search(count: usize, prober: &mut impl Prober) -> Result<Ended> {
     let mut known = Known { verdicts: BTreeMap::new() };
-    let mut ended = Ended { good: None, bad: None, contradicts: None, verdicts: BTreeMap::new() };
+    let (mut good, mut bad) = (None, None);
     // The newest that can be asked: mostly all is well there, and nothing else needs to be.
-    let newest = known.first(0..count, &mut probe).await?;
+    let newest = known.first(0..count, prober).await?;
     match newest {
-        Some((at, Verdict::Holds)) => ended.good = Some(at),
+        Some((at, Verdict::Holds)) => good = Some(at),
         Some((at, _)) => {
-            ended.bad = Some(at);
+            bad = Some(at);
             // All newer than `newer` fail, `good` and all older hold, as far as they can be asked.
             let (mut newer, mut older) = (at + 1, count);
             while newer < older {
                 // From the middle outwards: what cannot be asked is passed over.
                 let middle = newer + (older - newer) / 2;
                 let outwards = (middle..older).chain((newer..middle).rev());
-                match known.first(outwards, &mut probe).await? {
+                match known.first(outwards, prober).await? {
                     Some((at, Verdict::Holds)) => {
-                        ended.good = Some(at);
+                        good = Some(at);
                         older = at;
                     }
                     Some((at, _)) => {
-                        ended.bad = Some(at);
+                        bad = Some(at);
                         newer = at + 1;
                     }
                     None => break,
@@ -60,18 +66,13 @@ pub(super) async fn search(count: usize, mut probe: impl AsyncFnMut(usize) -> Re
         }
         None => {}
     }
-    if let Some(good) = ended.good
-        && let Some((at, Verdict::Fails)) = known.first(good + 1..count, &mut probe).await?
-    {
-        ended.contradicts = Some(at);
+    if let Some(good) = good {
+        known.first(good + 1..count, prober).await?;
     }
-    if let Some(bad) = ended.bad
-        && let Some((at, Verdict::Holds)) = known.first((0..bad).rev(), &mut probe).await?
-    {
-        ended.contradicts = Some(at);
+    if let Some(bad) = bad {
+        known.first((0..bad).rev(), prober).await?;
     }
-    ended.verdicts = known.verdicts;
-    Ok(ended)
+    Ok(known.summed_up())
 }
 
 struct Known {
@@ -79,16 +80,25 @@ struct Known {
 }
 
 impl Known {
+    /// Where the search ended: of all that is known, which is as searched where nothing contradicts.
+    fn summed_up(self) -> Ended {
+        let of = |wanted| self.verdicts.iter().filter(move |(_, verdict)| **verdict == wanted).map(|(at, _)| *at);
+        let good = of(Verdict::Holds).next();
+        let bad = of(Verdict::Fails).take_while(|at| good.is_none_or(|good| *at < good)).last();
+        let contradicts = good.and_then(|good| of(Verdict::Fails).find(|at| *at > good));
+        Ended { good, bad, contradicts, verdicts: self.verdicts }
+    }
+
     /// The first of `candidates` that can be asked, and what it says.
     async fn first(
         &mut self,
-        candidates: impl Iterator<Item = usize>,
-        probe: &mut impl AsyncFnMut(usize) -> Result<Verdict>,
+        candidates: impl Iterator<Item = usize> + Send,
+        prober: &mut impl Prober,
     ) -> Result<Option<(usize, Verdict)>> {
         for at in candidates {
             let verdict = match self.verdicts.get(&at) {
                 Some(verdict) => *verdict,
-                None => probe(at).await?,
+                None => prober.probe(at).await?,
             };
             self.verdicts.insert(at, verdict);
             if verdict != Verdict::Unreadable {
@@ -103,15 +113,21 @@ impl Known {
 mod tests {
     use super::*;
 
+    /// Answers from a list, and counts.
+    struct Listed<'a>(&'a [Verdict], usize);
+
+    impl Prober for Listed<'_> {
+        async fn probe(&mut self, at: usize) -> Result<Verdict> {
+            self.1 += 1;
+            Ok(self.0[at])
+        }
+    }
+
     async fn run(verdicts: &[Verdict]) -> (Ended, usize) {
-        let mut probes = 0;
-        let ended = search(verdicts.len(), async |at| {
-            probes += 1;
-            Ok(verdicts[at])
-        });
-        let ended = ended.await.unwrap();
-        assert_eq!(probes, ended.verdicts.len(), "one was probed twice");
-        (ended, probes)
+        let mut listed = Listed(verdicts, 0);
+        let ended = search(verdicts.len(), &mut listed).await.unwrap();
+        assert_eq!(listed.1, ended.verdicts.len(), "one was probed twice");
+        (ended, listed.1)
     }
 
     #[tokio::test]

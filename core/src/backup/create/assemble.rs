@@ -14,6 +14,7 @@ use super::super::walk::{Found, FoundKind};
 use super::databases::{Checked, Copied, Copy};
 use super::deliver::{Fan, Seal};
 use super::files::{FileStorer, Hook};
+use super::moments::Moments;
 use crate::cancel::Scope;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::IntegrityReport;
@@ -28,6 +29,7 @@ pub(super) struct Assembly {
     pub(super) options: WriteOptions,
     /// Filled in by the assembly: stores, skipped, outcome, counts.
     pub(super) manifest: Manifest,
+    pub(super) moments: Moments,
     pub(super) copies: mpsc::UnboundedReceiver<Copy>,
     pub(super) fan: Fan,
     pub(super) hook: Option<Hook>,
@@ -35,7 +37,7 @@ pub(super) struct Assembly {
 
 /// Writes the archive to the fan and returns its manifest and seal. It blocks.
 pub(super) fn assemble(scope: &Scope, assembly: Assembly) -> Result<(Manifest, Seal)> {
-    let Assembly { root, contents, options, mut manifest, mut copies, fan, hook } = assembly;
+    let Assembly { root, contents, options, mut manifest, moments, mut copies, fan, hook } = assembly;
     let fan = Arc::new(Mutex::new(fan));
     let sink = Arc::clone(&fan);
     let push = move |bytes: &[u8]| sink.lock().unwrap_or_else(PoisonError::into_inner).push(bytes);
@@ -91,6 +93,7 @@ pub(super) fn assemble(scope: &Scope, assembly: Assembly) -> Result<(Manifest, S
     }
 
     manifest.format = FORMAT;
+    manifest.group = Some(moments.end(scope, &storer));
     manifest.skipped = storer.skipped;
     manifest.skipped.sort_by(|a, b| a.path.cmp(&b.path));
     let partial = manifest.skipped.iter().any(|skipped| skipped.reason.makes_partial());

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::super::discover::Database;
 use super::super::scratch::Scratch;
+use super::moments::Holding;
 use crate::cancel::Scope;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::{CheckDepth, Inspection, IntegrityReport, Store, StoreSnapshot, TableCount};
@@ -49,6 +50,7 @@ pub(super) async fn copy_all(
     scratch: Arc<Scratch>,
     depth: CheckDepth,
     copies: mpsc::UnboundedSender<Copy>,
+    hold: Option<Holding>,
 ) {
     let (checks, mut queue) = mpsc::unbounded_channel::<Check>();
     let checking = tokio::spawn({
@@ -69,6 +71,10 @@ pub(super) async fn copy_all(
         if copies.send(Copy { database, copied }).is_err() {
             break;
         }
+    }
+    // The service writes again while the copies are checked and stored.
+    if let Some(hold) = hold {
+        hold.end().await;
     }
     drop(checks);
     let _ = checking.await;

@@ -10,6 +10,7 @@ mod assemble;
 mod databases;
 mod deliver;
 mod files;
+mod moments;
 mod plan;
 
 use std::path::PathBuf;
@@ -22,11 +23,13 @@ use tokio::sync::{mpsc, oneshot};
 use self::assemble::{Assembly, assemble};
 use self::deliver::{Delivery, Fan, deliver};
 use self::files::Hook;
+use self::moments::Moments;
 use self::plan::Plan;
 use super::discover::{Contents, NamedStore, Surroundings, discover};
 use super::lease::{Lease, LeaseTimes};
 use super::list::blocking;
-use super::manifest::{FORMAT, Manifest, Outcome, Skipped, StoreRecord};
+use super::manifest::{ConsistencyGroup, FORMAT, Manifest, Outcome, Skipped, StoreRecord};
+use super::pause::Pauser;
 use super::target::BackupTarget;
 use super::walk::walk;
 use crate::cancel::{Cancel, Scope};
@@ -67,6 +70,8 @@ pub struct CreateJob {
     pub check: CheckDepth,
     /// How the targets' leases are kept.
     pub lease: LeaseTimes,
+    /// Who pauses the service while its databases are copied.
+    pub pause: Option<Arc<dyn Pauser>>,
 }
 
 /// What became of a backup.
@@ -92,12 +97,16 @@ pub struct CreateReport {
     pub targets: Vec<TargetResult>,
     /// The databases in it.
     pub stores: Vec<StoreRecord>,
+    /// Which moments it is of.
+    pub group: Option<ConsistencyGroup>,
 }
 
 impl CreateReport {
-    /// Whether everything was read, and every target has it.
+    /// Whether everything was read, of one moment where that was asked, and every target has it.
     pub fn is_healthy(&self) -> bool {
-        self.outcome == Outcome::Complete && self.targets.iter().all(|target| target.error.is_none())
+        self.outcome == Outcome::Complete
+            && self.targets.iter().all(|target| target.error.is_none())
+            && self.group.as_ref().is_none_or(|group| group.consistent || !group.asked)
     }
 }
 
@@ -133,6 +142,7 @@ async fn create_with(scope: &Scope, job: CreateJob, hook: Option<Hook>) -> Resul
     let stop = StopOnDrop::of(scope);
     let scope = &stop.scope;
     let plan = Plan::new(scope, &job)?;
+    let (moments, hold) = Moments::begin(scope, job.pause.as_ref()).await?;
     let contents = {
         let (scope, job, walk_plan) = (scope.clone(), job.clone(), plan.walk.clone());
         blocking(move || {
@@ -183,10 +193,12 @@ async fn create_with(scope: &Scope, job: CreateJob, hook: Option<Hook>) -> Resul
         Arc::clone(&scratch),
         job.check,
         copies_sender,
+        hold,
     ));
     let assembly = Assembly {
         root: job.root.clone(),
         manifest: plan.manifest(&job, &contents),
+        moments,
         contents,
         options: plan.options,
         copies,
@@ -253,6 +265,7 @@ async fn create_with(scope: &Scope, job: CreateJob, hook: Option<Hook>) -> Resul
         key: plan.key,
         targets: targets.collect(),
         stores: manifest.stores,
+        group: manifest.group,
     })
 }
 
@@ -337,6 +350,7 @@ impl Plan {
             includes: contents.includes.clone(),
             excludes: job.settings.exclude.clone(),
             stores: Vec::new(),
+            group: None,
             skipped: Vec::new(),
             files: 0,
             entries: 0,

@@ -17,6 +17,7 @@ use crate::fs::Dir;
 use crate::testing::MemoryTarget;
 
 mod faults;
+mod pause;
 mod reading;
 
 /// A service's folder, and what is needed to back it up.
@@ -60,6 +61,7 @@ impl Scene {
             leave_out: Vec::new(),
             check: CheckDepth::Full,
             lease: LeaseTimes { renew: Duration::from_secs(5), ..LeaseTimes::default() },
+            pause: None,
         }
     }
 

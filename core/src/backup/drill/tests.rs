@@ -71,6 +71,7 @@ impl Scene {
             leave_out: Vec::new(),
             check: CheckDepth::Quick,
             lease: LeaseTimes::default(),
+            pause: None,
         };
         create(&Scope::default(), job).await.unwrap()
     }

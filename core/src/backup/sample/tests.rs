@@ -44,6 +44,7 @@ impl Scene {
                 leave_out: Vec::new(),
                 check: CheckDepth::Quick,
                 lease: LeaseTimes::default(),
+                pause: None,
             };
             scene.keys.push(create(&Scope::default(), job).await.unwrap().key);
         }
