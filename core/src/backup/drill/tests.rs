@@ -10,7 +10,7 @@ use crate::backup::checkers::Checkers;
 use crate::backup::create::{CreateJob, CreateReport, create};
 use crate::backup::lease::LeaseTimes;
 use crate::backup::manifest::{Entry, Node};
-use crate::backup::nodes::{ExtractOptions, Extracted, Selection};
+use crate::backup::nodes::{ExtractOptions, Extracted, Roll, Selection};
 use crate::cancel::Progress;
 use crate::config::{BackupSettings, DrillSettings};
 use crate::fs::Dir;
@@ -368,7 +368,7 @@ impl Source for Huge {
         &self.0
     }
 
-    fn entries(&self) -> &[Entry] {
+    fn entries(&self) -> &dyn Roll {
         &self.1
     }
 

@@ -56,7 +56,7 @@ pub(in crate::backup) fn compare(a: &[u8], b: &[u8]) -> Ordering {
 }
 
 /// Whether `path` lies below `folder`.
-pub(super) fn is_below(path: &[u8], folder: &[u8]) -> bool {
+pub(in crate::backup) fn is_below(path: &[u8], folder: &[u8]) -> bool {
     path.len() > folder.len() && path[folder.len()] == b'/' && path.starts_with(folder)
 }
 
@@ -169,6 +169,11 @@ pub(in crate::backup) fn check_entry(entry: &Entry) -> Result<()> {
         Some((_, message)) => Err(Error::invalid(format!("{:?} cannot be archived: {message}", entry.path))),
         None => Ok(()),
     }
+}
+
+/// What makes an entry one that no file can be: its name, its numbers, its attributes.
+pub(in crate::backup) fn entry_fault(entry: &Entry) -> Option<String> {
+    fault(entry, false).map(|(_, message)| message)
 }
 
 /// What is wrong with an entry by itself. `hashed` says whether a file must have its checksum.
