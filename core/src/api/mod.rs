@@ -10,5 +10,6 @@ pub mod health;
 pub mod journal;
 pub mod metrics;
 pub mod restore;
+pub mod schedule;
 mod snapshots;
 pub mod store;

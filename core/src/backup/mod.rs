@@ -6,11 +6,13 @@ pub mod blocks;
 pub mod checkers;
 pub mod create;
 pub mod delete;
+mod deposit;
 pub mod discover;
 pub mod drill;
 #[cfg(test)]
 mod fake_store;
 mod frames;
+pub mod layout;
 pub mod lease;
 pub mod list;
 pub mod manifest;
