@@ -38,7 +38,8 @@ pub struct Drill;
 
 impl Operation for Drill {
     const NAME: &'static str = "backup.drill";
-    const SUMMARY: &'static str = "Rehearse a restore: restore into scratch, test the copy, say how long recovery takes";
+    const SUMMARY: &'static str =
+        "Rehearse a restore: restore into scratch, test the copy, say how long recovery takes";
     const EFFECT: Effect = Effect::Read;
     const PLACE: Place = Place::Worker(Lane::Heavy);
     // The journal remembers what was proven to be restorable, and when.

@@ -83,8 +83,8 @@ fn rows_of(response: &Value) -> Option<EarlierRows> {
 pub(crate) fn verified(journal: &Journal) -> Result<BTreeMap<String, Timestamp>> {
     let mut times = BTreeMap::new();
     for record in about_backups(journal, &["backup.verify", "backup.drill"])? {
-        let proven = record.response["ok"] == true
-            && (record.operation == "backup.drill" || record.response["depth"] == "full");
+        let proven =
+            record.response["ok"] == true && (record.operation == "backup.drill" || record.response["depth"] == "full");
         if let (true, Some(id)) = (proven, record.response["snapshot_id"].as_str()) {
             let last = times.entry(id.to_owned()).or_insert(record.time);
             *last = record.time.max(*last);

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::backup::target::MAX_BLOCK;
 use crate::backup::pause::{Hold, PauseReport, Pauser};
+use crate::backup::target::MAX_BLOCK;
 use crate::backup::{BackupTarget, Object, TargetCapability, Upload};
 use crate::cancel::{Cancel, Scope};
 use crate::error::{Error, ErrorKind, Result};

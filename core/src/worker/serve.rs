@@ -34,7 +34,13 @@ type Slot = Arc<tokio::sync::Mutex<Option<Box<dyn Upload>>>>;
 
 impl ComponentServer {
     pub(super) fn new(components: Components, give_up: Option<Duration>) -> Self {
-        Self { components, uploads: Mutex::default(), pauses: Mutex::default(), next_handle: AtomicU64::new(1), give_up }
+        Self {
+            components,
+            uploads: Mutex::default(),
+            pauses: Mutex::default(),
+            next_handle: AtomicU64::new(1),
+            give_up,
+        }
     }
 
     /// Answers one call, on a thread of its own: a component may be a stranger's code that blocks, and must not

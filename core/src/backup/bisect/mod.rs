@@ -225,9 +225,7 @@ async fn probe(
             Ok(Answer::Said(complaint)) => return Ok((Verdict::Fails, complaint)),
             Ok(Answer::Mute(reason)) => why = why.or(Some(reason)),
             // Deleted, damaged, or in a target that is away.
-            Err(error)
-                if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound | ErrorKind::Unavailable) =>
-            {
+            Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound | ErrorKind::Unavailable) => {
                 why = why.or(Some(error.message().to_owned()));
             }
             Err(error) => return Err(error),
@@ -315,9 +313,7 @@ fn restore(
 async fn ask(scope: &Scope, job: &BisectJob, record: Option<&StoreRecord>, folder: &Path) -> Result<Option<String>> {
     let tester = &job.tester;
     match (&job.question, record) {
-        (Question::Integrity, Some(record)) => {
-            Ok(tester.integrity(scope, folder, record).await?.into_iter().next())
-        }
+        (Question::Integrity, Some(record)) => Ok(tester.integrity(scope, folder, record).await?.into_iter().next()),
         (Question::Query(query), Some(record)) => {
             let inspection = Inspection { rows: false, queries: vec![query.clone()] };
             match tester.facts(scope, folder, record, &inspection).await {

@@ -25,8 +25,7 @@ impl Scene {
     /// So many backups, before each of which the database is changed by `change`.
     async fn new(count: usize, change: impl Fn(usize) -> String) -> Self {
         let clock = Arc::new(ManualClock::new("2025-10-01T02:00:00Z".parse().unwrap()));
-        let mut scene =
-            Self { base: tempfile::tempdir().unwrap(), target: MemoryTarget::default(), made: Vec::new() };
+        let mut scene = Self { base: tempfile::tempdir().unwrap(), target: MemoryTarget::default(), made: Vec::new() };
         let root = scene.base.path().join("service");
         std::fs::create_dir(&root).unwrap();
         std::fs::write(root.join("large"), vec![1; 1 << 20]).unwrap();

@@ -215,8 +215,15 @@ async fn create_with(scope: &Scope, job: CreateJob, hook: Option<Hook>) -> Resul
     let scratch = Arc::new(scratch);
     let copying =
         tokio::spawn(databases::copy_all(scope.clone(), to_copy, Arc::clone(&scratch), job.check, copies_sender, hold));
-    let assembly =
-        Assembly { root: job.root.clone(), manifest: plan.manifest(&job, &contents), moments, contents, known, copies, hook };
+    let assembly = Assembly {
+        root: job.root.clone(),
+        manifest: plan.manifest(&job, &contents),
+        moments,
+        contents,
+        known,
+        copies,
+        hook,
+    };
     // With the writers go the targets' tasks: those that have everything show it, the others give up.
     let assembled = {
         let scope = scope.clone();

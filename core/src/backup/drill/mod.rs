@@ -336,7 +336,8 @@ async fn queries(scope: &Scope, tester: &Tester, manifest: &Manifest, folder: &P
         match tester.facts(scope, folder, record, &inspection).await {
             Ok(Some(facts)) => {
                 let asked = queries.iter().zip(facts.answers).filter(|(_, answer)| !answer.holds);
-                asked.for_each(|(query, answer)| complain(path, format!("{query:?} does not hold: {}", answer.message)));
+                asked
+                    .for_each(|(query, answer)| complain(path, format!("{query:?} does not hold: {}", answer.message)));
             }
             Ok(None) => complain(path, format!("a store of kind {:?} takes no queries", record.kind)),
             Err(error) if matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Corrupt | ErrorKind::NotFound) => {
@@ -348,13 +349,7 @@ async fn queries(scope: &Scope, tester: &Tester, manifest: &Manifest, folder: &P
     Ok(done)
 }
 
-async fn program(
-    scope: &Scope,
-    tester: &Tester,
-    folder: &Path,
-    step: DrillPhase,
-    argv: &[String],
-) -> Result<Done<()>> {
+async fn program(scope: &Scope, tester: &Tester, folder: &Path, step: DrillPhase, argv: &[String]) -> Result<Done<()>> {
     let complaint = tester.program(scope, folder, argv).await?;
     let problems = complaint.map(|message| DrillProblem { step, path: None, message });
     Ok(Done { value: (), problems: problems.into_iter().collect() })

@@ -244,18 +244,21 @@ async fn programs_of_the_service_work_on_the_copy() {
     let live = std::fs::read(scene.root().join("data/main.db")).unwrap();
     // What a migration would do: it finds the database by the variable that names the live one.
     let settings = DrillSettings {
-        migrate: shell("test \"$PWD\" = \"$1\" && test \"$UPLIFTED_OPS_DRILL\" = \"$1\" && echo changed > \"$1/config/app.toml\""),
-        command: shell("grep -q changed config/app.toml && cp \"$UPLIFTED__DATABASE__PATH\" copy.db && rm \"$UPLIFTED__DATABASE__PATH\""),
+        migrate: shell(
+            "test \"$PWD\" = \"$1\" && test \"$UPLIFTED_OPS_DRILL\" = \"$1\" && echo changed > \"$1/config/app.toml\"",
+        ),
+        command: shell(
+            "grep -q changed config/app.toml && cp \"$UPLIFTED__DATABASE__PATH\" copy.db && rm \"$UPLIFTED__DATABASE__PATH\"",
+        ),
         ..DrillSettings::default()
     };
     let report = scene.drill(settings).await;
     assert!(report.ok, "{report:#?}");
     assert_eq!(std::fs::read(scene.root().join("data/main.db")).unwrap(), live, "the live database was touched");
 
-    for (script, why) in [
-        ("echo no good >&2; exit 3", "no good"),
-        ("sleep 600 & sleep 600", "did not end within 0.4 s and was killed"),
-    ] {
+    for (script, why) in
+        [("echo no good >&2; exit 3", "no good"), ("sleep 600 & sleep 600", "did not end within 0.4 s and was killed")]
+    {
         let settings = DrillSettings { command: shell(script), deadline_seconds: 0.4, ..DrillSettings::default() };
         let report = scene.drill(settings).await;
         assert_eq!(steps(&report).last(), Some(&(DrillPhase::Command, false)));

@@ -138,7 +138,10 @@ async fn whoever_began_is_let_go_whatever_fails() {
 async fn a_hook_that_hangs_is_let_go_at_the_deadline_and_again_when_it_ends() {
     let scene = Scene::new(&[("a", Way::Hangs, Way::Works)]);
     let error = scene.begin(&Scope::default(), SHORT).await.unwrap_err();
-    assert_eq!((error.kind(), scene.log.all()), (ErrorKind::Timeout, vec!["before a".to_owned(), "after a".to_owned()]));
+    assert_eq!(
+        (error.kind(), scene.log.all()),
+        (ErrorKind::Timeout, vec!["before a".to_owned(), "after a".to_owned()])
+    );
     scene.free.store(true, Ordering::SeqCst);
     assert_eq!(scene.log.wait(3).await.last().unwrap(), "after a");
 

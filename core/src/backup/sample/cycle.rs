@@ -16,7 +16,7 @@ use std::ops::Range;
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 
-/// How an object is cut for reading: a pack is one slice, a large archive many.
+/// How an archive is cut for reading.
 pub(super) const SLICE_BYTES: u64 = 64 << 20;
 
 /// The longest promise, in days.
@@ -49,15 +49,24 @@ pub(super) struct Due {
     pub(super) slice: Slice,
 }
 
-/// The slices of an object. One of no bytes has a slice too: it should have some.
+/// The slices of an object that is cut. One of no bytes has a slice too: it should have some.
 pub(super) fn slices(object: usize, key: &str, size_bytes: u64) -> impl Iterator<Item = Slice> {
     (0..size_bytes.div_ceil(SLICE_BYTES).max(1)).map(move |number| {
         let start = number * SLICE_BYTES;
-        let hash = blake3::hash(format!("{number} {key}").as_bytes());
-        let mut phase = [0; 8];
-        phase.copy_from_slice(&hash.as_bytes()[..8]);
-        Slice { object, range: start..size_bytes.min(start + SLICE_BYTES), phase: u64::from_le_bytes(phase) }
+        Slice { object, range: start..size_bytes.min(start + SLICE_BYTES), phase: phase(number, key) }
     })
+}
+
+/// An object that is read as a whole.
+pub(super) fn whole(object: usize, key: &str, size_bytes: u64) -> Slice {
+    Slice { object, range: 0..size_bytes, phase: phase(0, key) }
+}
+
+fn phase(number: u64, key: &str) -> u64 {
+    let hash = blake3::hash(format!("{number} {key}").as_bytes());
+    let mut phase = [0; 8];
+    phase.copy_from_slice(&hash.as_bytes()[..8]);
+    u64::from_le_bytes(phase)
 }
 
 impl Cycle {
@@ -91,7 +100,8 @@ impl Cycle {
             let phase = (slice.phase % self.period.unsigned_abs()).cast_signed();
             now - (now - phase).rem_euclid(self.period)
         };
-        let mut due: Vec<(i64, Slice)> = slices.map(|slice| (last(&slice), slice)).filter(|(at, _)| *at > from).collect();
+        let mut due: Vec<(i64, Slice)> =
+            slices.map(|slice| (last(&slice), slice)).filter(|(at, _)| *at > from).collect();
         due.sort_by_key(|(at, slice)| (*at, slice.object, slice.range.start));
         due.into_iter().map(|(millisecond, slice)| Due { at: at(millisecond), slice }).collect()
     }

@@ -4,6 +4,7 @@
 //! what the next one begins with.
 
 mod cycle;
+mod stored;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -13,13 +14,12 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use self::cycle::{Cycle, Due, slices};
-use super::archive::Archive;
-use super::blocks::{TargetBlocks, list_all};
+use self::cycle::{Cycle, Due};
+use self::stored::Stored;
 use super::create::NamedTarget;
-use super::list::{FailedTarget, SUFFIX, blocking};
+use super::list::{FailedTarget, blocking};
 use super::meter::Meter;
-use super::target::{BackupTarget, Object};
+use super::target::BackupTarget;
 use super::verify::FoundProblem;
 use crate::cancel::Scope;
 use crate::clock::Timestamp;
@@ -131,9 +131,8 @@ async fn sample_target(
 ) -> Result<(SampledTarget, Vec<FoundProblem>)> {
     let now = scope.clock.now();
     let since = cycle.start(reached, now);
-    let objects = stored(scope, target).await?;
-    let all = objects.iter().enumerate().flat_map(|(number, object)| slices(number, &object.key, object.size_bytes));
-    let mut due = cycle.due(all, since, now);
+    let mut stored = Stored::look(scope, name, target).await?;
+    let mut due = cycle.due(stored.slices(), since, now);
     let (fits, reached) = bounded(&due, max_bytes, since, now);
     let left_bytes = due.drain(fits..).map(|due| length(&due.slice.range)).sum();
 
@@ -144,18 +143,18 @@ async fn sample_target(
     }
     let total = parts.values().flatten().map(length).sum();
     let mut meter = Meter::start(scope, format!("reading samples of {name}"), Some(total), None);
-    let mut problems = Vec::new();
+    let mut problems = std::mem::take(&mut stored.problems);
     for (number, ranges) in parts {
         let bytes = ranges.iter().map(length).sum();
-        problems.extend(read(scope, name, target, &objects[number], ranges).await?);
+        problems.extend(stored.read(number, ranges).await?);
         meter.bytes(bytes);
     }
     let sampled = SampledTarget {
         target: name.to_owned(),
         since,
         reached,
-        objects: objects.len() as u64,
-        stored_bytes: objects.iter().map(|object| object.size_bytes).sum(),
+        objects: stored.objects(),
+        stored_bytes: stored.bytes(),
         read_bytes: total,
         left_bytes,
     };
@@ -188,45 +187,6 @@ fn bounded(due: &[Due], max_bytes: u64, since: Timestamp, now: Timestamp) -> (us
 
 fn length(range: &Range<u64>) -> u64 {
     range.end - range.start
-}
-
-/// The objects of a target that hold backups.
-async fn stored(scope: &Scope, target: &Arc<dyn BackupTarget>) -> Result<Vec<Object>> {
-    let mut objects = list_all(scope, &**target, "").await?;
-    objects.retain(|object| object.key.ends_with(SUFFIX));
-    Ok(objects)
-}
-
-/// Reads parts of an object: what is wrong with them.
-async fn read(
-    scope: &Scope,
-    name: &str,
-    target: &Arc<dyn BackupTarget>,
-    object: &Object,
-    ranges: Vec<Range<u64>>,
-) -> Result<Vec<FoundProblem>> {
-    let blocks = TargetBlocks::new(scope, Arc::clone(target), object.clone());
-    let inner = scope.clone();
-    let found = blocking(move || {
-        let archive = Archive::open(Arc::new(blocks))?;
-        let mut problems = Vec::new();
-        for range in ranges {
-            problems.extend(archive.verify_part(&inner, range)?);
-        }
-        Ok(problems)
-    })
-    .await;
-    let key = &object.key;
-    match found {
-        Ok(problems) => Ok(problems.into_iter().map(|problem| FoundProblem::in_object(name, key, problem)).collect()),
-        // Deleted since it was listed.
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) if error.kind() == ErrorKind::Corrupt => {
-            let message = format!("{key}: {}", error.message());
-            Ok(vec![FoundProblem { target: name.to_owned(), path: None, kind: "damaged_archive".to_owned(), message }])
-        }
-        Err(error) => Err(error),
-    }
 }
 
 #[cfg(test)]

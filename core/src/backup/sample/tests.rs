@@ -21,6 +21,10 @@ struct Scene {
 
 impl Scene {
     async fn new(backups: u32) -> Self {
+        Self::of(backups, "archive").await
+    }
+
+    async fn of(backups: u32, layout: &str) -> Self {
         let clock = Arc::new(ManualClock::new("2025-10-28T02:00:00Z".parse().unwrap()));
         let target = MemoryTarget::default();
         let mut scene = Self { base: tempfile::tempdir().unwrap(), target, clock, keys: Vec::new() };
@@ -36,7 +40,11 @@ impl Scene {
                 host: "here".into(),
                 root: root.clone(),
                 state: scene.state(),
-                settings: BackupSettings { scratch_in_memory: true, ..BackupSettings::default() },
+                settings: BackupSettings {
+                    scratch_in_memory: true,
+                    layout: Some(layout.to_owned()),
+                    ..BackupSettings::default()
+                },
                 label: None,
                 stores: Vec::new(),
                 kinds: kinds(),
@@ -99,7 +107,8 @@ async fn a_cycle_of_runs_reads_every_byte_and_finds_every_damage() {
         assert_eq!(report.ok, report.problems.is_empty());
         reached = Some(sampled.reached);
         read += sampled.read_bytes;
-        damaged.extend(report.problems.into_iter().map(|problem| problem.message.split(':').next().unwrap().to_owned()));
+        damaged
+            .extend(report.problems.into_iter().map(|problem| problem.message.split(':').next().unwrap().to_owned()));
     }
     let (objects, all) = {
         let report = scene.run(scene.job(reached)).await;
@@ -113,6 +122,53 @@ async fn a_cycle_of_runs_reads_every_byte_and_finds_every_damage() {
     let mut expected = scene.keys[..4].to_vec();
     expected.sort();
     assert_eq!(damaged, expected);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_repository_is_read_by_packs_and_indexes_and_its_headers_always() {
+    let scene = Scene::of(4, "repository").await;
+    let (mut reached, mut read) = (scene.days_ago(0), 0);
+    for _ in 0..23 {
+        scene.clock.advance(Duration::from_secs(86_400));
+        let report = scene.run(scene.job(reached)).await;
+        assert!(report.ok && report.failed.is_empty(), "{report:#?}");
+        assert!(report.targets[0].objects >= 8, "{report:#?}");
+        reached = Some(report.targets[0].reached);
+        read += report.targets[0].read_bytes;
+    }
+    let run = async || scene.run(scene.job(scene.days_ago(23))).await;
+    let all = run().await.targets.remove(0);
+    assert!(read >= all.read_bytes && all.read_bytes == all.stored_bytes);
+
+    let of = |folder: &str| scene.target.keys().into_iter().filter(|key| key.starts_with(folder)).collect::<Vec<_>>();
+    let (packs, indexes, headers) = (of("packs/"), of("index/"), of("snapshots/"));
+    scene.target.tamper(&packs[0], |bytes| bytes[100] ^= 1);
+    scene.target.tamper(&indexes[1], |bytes| bytes[20] ^= 1);
+    scene.target.tamper(&packs[2], |bytes| bytes.push(0));
+    scene.target.delete(&Scope::default(), &packs[3]).await.unwrap();
+    let of_report = |report: SampleReport| {
+        let first = |problem: FoundProblem| {
+            let key = problem.message.split([':', ' ']).next().unwrap_or_default().to_owned();
+            (key, problem.kind)
+        };
+        let mut found: Vec<_> = report.problems.into_iter().map(first).collect();
+        found.sort();
+        found
+    };
+    let damaged = |key: &String, kind: &str| (key.clone(), kind.to_owned());
+    let mut expected = vec![
+        damaged(&indexes[1], "damaged_index"),
+        damaged(&packs[0], "damaged_pack"),
+        damaged(&packs[2], "damaged_pack"),
+        damaged(&packs[3], "damaged_pack"),
+    ];
+    assert_eq!(of_report(run().await), expected);
+
+    // A header that is damaged is told in each run, whatever is due; it no longer says which packs it needs.
+    scene.target.tamper(&headers[0], |bytes| bytes.truncate(40));
+    let report = of_report(scene.run(scene.job(scene.days_ago(0))).await);
+    expected = vec![damaged(&headers[0], "damaged_index")];
+    assert_eq!(report.into_iter().filter(|(key, _)| key.starts_with("snapshots/")).collect::<Vec<_>>(), expected);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

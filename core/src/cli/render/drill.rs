@@ -134,7 +134,11 @@ pub(in crate::cli) fn sample(value: &Value, view: &View) -> String {
     }
     for failed in list(value, "failed") {
         let word = view.paint(Tone::Bad, "failed:");
-        out.push_str(&format!("{word} {}: {}\n", clean(text(failed, "target")), clean(text(&failed["error"], "message"))));
+        out.push_str(&format!(
+            "{word} {}: {}\n",
+            clean(text(failed, "target")),
+            clean(text(&failed["error"], "message"))
+        ));
     }
     out.push_str(&problems(list(value, "problems"), "kind", view));
     out.push_str(&fields(value, &["ok", "problems", "targets", "failed"], view));

@@ -157,7 +157,8 @@ impl Checker<'_> {
             // Databases that nobody configured are called by their path.
             let known = self.config.settings.stores.iter().any(|store| store.name == *name);
             if !known && self.config.root.join(name).symlink_metadata().is_err() {
-                let message = format!("there is no [[store]] called {name:?}: the drill's queries would find no database");
+                let message =
+                    format!("there is no [[store]] called {name:?}: the drill's queries would find no database");
                 self.warn("backup.drill.queries", message, "name a [[store]], or a database by its path");
             }
         }

@@ -60,7 +60,8 @@ fn longest_wait(random: &mut Random, days: f64, gap: u64, loses: u64) -> i64 {
         reached = Some(now);
         clock.advance(Duration::from_secs(1 + random.below(gap / 2)));
         for object in &stored {
-            longest = object.read.values().map(|read| clock.now().duration_since(*read).as_secs()).fold(longest, i64::max);
+            longest =
+                object.read.values().map(|read| clock.now().duration_since(*read).as_secs()).fold(longest, i64::max);
         }
     }
     longest
