@@ -155,7 +155,7 @@ Examples:
         command: Option<MetricsCommand>,
     },
 
-    /// Make, list, look into, verify, rehearse and delete backups
+    /// Make, list, look into, verify, rehearse, copy and delete backups
     #[command(
         subcommand,
         after_help = "\
@@ -414,6 +414,24 @@ Example:
         /// Not more than about so many bytes
         #[arg(long, value_name = "N")]
         max_bytes: Option<u64>,
+    },
+    /// Copy a backup to another target
+    #[command(after_help = "\
+Every byte is verified before, and read back where it went.
+
+Examples:
+  uplifted-ops backup copy latest --to offsite
+  uplifted-ops backup copy 1f0c3a --from local --to offsite")]
+    Copy {
+        /// The snapshot: its identifier, the beginning of it, or `latest`
+        #[arg(value_name = "ID")]
+        id: String,
+        /// The target that it goes to
+        #[arg(long, value_name = "NAME")]
+        to: String,
+        /// The target that it comes from; the first that has a whole copy when missing
+        #[arg(long, value_name = "NAME")]
+        from: Option<String>,
     },
     /// Delete a backup
     #[command(after_help = "\

@@ -158,6 +158,13 @@ impl Invocation {
                 let request = Request::new().maybe("target", target.as_deref()).maybe("max_bytes", *max_bytes);
                 Self::new("backup.sample", request.done(), render::drill::sample)
             }
+            BackupCommand::Copy { id, to, from } => {
+                let request = Request::new()
+                    .with("snapshot_id", id.as_str())
+                    .with("to", to.as_str())
+                    .maybe("from", from.as_deref());
+                Self::new("backup.copy", request.done(), render::backup::copy)
+            }
             BackupCommand::Delete { snapshot, dry_run, force, yes } => {
                 let request = |dry_run| of_snapshot(snapshot).flag("dry_run", dry_run).flag("force", *force).done();
                 let mut invocation = Self::new("backup.delete", request(*dry_run), render::backup::delete);
@@ -344,6 +351,8 @@ mod tests {
                 json!({ "check": "query", "query": "SELECT", "store": "main" }),
             ),
             ("backup sample --max-bytes 7", "backup.sample", json!({ "max_bytes": 7 })),
+            ("backup copy 1f --to b", "backup.copy", json!({ "snapshot_id": "1f", "to": "b" })),
+            ("backup copy 1f --from a --to b", "backup.copy", json!({ "snapshot_id": "1f", "from": "a", "to": "b" })),
             ("backup delete 1f", "backup.delete", json!({ "snapshot_id": "1f" })),
             (
                 "backup delete 1f --dry-run --force --target a",

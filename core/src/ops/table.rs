@@ -9,6 +9,7 @@ use crate::api::{backup, config, drill, health, journal, metrics, restore, sched
 /// Every operation of this build, sorted by name. A new one gets one line.
 pub static TABLE: &[Entry] = &[
     Entry::of::<drill::Bisect>(),
+    Entry::of::<backup::Copy>(),
     Entry::of::<backup::Create>(),
     Entry::of::<backup::Delete>(),
     Entry::of::<drill::Drill>(),

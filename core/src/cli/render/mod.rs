@@ -119,11 +119,12 @@ mod tests {
 
     #[test]
     fn no_renderer_panics_on_an_answer_it_does_not_expect() {
-        let all: [Renderer; 23] = [
+        let all: [Renderer; 24] = [
             backup::create,
             backup::snapshots,
             backup::show,
             backup::verify,
+            backup::copy,
             backup::delete,
             drill::drill,
             drill::bisect,
