@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::id_key::IdKey;
-use super::recipient::{Fingerprint, Recipient};
+use super::fingerprint::Fingerprint;
+use super::recipient::Recipient;
 use super::wrap::{RepositoryKey, is_repository_id};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
