@@ -143,6 +143,103 @@ impl Blocks for TargetBlocks {
     }
 }
 
+/// The objects of a target, for code that waits: it belongs on threads that may.
+#[derive(Debug, Clone)]
+pub(crate) struct Objects {
+    scope: Scope,
+    target: Arc<dyn BackupTarget>,
+    runtime: tokio::runtime::Handle,
+}
+
+/// How many small objects are asked for at once.
+const AT_ONCE: usize = 8;
+
+impl Objects {
+    /// Those of `target`. Call it inside a runtime.
+    pub(crate) fn new(scope: &Scope, target: Arc<dyn BackupTarget>) -> Self {
+        Self { scope: scope.clone(), target, runtime: tokio::runtime::Handle::current() }
+    }
+
+    /// The scope that the target works in.
+    pub(crate) fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    /// Every object whose key starts with `prefix`, sorted by key.
+    pub(crate) fn list(&self, prefix: &str) -> Result<Vec<Object>> {
+        self.runtime.block_on(list_all(&self.scope, &*self.target, prefix))
+    }
+
+    /// The whole of an object that has at most `most` bytes.
+    ///
+    /// # Errors
+    /// What the target says; [`ErrorKind::Corrupt`] when it is longer.
+    pub(crate) fn read(&self, key: &str, most: u64) -> Result<Vec<u8>> {
+        self.runtime.block_on(read_object(&self.scope, &*self.target, key, most))
+    }
+
+    /// [`Objects::read`] for many objects, several at once. `each` gets them in order, with their numbers.
+    pub(crate) fn read_each(
+        &self,
+        keys: &[String],
+        most: u64,
+        mut each: impl FnMut(usize, Result<Vec<u8>>) -> Result<()>,
+    ) -> Result<()> {
+        let mut asked = std::collections::VecDeque::new();
+        let mut next = 0;
+        for number in 0..keys.len() {
+            while next < keys.len() && asked.len() < AT_ONCE {
+                let (scope, target, key) = (self.scope.clone(), Arc::clone(&self.target), keys[next].clone());
+                asked.push_back(self.runtime.spawn(async move { read_object(&scope, &*target, &key, most).await }));
+                next += 1;
+            }
+            let Some(answer) = asked.pop_front() else { break };
+            let answer = self
+                .runtime
+                .block_on(answer)
+                .map_err(|error| Error::internal(format!("reading an object of a target did not end: {error}")))?;
+            each(number, answer)?;
+        }
+        Ok(())
+    }
+
+    /// An object of `size_bytes` to be read by range.
+    pub(crate) fn blocks(&self, key: &str, size_bytes: u64) -> TargetBlocks {
+        let object = Object { key: key.to_owned(), size_bytes, modified_at: crate::clock::Timestamp::UNIX_EPOCH };
+        TargetBlocks {
+            scope: self.scope.clone(),
+            target: Arc::clone(&self.target),
+            object,
+            runtime: self.runtime.clone(),
+        }
+    }
+}
+
+/// The whole of an object that has at most `most` bytes.
+///
+/// # Errors
+/// What the target says; [`ErrorKind::Corrupt`] when it is longer.
+pub(crate) async fn read_object(scope: &Scope, target: &dyn BackupTarget, key: &str, most: u64) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    loop {
+        scope.cancel.check()?;
+        let at = bytes.len() as u64;
+        let block = target.get(scope, key, at..at + MAX_BLOCK as u64).await?;
+        let last = block.len() < MAX_BLOCK;
+        if bytes.is_empty() {
+            bytes = block;
+        } else {
+            bytes.extend_from_slice(&block);
+        }
+        if bytes.len() as u64 > most {
+            return Err(Error::new(ErrorKind::Corrupt, format!("{key:?} is longer than anything that belongs there")));
+        }
+        if last {
+            return Ok(bytes);
+        }
+    }
+}
+
 /// Every object whose key starts with `prefix`, sorted by key.
 pub async fn list_all(scope: &Scope, target: &dyn BackupTarget, prefix: &str) -> Result<Vec<Object>> {
     let mut all: Vec<Object> = Vec::new();

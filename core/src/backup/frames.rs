@@ -2,6 +2,7 @@
 
 use zstd::zstd_safe;
 
+use super::blocks::{Blocks, read_exact};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Makes frames, all with the same settings.
@@ -53,6 +54,28 @@ impl Unpacker {
         } else {
             Err(Error::new(ErrorKind::Corrupt, format!("a frame holds {len} bytes, not {plain_len}")))
         }
+    }
+}
+
+/// The frame at byte `offset` and the length of its content, which is 1 to `most` bytes; the inner error says why there
+/// is none.
+pub(in crate::backup) fn next_frame(
+    blocks: &dyn Blocks,
+    offset: u64,
+    most: usize,
+) -> Result<Result<(Vec<u8>, usize), String>> {
+    let longest = zstd_safe::compress_bound(most) as u64 + 64;
+    let mut bytes = read_exact(blocks, offset..blocks.len().min(offset + longest))?;
+    let plain_len = match zstd_safe::get_frame_content_size(&bytes) {
+        Ok(Some(len)) if (1..=most as u64).contains(&len) => len as usize,
+        _ => return Ok(Err(format!("there is no frame at byte {offset}"))),
+    };
+    match zstd_safe::find_frame_compressed_size(&bytes) {
+        Ok(len) if len <= bytes.len() => {
+            bytes.truncate(len);
+            Ok(Ok((bytes, plain_len)))
+        }
+        _ => Ok(Err(format!("the frame at byte {offset} is damaged, or cut off"))),
     }
 }
 

@@ -15,6 +15,7 @@ pub mod manifest;
 mod meter;
 pub mod nodes;
 mod pool;
+pub(crate) mod repository;
 pub mod restore;
 pub mod scratch;
 pub mod seal;

@@ -2,14 +2,12 @@
 
 use std::sync::Arc;
 
-use zstd::zstd_safe;
-
 use super::frame::{Frame, MAX_FRAME};
 use super::read::{Archive, Contents};
 use super::tar;
 use super::untar::{Parsed, parse};
-use crate::backup::blocks::{Blocks, read_exact};
-use crate::backup::frames::Unpacker;
+use crate::backup::blocks::Blocks;
+use crate::backup::frames::{Unpacker, next_frame};
 use crate::backup::manifest::{Digest, Entry, FORMAT, Manifest, Node, Outcome, RelPath};
 use crate::backup::nodes::{Problem, ProblemKind, check_entry, padded, restored_len, stored_len};
 use crate::clock::Timestamp;
@@ -100,7 +98,7 @@ impl Reader {
         let mut plain = Vec::new();
         let mut offset = 0;
         while !self.ended {
-            let packed = match next_frame(blocks, offset)? {
+            let packed = match next_frame(blocks, offset, MAX_FRAME)? {
                 Ok(packed) => packed,
                 Err(message) => return Ok(Some(Problem::of_snapshot(ProblemKind::DamagedFrame, message))),
             };
@@ -184,21 +182,4 @@ impl Reader {
 fn foreign(why: &str, entries: &[Entry]) -> Problem {
     let after = entries.last().map_or_else(|| RelPath::new(""), |entry| entry.path.clone());
     Problem::of_snapshot(ProblemKind::HeaderMismatch, format!("behind {after:?}: {why}"))
-}
-
-/// The frame at `offset` and the length of its content; the inner error says why there is none.
-fn next_frame(blocks: &dyn Blocks, offset: u64) -> Result<Result<(Vec<u8>, usize), String>> {
-    let most = zstd_safe::compress_bound(MAX_FRAME) as u64 + 64;
-    let mut bytes = read_exact(blocks, offset..blocks.len().min(offset + most))?;
-    let plain_len = match zstd_safe::get_frame_content_size(&bytes) {
-        Ok(Some(len)) if (1..=MAX_FRAME as u64).contains(&len) => len as usize,
-        _ => return Ok(Err(format!("there is no frame at byte {offset}"))),
-    };
-    match zstd_safe::find_frame_compressed_size(&bytes) {
-        Ok(len) if len <= bytes.len() => {
-            bytes.truncate(len);
-            Ok(Ok((bytes, plain_len)))
-        }
-        _ => Ok(Err(format!("the frame at byte {offset} is damaged, or cut off"))),
-    }
 }

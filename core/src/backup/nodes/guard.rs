@@ -171,6 +171,11 @@ pub(in crate::backup) fn check_entry(entry: &Entry) -> Result<()> {
     }
 }
 
+/// What makes an entry one that no file can be: its name, its numbers, its attributes.
+pub(in crate::backup) fn entry_fault(entry: &Entry) -> Option<String> {
+    fault(entry, false).map(|(_, message)| message)
+}
+
 /// What is wrong with an entry by itself. `hashed` says whether a file must have its checksum.
 fn fault(entry: &Entry, hashed: bool) -> Option<(ProblemKind, String)> {
     if let Some(message) = name_fault(entry.path.as_bytes()) {
