@@ -14,10 +14,11 @@
 //! Streams and keys are synchronous: they are called from blocking threads. Secrets are wiped when dropped, as far
 //! as the memory is ours, and none prints. Without the feature `encryption` there is no [`KeyRing`] to be had.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::backup::manifest::Digest;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 mod fingerprint;
 mod id_key;
@@ -66,6 +67,26 @@ pub use ring::KeyRing;
 pub use stream::{Opener, Sealer, Unsealer};
 #[cfg(feature = "encryption")]
 pub use wrap::{RepositoryKey, WrapTo};
+
+/// Whether this host keeps a key below the folder `state`. Opens nothing.
+///
+/// # Errors
+/// What the disk says.
+pub fn host_has_keys(state: &Path) -> Result<bool> {
+    let folder = state.join("keys");
+    let failed = |error| Error::io(format!("read {folder:?}"), error);
+    let entries = match std::fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(failed(error)),
+    };
+    for entry in entries {
+        if entry.map_err(failed)?.path().extension().is_some_and(|extension| extension == "json") {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
 
 /// The keys of a run; none where nothing is encrypted.
 pub type Keys = Option<Arc<KeyRing>>;

@@ -3,14 +3,14 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::Sink;
+use super::fingerprint::Fingerprint;
 use super::host::HostKeys;
 use super::id_key::IdKey;
 use super::identity::RepositoryIdentity;
-use super::fingerprint::Fingerprint;
 use super::recipient::Recipient;
 use super::stream::{Opener, Sealer, Unsealer};
 use super::wrap::RepositoryKey;
-use super::Sink;
 use crate::backup::blocks::Blocks;
 use crate::error::{Error, ErrorKind, Result};
 

@@ -5,10 +5,11 @@
 //! in between leaves one more than is needed.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use super::fingerprint::Fingerprint;
 use super::header::{KeyHolders, MAX_HEADER};
-use super::identity::Operator;
+use super::identity::{Means, Operator};
 use super::ring::KeyRing;
 use super::wrap::{RepositoryKey, WrapTo};
 use crate::backup::blocks::list_all;
@@ -17,7 +18,7 @@ use crate::backup::list::blocking;
 use crate::backup::target::BackupTarget;
 use crate::cancel::Scope;
 use crate::clock::Timestamp;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorBody, ErrorKind, Result};
 
 /// What the keys of wrapped keys begin with.
 pub const PREFIX: &str = "keys/";
@@ -159,14 +160,7 @@ pub async fn unlock(scope: &Scope, targets: &[NamedTarget], operator: Operator) 
     let mut unlocked = Unlocked::default();
     let mut objects: Vec<(String, String, Vec<u8>)> = Vec::new();
     for (name, target) in targets {
-        let found = async {
-            let mut found = Vec::new();
-            for wrapped in wrapped(scope, &**target).await? {
-                found.push((name.clone(), wrapped.key.clone(), read(scope, &**target, &wrapped.key).await?));
-            }
-            Ok(found)
-        };
-        match found.await {
+        match of_target(scope, name, &**target).await {
             Ok(found) => objects.extend(found),
             Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
             Err(error) => unlocked.failed.push((name.clone(), error)),
@@ -175,29 +169,43 @@ pub async fn unlock(scope: &Scope, targets: &[NamedTarget], operator: Operator) 
     let cancel = scope.cancel.clone();
     blocking(move || {
         // A passphrase costs a second each time, and every target has the same objects.
-        let mut opened: BTreeMap<Vec<u8>, Option<RepositoryKey>> = BTreeMap::new();
+        let mut opened: BTreeMap<Vec<u8>, Result<RepositoryKey, ErrorBody>> = BTreeMap::new();
         for (target, key, bytes) in objects {
             cancel.check()?;
-            if opened.contains_key(&bytes) {
-                continue;
-            }
-            match RepositoryKey::unwrap(&bytes, &operator) {
-                Ok(repository_key) => opened.insert(bytes, Some(repository_key)),
-                Err(error) => {
-                    unlocked.closed.push((target, key, error));
-                    opened.insert(bytes, None)
+            let unwrap = |bytes: &Vec<u8>| RepositoryKey::unwrap(bytes, &operator).map_err(|error| error.to_body());
+            let result = match opened.entry(bytes) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => {
+                    let result = unwrap(new.key());
+                    new.insert(result)
                 }
             };
+            if let Err(error) = result {
+                unlocked.closed.push((target, key, error.clone().into()));
+            }
         }
         for key in opened.into_values().flatten() {
             if unlocked.keys.iter().all(|known| known.fingerprint() != key.fingerprint()) {
                 unlocked.keys.push(key);
             }
         }
+        if let Means::Unwrapped(key) = &operator.means {
+            unlocked.keys = vec![(**key).clone()];
+        }
         unlocked.keys.sort_by_key(|key| key.created);
         Ok((unlocked, operator))
     })
     .await
+}
+
+/// The wrapped keys of a target, as `(target, key, bytes)`.
+async fn of_target(scope: &Scope, name: &str, target: &dyn BackupTarget) -> Result<Vec<(String, String, Vec<u8>)>> {
+    let mut found = Vec::new();
+    for wrapped in wrapped(scope, target).await? {
+        let bytes = read(scope, target, &wrapped.key).await?;
+        found.push((name.to_owned(), wrapped.key, bytes));
+    }
+    Ok(found)
 }
 
 /// Wraps `key` to those whom `to` names, and stores that in each of `targets`: all of them, or none.

@@ -19,10 +19,10 @@ use std::io::{Read, Write};
 use age::secrecy::SecretString;
 use zeroize::Zeroizing;
 
+use super::fingerprint::Fingerprint;
 use super::header::KeyHolders;
 use super::id_key::IdKey;
 use super::identity::{Means, Operator, RepositoryIdentity};
-use super::fingerprint::Fingerprint;
 use super::recipient::Recipient;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
