@@ -51,8 +51,93 @@ export interface BackupDeleteRequest {
   target?: string | null | undefined;
 }
 
+/** What to restore the host's part of the keys with. */
+export interface BackupKeysAdoptRequest {
+  /**
+   * The file with the secret half of a recipient, or a key that was unwrapped by hand. What the settings name when
+   * missing. Read where the request runs, and never recorded.
+   */
+  identityFile?: PathInput | null | undefined;
+  /** Read the wrapped keys from this target only. */
+  target?: string | null | undefined;
+}
+
+/** What to prove, and with what. */
+export interface BackupKeysCheckRequest {
+  /**
+   * The file with the secret half of a recipient. What the settings name when missing. Read where the request runs, and
+   * never recorded.
+   */
+  identityFile?: PathInput | null | undefined;
+  /** This target only. All of the settings when missing. */
+  target?: string | null | undefined;
+}
+
+/** How a key comes to be. */
+export interface BackupKeysInitRequest {
+  /**
+   * Make a key although a target holds keys that this host does not know: another host's, or one that was lost.
+   *
+   * @defaultValue `false`
+   */
+  anew?: boolean | undefined;
+  /**
+   * The file with the secret half of a recipient, to prove at once that it opens the new key. Read where the request
+   * runs, and never recorded.
+   */
+  identityFile?: PathInput | null | undefined;
+}
+
+/** Where to look. */
+export interface BackupKeysListRequest {
+  /** This target only. All of the settings when missing. */
+  target?: string | null | undefined;
+}
+
+/** How to wrap the keys anew. */
+export interface BackupKeysRewrapRequest {
+  /**
+   * Say what would be done, and change nothing.
+   *
+   * @defaultValue `false`
+   */
+  dryRun?: boolean | undefined;
+  /**
+   * The file with the secret half of a present recipient. What the settings name when missing. Read where the request
+   * runs, and never recorded.
+   */
+  identityFile?: PathInput | null | undefined;
+  /** The variable with the passphrase that opens the present keys, as `env:NAME`. */
+  passphrase?: string | null | undefined;
+  /**
+   * The file with the secret half of a new recipient, to prove that it opens what is stored before the old goes. Not
+   * needed when `identity_file` is that of a new recipient as well.
+   */
+  proofFile?: PathInput | null | undefined;
+  /**
+   * Remove the old although nobody proved that the new can be opened.
+   *
+   * @defaultValue `false`
+   */
+  unproven?: boolean | undefined;
+}
+
+/** How the next key comes to be. */
+export interface BackupKeysRotateRequest {
+  /**
+   * The file with the secret half of a recipient, to prove at once that it opens the new key. Read where the request
+   * runs, and never recorded.
+   */
+  identityFile?: PathInput | null | undefined;
+}
+
 /** Where to look. */
 export interface BackupListRequest {
+  /**
+   * The file with the secret half of a recipient, for encrypted snapshots. What the settings name when missing. Read
+   * where the request runs, and never recorded.
+   */
+  identityFile?: PathInput | null | undefined;
   /** This target only. All of the settings when missing. */
   target?: string | null | undefined;
 }
@@ -61,6 +146,11 @@ export interface BackupListRequest {
 export interface BackupShowRequest {
   /** The snapshot: its identifier, the beginning of it, or `latest`. */
   snapshotId: string;
+  /**
+   * The file with the secret half of a recipient, for encrypted snapshots. What the settings name when missing. Read
+   * where the request runs, and never recorded.
+   */
+  identityFile?: PathInput | null | undefined;
   /** Read it from this target only. */
   target?: string | null | undefined;
 }
@@ -76,6 +166,12 @@ export interface BackupVerifyRequest {
    * @defaultValue `"full"`
    */
   depth?: VerifyDepth | undefined;
+  /**
+   * The file with the secret half of a recipient, to look into encrypted snapshots. What the settings name when
+   * missing; without any, the stored bytes alone are compared, and the answer's `level` says so. Read where the request
+   * runs, and never recorded.
+   */
+  identityFile?: PathInput | null | undefined;
   /** Verify the copy in this target only. Every copy when missing. */
   target?: string | null | undefined;
 }
@@ -134,6 +230,11 @@ export interface MetricsRenderRequest {
 export interface RestoreApplyRequest {
   /** The snapshot: its identifier, the beginning of it, or `latest`. */
   snapshotId: string;
+  /**
+   * The file with the secret half of a recipient, for encrypted snapshots. What the settings name when missing. Read
+   * where the request runs, and never recorded.
+   */
+  identityFile?: PathInput | null | undefined;
   /** A folder, missing or empty, that receives the files. In place when missing. */
   into?: PathInput | null | undefined;
   /** What to restore, relative to the root. All when missing or empty. */
@@ -164,6 +265,11 @@ export interface RestoreDiscardRequest {
 export interface RestorePlanRequest {
   /** The snapshot: its identifier, the beginning of it, or `latest`. */
   snapshotId: string;
+  /**
+   * The file with the secret half of a recipient, for encrypted snapshots. What the settings name when missing. Read
+   * where the request runs, and never recorded.
+   */
+  identityFile?: PathInput | null | undefined;
   /** A folder, missing or empty, that receives the files. In place when missing. */
   into?: PathInput | null | undefined;
   /** What to restore, relative to the root. All when missing or empty. */
@@ -352,6 +458,8 @@ export interface BackupCreateResponse {
   targets: TargetResult[];
   /** The databases in it. */
   stores: StoreRecord[];
+  /** The fingerprint of the key that it is encrypted to. Nothing when it is stored in clear. */
+  encryptedTo: string | null;
 }
 
 /** One object to remove. */
@@ -376,6 +484,153 @@ export interface BackupDeleteResponse {
   refused: string | null;
   /** Whether it was carried out. */
   deleted: boolean;
+}
+
+/** What the host knows again. */
+export interface BackupKeysAdoptResponse {
+  /** The repository that the keys are of. */
+  repositoryId: string;
+  /** The key that backups are encrypted to from now on: the youngest. */
+  fingerprint: string;
+  /** The earlier ones, oldest first. */
+  former: string[];
+}
+
+/** What was proven in a target. */
+export interface CheckedTarget {
+  /** The target. */
+  target: string;
+  /** The newest encrypted snapshot there. Nothing when there is none yet. */
+  snapshotId: string | null;
+  /** The key that it is encrypted to. */
+  encryptedTo: string | null;
+  /** Why it could not be opened; nothing when it was. */
+  error: ErrorBody | null;
+}
+
+/** What an identity opens. */
+export interface BackupKeysCheckResponse {
+  /** Whether the newest encrypted snapshot of every target was opened. */
+  ok: boolean;
+  /** The keys that the identity opens, oldest first. */
+  opens: string[];
+  /** What was proven in each target. */
+  targets: CheckedTarget[];
+}
+
+/** A wrapped key in a target. */
+export interface StoredKey {
+  /** The target that has it. */
+  target: string;
+  /** Its key there: `keys/<fingerprint>-<n>.age`. */
+  key: string;
+}
+
+/** A key that was made. */
+export interface BackupKeysInitResponse {
+  /** The repository that the key is of: 32 hexadecimal digits. */
+  repositoryId: string;
+  /** The short name of the key. */
+  fingerprint: string;
+  /** Its public half; the secret one is in the wrapped keys alone. */
+  publicKey: string;
+  /** The wrapped keys. */
+  stored: StoredKey[];
+  /** Who can open it. Empty when it is whoever knows the passphrase. */
+  recipients: string[];
+  /** Whether an identity or the passphrase was seen to open it. Where not, `backup.keys_check` proves it. */
+  proven: boolean;
+}
+
+/** What a key is to this host. */
+export type KeyStatus =
+  /** Backups are encrypted to it. */
+  | "current"
+  /** Earlier backups are. */
+  | "former"
+  /** It is another host's, or this one lost its own. */
+  | "unknown";
+
+/** A wrapped key, and what is known of it without opening it. */
+export interface ListedKey {
+  /** The target that has it. */
+  target: string;
+  /** Its key there: `keys/<fingerprint>-<n>.age`. */
+  key: string;
+  /** The short name of the key. */
+  fingerprint: string;
+  /** Whether this host encrypts to it, or did. */
+  status: KeyStatus;
+  /** How many recipients open it. Nothing when it is whoever knows a passphrase. */
+  recipients: Integer | null;
+  /** When it was stored, by the target's clock. */
+  storedAt: Date;
+}
+
+/** A target or a wrapped key that could not be read. */
+export interface FailedKey {
+  /** The target. */
+  target: string;
+  /** The wrapped key, when it is one. */
+  key: string | null;
+  /** Why. */
+  error: ErrorBody;
+}
+
+/** The keys. */
+export interface BackupKeysListResponse {
+  /** The repository that this host's key is of. Nothing when it has none. */
+  repositoryId: string | null;
+  /** The key that backups are encrypted to. Nothing when there is none. */
+  current: string | null;
+  /** The wrapped keys in the targets. */
+  keys: ListedKey[];
+  /** The targets that could not be asked, and wrapped keys that could not be read. */
+  failed: FailedKey[];
+}
+
+/** A key that is wrapped anew in a target. */
+export interface Rewrap {
+  /** The target. */
+  target: string;
+  /** The short name of the key. */
+  fingerprint: string;
+  /** The new object. Nothing in a dry run. */
+  stored: string | null;
+  /** The objects that it replaces: they are removed. */
+  replaces: string[];
+}
+
+/** What was wrapped anew, or would be. */
+export interface BackupKeysRewrapResponse {
+  /** The keys, once for each target. */
+  rewraps: Rewrap[];
+  /** Wrapped keys that stay as they are, since the identity does not open them. */
+  untouched: StoredKey[];
+  /** Who can open them now. Empty when it is whoever knows the passphrase. */
+  recipients: string[];
+  /** Whether an identity or the passphrase was seen to open the new ones. */
+  proven: boolean;
+  /** Whether it was carried out. */
+  rewrapped: boolean;
+  /** What it does not do: whoever could open the backups before, and kept a copy of a wrapped key, still can. */
+  note: string;
+}
+
+/** A key that was made. */
+export interface BackupKeysRotateResponse {
+  /** The repository that the key is of: 32 hexadecimal digits. */
+  repositoryId: string;
+  /** The short name of the key. */
+  fingerprint: string;
+  /** Its public half; the secret one is in the wrapped keys alone. */
+  publicKey: string;
+  /** The wrapped keys. */
+  stored: StoredKey[];
+  /** Who can open it. Empty when it is whoever knows the passphrase. */
+  recipients: string[];
+  /** Whether an identity or the passphrase was seen to open it. Where not, `backup.keys_check` proves it. */
+  proven: boolean;
 }
 
 /** A snapshot, and what the journal knows of it. */
@@ -410,6 +665,8 @@ export interface KnownSnapshot {
   skipped: Integer;
   /** How many databases are in it. */
   stores: Integer;
+  /** The fingerprint of the key that it is encrypted to. Nothing when it is stored in clear. */
+  encryptedTo: string | null;
   /** When it was last verified in full and found whole. Nothing when it never was, or the journal is lost. */
   verifiedAt: Date | null;
 }
@@ -476,6 +733,8 @@ export interface Listed {
   skipped: Integer;
   /** How many databases are in it. */
   stores: Integer;
+  /** The fingerprint of the key that it is encrypted to. Nothing when it is stored in clear. */
+  encryptedTo: string | null;
 }
 
 /** A path that was asked for. */
@@ -520,6 +779,8 @@ export interface Manifest {
   entries: Integer;
   /** Bytes of the files' content. */
   sizeBytes: Integer;
+  /** The fingerprint of the key that it is encrypted to. Nothing when it is stored in clear. */
+  encryptedTo: string | null;
 }
 
 /** A snapshot with its manifest. */
@@ -541,6 +802,16 @@ export type VerifyDepth =
   /** Every byte, and the integrity of every database. */
   | "full";
 
+/** Whether a verification looked into the snapshot. */
+export type VerifyLevel =
+  /**
+   * A copy is encrypted and no identity was given: its stored bytes are those that the backup read back, and nobody
+   * looked into them. `quick` compared their number, `data` and `full` every one.
+   */
+  | "sealed"
+  /** It was looked into, as far as the depth says. */
+  | "proven";
+
 /** Something wrong with a snapshot in a target. */
 export interface FoundProblem {
   /** The target whose copy it is. */
@@ -559,6 +830,8 @@ export interface BackupVerifyResponse {
   snapshotId: string;
   /** How much was verified. */
   depth: VerifyDepth;
+  /** Whether the snapshot was looked into. */
+  level: VerifyLevel;
   /** Whether nothing was wrong anywhere. */
   ok: boolean;
   /** What was wrong. */
@@ -779,12 +1052,18 @@ export type ProblemKind =
   | "inconsistent"
   /** More entries or bytes than allowed, or a compression that only an attack has. */
   | "limit_exceeded"
+  /** A pack of the repository is missing, damaged, or not the one that it was. */
+  | "damaged_pack"
+  /** A part of the list of what is in the snapshot is lost. */
+  | "damaged_tree"
+  /** The snapshot before this one is gone, or another one than it was. */
+  | "broken_chain"
   /** The file is a database that does not pass its own check, or that is missing. */
   | "damaged_database"
   /** The file is restored, but the filesystem or the permissions did not take an attribute of it. */
   | "attribute_not_restored";
 
-/** Something wrong with an archive, or with one file of it. */
+/** Something wrong with a snapshot, or with one file of it. */
 export interface Problem {
   /** The entry concerned, when it is one. */
   path: Path | null;
@@ -1123,6 +1402,7 @@ const backupCreateResponseCodec = record<BackupCreateResponse>("BackupCreateResp
   key: { wire: "key" },
   targets: { wire: "targets", codec: list(targetResultCodec) },
   stores: { wire: "stores", codec: list(storeRecordCodec) },
+  encryptedTo: { wire: "encrypted_to" },
 });
 
 const deletionCodec = record<Deletion>("Deletion", {
@@ -1137,6 +1417,86 @@ const backupDeleteResponseCodec = record<BackupDeleteResponse>("BackupDeleteResp
   deletions: { wire: "deletions", codec: list(deletionCodec) },
   refused: { wire: "refused" },
   deleted: { wire: "deleted" },
+});
+
+const backupKeysAdoptResponseCodec = record<BackupKeysAdoptResponse>("BackupKeysAdoptResponse", {
+  repositoryId: { wire: "repository_id" },
+  fingerprint: { wire: "fingerprint" },
+  former: { wire: "former" },
+});
+
+const checkedTargetCodec = record<CheckedTarget>("CheckedTarget", {
+  target: { wire: "target" },
+  snapshotId: { wire: "snapshot_id" },
+  encryptedTo: { wire: "encrypted_to" },
+  error: { wire: "error", codec: nullable(errorBodyCodec) },
+});
+
+const backupKeysCheckResponseCodec = record<BackupKeysCheckResponse>("BackupKeysCheckResponse", {
+  ok: { wire: "ok" },
+  opens: { wire: "opens" },
+  targets: { wire: "targets", codec: list(checkedTargetCodec) },
+});
+
+const storedKeyCodec = record<StoredKey>("StoredKey", {
+  target: { wire: "target" },
+  key: { wire: "key" },
+});
+
+const backupKeysInitResponseCodec = record<BackupKeysInitResponse>("BackupKeysInitResponse", {
+  repositoryId: { wire: "repository_id" },
+  fingerprint: { wire: "fingerprint" },
+  publicKey: { wire: "public_key" },
+  stored: { wire: "stored", codec: list(storedKeyCodec) },
+  recipients: { wire: "recipients" },
+  proven: { wire: "proven" },
+});
+
+const listedKeyCodec = record<ListedKey>("ListedKey", {
+  target: { wire: "target" },
+  key: { wire: "key" },
+  fingerprint: { wire: "fingerprint" },
+  status: { wire: "status" },
+  recipients: { wire: "recipients" },
+  storedAt: { wire: "stored_at", codec: time },
+});
+
+const failedKeyCodec = record<FailedKey>("FailedKey", {
+  target: { wire: "target" },
+  key: { wire: "key" },
+  error: { wire: "error", codec: errorBodyCodec },
+});
+
+const backupKeysListResponseCodec = record<BackupKeysListResponse>("BackupKeysListResponse", {
+  repositoryId: { wire: "repository_id" },
+  current: { wire: "current" },
+  keys: { wire: "keys", codec: list(listedKeyCodec) },
+  failed: { wire: "failed", codec: list(failedKeyCodec) },
+});
+
+const rewrapCodec = record<Rewrap>("Rewrap", {
+  target: { wire: "target" },
+  fingerprint: { wire: "fingerprint" },
+  stored: { wire: "stored" },
+  replaces: { wire: "replaces" },
+});
+
+const backupKeysRewrapResponseCodec = record<BackupKeysRewrapResponse>("BackupKeysRewrapResponse", {
+  rewraps: { wire: "rewraps", codec: list(rewrapCodec) },
+  untouched: { wire: "untouched", codec: list(storedKeyCodec) },
+  recipients: { wire: "recipients" },
+  proven: { wire: "proven" },
+  rewrapped: { wire: "rewrapped" },
+  note: { wire: "note" },
+});
+
+const backupKeysRotateResponseCodec = record<BackupKeysRotateResponse>("BackupKeysRotateResponse", {
+  repositoryId: { wire: "repository_id" },
+  fingerprint: { wire: "fingerprint" },
+  publicKey: { wire: "public_key" },
+  stored: { wire: "stored", codec: list(storedKeyCodec) },
+  recipients: { wire: "recipients" },
+  proven: { wire: "proven" },
 });
 
 const knownSnapshotCodec = record<KnownSnapshot>("KnownSnapshot", {
@@ -1155,6 +1515,7 @@ const knownSnapshotCodec = record<KnownSnapshot>("KnownSnapshot", {
   files: { wire: "files" },
   skipped: { wire: "skipped" },
   stores: { wire: "stores" },
+  encryptedTo: { wire: "encrypted_to" },
   verifiedAt: { wire: "verified_at", codec: nullable(time) },
 });
 
@@ -1192,6 +1553,7 @@ const listedCodec = record<Listed>("Listed", {
   files: { wire: "files" },
   skipped: { wire: "skipped" },
   stores: { wire: "stores" },
+  encryptedTo: { wire: "encrypted_to" },
 });
 
 const includedCodec = record<Included>("Included", {
@@ -1216,6 +1578,7 @@ const manifestCodec = record<Manifest>("Manifest", {
   files: { wire: "files" },
   entries: { wire: "entries" },
   sizeBytes: { wire: "size_bytes" },
+  encryptedTo: { wire: "encrypted_to", absent: () => null },
 });
 
 const backupShowResponseCodec = record<BackupShowResponse>("BackupShowResponse", {
@@ -1234,6 +1597,7 @@ const foundProblemCodec = record<FoundProblem>("FoundProblem", {
 const backupVerifyResponseCodec = record<BackupVerifyResponse>("BackupVerifyResponse", {
   snapshotId: { wire: "snapshot_id" },
   depth: { wire: "depth" },
+  level: { wire: "level" },
   ok: { wire: "ok" },
   problems: { wire: "problems", codec: list(foundProblemCodec) },
   targets: { wire: "targets" },
@@ -1489,18 +1853,52 @@ const backupDeleteRequestCodec = record<BackupDeleteRequest>("BackupDeleteReques
   target: { wire: "target" },
 });
 
+const backupKeysAdoptRequestCodec = record<BackupKeysAdoptRequest>("BackupKeysAdoptRequest", {
+  identityFile: { wire: "identity_file", codec: nullable(path) },
+  target: { wire: "target" },
+});
+
+const backupKeysCheckRequestCodec = record<BackupKeysCheckRequest>("BackupKeysCheckRequest", {
+  identityFile: { wire: "identity_file", codec: nullable(path) },
+  target: { wire: "target" },
+});
+
+const backupKeysInitRequestCodec = record<BackupKeysInitRequest>("BackupKeysInitRequest", {
+  anew: { wire: "anew" },
+  identityFile: { wire: "identity_file", codec: nullable(path) },
+});
+
+const backupKeysListRequestCodec = record<BackupKeysListRequest>("BackupKeysListRequest", {
+  target: { wire: "target" },
+});
+
+const backupKeysRewrapRequestCodec = record<BackupKeysRewrapRequest>("BackupKeysRewrapRequest", {
+  dryRun: { wire: "dry_run" },
+  identityFile: { wire: "identity_file", codec: nullable(path) },
+  passphrase: { wire: "passphrase" },
+  proofFile: { wire: "proof_file", codec: nullable(path) },
+  unproven: { wire: "unproven" },
+});
+
+const backupKeysRotateRequestCodec = record<BackupKeysRotateRequest>("BackupKeysRotateRequest", {
+  identityFile: { wire: "identity_file", codec: nullable(path) },
+});
+
 const backupListRequestCodec = record<BackupListRequest>("BackupListRequest", {
+  identityFile: { wire: "identity_file", codec: nullable(path) },
   target: { wire: "target" },
 });
 
 const backupShowRequestCodec = record<BackupShowRequest>("BackupShowRequest", {
   snapshotId: { wire: "snapshot_id" },
+  identityFile: { wire: "identity_file", codec: nullable(path) },
   target: { wire: "target" },
 });
 
 const backupVerifyRequestCodec = record<BackupVerifyRequest>("BackupVerifyRequest", {
   snapshotId: { wire: "snapshot_id" },
   depth: { wire: "depth" },
+  identityFile: { wire: "identity_file", codec: nullable(path) },
   target: { wire: "target" },
 });
 
@@ -1530,6 +1928,7 @@ const metricsRenderRequestCodec = record<MetricsRenderRequest>("MetricsRenderReq
 
 const restoreApplyRequestCodec = record<RestoreApplyRequest>("RestoreApplyRequest", {
   snapshotId: { wire: "snapshot_id" },
+  identityFile: { wire: "identity_file", codec: nullable(path) },
   into: { wire: "into", codec: nullable(path) },
   paths: { wire: "paths", codec: nullable(list(path)) },
   salvage: { wire: "salvage" },
@@ -1543,6 +1942,7 @@ const restoreDiscardRequestCodec = record<RestoreDiscardRequest>("RestoreDiscard
 
 const restorePlanRequestCodec = record<RestorePlanRequest>("RestorePlanRequest", {
   snapshotId: { wire: "snapshot_id" },
+  identityFile: { wire: "identity_file", codec: nullable(path) },
   into: { wire: "into", codec: nullable(path) },
   paths: { wire: "paths", codec: nullable(list(path)) },
   salvage: { wire: "salvage" },
@@ -1568,6 +1968,12 @@ const storeVerifyRequestCodec = record<StoreVerifyRequest>("StoreVerifyRequest",
 
 const backupCreateOperation = operation("backup.create", backupCreateRequestCodec, backupCreateResponseCodec);
 const backupDeleteOperation = operation("backup.delete", backupDeleteRequestCodec, backupDeleteResponseCodec);
+const backupKeysAdoptOperation = operation("backup.keys_adopt", backupKeysAdoptRequestCodec, backupKeysAdoptResponseCodec);
+const backupKeysCheckOperation = operation("backup.keys_check", backupKeysCheckRequestCodec, backupKeysCheckResponseCodec);
+const backupKeysInitOperation = operation("backup.keys_init", backupKeysInitRequestCodec, backupKeysInitResponseCodec);
+const backupKeysListOperation = operation("backup.keys_list", backupKeysListRequestCodec, backupKeysListResponseCodec);
+const backupKeysRewrapOperation = operation("backup.keys_rewrap", backupKeysRewrapRequestCodec, backupKeysRewrapResponseCodec);
+const backupKeysRotateOperation = operation("backup.keys_rotate", backupKeysRotateRequestCodec, backupKeysRotateResponseCodec);
 const backupListOperation = operation("backup.list", backupListRequestCodec, backupListResponseCodec);
 const backupShowOperation = operation("backup.show", backupShowRequestCodec, backupShowResponseCodec);
 const backupVerifyOperation = operation("backup.verify", backupVerifyRequestCodec, backupVerifyResponseCodec);
@@ -1590,6 +1996,12 @@ const storeVerifyOperation = operation("store.verify", storeVerifyRequestCodec, 
 export const operations = {
   "backup.create": backupCreateOperation,
   "backup.delete": backupDeleteOperation,
+  "backup.keys_adopt": backupKeysAdoptOperation,
+  "backup.keys_check": backupKeysCheckOperation,
+  "backup.keys_init": backupKeysInitOperation,
+  "backup.keys_list": backupKeysListOperation,
+  "backup.keys_rewrap": backupKeysRewrapOperation,
+  "backup.keys_rotate": backupKeysRotateOperation,
   "backup.list": backupListOperation,
   "backup.show": backupShowOperation,
   "backup.verify": backupVerifyOperation,
@@ -1642,6 +2054,72 @@ export class BackupGroup {
    */
   delete(request: BackupDeleteRequest, options?: CallOptions): Promise<BackupDeleteResponse> {
     return this.#owner._call("backup.delete", request, options, backupDeleteOperation);
+  }
+
+  /**
+   * Restore what this host keeps of the keys, when it was lost or the host is new. Adds something.
+   *
+   * @param request - What to restore the host's part of the keys with.
+   * @param options - How to stop it, and who is told of its progress.
+   * @throws OpsError - What could not be done, and the repair.
+   */
+  keysAdopt(request: BackupKeysAdoptRequest = {}, options?: CallOptions): Promise<BackupKeysAdoptResponse> {
+    return this.#owner._call("backup.keys_adopt", request, options, backupKeysAdoptOperation);
+  }
+
+  /**
+   * Prove that an identity opens the newest snapshot. Changes nothing.
+   *
+   * @param request - What to prove, and with what.
+   * @param options - How to stop it, and who is told of its progress.
+   * @throws OpsError - What could not be done, and the repair.
+   */
+  keysCheck(request: BackupKeysCheckRequest = {}, options?: CallOptions): Promise<BackupKeysCheckResponse> {
+    return this.#owner._call("backup.keys_check", request, options, backupKeysCheckOperation);
+  }
+
+  /**
+   * Make the key that backups are encrypted to, and keep only its public half here. Adds something.
+   *
+   * @param request - How a key comes to be.
+   * @param options - How to stop it, and who is told of its progress.
+   * @throws OpsError - What could not be done, and the repair.
+   */
+  keysInit(request: BackupKeysInitRequest = {}, options?: CallOptions): Promise<BackupKeysInitResponse> {
+    return this.#owner._call("backup.keys_init", request, options, backupKeysInitOperation);
+  }
+
+  /**
+   * List the keys of encrypted backups, and where they are kept. Changes nothing.
+   *
+   * @param request - Where to look.
+   * @param options - How to stop it, and who is told of its progress.
+   * @throws OpsError - What could not be done, and the repair.
+   */
+  keysList(request: BackupKeysListRequest = {}, options?: CallOptions): Promise<BackupKeysListResponse> {
+    return this.#owner._call("backup.keys_list", request, options, backupKeysListOperation);
+  }
+
+  /**
+   * Wrap the keys to the recipients that the settings name now. Deletes or replaces something.
+   *
+   * @param request - How to wrap the keys anew.
+   * @param options - How to stop it, and who is told of its progress.
+   * @throws OpsError - What could not be done, and the repair.
+   */
+  keysRewrap(request: BackupKeysRewrapRequest = {}, options?: CallOptions): Promise<BackupKeysRewrapResponse> {
+    return this.#owner._call("backup.keys_rewrap", request, options, backupKeysRewrapOperation);
+  }
+
+  /**
+   * Start a new key for new backups; the old ones keep theirs. Adds something.
+   *
+   * @param request - How the next key comes to be.
+   * @param options - How to stop it, and who is told of its progress.
+   * @throws OpsError - What could not be done, and the repair.
+   */
+  keysRotate(request: BackupKeysRotateRequest = {}, options?: CallOptions): Promise<BackupKeysRotateResponse> {
+    return this.#owner._call("backup.keys_rotate", request, options, backupKeysRotateOperation);
   }
 
   /**
@@ -1907,7 +2385,10 @@ export class StoreGroup {
 
 /** The front door to every operation; `Ops` is one. */
 export abstract class Operations {
-  /** The operations `backup.*`: `create`, `delete`, `list`, `show`, `verify`. */
+  /**
+   * The operations `backup.*`: `create`, `delete`, `keysAdopt`, `keysCheck`, `keysInit`, `keysList`, `keysRewrap`,
+   * `keysRotate`, `list`, `show`, `verify`.
+   */
   readonly backup: BackupGroup = new BackupGroup(this);
   /** The operations `config.*`: `check`, `init`, `show`. */
   readonly config: ConfigGroup = new ConfigGroup(this);

@@ -16,18 +16,26 @@ from . import _codec
 __all__ = [
     "BackupCreateResponse",
     "BackupDeleteResponse",
+    "BackupKeysAdoptResponse",
+    "BackupKeysCheckResponse",
+    "BackupKeysInitResponse",
+    "BackupKeysListResponse",
+    "BackupKeysRewrapResponse",
+    "BackupKeysRotateResponse",
     "BackupListResponse",
     "BackupShowResponse",
     "BackupVerifyResponse",
     "CheckDepth",
     "CheckReport",
     "CheckStatus",
+    "CheckedTarget",
     "ConfigCheckResponse",
     "ConfigInitResponse",
     "ConfigShowResponse",
     "Deletion",
     "ErrorBody",
     "ErrorKind",
+    "FailedKey",
     "FailedTarget",
     "Finding",
     "FoundProblem",
@@ -38,10 +46,12 @@ __all__ = [
     "IntegrityReport",
     "JournalReadResponse",
     "JournalRecord",
+    "KeyStatus",
     "KnownSnapshot",
     "Layout",
     "LeftOut",
     "Listed",
+    "ListedKey",
     "Manifest",
     "MetricsFormat",
     "MetricsRenderResponse",
@@ -58,6 +68,7 @@ __all__ = [
     "RestoreUndoListResponse",
     "RestoreUndoResponse",
     "RestoreUnit",
+    "Rewrap",
     "RunMode",
     "ServiceFacts",
     "ServiceReport",
@@ -72,10 +83,12 @@ __all__ = [
     "StoreStatus",
     "StoreVerdict",
     "StoreVerifyResponse",
+    "StoredKey",
     "TargetResult",
     "UndoArea",
     "Unreadable",
     "VerifyDepth",
+    "VerifyLevel",
 ]
 
 Layout: TypeAlias = Literal["archive"]
@@ -272,6 +285,11 @@ class BackupCreateResponse:
     stores: list[StoreRecord]
     """The databases in it."""
 
+    encrypted_to: str | None = None
+    """The fingerprint of the key that it is encrypted to. Nothing when it is stored in
+    clear.
+    """
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deletion:
@@ -305,6 +323,217 @@ class BackupDeleteResponse:
 
     refused: str | None = None
     """Why nothing may be removed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupKeysAdoptResponse:
+    """What the host knows again."""
+
+    repository_id: str
+    """The repository that the keys are of."""
+
+    fingerprint: str
+    """The key that backups are encrypted to from now on: the youngest."""
+
+    former: list[str]
+    """The earlier ones, oldest first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckedTarget:
+    """What was proven in a target."""
+
+    target: str
+    """The target."""
+
+    snapshot_id: str | None = None
+    """The newest encrypted snapshot there. Nothing when there is none yet."""
+
+    encrypted_to: str | None = None
+    """The key that it is encrypted to."""
+
+    error: ErrorBody | None = None
+    """Why it could not be opened; nothing when it was."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupKeysCheckResponse:
+    """What an identity opens."""
+
+    ok: bool
+    """Whether the newest encrypted snapshot of every target was opened."""
+
+    opens: list[str]
+    """The keys that the identity opens, oldest first."""
+
+    targets: list[CheckedTarget]
+    """What was proven in each target."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredKey:
+    """A wrapped key in a target."""
+
+    target: str
+    """The target that has it."""
+
+    key: str
+    """Its key there: `keys/<fingerprint>-<n>.age`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupKeysInitResponse:
+    """A key that was made."""
+
+    repository_id: str
+    """The repository that the key is of: 32 hexadecimal digits."""
+
+    fingerprint: str
+    """The short name of the key."""
+
+    public_key: str
+    """Its public half; the secret one is in the wrapped keys alone."""
+
+    stored: list[StoredKey]
+    """The wrapped keys."""
+
+    recipients: list[str]
+    """Who can open it. Empty when it is whoever knows the passphrase."""
+
+    proven: bool
+    """Whether an identity or the passphrase was seen to open it. Where not,
+    `backup.keys_check` proves it.
+    """
+
+
+KeyStatus: TypeAlias = Literal["current", "former", "unknown"]
+"""What a key is to this host.
+
+- `current`: Backups are encrypted to it.
+- `former`: Earlier backups are.
+- `unknown`: It is another host's, or this one lost its own.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedKey:
+    """A wrapped key, and what is known of it without opening it."""
+
+    target: str
+    """The target that has it."""
+
+    key: str
+    """Its key there: `keys/<fingerprint>-<n>.age`."""
+
+    fingerprint: str
+    """The short name of the key."""
+
+    status: KeyStatus
+    """Whether this host encrypts to it, or did."""
+
+    stored_at: datetime
+    """When it was stored, by the target's clock."""
+
+    recipients: int | None = None
+    """How many recipients open it. Nothing when it is whoever knows a passphrase."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedKey:
+    """A target or a wrapped key that could not be read."""
+
+    target: str
+    """The target."""
+
+    error: ErrorBody
+    """Why."""
+
+    key: str | None = None
+    """The wrapped key, when it is one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupKeysListResponse:
+    """The keys."""
+
+    keys: list[ListedKey]
+    """The wrapped keys in the targets."""
+
+    failed: list[FailedKey]
+    """The targets that could not be asked, and wrapped keys that could not be read."""
+
+    repository_id: str | None = None
+    """The repository that this host's key is of. Nothing when it has none."""
+
+    current: str | None = None
+    """The key that backups are encrypted to. Nothing when there is none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rewrap:
+    """A key that is wrapped anew in a target."""
+
+    target: str
+    """The target."""
+
+    fingerprint: str
+    """The short name of the key."""
+
+    replaces: list[str]
+    """The objects that it replaces: they are removed."""
+
+    stored: str | None = None
+    """The new object. Nothing in a dry run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupKeysRewrapResponse:
+    """What was wrapped anew, or would be."""
+
+    rewraps: list[Rewrap]
+    """The keys, once for each target."""
+
+    untouched: list[StoredKey]
+    """Wrapped keys that stay as they are, since the identity does not open them."""
+
+    recipients: list[str]
+    """Who can open them now. Empty when it is whoever knows the passphrase."""
+
+    proven: bool
+    """Whether an identity or the passphrase was seen to open the new ones."""
+
+    rewrapped: bool
+    """Whether it was carried out."""
+
+    note: str
+    """What it does not do: whoever could open the backups before, and kept a copy of a
+    wrapped key, still can.
+    """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupKeysRotateResponse:
+    """A key that was made."""
+
+    repository_id: str
+    """The repository that the key is of: 32 hexadecimal digits."""
+
+    fingerprint: str
+    """The short name of the key."""
+
+    public_key: str
+    """Its public half; the secret one is in the wrapped keys alone."""
+
+    stored: list[StoredKey]
+    """The wrapped keys."""
+
+    recipients: list[str]
+    """Who can open it. Empty when it is whoever knows the passphrase."""
+
+    proven: bool
+    """Whether an identity or the passphrase was seen to open it. Where not,
+    `backup.keys_check` proves it.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -355,6 +584,11 @@ class KnownSnapshot:
 
     service_version: str | None = None
     """The service's version, when it is known."""
+
+    encrypted_to: str | None = None
+    """The fingerprint of the key that it is encrypted to. Nothing when it is stored in
+    clear.
+    """
 
     verified_at: datetime | None = None
     """When it was last verified in full and found whole. Nothing when it never was, or
@@ -455,6 +689,11 @@ class Listed:
     service_version: str | None = None
     """The service's version, when it is known."""
 
+    encrypted_to: str | None = None
+    """The fingerprint of the key that it is encrypted to. Nothing when it is stored in
+    clear.
+    """
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Included:
@@ -519,6 +758,11 @@ class Manifest:
     label: str | None = None
     """What the caller called it."""
 
+    encrypted_to: str | None = None
+    """The fingerprint of the key that it is encrypted to. Nothing when it is stored in
+    clear.
+    """
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackupShowResponse:
@@ -541,6 +785,15 @@ VerifyDepth: TypeAlias = Literal["quick", "data", "full"]
 - `data`: Every byte against its checksum. The databases hold the bytes that were backed
   up; they are not opened.
 - `full`: Every byte, and the integrity of every database.
+"""
+
+VerifyLevel: TypeAlias = Literal["sealed", "proven"]
+"""Whether a verification looked into the snapshot.
+
+- `sealed`: A copy is encrypted and no identity was given: its stored bytes are those
+  that the backup read back, and nobody looked into them. `quick` compared their number,
+  `data` and `full` every one.
+- `proven`: It was looked into, as far as the depth says.
 """
 
 
@@ -570,6 +823,9 @@ class BackupVerifyResponse:
 
     depth: VerifyDepth
     """How much was verified."""
+
+    level: VerifyLevel
+    """Whether the snapshot was looked into."""
 
     ok: bool
     """Whether nothing was wrong anywhere."""
@@ -858,6 +1114,9 @@ ProblemKind: TypeAlias = Literal[
     "bad_entry",
     "inconsistent",
     "limit_exceeded",
+    "damaged_pack",
+    "damaged_tree",
+    "broken_chain",
     "damaged_database",
     "attribute_not_restored",
 ]
@@ -875,6 +1134,10 @@ ProblemKind: TypeAlias = Literal[
 - `inconsistent`: Offsets, lengths or counts that contradict each other.
 - `limit_exceeded`: More entries or bytes than allowed, or a compression that only an
   attack has.
+- `damaged_pack`: A pack of the repository is missing, damaged, or not the one that it
+  was.
+- `damaged_tree`: A part of the list of what is in the snapshot is lost.
+- `broken_chain`: The snapshot before this one is gone, or another one than it was.
 - `damaged_database`: The file is a database that does not pass its own check, or that
   is missing.
 - `attribute_not_restored`: The file is restored, but the filesystem or the permissions
@@ -884,7 +1147,7 @@ ProblemKind: TypeAlias = Literal[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """Something wrong with an archive, or with one file of it."""
+    """Something wrong with a snapshot, or with one file of it."""
 
     kind: ProblemKind
     """What is wrong."""
@@ -1319,6 +1582,25 @@ _codec.Record(
 )
 _DELETION = _codec.Record(Deletion)
 _codec.Record(BackupDeleteResponse, deletions=_codec.ListOf(_DELETION))
+_codec.Record(BackupKeysAdoptResponse)
+_CHECKED_TARGET = _codec.Record(CheckedTarget, error=_ERROR_BODY)
+_codec.Record(BackupKeysCheckResponse, targets=_codec.ListOf(_CHECKED_TARGET))
+_STORED_KEY = _codec.Record(StoredKey)
+_codec.Record(BackupKeysInitResponse, stored=_codec.ListOf(_STORED_KEY))
+_LISTED_KEY = _codec.Record(ListedKey, stored_at=_codec.TIME)
+_FAILED_KEY = _codec.Record(FailedKey, error=_ERROR_BODY)
+_codec.Record(
+    BackupKeysListResponse,
+    keys=_codec.ListOf(_LISTED_KEY),
+    failed=_codec.ListOf(_FAILED_KEY),
+)
+_REWRAP = _codec.Record(Rewrap)
+_codec.Record(
+    BackupKeysRewrapResponse,
+    rewraps=_codec.ListOf(_REWRAP),
+    untouched=_codec.ListOf(_STORED_KEY),
+)
+_codec.Record(BackupKeysRotateResponse, stored=_codec.ListOf(_STORED_KEY))
 _KNOWN_SNAPSHOT = _codec.Record(
     KnownSnapshot,
     time=_codec.TIME,

@@ -319,19 +319,25 @@ Examples:
         /// Only in this target
         #[arg(long, value_name = "NAME")]
         target: Option<String>,
+        #[command(flatten)]
+        key: IdentityFile,
     },
     /// Show what a backup says about itself
     #[command(after_help = "Example:\n  uplifted-ops backup show latest")]
     Show {
         #[command(flatten)]
         snapshot: Snapshot,
+        #[command(flatten)]
+        key: IdentityFile,
     },
     /// Check a backup: every byte, and the integrity of its databases
     #[command(after_help = "\
-Exits 1 when anything is wrong.
+Exits 1 when anything is wrong. An encrypted backup is looked into with --identity-file; without one, its stored
+bytes are compared with those that were read back when it was made, and the answer says `sealed`.
 
 Examples:
   uplifted-ops backup verify latest
+  uplifted-ops backup verify latest --identity-file /media/stick/backup-key.txt
   uplifted-ops backup verify 1f0c3a --depth data")]
     Verify {
         #[command(flatten)]
@@ -339,7 +345,24 @@ Examples:
         /// quick: the index and the sizes; data: every byte; full: the integrity of each database too
         #[arg(long, value_name = "DEPTH", default_value = "full", value_parser = ["quick", "data", "full"])]
         depth: String,
+        #[command(flatten)]
+        key: IdentityFile,
     },
+    /// Make, list, prove and change the keys that backups are encrypted to
+    #[command(
+        subcommand,
+        after_help = "\
+This host keeps the public half alone: it makes backups and cannot open one. Who can open them stands in ops.toml:
+  [backup.encryption]
+  recipients = [\"age1…\"]          # `age-keygen -o backup-key.txt` on another machine prints it
+
+Examples:
+  uplifted-ops backup keys init
+  uplifted-ops backup keys check --identity-file /media/stick/backup-key.txt
+  uplifted-ops backup keys rewrap --identity-file old.txt --proof-file new.txt
+  uplifted-ops backup keys rotate"
+    )]
+    Keys(KeysCommand),
     /// Delete a backup
     #[command(after_help = "\
 On a terminal it shows what will go and asks; elsewhere it demands --yes.
@@ -360,6 +383,92 @@ Examples:
         #[arg(long, short)]
         yes: bool,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum KeysCommand {
+    /// Make the key; from then on every backup is encrypted
+    #[command(after_help = "\
+Examples:
+  uplifted-ops backup keys init
+  uplifted-ops backup keys init --identity-file /media/stick/backup-key.txt")]
+    Init {
+        #[command(flatten)]
+        key: IdentityFile,
+        /// Make one although a target holds keys that this host does not know
+        #[arg(long)]
+        anew: bool,
+    },
+    /// List the wrapped keys in the targets
+    #[command(after_help = "Example:\n  uplifted-ops backup keys list")]
+    List {
+        /// Only in this target
+        #[arg(long, value_name = "NAME")]
+        target: Option<String>,
+    },
+    /// Prove that an identity opens the newest backup
+    #[command(after_help = "\
+Exits 1 when it does not open the newest one of every target.
+
+Example:
+  uplifted-ops backup keys check --identity-file /media/stick/backup-key.txt")]
+    Check {
+        #[command(flatten)]
+        key: IdentityFile,
+        /// Only in this target
+        #[arg(long, value_name = "NAME")]
+        target: Option<String>,
+    },
+    /// Wrap the keys to the recipients that the settings name now
+    #[command(after_help = "\
+On a terminal it shows what will go and asks; elsewhere it demands --yes. The new ones are stored, read back and
+proven first. It does not revoke: whoever kept an old wrapped key and can open it still can.
+
+Examples:
+  uplifted-ops backup keys rewrap --identity-file old.txt --proof-file new.txt --dry-run
+  uplifted-ops backup keys rewrap --identity-file old.txt --proof-file new.txt --yes")]
+    Rewrap {
+        #[command(flatten)]
+        key: IdentityFile,
+        /// The variable with the passphrase that opens the present keys, as env:NAME
+        #[arg(long, value_name = "env:NAME")]
+        passphrase: Option<String>,
+        /// The file with the secret half of a new recipient
+        #[arg(long, value_name = "FILE")]
+        proof_file: Option<PathBuf>,
+        /// Remove the old although nobody proved that the new can be opened
+        #[arg(long)]
+        unproven: bool,
+        /// Print what would be done, and change nothing
+        #[arg(long, conflicts_with = "yes")]
+        dry_run: bool,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
+    /// Start a new key for new backups; the old ones keep theirs
+    #[command(after_help = "Example:\n  uplifted-ops backup keys rotate")]
+    Rotate {
+        #[command(flatten)]
+        key: IdentityFile,
+    },
+    /// Restore what this host keeps of the keys, when it was lost or the host is new
+    #[command(after_help = "Example:\n  uplifted-ops backup keys adopt --identity-file /media/stick/backup-key.txt")]
+    Adopt {
+        #[command(flatten)]
+        key: IdentityFile,
+        /// Read the wrapped keys from this target only
+        #[arg(long, value_name = "NAME")]
+        target: Option<String>,
+    },
+}
+
+/// What opens encrypted backups.
+#[derive(Debug, Clone, Default, Args)]
+pub(super) struct IdentityFile {
+    /// The file with the secret key AGE-SECRET-KEY-1…, for encrypted backups
+    #[arg(long, value_name = "FILE")]
+    pub(super) identity_file: Option<PathBuf>,
 }
 
 /// Which backup.
@@ -416,6 +525,8 @@ pub(super) struct RestoreOptions {
     /// Restore what is intact of a damaged backup; what is not is named
     #[arg(long)]
     pub(super) salvage: bool,
+    #[command(flatten)]
+    pub(super) key: IdentityFile,
     /// Only these files and folders, relative to the root
     #[arg(value_name = "PATH")]
     pub(super) paths: Vec<OsString>,

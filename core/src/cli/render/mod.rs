@@ -10,6 +10,7 @@ mod error;
 mod fields;
 pub(super) mod health;
 pub(super) mod journal;
+pub(super) mod keys;
 pub(super) mod restore;
 pub(super) mod status;
 pub(super) mod store;
