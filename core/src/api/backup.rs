@@ -13,7 +13,7 @@ use crate::backup::delete::{DeletePlan, apply_delete, plan_delete};
 use crate::backup::lease::LeaseTimes;
 use crate::backup::list::{FailedTarget, Listed, Shown, Unreadable, list, show};
 use crate::backup::manifest::RelPath;
-use crate::backup::verify::{VerifyDepth, VerifyJob, VerifyReport, verify};
+use crate::backup::verify::{VerifyDepth, VerifyJob, VerifyLevel, VerifyReport, verify};
 use crate::cancel::Scope;
 use crate::clock::Timestamp;
 use crate::error::Result;
@@ -112,6 +112,8 @@ pub struct KnownSnapshot {
     pub listed: Listed,
     /// When it was last verified in full and found whole. Nothing when it never was, or the journal is lost.
     pub verified_at: Option<Timestamp>,
+    /// Whether it was looked into then. One that is encrypted is not, where no identity was given.
+    pub verified_level: Option<VerifyLevel>,
 }
 
 /// `backup.list`
@@ -131,7 +133,12 @@ impl Operation for List {
         let keys = keyring::for_reading(&context, &scope, &targets, request.identity_file.as_ref()).await?;
         let listing = list(&scope, &targets, &keys, Some(&context.settings().service.name)).await?;
         let verified = history::verified(&context.journal)?;
-        let known = |listed: Listed| KnownSnapshot { verified_at: verified.get(&listed.snapshot_id).copied(), listed };
+        let levels = history::levels(&context.journal)?;
+        let known = |listed: Listed| KnownSnapshot {
+            verified_at: verified.get(&listed.snapshot_id).copied(),
+            verified_level: levels.get(&listed.snapshot_id).copied(),
+            listed,
+        };
         Ok(ListResponse {
             snapshots: listing.snapshots.into_iter().map(known).collect(),
             unreadable: listing.unreadable,

@@ -71,7 +71,11 @@ pub(super) fn runner(context: &Context) -> Result<Runner> {
         let journal = context.journal.clone();
         let times = move || {
             let history = super::history::backups(&journal)?;
-            Ok(BackupTimes { last_complete: history.last_complete, last_verified: history.last_verified })
+            Ok(BackupTimes {
+                last_complete: history.last_complete,
+                last_verified: history.last_verified,
+                last_proven: history.last_proven,
+            })
         };
         add("backup_age", false, Arc::new(BackupAgeCheck::new(Arc::new(times), health)?))?;
     }

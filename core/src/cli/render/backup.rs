@@ -71,6 +71,7 @@ pub(in crate::cli) fn snapshots(value: &Value, view: &View) -> String {
         for item in found {
             let verified = match text(item, "verified_at") {
                 "" => Cell::toned("never", Tone::Warning),
+                at if text(item, "verified_level") == "sealed" => format!("{} (sealed)", age(at, view.now)).into(),
                 at => age(at, view.now).into(),
             };
             table.row([
