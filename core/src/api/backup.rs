@@ -10,6 +10,7 @@ use super::keyring;
 use super::snapshots::{checkers, host_name, targets};
 use crate::backup::create::{CreateJob, CreateReport, create};
 use crate::backup::delete::{DeletePlan, apply_delete, plan_delete};
+use crate::backup::layout::Layout;
 use crate::backup::lease::LeaseTimes;
 use crate::backup::list::{FailedTarget, Listed, Shown, Unreadable, list, show};
 use crate::backup::manifest::RelPath;
@@ -27,19 +28,10 @@ use crate::store::CheckDepth;
 pub struct CreateRequest {
     /// This target only. All of the settings when missing.
     pub target: Option<String>,
-    /// How it is stored. `archive` when missing.
+    /// How it is stored. What `backup.layout` says when missing, and else `archive`.
     pub layout: Option<Layout>,
     /// What to call it.
     pub label: Option<String>,
-}
-
-/// How a snapshot is stored.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Layout {
-    /// One standard `.tar.zst` for each snapshot.
-    #[default]
-    Archive,
 }
 
 /// `backup.create`
@@ -58,13 +50,17 @@ impl Operation for Create {
         let settings = context.settings();
         let targets = targets(&context, request.target.as_deref())?;
         let keys = keyring::for_writing(&context, &scope, &targets).await?;
+        let mut backup = settings.backup.clone();
+        if let Some(layout) = request.layout {
+            backup.layout = Some(layout.name().to_owned());
+        }
         let job = CreateJob {
             service: settings.service.name.clone(),
             service_version: settings.service.version.clone(),
             host: host_name(),
             root: context.root.clone(),
             state: context.state.clone(),
-            settings: settings.backup.clone(),
+            settings: backup,
             label: request.label,
             stores: context.stores.iter().map(|store| (store.name.clone(), Arc::clone(&store.component))).collect(),
             kinds: context.kinds.stores.clone(),

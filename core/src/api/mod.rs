@@ -11,5 +11,6 @@ mod keyring;
 pub mod keys;
 pub mod metrics;
 pub mod restore;
+pub mod schedule;
 mod snapshots;
 pub mod store;

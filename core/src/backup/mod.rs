@@ -5,10 +5,12 @@ pub mod blocks;
 pub mod checkers;
 pub mod create;
 pub mod delete;
+mod deposit;
 pub mod discover;
 #[cfg(test)]
 mod fake_store;
 mod frames;
+pub mod layout;
 pub mod lease;
 pub mod list;
 pub mod manifest;

@@ -9,6 +9,7 @@ use crate::error::Result;
 use crate::health::checks::backup_age::{BackupAgeCheck, BackupTimes};
 use crate::health::checks::backup_secrets::BackupSecretsCheck;
 use crate::health::checks::disk::{DiskCheck, DiskSettings};
+use crate::health::checks::jobs::JobsCheck;
 use crate::health::checks::process::{ProcessCheck, ProcessSettings};
 use crate::health::checks::store::{StoreCheck, StoreCheckSettings};
 use crate::health::{HealthCheck, Runner, RunnerEntry};
@@ -82,6 +83,9 @@ pub(super) fn runner(context: &Context) -> Result<Runner> {
     if !without(&context.settings, "backup_secrets") && !context.targets.is_empty() {
         let allowed = context.settings.backup.clear_secrets == Some(true);
         add("backup_secrets", false, Arc::new(BackupSecretsCheck::new(context.state.join("keys"), allowed)))?;
+    }
+    if !without(&context.settings, "jobs") && context.jobs.jobs().run_by_themselves() {
+        add("jobs", false, Arc::new(JobsCheck::new(context.jobs.source(context.mode))))?;
     }
     Ok(runner)
 }

@@ -12,7 +12,6 @@ use super::recipient::Recipient;
 use super::stream::{Opener, Sealer, Unsealer};
 use super::wrap::RepositoryKey;
 use crate::backup::blocks::Blocks;
-use crate::backup::repository::{self, id::RepositoryId, keyring::Keyring};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The keys of one run: what it encrypts to, what it makes ids with, and what it can open.
@@ -160,28 +159,6 @@ impl KeyRing {
 pub(super) fn no_identity(needed: &str) -> Error {
     Error::new(ErrorKind::Denied, format!("{needed}, and no identity was given"))
         .with_hint("pass identity_file (--identity-file FILE): the operator's file with AGE-SECRET-KEY-1…")
-}
-
-impl Keyring for KeyRing {
-    fn id_key(&self, repository: RepositoryId) -> Result<repository::id::IdKey> {
-        if repository.to_string() != self.repository {
-            return Err(Error::new(
-                ErrorKind::Denied,
-                format!("the keys at hand are of repository {}, not of {repository}", self.repository),
-            )
-            .with_hint("pass identity_file: an identity that opens a key of that repository"));
-        }
-        Ok(repository::id::IdKey::new(*self.id_key.reveal()))
-    }
-
-    fn opens(&self, fingerprint: &str) -> bool {
-        fingerprint.parse().is_ok_and(|fingerprint| Self::opens(self, &fingerprint))
-    }
-
-    fn open(&self, fingerprint: &str, sealed: Arc<dyn Blocks>) -> Result<Arc<dyn Blocks>> {
-        let sealed_to = fingerprint.parse().ok();
-        Ok(Arc::new(Self::open(self, sealed, sealed_to.as_ref())?))
-    }
 }
 
 impl fmt::Debug for KeyRing {
