@@ -8,6 +8,8 @@ pub mod config;
 pub mod drill;
 pub mod health;
 pub mod journal;
+mod keyring;
+pub mod keys;
 pub mod metrics;
 pub mod restore;
 pub mod schedule;

@@ -6,6 +6,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+pub(super) use self::keys::{IdentityFile, KeysCommand};
+
+mod keys;
+
 /// Operations built into a service: health, metrics, backup and restore.
 #[derive(Debug, Parser)]
 #[command(
@@ -335,19 +339,25 @@ Examples:
         /// Only in this target
         #[arg(long, value_name = "NAME")]
         target: Option<String>,
+        #[command(flatten)]
+        key: IdentityFile,
     },
     /// Show what a backup says about itself
     #[command(after_help = "Example:\n  uplifted-ops backup show latest")]
     Show {
         #[command(flatten)]
         snapshot: Snapshot,
+        #[command(flatten)]
+        key: IdentityFile,
     },
     /// Check a backup: every byte, and the integrity of its databases
     #[command(after_help = "\
-Exits 1 when anything is wrong.
+Exits 1 when anything is wrong. An encrypted backup is looked into with --identity-file; without one, its stored
+bytes are compared with those that were read back when it was made, and the answer says `sealed`.
 
 Examples:
   uplifted-ops backup verify latest
+  uplifted-ops backup verify latest --identity-file /media/stick/backup-key.txt
   uplifted-ops backup verify 1f0c3a --depth data")]
     Verify {
         #[command(flatten)]
@@ -355,6 +365,8 @@ Examples:
         /// quick: the index and the sizes; data: every byte; full: the integrity of each database too
         #[arg(long, value_name = "DEPTH", default_value = "full", value_parser = ["quick", "data", "full"])]
         depth: String,
+        #[command(flatten)]
+        key: IdentityFile,
     },
     /// Rehearse a restore: restore into scratch, test the copy, say how long recovery takes
     #[command(after_help = "\
@@ -433,6 +445,21 @@ Examples:
         #[arg(long, value_name = "NAME")]
         from: Option<String>,
     },
+    /// Make, list, prove and change the keys that backups are encrypted to
+    #[command(
+        subcommand,
+        after_help = "\
+This host keeps the public half alone: it makes backups and cannot open one. Who can open them stands in ops.toml:
+  [backup.encryption]
+  recipients = [\"age1…\"]          # `age-keygen -o backup-key.txt` on another machine prints it
+
+Examples:
+  uplifted-ops backup keys init
+  uplifted-ops backup keys check --identity-file /media/stick/backup-key.txt
+  uplifted-ops backup keys rewrap --identity-file old.txt --proof-file new.txt
+  uplifted-ops backup keys rotate"
+    )]
+    Keys(KeysCommand),
     /// Delete a backup
     #[command(after_help = "\
 On a terminal it shows what will go and asks; elsewhere it demands --yes.
@@ -509,6 +536,8 @@ pub(super) struct RestoreOptions {
     /// Restore what is intact of a damaged backup; what is not is named
     #[arg(long)]
     pub(super) salvage: bool,
+    #[command(flatten)]
+    pub(super) key: IdentityFile,
     /// Only these files and folders, relative to the root
     #[arg(value_name = "PATH")]
     pub(super) paths: Vec<OsString>,
