@@ -25,7 +25,7 @@ export type { Integer, IntegerInput, Json, JsonObject, Path, PathInput } from ".
 export interface BackupCreateRequest {
   /** What to call it. */
   label?: string | null | undefined;
-  /** How it is stored. `archive` when missing. */
+  /** How it is stored. What `backup.layout` says when missing, and else `archive`. */
   layout?: Layout | null | undefined;
   /** This target only. All of the settings when missing. */
   target?: string | null | undefined;
@@ -220,7 +220,9 @@ export interface StoreVerifyRequest {
 /** How a snapshot is stored. */
 export type Layout =
   /** One standard `.tar.zst` for each snapshot. */
-  | "archive";
+  | "archive"
+  /** Packs that snapshots share: each adds only what changed. */
+  | "repository";
 
 /** Whether everything was read completely. */
 export type Outcome =
@@ -351,11 +353,11 @@ export interface BackupCreateResponse {
   files: Integer;
   /** Bytes of the files' content. */
   sizeBytes: Integer;
-  /** Bytes of the archive. */
+  /** Bytes of the archive, or what this run added to the repository. */
   storedBytes: Integer;
   /** How long it took, in seconds. */
   durationSeconds: number;
-  /** The archive's key in every target. */
+  /** The key of the archive, or of the snapshot's header, in every target. */
   key: string;
   /** What became of it in each target. */
   targets: TargetResult[];
@@ -788,6 +790,12 @@ export type ProblemKind =
   | "inconsistent"
   /** More entries or bytes than allowed, or a compression that only an attack has. */
   | "limit_exceeded"
+  /** A pack of the repository is missing, damaged, or not the one that it was. */
+  | "damaged_pack"
+  /** A part of the list of what is in the snapshot is lost. */
+  | "damaged_tree"
+  /** The snapshot before this one is gone, or another one than it was. */
+  | "broken_chain"
   /** The file is a database that does not pass its own check, or that is missing. */
   | "damaged_database"
   /** The file is restored, but the filesystem or the permissions did not take an attribute of it. */

@@ -96,7 +96,8 @@ class BackupGroup:
 
         Args:
             label: What to call it.
-            layout: How it is stored. `archive` when missing.
+            layout: How it is stored. What `backup.layout` says when missing, and
+                else `archive`.
             target: This target only. All of the settings when missing.
             on_progress: Called with each `Progress`. What it raises cancels the
                 work.
@@ -963,7 +964,8 @@ class AsyncBackupGroup:
 
         Args:
             label: What to call it.
-            layout: How it is stored. `archive` when missing.
+            layout: How it is stored. What `backup.layout` says when missing, and
+                else `archive`.
             target: This target only. All of the settings when missing.
             on_progress: Called with each `Progress`. What it raises cancels the
                 work.

@@ -88,10 +88,11 @@ __all__ = [
     "Why",
 ]
 
-Layout: TypeAlias = Literal["archive"]
+Layout: TypeAlias = Literal["archive", "repository"]
 """How a snapshot is stored.
 
 - `archive`: One standard `.tar.zst` for each snapshot.
+- `repository`: Packs that snapshots share: each adds only what changed.
 """
 
 Outcome: TypeAlias = Literal["complete", "partial"]
@@ -268,13 +269,13 @@ class BackupCreateResponse:
     """Bytes of the files' content."""
 
     stored_bytes: int
-    """Bytes of the archive."""
+    """Bytes of the archive, or what this run added to the repository."""
 
     duration_seconds: float
     """How long it took, in seconds."""
 
     key: str
-    """The archive's key in every target."""
+    """The key of the archive, or of the snapshot's header, in every target."""
 
     targets: list[TargetResult]
     """What became of it in each target."""
@@ -868,6 +869,9 @@ ProblemKind: TypeAlias = Literal[
     "bad_entry",
     "inconsistent",
     "limit_exceeded",
+    "damaged_pack",
+    "damaged_tree",
+    "broken_chain",
     "damaged_database",
     "attribute_not_restored",
 ]
@@ -885,6 +889,10 @@ ProblemKind: TypeAlias = Literal[
 - `inconsistent`: Offsets, lengths or counts that contradict each other.
 - `limit_exceeded`: More entries or bytes than allowed, or a compression that only an
   attack has.
+- `damaged_pack`: A pack of the repository is missing, damaged, or not the one that it
+  was.
+- `damaged_tree`: A part of the list of what is in the snapshot is lost.
+- `broken_chain`: The snapshot before this one is gone, or another one than it was.
 - `damaged_database`: The file is a database that does not pass its own check, or that
   is missing.
 - `attribute_not_restored`: The file is restored, but the filesystem or the permissions

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use crate::backup::BackupTarget;
 use crate::clock::{Clock, SystemClock};
 use crate::component::Kind;
-use crate::config::{self, Config, HttpSettings, LoadInput, Settings};
+use crate::config::{self, BackupSettings, Config, HttpSettings, LoadInput, Settings};
 use crate::embed::{Component, Contract, Plugin, Registered};
 use crate::error::{Error, ErrorKind, Result};
 use crate::health::{HealthCheck, Runner};
@@ -257,7 +257,12 @@ impl OpsBuilder {
             environment: self.worker_environment,
             configuration: Configuration {
                 // A worker answers no one over HTTP and runs no jobs: the tokens and addresses stay here.
-                settings: Settings { http: HttpSettings::default(), jobs: Vec::new(), ..settings.clone() },
+                settings: Settings {
+                    http: HttpSettings::default(),
+                    jobs: Vec::new(),
+                    backup: BackupSettings { ping_url: None, ..settings.backup.clone() },
+                    ..settings.clone()
+                },
                 environment: environment.clone(),
                 root: WirePath(root.clone()),
                 state: WirePath(state.clone()),
