@@ -21,6 +21,16 @@ import type {
 export { WireError } from "./codec.js";
 export type { Integer, IntegerInput, Json, JsonObject, Path, PathInput } from "./codec.js";
 
+/** What to copy, and where to. */
+export interface BackupCopyRequest {
+  /** The snapshot: its identifier, the beginning of it, or `latest`. */
+  snapshotId: string;
+  /** The target that it goes to. */
+  to: string;
+  /** The target that it comes from. The first that has a whole copy when missing. */
+  from?: string | null | undefined;
+}
+
 /** What to back up, and where to. */
 export interface BackupCreateRequest {
   /** What to call it. */
@@ -215,6 +225,24 @@ export interface StoreVerifyRequest {
   depth?: CheckDepth | undefined;
   /** This database only. All of the settings when missing. */
   store?: string | null | undefined;
+}
+
+/** What became of a copy. */
+export interface BackupCopyResponse {
+  /** The snapshot. */
+  snapshotId: string;
+  /** The target that it was read from. */
+  from: string;
+  /** The target that has it now. */
+  to: string;
+  /** Its key there. */
+  key: string;
+  /** Its bytes there. */
+  storedBytes: Integer;
+  /** Whether it was copied; `false` when the target had it already, whole. */
+  copied: boolean;
+  /** How long it took, in seconds. */
+  durationSeconds: number;
 }
 
 /** How a snapshot is stored. */
@@ -1256,6 +1284,16 @@ export interface Progress {
   uninterruptible: boolean;
 }
 
+const backupCopyResponseCodec = record<BackupCopyResponse>("BackupCopyResponse", {
+  snapshotId: { wire: "snapshot_id" },
+  from: { wire: "from" },
+  to: { wire: "to" },
+  key: { wire: "key" },
+  storedBytes: { wire: "stored_bytes" },
+  copied: { wire: "copied" },
+  durationSeconds: { wire: "duration_seconds" },
+});
+
 const skippedCodec = record<Skipped>("Skipped", {
   path: { wire: "path", codec: path },
   reason: { wire: "reason" },
@@ -1727,6 +1765,12 @@ export const progressCodec = record<Progress>("Progress", {
   uninterruptible: { wire: "uninterruptible", absent: () => false },
 });
 
+const backupCopyRequestCodec = record<BackupCopyRequest>("BackupCopyRequest", {
+  snapshotId: { wire: "snapshot_id" },
+  to: { wire: "to" },
+  from: { wire: "from" },
+});
+
 const backupCreateRequestCodec = record<BackupCreateRequest>("BackupCreateRequest", {
   label: { wire: "label" },
   layout: { wire: "layout" },
@@ -1823,6 +1867,7 @@ const storeVerifyRequestCodec = record<StoreVerifyRequest>("StoreVerifyRequest",
   store: { wire: "store" },
 });
 
+const backupCopyOperation = operation("backup.copy", backupCopyRequestCodec, backupCopyResponseCodec);
 const backupCreateOperation = operation("backup.create", backupCreateRequestCodec, backupCreateResponseCodec);
 const backupDeleteOperation = operation("backup.delete", backupDeleteRequestCodec, backupDeleteResponseCodec);
 const backupListOperation = operation("backup.list", backupListRequestCodec, backupListResponseCodec);
@@ -1847,6 +1892,7 @@ const storeVerifyOperation = operation("store.verify", storeVerifyRequestCodec, 
 
 /** How each operation crosses, by its name: for whoever speaks the wire, over HTTP or with the command line. */
 export const operations = {
+  "backup.copy": backupCopyOperation,
   "backup.create": backupCreateOperation,
   "backup.delete": backupDeleteOperation,
   "backup.list": backupListOperation,
@@ -1881,6 +1927,17 @@ export class BackupGroup {
    */
   constructor(owner: Operations) {
     this.#owner = owner;
+  }
+
+  /**
+   * Copy a snapshot to another target: verified, sent, and read back there. Adds something.
+   *
+   * @param request - What to copy, and where to.
+   * @param options - How to stop it, and who is told of its progress.
+   * @throws OpsError - What could not be done, and the repair.
+   */
+  copy(request: BackupCopyRequest, options?: CallOptions): Promise<BackupCopyResponse> {
+    return this.#owner._call("backup.copy", request, options, backupCopyOperation);
   }
 
   /**
@@ -2204,7 +2261,7 @@ export class StoreGroup {
 
 /** The front door to every operation; `Ops` is one. */
 export abstract class Operations {
-  /** The operations `backup.*`: `create`, `delete`, `list`, `show`, `verify`. */
+  /** The operations `backup.*`: `copy`, `create`, `delete`, `list`, `show`, `verify`. */
   readonly backup: BackupGroup = new BackupGroup(this);
   /** The operations `config.*`: `check`, `init`, `show`. */
   readonly config: ConfigGroup = new ConfigGroup(this);

@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeAlias
 from . import _codec
 
 __all__ = [
+    "BackupCopyResponse",
     "BackupCreateResponse",
     "BackupDeleteResponse",
     "BackupListResponse",
@@ -87,6 +88,33 @@ __all__ = [
     "VerifyDepth",
     "Why",
 ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupCopyResponse:
+    """What became of a copy."""
+
+    snapshot_id: str
+    """The snapshot."""
+
+    from_: str
+    """The target that it was read from."""
+
+    to: str
+    """The target that has it now."""
+
+    key: str
+    """Its key there."""
+
+    stored_bytes: int
+    """Its bytes there."""
+
+    copied: bool
+    """Whether it was copied; `false` when the target had it already, whole."""
+
+    duration_seconds: float
+    """How long it took, in seconds."""
+
 
 Layout: TypeAlias = Literal["archive", "repository"]
 """How a snapshot is stored.
@@ -1542,6 +1570,7 @@ class Progress:
     """
 
 
+_codec.Record(BackupCopyResponse)
 _SKIPPED = _codec.Record(Skipped, path=_codec.PATH)
 _ERROR_BODY = _codec.Record(ErrorBody)
 _TARGET_RESULT = _codec.Record(TargetResult, error=_ERROR_BODY)

@@ -3,7 +3,10 @@
 pub mod archive;
 pub mod blocks;
 pub mod checkers;
+pub mod collect;
+pub mod copy;
 pub mod create;
+pub mod decorate;
 pub mod delete;
 mod deposit;
 pub mod discover;
@@ -22,6 +25,7 @@ pub mod restore;
 pub mod scratch;
 pub mod seal;
 pub mod target;
+mod target_clock;
 pub mod targets;
 pub mod verify;
 pub mod walk;
