@@ -28,3 +28,5 @@ pub(crate) mod tree;
 
 #[cfg(test)]
 mod hostile;
+#[cfg(test)]
+pub(crate) mod tests;
