@@ -1,4 +1,4 @@
 //! What the repository promises, tried out.
 
-mod read;
+pub(crate) mod read;
 pub(crate) mod scene;
