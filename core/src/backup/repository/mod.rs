@@ -25,6 +25,7 @@ pub(crate) mod recover;
 pub(crate) mod roll;
 pub(crate) mod snapshot;
 pub(crate) mod tree;
+pub(crate) mod verify;
 
 #[cfg(test)]
 mod hostile;

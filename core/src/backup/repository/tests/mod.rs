@@ -1,4 +1,5 @@
 //! What the repository promises, tried out.
 
+mod damage;
 pub(crate) mod read;
 pub(crate) mod scene;
