@@ -6,11 +6,13 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::keyring;
 use super::snapshots::{checkers, host_name, targets};
 use crate::backup::create::{CreateJob, CreateReport, create};
 use crate::backup::delete::{DeletePlan, apply_delete, plan_delete};
 use crate::backup::lease::LeaseTimes;
 use crate::backup::list::{FailedTarget, Listed, Shown, Unreadable, list, show};
+use crate::backup::manifest::RelPath;
 use crate::backup::verify::{VerifyDepth, VerifyJob, VerifyReport, verify};
 use crate::cancel::Scope;
 use crate::clock::Timestamp;
@@ -54,6 +56,8 @@ impl Operation for Create {
 
     async fn run(context: Arc<Context>, scope: Scope, request: CreateRequest) -> Result<CreateReport> {
         let settings = context.settings();
+        let targets = targets(&context, request.target.as_deref())?;
+        let keys = keyring::for_writing(&context, &scope, &targets).await?;
         let job = CreateJob {
             service: settings.service.name.clone(),
             service_version: settings.service.version.clone(),
@@ -64,7 +68,8 @@ impl Operation for Create {
             label: request.label,
             stores: context.stores.iter().map(|store| (store.name.clone(), Arc::clone(&store.component))).collect(),
             kinds: context.kinds.stores.clone(),
-            targets: targets(&context, request.target.as_deref())?,
+            targets,
+            keys,
             leave_out: Vec::new(),
             check: CheckDepth::Quick,
             lease: LeaseTimes::default(),
@@ -83,6 +88,9 @@ impl Operation for Create {
 pub struct ListRequest {
     /// This target only. All of the settings when missing.
     pub target: Option<String>,
+    /// The file with the secret half of a recipient, for encrypted snapshots. What the settings name when missing. Read
+    /// where the request runs, and never recorded.
+    pub identity_file: Option<RelPath>,
 }
 
 /// The snapshots.
@@ -120,7 +128,8 @@ impl Operation for List {
 
     async fn run(context: Arc<Context>, scope: Scope, request: ListRequest) -> Result<ListResponse> {
         let targets = targets(&context, request.target.as_deref())?;
-        let listing = list(&scope, &targets, Some(&context.settings().service.name)).await?;
+        let keys = keyring::for_reading(&context, &scope, &targets, request.identity_file.as_ref()).await?;
+        let listing = list(&scope, &targets, &keys, Some(&context.settings().service.name)).await?;
         let verified = history::verified(&context.journal)?;
         let known = |listed: Listed| KnownSnapshot { verified_at: verified.get(&listed.snapshot_id).copied(), listed };
         Ok(ListResponse {
@@ -144,6 +153,10 @@ pub struct ShowRequest {
     /// Read it from this target only.
     #[serde(default)]
     pub target: Option<String>,
+    /// The file with the secret half of a recipient, for encrypted snapshots. What the settings name when missing. Read
+    /// where the request runs, and never recorded.
+    #[serde(default)]
+    pub identity_file: Option<RelPath>,
 }
 
 /// `backup.show`
@@ -160,7 +173,8 @@ impl Operation for Show {
 
     async fn run(context: Arc<Context>, scope: Scope, request: ShowRequest) -> Result<Shown> {
         let targets = targets(&context, request.target.as_deref())?;
-        show(&scope, &targets, Some(&context.settings().service.name), &request.snapshot_id).await
+        let keys = keyring::for_reading(&context, &scope, &targets, request.identity_file.as_ref()).await?;
+        show(&scope, &targets, &keys, Some(&context.settings().service.name), &request.snapshot_id).await
     }
 }
 
@@ -177,6 +191,11 @@ pub struct VerifyRequest {
     /// Verify the copy in this target only. Every copy when missing.
     #[serde(default)]
     pub target: Option<String>,
+    /// The file with the secret half of a recipient, to look into encrypted snapshots. What the settings name when missing;
+    /// without any, the stored bytes alone are compared, and the answer's `level` says so. Read where the request runs, and
+    /// never recorded.
+    #[serde(default)]
+    pub identity_file: Option<RelPath>,
 }
 
 fn full() -> VerifyDepth {
@@ -199,8 +218,11 @@ impl Operation for Verify {
 
     async fn run(context: Arc<Context>, scope: Scope, request: VerifyRequest) -> Result<VerifyReport> {
         let backup = &context.settings().backup;
+        let targets = targets(&context, request.target.as_deref())?;
+        let keys = keyring::for_reading(&context, &scope, &targets, request.identity_file.as_ref()).await?;
         let job = VerifyJob {
-            targets: targets(&context, request.target.as_deref())?,
+            targets,
+            keys,
             service: Some(context.settings().service.name.clone()),
             snapshot: request.snapshot_id,
             depth: request.depth,
@@ -261,7 +283,9 @@ impl Operation for Delete {
         let verified: BTreeMap<_, _> = history::verified(&context.journal)?;
         let verified: Vec<String> = verified.into_keys().collect();
         let service = context.settings().service.name.as_str();
-        let plan = plan_delete(&scope, &targets, Some(service), &request.snapshot_id, &verified, request.force).await?;
+        let keys = keyring::for_reading(&context, &scope, &targets, None).await?;
+        let plan =
+            plan_delete(&scope, &targets, &keys, Some(service), &request.snapshot_id, &verified, request.force).await?;
         if !request.dry_run {
             apply_delete(&scope, &targets, &plan, &host_name(), LeaseTimes::default()).await?;
         }

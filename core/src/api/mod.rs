@@ -7,6 +7,8 @@ pub mod backup;
 pub mod config;
 pub mod health;
 pub mod journal;
+mod keyring;
+pub mod keys;
 pub mod metrics;
 pub mod restore;
 mod snapshots;

@@ -37,6 +37,10 @@ pub struct RestoreRequest {
     /// Restore what is undamaged and name the rest, instead of failing.
     #[serde(default)]
     pub salvage: bool,
+    /// The file with the secret half of a recipient, for encrypted snapshots. What the settings name when missing. Read
+    /// where the request runs, and never recorded.
+    #[serde(default)]
+    pub identity_file: Option<RelPath>,
 }
 
 /// `restore.plan`
@@ -190,8 +194,15 @@ async fn with_job<T: Send + 'static>(
     request: RestoreRequest,
     act: impl FnOnce(&Scope, &RestoreJob<'_>) -> Result<T> + Send + 'static,
 ) -> Result<T> {
-    let archive =
-        snapshots::open(&context, &scope, &request.snapshot_id, request.target.as_deref(), request.salvage).await?;
+    let archive = snapshots::open(
+        &context,
+        &scope,
+        &request.snapshot_id,
+        request.target.as_deref(),
+        request.identity_file.as_ref(),
+        request.salvage,
+    )
+    .await?;
     blocking(move || {
         let check = |record: &StoreRecord, file: &std::path::Path| check_copy(&context, &scope, record, file);
         let limits = &context.settings().restore;

@@ -5,8 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use super::create::NamedTarget;
 use super::lease::{Lease, LeaseTimes};
-use super::list::{Listed, find, list};
+use super::list::{Listed, SEALED_SUFFIX, find, list};
 use super::manifest::Outcome;
+use super::seal::{Keys, SUMMARY_SUFFIX};
+use super::target::BackupTarget;
 use crate::cancel::Scope;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -42,17 +44,18 @@ pub struct Deletion {
 pub async fn plan_delete(
     scope: &Scope,
     targets: &[NamedTarget],
+    keys: &Keys,
     service: Option<&str>,
     wanted: &str,
     verified: &[String],
     force: bool,
 ) -> Result<DeletePlan> {
-    let copies = find(scope, targets, service, wanted).await?;
+    let copies = find(scope, targets, keys, service, wanted).await?;
     let snapshot_id = copies.first().map(|copy| copy.snapshot_id.clone()).unwrap_or_default();
     let known = copies.iter().find_map(|copy| copy.listed.as_ref());
     let refused = match known {
         Some(snapshot) if !force => {
-            let all = list(scope, targets, Some(&snapshot.service)).await?.snapshots;
+            let all = list(scope, targets, keys, Some(&snapshot.service)).await?.snapshots;
             refusal(snapshot, &all, verified)
         }
         _ => None,
@@ -87,6 +90,15 @@ fn refusal(snapshot: &Listed, all: &[Listed], verified: &[String]) -> Option<Str
     last.then(|| format!("it is the last complete snapshot of {:?}", snapshot.service))
 }
 
+/// The archive first: what it shows of itself is of no use alone, and the next backup would remove it.
+async fn delete_one(scope: &Scope, target: &dyn BackupTarget, key: &str) -> Result<()> {
+    target.delete(scope, key).await?;
+    if key.ends_with(SEALED_SUFFIX) {
+        target.delete(scope, &format!("{key}{SUMMARY_SUFFIX}")).await?;
+    }
+    Ok(())
+}
+
 /// Removes what the plan names, holding each target's lease.
 ///
 /// # Errors
@@ -108,7 +120,7 @@ pub async fn apply_delete(
             return Err(Error::new(ErrorKind::NotFound, format!("there is no target {:?}", deletion.target)));
         };
         let lease = Lease::acquire(scope, name, std::sync::Arc::clone(target), host, times).await?;
-        let deleted = target.delete(scope, &deletion.key).await;
+        let deleted = delete_one(scope, &**target, &deletion.key).await;
         let released = lease.release().await;
         deleted?;
         released?;

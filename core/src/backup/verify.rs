@@ -10,12 +10,16 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::archive::Archive;
+use super::blocks::Blocks;
 use super::checkers::Checkers;
 use super::create::NamedTarget;
-use super::list::{Found, blocking, find};
+use super::list::{Found, blocking, find, no_key};
 use super::manifest::{RelPath, StoreRecord};
+use super::meter::Meter;
 use super::nodes::{ExtractOptions, Limits, Problem, ProblemKind, Selection};
 use super::scratch::Scratch;
+use super::seal::{Keys, MAX_SUMMARY, SUMMARY_SUFFIX, SealedSummary};
+use super::target::MAX_BLOCK;
 use crate::cancel::Scope;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fs::{self, Dir};
@@ -53,6 +57,19 @@ pub struct VerifyJob {
     pub checkers: Checkers,
     /// Threads that decompress. 0 is one for each core, at most 8.
     pub threads: usize,
+    /// What opens encrypted snapshots, or at least knows their summaries.
+    pub keys: Keys,
+}
+
+/// Whether a verification looked into the snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum VerifyLevel {
+    /// A copy is encrypted and no identity was given: its stored bytes are those that the backup read back, and
+    /// nobody looked into them. `quick` compared their number, `data` and `full` every one.
+    Sealed,
+    /// It was looked into, as far as the depth says.
+    Proven,
 }
 
 /// What a verification found.
@@ -62,6 +79,8 @@ pub struct VerifyReport {
     pub snapshot_id: String,
     /// How much was verified.
     pub depth: VerifyDepth,
+    /// Whether the snapshot was looked into.
+    pub level: VerifyLevel,
     /// Whether nothing was wrong anywhere.
     pub ok: bool,
     /// What was wrong.
@@ -96,10 +115,11 @@ pub struct FoundProblem {
 /// reason that is not its own, such as [`ErrorKind::NoSpace`] in scratch.
 pub async fn verify(scope: &Scope, job: VerifyJob) -> Result<VerifyReport> {
     let started = scope.clock.monotonic();
-    let copies = find(scope, &job.targets, job.service.as_deref(), &job.snapshot).await?;
+    let copies = find(scope, &job.targets, &job.keys, job.service.as_deref(), &job.snapshot).await?;
     let mut report = VerifyReport {
         snapshot_id: copies.first().map(|copy| copy.snapshot_id.clone()).unwrap_or_default(),
         depth: job.depth,
+        level: VerifyLevel::Proven,
         ok: true,
         problems: Vec::new(),
         targets: Vec::new(),
@@ -109,7 +129,12 @@ pub async fn verify(scope: &Scope, job: VerifyJob) -> Result<VerifyReport> {
     };
     for copy in &copies {
         scope.cancel.check()?;
-        verify_copy(scope, &job, copy, &mut report).await?;
+        if copy.can_be_opened() {
+            verify_copy(scope, &job, copy, &mut report).await?;
+        } else {
+            report.level = VerifyLevel::Sealed;
+            report.problems.extend(verify_sealed(scope, job.depth, copy).await?);
+        }
         report.targets.push(copy.target.clone());
         report.stored_bytes += copy.object.size_bytes;
     }
@@ -124,9 +149,9 @@ async fn verify_copy(scope: &Scope, job: &VerifyJob, copy: &Found, report: &mut 
         0 => std::thread::available_parallelism().map_or(1, usize::from).min(8),
         threads => threads,
     };
-    let (inner, depth) = (scope.clone(), job.depth);
+    let (inner, depth, opening) = (scope.clone(), job.depth, copy.clone());
     let checked = blocking(move || {
-        let archive = Archive::open(Arc::new(blocks))?;
+        let archive = Archive::open(opening.open(blocks)?)?;
         let problems = match depth {
             VerifyDepth::Quick => archive.verify_quick(&inner)?,
             VerifyDepth::Data | VerifyDepth::Full => archive.verify_full(&inner, threads)?,
@@ -176,6 +201,56 @@ async fn verify_copy(scope: &Scope, job: &VerifyJob, copy: &Found, report: &mut 
         }
     }
     Ok(())
+}
+
+/// Compares the stored bytes of an encrypted copy with what its summary says: the problems that were found.
+async fn verify_sealed(scope: &Scope, depth: VerifyDepth, copy: &Found) -> Result<Vec<FoundProblem>> {
+    let key = copy.object.key.clone();
+    let keys = copy.keys.clone().ok_or_else(|| no_key(&key))?;
+    let beside = format!("{key}{SUMMARY_SUFFIX}");
+    let summary = match copy.component.get(scope, &beside, 0..MAX_SUMMARY).await {
+        Ok(bytes) => SealedSummary::read(&bytes, &keys, &key),
+        Err(error) if error.kind() == ErrorKind::NotFound => Err(Error::new(
+            ErrorKind::Corrupt,
+            format!("the summary of {key:?} is missing: pass identity_file to look inside"),
+        )),
+        Err(error) => return Err(error),
+    };
+    let summary = match summary {
+        Ok(summary) => summary,
+        Err(error) if error.kind() == ErrorKind::Corrupt => {
+            return Ok(vec![of_archive(copy, "damaged_summary", error.message())]);
+        }
+        Err(error) => return Err(error),
+    };
+    if copy.object.size_bytes != summary.stored_bytes {
+        let (has, had) = (copy.object.size_bytes, summary.stored_bytes);
+        return Ok(vec![of_archive(copy, "damaged_archive", &format!("it has {has} bytes, and had {had}"))]);
+    }
+    if depth == VerifyDepth::Quick {
+        return Ok(Vec::new());
+    }
+    let (blocks, inner) = (copy.blocks(scope), scope.clone());
+    let digest = blocking(move || {
+        let mut meter = Meter::start(&inner, format!("reading {key}"), Some(blocks.len()), None);
+        let mut hasher = blake3::Hasher::new();
+        let mut at = 0;
+        while at < blocks.len() {
+            let block = blocks.read(at..blocks.len().min(at + MAX_BLOCK as u64))?;
+            hasher.update(&block);
+            meter.bytes(block.len() as u64);
+            at += block.len() as u64;
+        }
+        Ok(*hasher.finalize().as_bytes())
+    });
+    match digest.await {
+        Ok(digest) if digest == summary.blake3.0 => Ok(Vec::new()),
+        Ok(_) => Ok(vec![of_archive(copy, "damaged_archive", "its bytes are not those that were stored")]),
+        Err(error) if error.kind() == ErrorKind::Corrupt => {
+            Ok(vec![of_archive(copy, "damaged_archive", error.message())])
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Restores one database into scratch and lets its store check it: the problems that were found.

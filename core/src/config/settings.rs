@@ -144,8 +144,33 @@ pub struct BackupSettings {
     pub schedule: Option<String>,
     /// Which snapshots are kept. Read by the scheduler.
     pub retention: Option<Map<String, Value>>,
-    /// Says that storing `.env` and other secrets unencrypted is wanted.
+    /// Says that storing `.env` and other secrets unencrypted is wanted: whoever reads a target reads them.
     pub clear_secrets: Option<bool>,
+    /// Who can open encrypted backups.
+    pub encryption: EncryptionSettings,
+}
+
+/// Who can open encrypted backups. `uplifted-ops backup keys init` makes the key; from then on every backup is
+/// encrypted, and this host cannot open one.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema, Default)]
+#[serde(default, deny_unknown_fields)]
+pub struct EncryptionSettings {
+    /// The public halves of the operators' age keys, `age1…`. Each opens every backup alone.
+    pub recipients: Vec<String>,
+    /// A file with more of them, one a line.
+    pub recipients_file: Option<PathBuf>,
+    /// A passphrase instead of recipients. Write `"env:NAME"`, and set the variable only where a backup is opened.
+    pub passphrase: Option<String>,
+    /// The file with the secret half of a recipient's key. Whoever takes this host can then open every backup ever made:
+    /// set it only where drills and full verifications have to run by themselves.
+    pub identity_file: Option<PathBuf>,
+}
+
+impl EncryptionSettings {
+    /// Whether the settings say that backups are to be encrypted.
+    pub fn is_wanted(&self) -> bool {
+        !self.recipients.is_empty() || self.recipients_file.is_some() || self.passphrase.is_some()
+    }
 }
 
 impl Default for BackupSettings {
@@ -163,6 +188,7 @@ impl Default for BackupSettings {
             schedule: None,
             retention: None,
             clear_secrets: None,
+            encryption: EncryptionSettings::default(),
         }
     }
 }
@@ -195,7 +221,7 @@ pub struct HealthSettings {
     pub concurrency: usize,
     /// How long a check may take unless it says otherwise, in seconds.
     pub deadline_seconds: f64,
-    /// The built-in checks (`disk`, `process`, `store`, `backup_age`, `log_errors`) to leave out.
+    /// The built-in checks (`disk`, `process`, `store`, `backup_age`, `backup_secrets`, `log_errors`) to leave out.
     pub without: Vec<String>,
     /// `backup_age` warns past this age of the last verified backup, in seconds; past twice it fails.
     pub backup_age_seconds: f64,
@@ -273,4 +299,12 @@ macro_rules! redacted_debug {
     )*};
 }
 
-redacted_debug!(ServiceSettings, ComponentSettings, CheckSettings, BackupSettings, HttpSettings, WorkerSettings);
+redacted_debug!(
+    EncryptionSettings,
+    ServiceSettings,
+    ComponentSettings,
+    CheckSettings,
+    BackupSettings,
+    HttpSettings,
+    WorkerSettings
+);

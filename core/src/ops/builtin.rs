@@ -29,11 +29,15 @@ impl Kinds {
     /// What this build has, in words, for `config.check` and `init`.
     pub fn facts(&self) -> BuildFacts {
         let names = |names: &mut dyn Iterator<Item = &'static str>| names.map(str::to_owned).collect();
+        let mut acts_on = vec!["backup.layout".to_owned()];
+        if cfg!(feature = "encryption") {
+            acts_on.push("backup.encryption".to_owned());
+        }
         BuildFacts {
             stores: names(&mut self.stores.kinds().map(|kind| kind.name)),
             targets: names(&mut self.targets.kinds().map(|kind| kind.name)),
             checks: names(&mut self.checks.kinds().map(|kind| kind.name)),
-            acts_on: vec!["backup.layout".to_owned()],
+            acts_on,
         }
     }
 }

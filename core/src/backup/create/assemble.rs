@@ -6,13 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::mpsc;
 
-use super::super::archive::{ArchiveWriter, Special, WriteOptions};
+use super::super::archive::{ArchiveWriter, Special, Summary, WriteOptions, Written};
 use super::super::discover::{Contents, Database};
 use super::super::manifest::{FORMAT, Manifest, Outcome, RelPath, SkipReason, Skipped, StoreRecord};
 use super::super::meter::Meter;
+use super::super::seal::{KeyRing, Keys, SealedSummary, Sealer, Sink};
 use super::super::walk::{Found, FoundKind};
 use super::databases::{Copied, Copy};
-use super::deliver::{Fan, Seal};
+use super::deliver::{Encrypted, Fan, Seal};
 use super::files::{FileStorer, Hook};
 use crate::cancel::Scope;
 use crate::error::{Error, ErrorKind, Result};
@@ -28,6 +29,10 @@ pub(super) struct Assembly {
     pub(super) options: WriteOptions,
     /// Filled in by the assembly: stores, skipped, outcome, counts.
     pub(super) manifest: Manifest,
+    /// The archive's key in every target.
+    pub(super) key: String,
+    /// What it is encrypted to.
+    pub(super) keys: Keys,
     pub(super) copies: mpsc::UnboundedReceiver<Copy>,
     pub(super) fan: Fan,
     pub(super) hook: Option<Hook>,
@@ -35,11 +40,9 @@ pub(super) struct Assembly {
 
 /// Writes the archive to the fan and returns its manifest and seal. It blocks.
 pub(super) fn assemble(scope: &Scope, assembly: Assembly) -> Result<(Manifest, Seal)> {
-    let Assembly { root, contents, options, mut manifest, mut copies, fan, hook } = assembly;
-    let fan = Arc::new(Mutex::new(fan));
-    let sink = Arc::clone(&fan);
-    let push = move |bytes: &[u8]| sink.lock().unwrap_or_else(PoisonError::into_inner).push(bytes);
-    let mut writer = ArchiveWriter::new(scope, options, Box::new(push))?;
+    let Assembly { root, contents, options, mut manifest, key, keys, mut copies, fan, hook } = assembly;
+    let way = Way::new(fan, keys)?;
+    let mut writer = ArchiveWriter::new(scope, options, way.sink())?;
     let mut storer = FileStorer::new(scope, &root, hook)?;
     storer.skipped = contents.skipped;
 
@@ -96,8 +99,63 @@ pub(super) fn assemble(scope: &Scope, assembly: Assembly) -> Result<(Manifest, S
     let partial = manifest.skipped.iter().any(|skipped| skipped.reason.makes_partial());
     manifest.outcome = if partial { Outcome::Partial } else { Outcome::Complete };
     let written = writer.finish(manifest)?;
-    fan.lock().unwrap_or_else(PoisonError::into_inner).flush()?;
-    Ok((written.manifest, Seal { stored_bytes: written.stored_bytes, blake3: written.blake3 }))
+    let seal = way.finish(&key, &written)?;
+    Ok((written.manifest, seal))
+}
+
+/// The archive's way to the fan: straight, or encrypted.
+struct Way {
+    fan: Arc<Mutex<Fan>>,
+    encryption: Option<(Arc<KeyRing>, Arc<Mutex<Option<Sealer>>>)>,
+}
+
+impl Way {
+    fn new(fan: Fan, keys: Keys) -> Result<Self> {
+        let fan = Arc::new(Mutex::new(fan));
+        let encryption = match keys {
+            None => None,
+            Some(keys) => {
+                let sealer = keys.sealer(push_to(&fan))?;
+                Some((keys, Arc::new(Mutex::new(Some(sealer)))))
+            }
+        };
+        Ok(Self { fan, encryption })
+    }
+
+    /// Takes the archive's bytes.
+    fn sink(&self) -> Sink {
+        let Some((_, sealer)) = &self.encryption else { return push_to(&self.fan) };
+        let sealer = Arc::clone(sealer);
+        Box::new(move |bytes| match &mut *sealer.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(sealer) => sealer.write(bytes),
+            None => Err(Error::internal("an archive was written to after its end")),
+        })
+    }
+
+    /// Ends the stream: what the object under `key` must be.
+    fn finish(self, key: &str, written: &Written) -> Result<Seal> {
+        let mut seal = Seal { stored_bytes: written.stored_bytes, blake3: written.blake3, encrypted: None };
+        if let Some((keys, sealer)) = self.encryption {
+            let sealer = sealer.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let sealed = sealer.ok_or_else(|| Error::internal("an archive was ended twice"))?.finish()?;
+            let summary = SealedSummary {
+                summary: Summary::from(&written.manifest),
+                encrypted_to: keys.fingerprint(),
+                stored_bytes: sealed.stored_bytes,
+                blake3: sealed.blake3,
+            };
+            let summary = summary.write(&keys, key)?;
+            (seal.stored_bytes, seal.blake3) = (sealed.stored_bytes, sealed.blake3.0);
+            seal.encrypted = Some(Arc::new(Encrypted { keys, plain: written.blake3, summary }));
+        }
+        self.fan.lock().unwrap_or_else(PoisonError::into_inner).flush()?;
+        Ok(seal)
+    }
+}
+
+fn push_to(fan: &Arc<Mutex<Fan>>) -> Sink {
+    let fan = Arc::clone(fan);
+    Box::new(move |bytes| fan.lock().unwrap_or_else(PoisonError::into_inner).push(bytes))
 }
 
 struct Databases<'a> {

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::super::lease::Lease;
 use super::super::meter::Meter;
+use super::super::seal::{KeyRing, MAX_SUMMARY, SUMMARY_SUFFIX, Unsealer};
 use super::super::target::{BackupTarget, Upload};
 use crate::cancel::Scope;
 use crate::error::{Error, ErrorKind, Result};
@@ -28,10 +29,23 @@ const GRACE: Duration = Duration::from_secs(2);
 pub(super) const NO_TARGET_LEFT: &str = "no target takes the backup any more";
 
 /// What the whole archive must be, known once its last byte was sent.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Seal {
     pub(super) stored_bytes: u64,
     pub(super) blake3: [u8; 32],
+    /// What else is known of an encrypted one.
+    pub(super) encrypted: Option<Arc<Encrypted>>,
+}
+
+/// What is known of an encrypted archive.
+#[derive(Debug)]
+pub(super) struct Encrypted {
+    /// What opens it: this run's throw-away key.
+    pub(super) keys: Arc<KeyRing>,
+    /// The BLAKE3 of the archive before encryption.
+    pub(super) plain: [u8; 32],
+    /// The object to put beside it.
+    pub(super) summary: Vec<u8>,
 }
 
 /// The sending end: takes the archive's bytes in order.
@@ -104,7 +118,13 @@ async fn transfer(scope: &Scope, delivery: &mut Delivery) -> Result<()> {
                 let _ = upload.abort().await;
                 return Err(error);
             }
-            upload.finish().await?;
+            if let Err(error) = put_summary(scope, target, key, &seal).await {
+                let _ = upload.abort().await;
+                return Err(error);
+            }
+            if let Err(error) = upload.finish().await {
+                return Err(without_summary(scope, target, key, &seal, error).await);
+            }
             if !target.capability().read_before_finish {
                 return check_finished(scope, name, target, key, &seal).await;
             }
@@ -116,6 +136,34 @@ async fn transfer(scope: &Scope, delivery: &mut Delivery) -> Result<()> {
             Err(error)
         }
     }
+}
+
+/// Puts what a list shows of an encrypted archive, before there is an archive to list.
+async fn put_summary(scope: &Scope, target: &Arc<dyn BackupTarget>, key: &str, seal: &Seal) -> Result<()> {
+    let Some(encrypted) = &seal.encrypted else { return Ok(()) };
+    let summary = format!("{key}{SUMMARY_SUFFIX}");
+    target.put(scope, &summary, &encrypted.summary, false).await?;
+    let stored = target.get(scope, &summary, 0..MAX_SUMMARY).await?;
+    if stored == encrypted.summary {
+        return Ok(());
+    }
+    let error = Error::new(ErrorKind::Corrupt, format!("{:?} was not kept as it was stored", summary))
+        .with_hint("look at the disk and the memory of the target; the older backups are untouched");
+    Err(without_summary(scope, target, key, seal, error).await)
+}
+
+/// Takes the summary away again, when its archive does not come.
+async fn without_summary(scope: &Scope, target: &Arc<dyn BackupTarget>, key: &str, seal: &Seal, error: Error) -> Error {
+    if seal.encrypted.is_none() {
+        return error;
+    }
+    let uncancelled = Scope { cancel: crate::cancel::Cancel::new(), ..scope.clone() };
+    // A target that failed may have the archive all the same. Where this cannot be told or done, the next backup
+    // removes what belongs to no archive.
+    if matches!(target.stat(&uncancelled, key).await, Ok(None)) {
+        let _ = target.delete(&uncancelled, &format!("{key}{SUMMARY_SUFFIX}")).await;
+    }
+    error
 }
 
 async fn write_and_check(
@@ -162,7 +210,7 @@ async fn check_finished(
     let Err(error) = read.await else { return Ok(()) };
     let uncancelled = Scope { cancel: crate::cancel::Cancel::new(), ..scope.clone() };
     match target.delete(&uncancelled, key).await {
-        Ok(()) => Err(error),
+        Ok(()) => Err(without_summary(scope, target, key, seal, error).await),
         Err(stuck) => Err(error.with_context("left_behind", key).with_context("delete", stuck)),
     }
 }
@@ -173,14 +221,48 @@ struct Hasher {
     at: u64,
     len: u64,
     scope: Scope,
-    hashing: tokio::task::JoinHandle<blake3::Hasher>,
+    reading: tokio::task::JoinHandle<Result<Reading>>,
+}
+
+/// What was read back so far.
+struct Reading {
+    stored: blake3::Hasher,
+    /// The same decrypted.
+    opened: Option<(Unsealer, blake3::Hasher)>,
+}
+
+impl Reading {
+    fn take(&mut self, block: &[u8]) -> Result<()> {
+        self.stored.update(block);
+        match &mut self.opened {
+            Some((unsealer, plain)) => unsealer.push(block, |bytes| {
+                plain.update(bytes);
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether it is what `seal` says.
+    fn is(self, seal: &Seal) -> bool {
+        let stored = self.stored.finalize().as_bytes() == &seal.blake3;
+        let opened = self.opened.is_none_or(|(unsealer, plain)| {
+            let expected = seal.encrypted.as_ref().map(|encrypted| encrypted.plain);
+            unsealer.finish().is_ok() && Some(*plain.finalize().as_bytes()) == expected
+        });
+        stored && opened
+    }
 }
 
 impl Hasher {
     fn start(scope: &Scope, name: &str, seal: &Seal) -> Self {
         let meter = Meter::start(scope, format!("reading back from {name}"), Some(seal.stored_bytes), None);
-        let hashing = tokio::task::spawn_blocking(blake3::Hasher::new);
-        Self { meter, at: 0, len: seal.stored_bytes, scope: scope.clone(), hashing }
+        let keys = seal.encrypted.as_ref().map(|encrypted| Arc::clone(&encrypted.keys));
+        let len = seal.stored_bytes;
+        let reading = tokio::task::spawn_blocking(move || {
+            let opened = keys.map(|keys| (keys.unsealer(len), blake3::Hasher::new()));
+            Ok(Reading { stored: blake3::Hasher::new(), opened })
+        });
+        Self { meter, at: 0, len, scope: scope.clone(), reading }
     }
 
     /// The range to read next.
@@ -197,17 +279,20 @@ impl Hasher {
         }
         self.at += block.len() as u64;
         self.meter.bytes(block.len() as u64);
-        let mut hasher = joined((&mut self.hashing).await)?;
-        self.hashing = tokio::task::spawn_blocking(move || {
-            hasher.update(&block);
-            hasher
+        let reading = joined((&mut self.reading).await)?;
+        self.reading = tokio::task::spawn_blocking(move || {
+            let mut reading = reading?;
+            reading.take(&block)?;
+            Ok(reading)
         });
         Ok(())
     }
 
     async fn finish(self, name: &str, seal: &Seal) -> Result<()> {
-        let hasher = joined(self.hashing.await)?;
-        if self.at == seal.stored_bytes && hasher.finalize().as_bytes() == &seal.blake3 {
+        let (at, seal_of) = (self.at, seal.clone());
+        let reading = joined(self.reading.await)?;
+        // What cannot be decrypted is not what was sent either: the target is at fault.
+        if at == seal.stored_bytes && reading.is_ok_and(|reading| reading.is(&seal_of)) {
             return Ok(());
         }
         let size = ByteSize(seal.stored_bytes);

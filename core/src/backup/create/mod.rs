@@ -11,6 +11,7 @@ mod databases;
 mod deliver;
 mod files;
 mod plan;
+mod secrets;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,10 +24,12 @@ use self::assemble::{Assembly, assemble};
 use self::deliver::{Delivery, Fan, deliver};
 use self::files::Hook;
 use self::plan::Plan;
+use super::blocks::list_all;
 use super::discover::{Contents, NamedStore, Surroundings, discover};
 use super::lease::{Lease, LeaseTimes};
-use super::list::blocking;
+use super::list::{SEALED_SUFFIX, blocking};
 use super::manifest::{FORMAT, Manifest, Outcome, Skipped, StoreRecord};
+use super::seal::{Fingerprint, Keys, SUMMARY_SUFFIX};
 use super::target::BackupTarget;
 use super::walk::walk;
 use crate::cancel::{Cancel, Scope};
@@ -67,6 +70,8 @@ pub struct CreateJob {
     pub check: CheckDepth,
     /// How the targets' leases are kept.
     pub lease: LeaseTimes,
+    /// What it is encrypted to. Stored in clear without.
+    pub keys: Keys,
 }
 
 /// What became of a backup.
@@ -92,6 +97,8 @@ pub struct CreateReport {
     pub targets: Vec<TargetResult>,
     /// The databases in it.
     pub stores: Vec<StoreRecord>,
+    /// The fingerprint of the key that it is encrypted to. Nothing when it is stored in clear.
+    pub encrypted_to: Option<Fingerprint>,
 }
 
 impl CreateReport {
@@ -139,7 +146,9 @@ async fn create_with(scope: &Scope, job: CreateJob, hook: Option<Hook>) -> Resul
             let walked = walk(&scope, &walk_plan)?;
             let around =
                 Surroundings { root: &job.root, state: &job.state, configured: &job.stores, kinds: &job.kinds };
-            discover(&scope, &walk_plan, walked, &around)
+            let contents = discover(&scope, &walk_plan, walked, &around)?;
+            secrets::refuse_in_clear(&job, &contents)?;
+            Ok(contents)
         })
         .await?
     };
@@ -189,6 +198,8 @@ async fn create_with(scope: &Scope, job: CreateJob, hook: Option<Hook>) -> Resul
         manifest: plan.manifest(&job, &contents),
         contents,
         options: plan.options,
+        key: plan.key.clone(),
+        keys: job.keys.clone(),
         copies,
         fan,
         hook,
@@ -204,7 +215,7 @@ async fn create_with(scope: &Scope, job: CreateJob, hook: Option<Hook>) -> Resul
         Ok((_, seal)) => {
             for sender in seals {
                 // A target that has left already does not want it.
-                let _ = sender.send(*seal);
+                let _ = sender.send(seal.clone());
             }
         }
         Err(_) => {
@@ -253,6 +264,7 @@ async fn create_with(scope: &Scope, job: CreateJob, hook: Option<Hook>) -> Resul
         key: plan.key,
         targets: targets.collect(),
         stores: manifest.stores,
+        encrypted_to: manifest.encrypted_to,
     })
 }
 
@@ -266,7 +278,24 @@ async fn prepare(
     contents: &Contents,
 ) -> Result<Lease> {
     plan.check_room(scope, job, name, target, contents).await?;
-    Lease::acquire(scope, name, Arc::clone(target), &job.host, job.lease).await
+    let lease = Lease::acquire(scope, name, Arc::clone(target), &job.host, job.lease).await?;
+    if let Some(keys) = &job.keys {
+        keys.provide(scope, &(name.to_owned(), Arc::clone(target)), &job.targets).await?;
+        sweep_summaries(scope, &**target).await?;
+    }
+    Ok(lease)
+}
+
+/// Removes the summaries of archives that a run was putting when it ended. Whoever holds the lease is alone.
+async fn sweep_summaries(scope: &Scope, target: &dyn BackupTarget) -> Result<()> {
+    let objects = list_all(scope, target, "").await?;
+    for object in &objects {
+        let of_archive = object.key.strip_suffix(SUMMARY_SUFFIX).filter(|key| key.ends_with(SEALED_SUFFIX));
+        if of_archive.is_some_and(|key| objects.iter().all(|object| object.key != key)) {
+            target.delete(scope, &object.key).await?;
+        }
+    }
+    Ok(())
 }
 
 fn first_error(results: Vec<Option<Error>>) -> Error {
@@ -341,6 +370,7 @@ impl Plan {
             files: 0,
             entries: 0,
             size_bytes: 0,
+            encrypted_to: job.keys.as_ref().map(|keys| keys.fingerprint()),
         }
     }
 }

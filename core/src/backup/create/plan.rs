@@ -67,7 +67,7 @@ impl Plan {
         };
         let (snapshot_id, time) = (random_hex(12)?, scope.clock.now());
         Ok(Self {
-            key: archive_key(&job.service, time, &snapshot_id),
+            key: archive_key(&job.service, time, &snapshot_id, job.keys.is_some()),
             walk,
             snapshot_id,
             time,
@@ -90,7 +90,7 @@ impl Plan {
         let content = contents.disk_bytes();
         let mut needed = content + MARGIN;
         if needed > free
-            && let Some(ratio) = last_ratio(scope, target, &job.service).await?
+            && let Some(ratio) = last_ratio(scope, target, &job.keys, &job.service).await?
         {
             needed = (content as f64 * (ratio * 1.25).min(1.0)) as u64 + MARGIN;
         }
