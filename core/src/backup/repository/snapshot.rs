@@ -258,5 +258,6 @@ fn stand_in(header: &Header) -> Manifest {
         files: header.counts.files,
         entries: header.counts.entries,
         size_bytes: header.counts.bytes,
+        encrypted_to: None,
     }
 }
