@@ -209,7 +209,7 @@ async fn with_job<T: Send + 'static>(
         with_site(&context, |site| {
             let job = RestoreJob {
                 site: site.clone(),
-                source: &archive,
+                source: source.as_ref(),
                 into: request.into.as_ref().map(|into| into.as_path().to_owned()),
                 paths: request.paths.iter().flatten().map(|path| path.as_path().to_owned()).collect(),
                 threads: context.settings().backup.threads,
