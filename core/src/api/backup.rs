@@ -287,7 +287,7 @@ impl Operation for Delete {
         let plan =
             plan_delete(&scope, &targets, &keys, Some(service), &request.snapshot_id, &verified, request.force).await?;
         if !request.dry_run {
-            apply_delete(&scope, &targets, &plan, &host_name(), LeaseTimes::default()).await?;
+            apply_delete(&scope, &targets, &keys, &plan, &host_name(), LeaseTimes::default()).await?;
         }
         Ok(DeleteResponse { plan, deleted: !request.dry_run })
     }

@@ -194,7 +194,7 @@ async fn with_job<T: Send + 'static>(
     request: RestoreRequest,
     act: impl FnOnce(&Scope, &RestoreJob<'_>) -> Result<T> + Send + 'static,
 ) -> Result<T> {
-    let archive = snapshots::open(
+    let source = snapshots::open(
         &context,
         &scope,
         &request.snapshot_id,

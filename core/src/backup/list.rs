@@ -164,8 +164,9 @@ impl Found {
     /// The repository that it lies in. Belongs on a thread that may wait.
     pub(super) fn repository(&self, scope: &Scope) -> Result<Repository> {
         let keys: Arc<dyn Keyring> = Arc::new(self.keys.clone());
-        Repository::open(&Objects::new(scope, Arc::clone(&self.component)), &keys)?
-            .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("target {:?} has no repository any more", self.target)))
+        Repository::open(&Objects::new(scope, Arc::clone(&self.component)), &keys)?.ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, format!("target {:?} has no repository any more", self.target))
+        })
     }
 
     /// Whether there is a key at hand that opens it, should it need one.
@@ -428,8 +429,10 @@ fn read_repository(objects: &Objects, target: &str, keys: &Keys) -> Result<Vec<R
             };
             return Ok(repository.headers()?.into_iter().map(row).collect());
         }
-        Ok(None) => Error::new(ErrorKind::Corrupt, "the record of the repository is missing, and so is its copy in RECOVER.md")
-            .with_hint("`sh recover.sh` restores without it"),
+        Ok(None) => {
+            Error::new(ErrorKind::Corrupt, "the record of the repository is missing, and so is its copy in RECOVER.md")
+                .with_hint("`sh recover.sh` restores without it")
+        }
         Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
         Err(error) => error,
     };

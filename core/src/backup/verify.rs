@@ -309,7 +309,8 @@ async fn check_database(
     record: &StoreRecord,
 ) -> Result<Vec<String>> {
     scope.progress.stage(format!("checking database {}", record.name));
-    let size = source.entries().iter().find(|entry| entry.path == record.path).map_or(0, |entry| restored_len(&entry.node));
+    let size =
+        source.entries().iter().find(|entry| entry.path == record.path).map_or(0, |entry| restored_len(&entry.node));
     let (base, in_memory) = (job.scratch.clone(), job.scratch_in_memory);
     let scratch = blocking(move || {
         let scratch = Scratch::create(&base, in_memory)?;

@@ -61,8 +61,11 @@ impl Keyring for Keys {
 
     fn open(&self, fingerprint: &str, sealed: Arc<dyn Blocks>) -> Result<Arc<dyn Blocks>> {
         let ring = self.as_ref().ok_or_else(|| {
-            Error::new(ErrorKind::Denied, format!("the pack is encrypted to the key {fingerprint}, which is not at hand"))
-                .with_hint("pass identity_file (--identity-file FILE)")
+            Error::new(
+                ErrorKind::Denied,
+                format!("the pack is encrypted to the key {fingerprint}, which is not at hand"),
+            )
+            .with_hint("pass identity_file (--identity-file FILE)")
         })?;
         let fingerprint: Fingerprint = fingerprint.parse()?;
         Ok(Arc::new(ring.open(sealed, Some(&fingerprint))?))

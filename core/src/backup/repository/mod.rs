@@ -22,6 +22,7 @@ pub(crate) mod pack;
 pub(crate) mod pages;
 pub(crate) mod pieces;
 pub(crate) mod recover;
+pub(crate) mod removal;
 pub(crate) mod roll;
 pub(crate) mod snapshot;
 pub(crate) mod tree;
