@@ -6,6 +6,7 @@ pub mod checkers;
 pub mod create;
 pub mod delete;
 pub mod discover;
+pub mod export;
 #[cfg(test)]
 mod fake_store;
 mod frames;

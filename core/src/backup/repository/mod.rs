@@ -7,6 +7,7 @@
 #![allow(dead_code, reason = "the floor of the room is laid before its walls")]
 
 pub(crate) mod collect;
+pub(crate) mod content;
 pub(crate) mod extract;
 pub(crate) mod fetch;
 pub(crate) mod header;

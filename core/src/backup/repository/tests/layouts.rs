@@ -177,3 +177,74 @@ fn what_a_repository_backs_up_is_no_archive_of_the_target() {
     let listing = run(list(&Scope::default(), &targets, &None, None)).unwrap();
     assert_eq!((listing.snapshots.len(), listing.unreadable.len()), (3, 0));
 }
+
+#[test]
+fn both_are_exported_as_standard_archives() {
+    use crate::backup::archive::{Archive, WriteOptions};
+    use crate::backup::blocks::FileBlocks;
+    use crate::backup::export::{ExportJob, export};
+    let (scene, targets) = both();
+    let place = tempfile::tempdir().unwrap();
+    for (wanted, files) in [("0101", 10), ("latest", 11), ("aaaa", 1)] {
+        let output = place.path().join(format!("{wanted}.tar.zst"));
+        let job = ExportJob {
+            targets: targets.clone(),
+            keys: None,
+            service: None,
+            snapshot: wanted.to_owned(),
+            output: output.clone(),
+            options: WriteOptions::default(),
+        };
+        let report = run(export(&Scope::default(), job.clone())).unwrap();
+        assert_eq!((report.files, report.stored_bytes), (files, std::fs::metadata(&output).unwrap().len()));
+        let archive = Archive::open(Arc::new(FileBlocks::open(&output).unwrap())).unwrap();
+        assert_eq!(archive.manifest().snapshot_id, report.snapshot_id);
+        let again = run(export(&Scope::default(), job)).unwrap_err();
+        assert_eq!(again.kind(), ErrorKind::Refused);
+        if wanted == "aaaa" {
+            continue;
+        }
+        // What comes out of the archive is what comes out of the repository, by tar as well.
+        let key = if wanted == "0101" {
+            "snapshots/20260301T020000Z_010101010101"
+        } else {
+            "snapshots/20260301T030000Z_020202020202"
+        };
+        let (expected, made) = super::read::extract(&scene, key, Selection::All, ExtractOptions::default());
+        made.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let into = Dir::open(folder.path()).unwrap();
+        archive.extract(&Scope::default(), &Selection::All, &into, &ExtractOptions::default()).unwrap();
+        let by_tar = tempfile::tempdir().unwrap();
+        let status = std::process::Command::new("tar")
+            .args(["--zstd", "-xf"])
+            .arg(&output)
+            .arg("-C")
+            .arg(by_tar.path())
+            .status();
+        assert!(status.unwrap().success());
+        let without_times_of_unlisted = |root: &std::path::Path| {
+            let tree = super::scene::tree_of(root);
+            tree.into_iter()
+                .filter(|(name, line)| !(name.starts_with(b"unlisted") && line.starts_with('4')))
+                .collect::<Vec<_>>()
+        };
+        let expected = without_times_of_unlisted(expected.path());
+        assert_eq!(without_times_of_unlisted(folder.path()), expected);
+        assert_eq!(without_times_of_unlisted(by_tar.path()), expected);
+    }
+    // A damaged snapshot makes no file.
+    let pack = scene.target.keys().into_iter().find(|key| key.starts_with(names::PACKS)).unwrap();
+    scene.target.tamper(&pack, |bytes| bytes[1000] ^= 1);
+    let output = place.path().join("damaged.tar.zst");
+    let job = ExportJob {
+        targets,
+        keys: None,
+        service: None,
+        snapshot: "latest".to_owned(),
+        output,
+        options: WriteOptions::default(),
+    };
+    assert_eq!(run(export(&Scope::default(), job)).unwrap_err().kind(), ErrorKind::Corrupt);
+    assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 3);
+}
