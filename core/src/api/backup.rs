@@ -55,31 +55,42 @@ impl Operation for Create {
     type Response = CreateReport;
 
     async fn run(context: Arc<Context>, scope: Scope, request: CreateRequest) -> Result<CreateReport> {
-        let settings = context.settings();
-        let targets = targets(&context, request.target.as_deref())?;
-        let keys = keyring::for_writing(&context, &scope, &targets).await?;
-        let job = CreateJob {
-            service: settings.service.name.clone(),
-            service_version: settings.service.version.clone(),
-            host: host_name(),
-            root: context.root.clone(),
-            state: context.state.clone(),
-            settings: settings.backup.clone(),
-            label: request.label,
-            stores: context.stores.iter().map(|store| (store.name.clone(), Arc::clone(&store.component))).collect(),
-            kinds: context.kinds.stores.clone(),
-            targets,
-            keys,
-            leave_out: Vec::new(),
-            check: CheckDepth::Quick,
-            lease: LeaseTimes::default(),
-        };
+        let job = create_job(&context, &scope, request.target.as_deref(), request.label).await?;
         create(&scope, job).await
     }
 
     fn healthy(response: &CreateReport) -> bool {
         response.is_healthy()
     }
+}
+
+/// A backup of the service as the settings have it.
+pub(super) async fn create_job(
+    context: &Context,
+    scope: &Scope,
+    target: Option<&str>,
+    label: Option<String>,
+) -> Result<CreateJob> {
+    let settings = context.settings();
+    let targets = targets(context, target)?;
+    let keys = keyring::for_writing(context, scope, &targets).await?;
+    Ok(CreateJob {
+        service: settings.service.name.clone(),
+        service_version: settings.service.version.clone(),
+        host: host_name(),
+        root: context.root.clone(),
+        state: context.state.clone(),
+        settings: settings.backup.clone(),
+        label,
+        stores: context.stores.iter().map(|store| (store.name.clone(), Arc::clone(&store.component))).collect(),
+        kinds: context.kinds.stores.clone(),
+        targets,
+        keys,
+        leave_out: Vec::new(),
+        check: CheckDepth::Quick,
+        lease: LeaseTimes::default(),
+        time: None,
+    })
 }
 
 /// Where to look.

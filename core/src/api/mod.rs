@@ -10,6 +10,7 @@ pub mod journal;
 mod keyring;
 pub mod keys;
 pub mod metrics;
+pub mod portable;
 pub mod restore;
 mod snapshots;
 pub mod store;

@@ -10,6 +10,7 @@ pub mod export;
 #[cfg(test)]
 mod fake_store;
 mod frames;
+pub mod import;
 pub mod lease;
 pub mod list;
 pub mod manifest;

@@ -86,7 +86,7 @@ impl Invocation {
                 });
                 Self::new("metrics.render", Request::new().maybe("format", format).done(), render::health::metrics)
             }
-            Command::Backup(command) => Self::of_backup(command),
+            Command::Backup(command) => Self::of_backup(command)?,
             Command::Restore(command) => Self::of_restore(command)?,
             Command::Store(StoreCommand::Stats { store }) => {
                 let request = Request::new().maybe("store", store.as_deref());
@@ -108,8 +108,8 @@ impl Invocation {
         }))
     }
 
-    fn of_backup(command: &BackupCommand) -> Self {
-        match command {
+    fn of_backup(command: &BackupCommand) -> Result<Self> {
+        Ok(match command {
             BackupCommand::Create { label, target, layout } => {
                 let request = Request::new()
                     .maybe("label", label.as_deref())
@@ -128,6 +128,19 @@ impl Invocation {
                 let request = of_snapshot(snapshot).with("depth", depth.as_str());
                 Self::new("backup.verify", request.done(), render::backup::verify)
             }
+            BackupCommand::Export { snapshot, output } => {
+                let output = absolute(output)?;
+                let request = of_snapshot(snapshot).with("output", output.as_str());
+                Self::new("backup.export", request.done(), render::backup::export)
+            }
+            BackupCommand::Import { path, label, target } => {
+                let path = absolute(path)?;
+                let request = Request::new()
+                    .with("path", path.as_str())
+                    .maybe("label", label.as_deref())
+                    .maybe("target", target.as_deref());
+                Self::new("backup.import", request.done(), render::backup::create)
+            }
             BackupCommand::Delete { snapshot, dry_run, force, yes } => {
                 let request = |dry_run| of_snapshot(snapshot).flag("dry_run", dry_run).flag("force", *force).done();
                 let mut invocation = Self::new("backup.delete", request(*dry_run), render::backup::delete);
@@ -142,7 +155,7 @@ impl Invocation {
                 }
                 invocation
             }
-        }
+        })
     }
 
     fn of_restore(command: &RestoreCommand) -> Result<Self> {

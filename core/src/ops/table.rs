@@ -4,12 +4,14 @@ use crate::error::{Error, ErrorKind, Result};
 
 use super::operation::Entry;
 use super::status::Status;
-use crate::api::{backup, config, health, journal, keys, metrics, restore, store};
+use crate::api::{backup, config, health, journal, keys, metrics, portable, restore, store};
 
 /// Every operation of this build, sorted by name. A new one gets one line.
 pub static TABLE: &[Entry] = &[
     Entry::of::<backup::Create>(),
     Entry::of::<backup::Delete>(),
+    Entry::of::<portable::Export>(),
+    Entry::of::<portable::Import>(),
     Entry::of::<keys::Adopt>(),
     Entry::of::<keys::Check>(),
     Entry::of::<keys::Init>(),

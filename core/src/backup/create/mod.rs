@@ -33,6 +33,7 @@ use super::seal::{Fingerprint, Keys, SUMMARY_SUFFIX};
 use super::target::BackupTarget;
 use super::walk::walk;
 use crate::cancel::{Cancel, Scope};
+use crate::clock::Timestamp;
 use crate::component::Registry;
 use crate::config::BackupSettings;
 use crate::error::{Error, ErrorBody, ErrorKind, Result};
@@ -70,6 +71,8 @@ pub struct CreateJob {
     pub check: CheckDepth,
     /// How the targets' leases are kept.
     pub lease: LeaseTimes,
+    /// The time of the snapshot; now when unset.
+    pub time: Option<Timestamp>,
     /// What it is encrypted to. Stored in clear without.
     pub keys: Keys,
 }

@@ -65,7 +65,7 @@ impl Plan {
             0 => std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS),
             threads => threads.min(64),
         };
-        let (snapshot_id, time) = (random_hex(12)?, scope.clock.now());
+        let (snapshot_id, time) = (random_hex(12)?, job.time.unwrap_or_else(|| scope.clock.now()));
         Ok(Self {
             key: archive_key(&job.service, time, &snapshot_id, job.keys.is_some()),
             walk,

@@ -64,6 +64,7 @@ impl Scene {
             leave_out: Vec::new(),
             check: CheckDepth::Full,
             lease: LeaseTimes { renew: Duration::from_secs(5), ..LeaseTimes::default() },
+            time: None,
             keys: None,
         }
     }

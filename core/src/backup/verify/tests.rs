@@ -46,6 +46,7 @@ impl Scene {
             check: CheckDepth::Quick,
             keys: None,
             lease: LeaseTimes::default(),
+            time: None,
             root,
         };
         let report = create(&Scope::default(), job).await.unwrap();

@@ -82,6 +82,7 @@ impl Scene {
             leave_out: Vec::new(),
             check: CheckDepth::Quick,
             lease: LeaseTimes::default(),
+            time: None,
             keys: self.sealed(),
         }
     }
