@@ -25,7 +25,7 @@ export type { Integer, IntegerInput, Json, JsonObject, Path, PathInput } from ".
 export interface BackupCreateRequest {
   /** What to call it. */
   label?: string | null | undefined;
-  /** How it is stored. `archive` when missing. */
+  /** How it is stored. What `backup.layout` says when missing, and else `archive`. */
   layout?: Layout | null | undefined;
   /** This target only. All of the settings when missing. */
   target?: string | null | undefined;
@@ -51,8 +51,93 @@ export interface BackupDeleteRequest {
   target?: string | null | undefined;
 }
 
+/** What to restore the host's part of the keys with. */
+export interface BackupKeysAdoptRequest {
+  /**
+   * The file with the secret half of a recipient, or a key that was unwrapped by hand. What the settings name when
+   * missing. Read where the request runs, and never recorded.
+   */
+  identityFile?: PathInput | null | undefined;
+  /** Read the wrapped keys from this target only. */
+  target?: string | null | undefined;
+}
+
+/** What to prove, and with what. */
+export interface BackupKeysCheckRequest {
+  /**
+   * The file with the secret half of a recipient. What the settings name when missing. Read where the request runs, and
+   * never recorded.
+   */
+  identityFile?: PathInput | null | undefined;
+  /** This target only. All of the settings when missing. */
+  target?: string | null | undefined;
+}
+
+/** How a key comes to be. */
+export interface BackupKeysInitRequest {
+  /**
+   * Make a key although a target holds keys that this host does not know: another host's, or one that was lost.
+   *
+   * @defaultValue `false`
+   */
+  anew?: boolean | undefined;
+  /**
+   * The file with the secret half of a recipient, to prove at once that it opens the new key. Read where the request
+   * runs, and never recorded.
+   */
+  identityFile?: PathInput | null | undefined;
+}
+
+/** Where to look. */
+export interface BackupKeysListRequest {
+  /** This target only. All of the settings when missing. */
+  target?: string | null | undefined;
+}
+
+/** How to wrap the keys anew. */
+export interface BackupKeysRewrapRequest {
+  /**
+   * Say what would be done, and change nothing.
+   *
+   * @defaultValue `false`
+   */
+  dryRun?: boolean | undefined;
+  /**
+   * The file with the secret half of a present recipient. What the settings name when missing. Read where the request
+   * runs, and never recorded.
+   */
+  identityFile?: PathInput | null | undefined;
+  /** The variable with the passphrase that opens the present keys, as `env:NAME`. */
+  passphrase?: string | null | undefined;
+  /**
+   * The file with the secret half of a new recipient, to prove that it opens what is stored before the old goes. Not
+   * needed when `identity_file` is that of a new recipient as well.
+   */
+  proofFile?: PathInput | null | undefined;
+  /**
+   * Remove the old although nobody proved that the new can be opened.
+   *
+   * @defaultValue `false`
+   */
+  unproven?: boolean | undefined;
+}
+
+/** How the next key comes to be. */
+export interface BackupKeysRotateRequest {
+  /**
+   * The file with the secret half of a recipient, to prove at once that it opens the new key. Read where the request
+   * runs, and never recorded.
+   */
+  identityFile?: PathInput | null | undefined;
+}
+
 /** Where to look. */
 export interface BackupListRequest {
+  /**
+   * The file with the secret half of a recipient, for encrypted snapshots. What the settings name when missing. Read
+   * where the request runs, and never recorded.
+   */
+  identityFile?: PathInput | null | undefined;
   /** This target only. All of the settings when missing. */
   target?: string | null | undefined;
 }
@@ -61,6 +146,11 @@ export interface BackupListRequest {
 export interface BackupShowRequest {
   /** The snapshot: its identifier, the beginning of it, or `latest`. */
   snapshotId: string;
+  /**
+   * The file with the secret half of a recipient, for encrypted snapshots. What the settings name when missing. Read
+   * where the request runs, and never recorded.
+   */
+  identityFile?: PathInput | null | undefined;
   /** Read it from this target only. */
   target?: string | null | undefined;
 }
@@ -76,6 +166,12 @@ export interface BackupVerifyRequest {
    * @defaultValue `"full"`
    */
   depth?: VerifyDepth | undefined;
+  /**
+   * The file with the secret half of a recipient, to look into encrypted snapshots. What the settings name when
+   * missing; without any, the stored bytes alone are compared, and the answer's `level` says so. Read where the request
+   * runs, and never recorded.
+   */
+  identityFile?: PathInput | null | undefined;
   /** Verify the copy in this target only. Every copy when missing. */
   target?: string | null | undefined;
 }
@@ -134,6 +230,11 @@ export interface MetricsRenderRequest {
 export interface RestoreApplyRequest {
   /** The snapshot: its identifier, the beginning of it, or `latest`. */
   snapshotId: string;
+  /**
+   * The file with the secret half of a recipient, for encrypted snapshots. What the settings name when missing. Read
+   * where the request runs, and never recorded.
+   */
+  identityFile?: PathInput | null | undefined;
   /** A folder, missing or empty, that receives the files. In place when missing. */
   into?: PathInput | null | undefined;
   /** What to restore, relative to the root. All when missing or empty. */
@@ -164,6 +265,11 @@ export interface RestoreDiscardRequest {
 export interface RestorePlanRequest {
   /** The snapshot: its identifier, the beginning of it, or `latest`. */
   snapshotId: string;
+  /**
+   * The file with the secret half of a recipient, for encrypted snapshots. What the settings name when missing. Read
+   * where the request runs, and never recorded.
+   */
+  identityFile?: PathInput | null | undefined;
   /** A folder, missing or empty, that receives the files. In place when missing. */
   into?: PathInput | null | undefined;
   /** What to restore, relative to the root. All when missing or empty. */
@@ -186,6 +292,15 @@ export interface RestoreUndoRequest {
 
 /** Nothing to ask. */
 export type RestoreUndoListRequest = Record<string, never>;
+
+/** Nothing to ask. */
+export type ScheduleListRequest = Record<string, never>;
+
+/** Which job. */
+export interface ScheduleRunRequest {
+  /** The job's name. */
+  job: string;
+}
 
 /** Nothing to ask. */
 export type StatusRequest = Record<string, never>;
@@ -211,7 +326,9 @@ export interface StoreVerifyRequest {
 /** How a snapshot is stored. */
 export type Layout =
   /** One standard `.tar.zst` for each snapshot. */
-  | "archive";
+  | "archive"
+  /** Packs that snapshots share: each adds only what changed. */
+  | "repository";
 
 /** Whether everything was read completely. */
 export type Outcome =
@@ -342,16 +459,18 @@ export interface BackupCreateResponse {
   files: Integer;
   /** Bytes of the files' content. */
   sizeBytes: Integer;
-  /** Bytes of the archive. */
+  /** Bytes of the archive, or what this run added to the repository. */
   storedBytes: Integer;
   /** How long it took, in seconds. */
   durationSeconds: number;
-  /** The archive's key in every target. */
+  /** The key of the archive, or of the snapshot's header, in every target. */
   key: string;
   /** What became of it in each target. */
   targets: TargetResult[];
   /** The databases in it. */
   stores: StoreRecord[];
+  /** The fingerprint of the key that it is encrypted to. Nothing when it is stored in clear. */
+  encryptedTo: string | null;
 }
 
 /** One object to remove. */
@@ -377,6 +496,163 @@ export interface BackupDeleteResponse {
   /** Whether it was carried out. */
   deleted: boolean;
 }
+
+/** What the host knows again. */
+export interface BackupKeysAdoptResponse {
+  /** The repository that the keys are of. */
+  repositoryId: string;
+  /** The key that backups are encrypted to from now on: the youngest. */
+  fingerprint: string;
+  /** The earlier ones, oldest first. */
+  former: string[];
+}
+
+/** What was proven in a target. */
+export interface CheckedTarget {
+  /** The target. */
+  target: string;
+  /** The newest encrypted snapshot there. Nothing when there is none yet. */
+  snapshotId: string | null;
+  /** The key that it is encrypted to. */
+  encryptedTo: string | null;
+  /** Why it could not be opened; nothing when it was. */
+  error: ErrorBody | null;
+}
+
+/** What an identity opens. */
+export interface BackupKeysCheckResponse {
+  /** Whether the newest encrypted snapshot of every target was opened. */
+  ok: boolean;
+  /** The keys that the identity opens, oldest first. */
+  opens: string[];
+  /** What was proven in each target. */
+  targets: CheckedTarget[];
+}
+
+/** A wrapped key in a target. */
+export interface StoredKey {
+  /** The target that has it. */
+  target: string;
+  /** Its key there: `keys/<fingerprint>-<n>.age`. */
+  key: string;
+}
+
+/** A key that was made. */
+export interface BackupKeysInitResponse {
+  /** The repository that the key is of: 32 hexadecimal digits. */
+  repositoryId: string;
+  /** The short name of the key. */
+  fingerprint: string;
+  /** Its public half; the secret one is in the wrapped keys alone. */
+  publicKey: string;
+  /** The wrapped keys. */
+  stored: StoredKey[];
+  /** Who can open it. Empty when it is whoever knows the passphrase. */
+  recipients: string[];
+  /** Whether an identity or the passphrase was seen to open it. Where not, `backup.keys_check` proves it. */
+  proven: boolean;
+}
+
+/** What a key is to this host. */
+export type KeyStatus =
+  /** Backups are encrypted to it. */
+  | "current"
+  /** Earlier backups are. */
+  | "former"
+  /** It is another host's, or this one lost its own. */
+  | "unknown";
+
+/** A wrapped key, and what is known of it without opening it. */
+export interface ListedKey {
+  /** The target that has it. */
+  target: string;
+  /** Its key there: `keys/<fingerprint>-<n>.age`. */
+  key: string;
+  /** The short name of the key. */
+  fingerprint: string;
+  /** Whether this host encrypts to it, or did. */
+  status: KeyStatus;
+  /** How many recipients open it. Nothing when it is whoever knows a passphrase. */
+  recipients: Integer | null;
+  /** When it was stored, by the target's clock. */
+  storedAt: Date;
+}
+
+/** A target or a wrapped key that could not be read. */
+export interface FailedKey {
+  /** The target. */
+  target: string;
+  /** The wrapped key, when it is one. */
+  key: string | null;
+  /** Why. */
+  error: ErrorBody;
+}
+
+/** The keys. */
+export interface BackupKeysListResponse {
+  /** The repository that this host's key is of. Nothing when it has none. */
+  repositoryId: string | null;
+  /** The key that backups are encrypted to. Nothing when there is none. */
+  current: string | null;
+  /** The wrapped keys in the targets. */
+  keys: ListedKey[];
+  /** The targets that could not be asked, and wrapped keys that could not be read. */
+  failed: FailedKey[];
+}
+
+/** A key that is wrapped anew in a target. */
+export interface Rewrap {
+  /** The target. */
+  target: string;
+  /** The short name of the key. */
+  fingerprint: string;
+  /** The new object. Nothing in a dry run. */
+  stored: string | null;
+  /** The objects that it replaces: they are removed. */
+  replaces: string[];
+}
+
+/** What was wrapped anew, or would be. */
+export interface BackupKeysRewrapResponse {
+  /** The keys, once for each target. */
+  rewraps: Rewrap[];
+  /** Wrapped keys that stay as they are, since the identity does not open them. */
+  untouched: StoredKey[];
+  /** Who can open them now. Empty when it is whoever knows the passphrase. */
+  recipients: string[];
+  /** Whether an identity or the passphrase was seen to open the new ones. */
+  proven: boolean;
+  /** Whether it was carried out. */
+  rewrapped: boolean;
+  /** What it does not do: whoever could open the backups before, and kept a copy of a wrapped key, still can. */
+  note: string;
+}
+
+/** A key that was made. */
+export interface BackupKeysRotateResponse {
+  /** The repository that the key is of: 32 hexadecimal digits. */
+  repositoryId: string;
+  /** The short name of the key. */
+  fingerprint: string;
+  /** Its public half; the secret one is in the wrapped keys alone. */
+  publicKey: string;
+  /** The wrapped keys. */
+  stored: StoredKey[];
+  /** Who can open it. Empty when it is whoever knows the passphrase. */
+  recipients: string[];
+  /** Whether an identity or the passphrase was seen to open it. Where not, `backup.keys_check` proves it. */
+  proven: boolean;
+}
+
+/** Whether a verification looked into the snapshot. */
+export type VerifyLevel =
+  /**
+   * A copy is encrypted and no identity was given: its stored bytes are those that the backup read back, and nobody
+   * looked into them. `quick` compared their number, `data` and `full` every one.
+   */
+  | "sealed"
+  /** It was looked into, as far as the depth says. */
+  | "proven";
 
 /** A snapshot, and what the journal knows of it. */
 export interface KnownSnapshot {
@@ -410,8 +686,12 @@ export interface KnownSnapshot {
   skipped: Integer;
   /** How many databases are in it. */
   stores: Integer;
+  /** The fingerprint of the key that it is encrypted to. Nothing when it is stored in clear. */
+  encryptedTo: string | null;
   /** When it was last verified in full and found whole. Nothing when it never was, or the journal is lost. */
   verifiedAt: Date | null;
+  /** Whether it was looked into then. One that is encrypted is not, where no identity was given. */
+  verifiedLevel: VerifyLevel | null;
 }
 
 /** Something that looks like an archive and could not be read as one. */
@@ -476,6 +756,8 @@ export interface Listed {
   skipped: Integer;
   /** How many databases are in it. */
   stores: Integer;
+  /** The fingerprint of the key that it is encrypted to. Nothing when it is stored in clear. */
+  encryptedTo: string | null;
 }
 
 /** A path that was asked for. */
@@ -520,6 +802,8 @@ export interface Manifest {
   entries: Integer;
   /** Bytes of the files' content. */
   sizeBytes: Integer;
+  /** The fingerprint of the key that it is encrypted to. Nothing when it is stored in clear. */
+  encryptedTo: string | null;
 }
 
 /** A snapshot with its manifest. */
@@ -559,6 +843,8 @@ export interface BackupVerifyResponse {
   snapshotId: string;
   /** How much was verified. */
   depth: VerifyDepth;
+  /** Whether the snapshot was looked into. */
+  level: VerifyLevel;
   /** Whether nothing was wrong anywhere. */
   ok: boolean;
   /** What was wrong. */
@@ -779,12 +1065,18 @@ export type ProblemKind =
   | "inconsistent"
   /** More entries or bytes than allowed, or a compression that only an attack has. */
   | "limit_exceeded"
+  /** A pack of the repository is missing, damaged, or not the one that it was. */
+  | "damaged_pack"
+  /** A part of the list of what is in the snapshot is lost. */
+  | "damaged_tree"
+  /** The snapshot before this one is gone, or another one than it was. */
+  | "broken_chain"
   /** The file is a database that does not pass its own check, or that is missing. */
   | "damaged_database"
   /** The file is restored, but the filesystem or the permissions did not take an attribute of it. */
   | "attribute_not_restored";
 
-/** Something wrong with an archive, or with one file of it. */
+/** Something wrong with a snapshot, or with one file of it. */
 export interface Problem {
   /** The entry concerned, when it is one. */
   path: Path | null;
@@ -968,6 +1260,169 @@ export interface RestoreUndoListResponse {
   areas: UndoArea[];
 }
 
+/** Why a job runs. */
+export type Why =
+  /** Its time has come. */
+  | "scheduled"
+  /** Its time came while nobody was there, or its last run was cut short. */
+  | "catch_up"
+  /** The job that it follows has succeeded. */
+  | "after"
+  /** Somebody asked for it. */
+  | "by_hand";
+
+/** A run that is going on. */
+export interface RunningJob {
+  /** Since when. */
+  since: Date;
+  /** Why. */
+  why: Why;
+  /** The process that runs it. */
+  pid: number;
+}
+
+/** How a run ended. */
+export type RunOutcome =
+  /** The operation did what it should. */
+  | "done"
+  /** It did, and the answer is a bad one: a partial backup, a failed check. */
+  | "unhealthy"
+  /** It did not. */
+  | "failed"
+  /** It did not end before its deadline and was cancelled. */
+  | "timed_out"
+  /** The process that ran it ended, or somebody cancelled it. */
+  | "interrupted"
+  /** It was left out, because the last run had not ended. */
+  | "skipped";
+
+/** A run that ended. */
+export interface LastRun {
+  /** When it began. */
+  startedAt: Date;
+  /** How long it took, in seconds. Nothing when its process died. */
+  durationSeconds: number | null;
+  /** Why it ran. */
+  why: Why;
+  /** The time of the schedule that it was for. */
+  scheduledFor: Date | null;
+  /** How it ended. */
+  outcome: RunOutcome;
+  /** Why it did not end well. */
+  error: ErrorBody | null;
+  /** Why the address of `ping_url` could not be told. */
+  pingError: string | null;
+}
+
+/** A job. */
+export interface KnownJob {
+  /** Its name. */
+  name: string;
+  /** The operation that it runs. */
+  operation: string;
+  /** When it runs, as a cron expression. */
+  schedule: string | null;
+  /** The time zone of the schedule. */
+  timezone: string | null;
+  /** When it runs, in words. */
+  words: string;
+  /** The job after whose success it runs. */
+  after: string | null;
+  /** Whether it runs by itself. */
+  enabled: boolean;
+  /** When it runs next by itself. A time that is over says that it is due. */
+  nextRunAt: Date | null;
+  /** The run that is going on. */
+  running: RunningJob | null;
+  /** The last run that ended. */
+  lastRun: LastRun | null;
+  /** When a run last ended well. */
+  lastSuccessAt: Date | null;
+  /** How late it is, in seconds. */
+  overdueSeconds: number | null;
+}
+
+/** The process that runs the jobs. */
+export interface Leader {
+  /** Its process id. */
+  pid: number;
+  /** Since when it leads. */
+  since: Date;
+  /** Whether it is the one that answers. */
+  isThisProcess: boolean;
+}
+
+/** What a process does about the jobs. */
+export type Role =
+  /** Nothing: it is no service, or there are no jobs that run by themselves. */
+  | "off"
+  /** It waits to lead. */
+  | "follower"
+  /** It runs them. */
+  | "leader";
+
+/** What runs by itself. */
+export interface ScheduleListResponse {
+  /** The jobs, those of `[backup]` first. */
+  jobs: KnownJob[];
+  /** The process that runs them. Nothing when none does. */
+  leader: Leader | null;
+  /** What the process that answers does about them. */
+  role: Role;
+  /** What keeps it from running them. */
+  trouble: ErrorBody | null;
+}
+
+/** How a run of a job went. */
+export interface RunReport {
+  /** The job. */
+  job: string;
+  /** The operation that it ran. */
+  operation: string;
+  /** Why it ran. */
+  why: Why;
+  /** The time of the schedule that it ran for. */
+  scheduledFor: Date | null;
+  /** When it began. */
+  startedAt: Date;
+  /** How long it took, in seconds. Nothing when its process died. */
+  durationSeconds: number | null;
+  /** How it ended. */
+  outcome: RunOutcome;
+  /** What the operation answered. Null when it did not. */
+  response: Json;
+  /** Why it did not end well. */
+  error: ErrorBody | null;
+  /** Why the address of `ping_url` could not be told. */
+  pingError: string | null;
+}
+
+/** How the run went. */
+export interface ScheduleRunResponse {
+  /** The job. */
+  job: string;
+  /** The operation that it ran. */
+  operation: string;
+  /** Why it ran. */
+  why: Why;
+  /** The time of the schedule that it ran for. */
+  scheduledFor: Date | null;
+  /** When it began. */
+  startedAt: Date;
+  /** How long it took, in seconds. Nothing when its process died. */
+  durationSeconds: number | null;
+  /** How it ended. */
+  outcome: RunOutcome;
+  /** What the operation answered. Null when it did not. */
+  response: Json;
+  /** Why it did not end well. */
+  error: ErrorBody | null;
+  /** Why the address of `ping_url` could not be told. */
+  pingError: string | null;
+  /** The runs of the jobs that follow it. */
+  then: RunReport[];
+}
+
 /** Who is running. */
 export type RunMode =
   /** Inside the service's own process: it cannot be replaced under its own feet. */
@@ -1123,6 +1578,7 @@ const backupCreateResponseCodec = record<BackupCreateResponse>("BackupCreateResp
   key: { wire: "key" },
   targets: { wire: "targets", codec: list(targetResultCodec) },
   stores: { wire: "stores", codec: list(storeRecordCodec) },
+  encryptedTo: { wire: "encrypted_to" },
 });
 
 const deletionCodec = record<Deletion>("Deletion", {
@@ -1137,6 +1593,86 @@ const backupDeleteResponseCodec = record<BackupDeleteResponse>("BackupDeleteResp
   deletions: { wire: "deletions", codec: list(deletionCodec) },
   refused: { wire: "refused" },
   deleted: { wire: "deleted" },
+});
+
+const backupKeysAdoptResponseCodec = record<BackupKeysAdoptResponse>("BackupKeysAdoptResponse", {
+  repositoryId: { wire: "repository_id" },
+  fingerprint: { wire: "fingerprint" },
+  former: { wire: "former" },
+});
+
+const checkedTargetCodec = record<CheckedTarget>("CheckedTarget", {
+  target: { wire: "target" },
+  snapshotId: { wire: "snapshot_id" },
+  encryptedTo: { wire: "encrypted_to" },
+  error: { wire: "error", codec: nullable(errorBodyCodec) },
+});
+
+const backupKeysCheckResponseCodec = record<BackupKeysCheckResponse>("BackupKeysCheckResponse", {
+  ok: { wire: "ok" },
+  opens: { wire: "opens" },
+  targets: { wire: "targets", codec: list(checkedTargetCodec) },
+});
+
+const storedKeyCodec = record<StoredKey>("StoredKey", {
+  target: { wire: "target" },
+  key: { wire: "key" },
+});
+
+const backupKeysInitResponseCodec = record<BackupKeysInitResponse>("BackupKeysInitResponse", {
+  repositoryId: { wire: "repository_id" },
+  fingerprint: { wire: "fingerprint" },
+  publicKey: { wire: "public_key" },
+  stored: { wire: "stored", codec: list(storedKeyCodec) },
+  recipients: { wire: "recipients" },
+  proven: { wire: "proven" },
+});
+
+const listedKeyCodec = record<ListedKey>("ListedKey", {
+  target: { wire: "target" },
+  key: { wire: "key" },
+  fingerprint: { wire: "fingerprint" },
+  status: { wire: "status" },
+  recipients: { wire: "recipients" },
+  storedAt: { wire: "stored_at", codec: time },
+});
+
+const failedKeyCodec = record<FailedKey>("FailedKey", {
+  target: { wire: "target" },
+  key: { wire: "key" },
+  error: { wire: "error", codec: errorBodyCodec },
+});
+
+const backupKeysListResponseCodec = record<BackupKeysListResponse>("BackupKeysListResponse", {
+  repositoryId: { wire: "repository_id" },
+  current: { wire: "current" },
+  keys: { wire: "keys", codec: list(listedKeyCodec) },
+  failed: { wire: "failed", codec: list(failedKeyCodec) },
+});
+
+const rewrapCodec = record<Rewrap>("Rewrap", {
+  target: { wire: "target" },
+  fingerprint: { wire: "fingerprint" },
+  stored: { wire: "stored" },
+  replaces: { wire: "replaces" },
+});
+
+const backupKeysRewrapResponseCodec = record<BackupKeysRewrapResponse>("BackupKeysRewrapResponse", {
+  rewraps: { wire: "rewraps", codec: list(rewrapCodec) },
+  untouched: { wire: "untouched", codec: list(storedKeyCodec) },
+  recipients: { wire: "recipients" },
+  proven: { wire: "proven" },
+  rewrapped: { wire: "rewrapped" },
+  note: { wire: "note" },
+});
+
+const backupKeysRotateResponseCodec = record<BackupKeysRotateResponse>("BackupKeysRotateResponse", {
+  repositoryId: { wire: "repository_id" },
+  fingerprint: { wire: "fingerprint" },
+  publicKey: { wire: "public_key" },
+  stored: { wire: "stored", codec: list(storedKeyCodec) },
+  recipients: { wire: "recipients" },
+  proven: { wire: "proven" },
 });
 
 const knownSnapshotCodec = record<KnownSnapshot>("KnownSnapshot", {
@@ -1155,7 +1691,9 @@ const knownSnapshotCodec = record<KnownSnapshot>("KnownSnapshot", {
   files: { wire: "files" },
   skipped: { wire: "skipped" },
   stores: { wire: "stores" },
+  encryptedTo: { wire: "encrypted_to" },
   verifiedAt: { wire: "verified_at", codec: nullable(time) },
+  verifiedLevel: { wire: "verified_level" },
 });
 
 const unreadableCodec = record<Unreadable>("Unreadable", {
@@ -1192,6 +1730,7 @@ const listedCodec = record<Listed>("Listed", {
   files: { wire: "files" },
   skipped: { wire: "skipped" },
   stores: { wire: "stores" },
+  encryptedTo: { wire: "encrypted_to" },
 });
 
 const includedCodec = record<Included>("Included", {
@@ -1216,6 +1755,7 @@ const manifestCodec = record<Manifest>("Manifest", {
   files: { wire: "files" },
   entries: { wire: "entries" },
   sizeBytes: { wire: "size_bytes" },
+  encryptedTo: { wire: "encrypted_to", absent: () => null },
 });
 
 const backupShowResponseCodec = record<BackupShowResponse>("BackupShowResponse", {
@@ -1234,6 +1774,7 @@ const foundProblemCodec = record<FoundProblem>("FoundProblem", {
 const backupVerifyResponseCodec = record<BackupVerifyResponse>("BackupVerifyResponse", {
   snapshotId: { wire: "snapshot_id" },
   depth: { wire: "depth" },
+  level: { wire: "level" },
   ok: { wire: "ok" },
   problems: { wire: "problems", codec: list(foundProblemCodec) },
   targets: { wire: "targets" },
@@ -1421,6 +1962,77 @@ const restoreUndoListResponseCodec = record<RestoreUndoListResponse>("RestoreUnd
   areas: { wire: "areas", codec: list(undoAreaCodec) },
 });
 
+const runningJobCodec = record<RunningJob>("RunningJob", {
+  since: { wire: "since", codec: time },
+  why: { wire: "why" },
+  pid: { wire: "pid" },
+});
+
+const lastRunCodec = record<LastRun>("LastRun", {
+  startedAt: { wire: "started_at", codec: time },
+  durationSeconds: { wire: "duration_seconds" },
+  why: { wire: "why" },
+  scheduledFor: { wire: "scheduled_for", codec: nullable(time) },
+  outcome: { wire: "outcome" },
+  error: { wire: "error", codec: nullable(errorBodyCodec) },
+  pingError: { wire: "ping_error" },
+});
+
+const knownJobCodec = record<KnownJob>("KnownJob", {
+  name: { wire: "name" },
+  operation: { wire: "operation" },
+  schedule: { wire: "schedule" },
+  timezone: { wire: "timezone" },
+  words: { wire: "words" },
+  after: { wire: "after" },
+  enabled: { wire: "enabled" },
+  nextRunAt: { wire: "next_run_at", codec: nullable(time) },
+  running: { wire: "running", codec: nullable(runningJobCodec) },
+  lastRun: { wire: "last_run", codec: nullable(lastRunCodec) },
+  lastSuccessAt: { wire: "last_success_at", codec: nullable(time) },
+  overdueSeconds: { wire: "overdue_seconds" },
+});
+
+const leaderCodec = record<Leader>("Leader", {
+  pid: { wire: "pid" },
+  since: { wire: "since", codec: time },
+  isThisProcess: { wire: "is_this_process" },
+});
+
+const scheduleListResponseCodec = record<ScheduleListResponse>("ScheduleListResponse", {
+  jobs: { wire: "jobs", codec: list(knownJobCodec) },
+  leader: { wire: "leader", codec: nullable(leaderCodec) },
+  role: { wire: "role" },
+  trouble: { wire: "trouble", codec: nullable(errorBodyCodec) },
+});
+
+const runReportCodec = record<RunReport>("RunReport", {
+  job: { wire: "job" },
+  operation: { wire: "operation" },
+  why: { wire: "why" },
+  scheduledFor: { wire: "scheduled_for", codec: nullable(time) },
+  startedAt: { wire: "started_at", codec: time },
+  durationSeconds: { wire: "duration_seconds" },
+  outcome: { wire: "outcome" },
+  response: { wire: "response" },
+  error: { wire: "error", codec: nullable(errorBodyCodec) },
+  pingError: { wire: "ping_error" },
+});
+
+const scheduleRunResponseCodec = record<ScheduleRunResponse>("ScheduleRunResponse", {
+  job: { wire: "job" },
+  operation: { wire: "operation" },
+  why: { wire: "why" },
+  scheduledFor: { wire: "scheduled_for", codec: nullable(time) },
+  startedAt: { wire: "started_at", codec: time },
+  durationSeconds: { wire: "duration_seconds" },
+  outcome: { wire: "outcome" },
+  response: { wire: "response" },
+  error: { wire: "error", codec: nullable(errorBodyCodec) },
+  pingError: { wire: "ping_error" },
+  then: { wire: "then", codec: list(runReportCodec) },
+});
+
 const serviceFactsCodec = record<ServiceFacts>("ServiceFacts", {
   name: { wire: "name" },
   version: { wire: "version" },
@@ -1489,18 +2101,52 @@ const backupDeleteRequestCodec = record<BackupDeleteRequest>("BackupDeleteReques
   target: { wire: "target" },
 });
 
+const backupKeysAdoptRequestCodec = record<BackupKeysAdoptRequest>("BackupKeysAdoptRequest", {
+  identityFile: { wire: "identity_file", codec: nullable(path) },
+  target: { wire: "target" },
+});
+
+const backupKeysCheckRequestCodec = record<BackupKeysCheckRequest>("BackupKeysCheckRequest", {
+  identityFile: { wire: "identity_file", codec: nullable(path) },
+  target: { wire: "target" },
+});
+
+const backupKeysInitRequestCodec = record<BackupKeysInitRequest>("BackupKeysInitRequest", {
+  anew: { wire: "anew" },
+  identityFile: { wire: "identity_file", codec: nullable(path) },
+});
+
+const backupKeysListRequestCodec = record<BackupKeysListRequest>("BackupKeysListRequest", {
+  target: { wire: "target" },
+});
+
+const backupKeysRewrapRequestCodec = record<BackupKeysRewrapRequest>("BackupKeysRewrapRequest", {
+  dryRun: { wire: "dry_run" },
+  identityFile: { wire: "identity_file", codec: nullable(path) },
+  passphrase: { wire: "passphrase" },
+  proofFile: { wire: "proof_file", codec: nullable(path) },
+  unproven: { wire: "unproven" },
+});
+
+const backupKeysRotateRequestCodec = record<BackupKeysRotateRequest>("BackupKeysRotateRequest", {
+  identityFile: { wire: "identity_file", codec: nullable(path) },
+});
+
 const backupListRequestCodec = record<BackupListRequest>("BackupListRequest", {
+  identityFile: { wire: "identity_file", codec: nullable(path) },
   target: { wire: "target" },
 });
 
 const backupShowRequestCodec = record<BackupShowRequest>("BackupShowRequest", {
   snapshotId: { wire: "snapshot_id" },
+  identityFile: { wire: "identity_file", codec: nullable(path) },
   target: { wire: "target" },
 });
 
 const backupVerifyRequestCodec = record<BackupVerifyRequest>("BackupVerifyRequest", {
   snapshotId: { wire: "snapshot_id" },
   depth: { wire: "depth" },
+  identityFile: { wire: "identity_file", codec: nullable(path) },
   target: { wire: "target" },
 });
 
@@ -1530,6 +2176,7 @@ const metricsRenderRequestCodec = record<MetricsRenderRequest>("MetricsRenderReq
 
 const restoreApplyRequestCodec = record<RestoreApplyRequest>("RestoreApplyRequest", {
   snapshotId: { wire: "snapshot_id" },
+  identityFile: { wire: "identity_file", codec: nullable(path) },
   into: { wire: "into", codec: nullable(path) },
   paths: { wire: "paths", codec: nullable(list(path)) },
   salvage: { wire: "salvage" },
@@ -1543,6 +2190,7 @@ const restoreDiscardRequestCodec = record<RestoreDiscardRequest>("RestoreDiscard
 
 const restorePlanRequestCodec = record<RestorePlanRequest>("RestorePlanRequest", {
   snapshotId: { wire: "snapshot_id" },
+  identityFile: { wire: "identity_file", codec: nullable(path) },
   into: { wire: "into", codec: nullable(path) },
   paths: { wire: "paths", codec: nullable(list(path)) },
   salvage: { wire: "salvage" },
@@ -1554,6 +2202,12 @@ const restoreUndoRequestCodec = record<RestoreUndoRequest>("RestoreUndoRequest",
 });
 
 const restoreUndoListRequestCodec = record<RestoreUndoListRequest>("RestoreUndoListRequest", {});
+
+const scheduleListRequestCodec = record<ScheduleListRequest>("ScheduleListRequest", {});
+
+const scheduleRunRequestCodec = record<ScheduleRunRequest>("ScheduleRunRequest", {
+  job: { wire: "job" },
+});
 
 const statusRequestCodec = record<StatusRequest>("StatusRequest", {});
 
@@ -1568,6 +2222,12 @@ const storeVerifyRequestCodec = record<StoreVerifyRequest>("StoreVerifyRequest",
 
 const backupCreateOperation = operation("backup.create", backupCreateRequestCodec, backupCreateResponseCodec);
 const backupDeleteOperation = operation("backup.delete", backupDeleteRequestCodec, backupDeleteResponseCodec);
+const backupKeysAdoptOperation = operation("backup.keys_adopt", backupKeysAdoptRequestCodec, backupKeysAdoptResponseCodec);
+const backupKeysCheckOperation = operation("backup.keys_check", backupKeysCheckRequestCodec, backupKeysCheckResponseCodec);
+const backupKeysInitOperation = operation("backup.keys_init", backupKeysInitRequestCodec, backupKeysInitResponseCodec);
+const backupKeysListOperation = operation("backup.keys_list", backupKeysListRequestCodec, backupKeysListResponseCodec);
+const backupKeysRewrapOperation = operation("backup.keys_rewrap", backupKeysRewrapRequestCodec, backupKeysRewrapResponseCodec);
+const backupKeysRotateOperation = operation("backup.keys_rotate", backupKeysRotateRequestCodec, backupKeysRotateResponseCodec);
 const backupListOperation = operation("backup.list", backupListRequestCodec, backupListResponseCodec);
 const backupShowOperation = operation("backup.show", backupShowRequestCodec, backupShowResponseCodec);
 const backupVerifyOperation = operation("backup.verify", backupVerifyRequestCodec, backupVerifyResponseCodec);
@@ -1582,6 +2242,8 @@ const restoreDiscardOperation = operation("restore.discard", restoreDiscardReque
 const restorePlanOperation = operation("restore.plan", restorePlanRequestCodec, restorePlanResponseCodec);
 const restoreUndoOperation = operation("restore.undo", restoreUndoRequestCodec, restoreUndoResponseCodec);
 const restoreUndoListOperation = operation("restore.undo_list", restoreUndoListRequestCodec, restoreUndoListResponseCodec);
+const scheduleListOperation = operation("schedule.list", scheduleListRequestCodec, scheduleListResponseCodec);
+const scheduleRunOperation = operation("schedule.run", scheduleRunRequestCodec, scheduleRunResponseCodec);
 const statusOperation = operation("status", statusRequestCodec, statusResponseCodec);
 const storeStatsOperation = operation("store.stats", storeStatsRequestCodec, storeStatsResponseCodec);
 const storeVerifyOperation = operation("store.verify", storeVerifyRequestCodec, storeVerifyResponseCodec);
@@ -1590,6 +2252,12 @@ const storeVerifyOperation = operation("store.verify", storeVerifyRequestCodec, 
 export const operations = {
   "backup.create": backupCreateOperation,
   "backup.delete": backupDeleteOperation,
+  "backup.keys_adopt": backupKeysAdoptOperation,
+  "backup.keys_check": backupKeysCheckOperation,
+  "backup.keys_init": backupKeysInitOperation,
+  "backup.keys_list": backupKeysListOperation,
+  "backup.keys_rewrap": backupKeysRewrapOperation,
+  "backup.keys_rotate": backupKeysRotateOperation,
   "backup.list": backupListOperation,
   "backup.show": backupShowOperation,
   "backup.verify": backupVerifyOperation,
@@ -1604,6 +2272,8 @@ export const operations = {
   "restore.plan": restorePlanOperation,
   "restore.undo": restoreUndoOperation,
   "restore.undo_list": restoreUndoListOperation,
+  "schedule.list": scheduleListOperation,
+  "schedule.run": scheduleRunOperation,
   "status": statusOperation,
   "store.stats": storeStatsOperation,
   "store.verify": storeVerifyOperation,
@@ -1642,6 +2312,72 @@ export class BackupGroup {
    */
   delete(request: BackupDeleteRequest, options?: CallOptions): Promise<BackupDeleteResponse> {
     return this.#owner._call("backup.delete", request, options, backupDeleteOperation);
+  }
+
+  /**
+   * Restore what this host keeps of the keys, when it was lost or the host is new. Adds something.
+   *
+   * @param request - What to restore the host's part of the keys with.
+   * @param options - How to stop it, and who is told of its progress.
+   * @throws OpsError - What could not be done, and the repair.
+   */
+  keysAdopt(request: BackupKeysAdoptRequest = {}, options?: CallOptions): Promise<BackupKeysAdoptResponse> {
+    return this.#owner._call("backup.keys_adopt", request, options, backupKeysAdoptOperation);
+  }
+
+  /**
+   * Prove that an identity opens the newest snapshot. Changes nothing.
+   *
+   * @param request - What to prove, and with what.
+   * @param options - How to stop it, and who is told of its progress.
+   * @throws OpsError - What could not be done, and the repair.
+   */
+  keysCheck(request: BackupKeysCheckRequest = {}, options?: CallOptions): Promise<BackupKeysCheckResponse> {
+    return this.#owner._call("backup.keys_check", request, options, backupKeysCheckOperation);
+  }
+
+  /**
+   * Make the key that backups are encrypted to, and keep only its public half here. Adds something.
+   *
+   * @param request - How a key comes to be.
+   * @param options - How to stop it, and who is told of its progress.
+   * @throws OpsError - What could not be done, and the repair.
+   */
+  keysInit(request: BackupKeysInitRequest = {}, options?: CallOptions): Promise<BackupKeysInitResponse> {
+    return this.#owner._call("backup.keys_init", request, options, backupKeysInitOperation);
+  }
+
+  /**
+   * List the keys of encrypted backups, and where they are kept. Changes nothing.
+   *
+   * @param request - Where to look.
+   * @param options - How to stop it, and who is told of its progress.
+   * @throws OpsError - What could not be done, and the repair.
+   */
+  keysList(request: BackupKeysListRequest = {}, options?: CallOptions): Promise<BackupKeysListResponse> {
+    return this.#owner._call("backup.keys_list", request, options, backupKeysListOperation);
+  }
+
+  /**
+   * Wrap the keys to the recipients that the settings name now. Deletes or replaces something.
+   *
+   * @param request - How to wrap the keys anew.
+   * @param options - How to stop it, and who is told of its progress.
+   * @throws OpsError - What could not be done, and the repair.
+   */
+  keysRewrap(request: BackupKeysRewrapRequest = {}, options?: CallOptions): Promise<BackupKeysRewrapResponse> {
+    return this.#owner._call("backup.keys_rewrap", request, options, backupKeysRewrapOperation);
+  }
+
+  /**
+   * Start a new key for new backups; the old ones keep theirs. Adds something.
+   *
+   * @param request - How the next key comes to be.
+   * @param options - How to stop it, and who is told of its progress.
+   * @throws OpsError - What could not be done, and the repair.
+   */
+  keysRotate(request: BackupKeysRotateRequest = {}, options?: CallOptions): Promise<BackupKeysRotateResponse> {
+    return this.#owner._call("backup.keys_rotate", request, options, backupKeysRotateOperation);
   }
 
   /**
@@ -1869,6 +2605,42 @@ export class RestoreGroup {
   }
 }
 
+/** The operations `schedule.*`. */
+export class ScheduleGroup {
+  readonly #owner: Operations;
+
+  /**
+   * Made by its owner.
+   *
+   * @internal
+   */
+  constructor(owner: Operations) {
+    this.#owner = owner;
+  }
+
+  /**
+   * List the jobs: when they run, how the last run went, who runs them. Changes nothing.
+   *
+   * @param request - Nothing to ask.
+   * @param options - How to stop it, and who is told of its progress.
+   * @throws OpsError - What could not be done, and the repair.
+   */
+  list(request: ScheduleListRequest = {}, options?: CallOptions): Promise<ScheduleListResponse> {
+    return this.#owner._call("schedule.list", request, options, scheduleListOperation);
+  }
+
+  /**
+   * Run a job now, and after its success those that follow it. Adds something.
+   *
+   * @param request - Which job.
+   * @param options - How to stop it, and who is told of its progress.
+   * @throws OpsError - What could not be done, and the repair.
+   */
+  run(request: ScheduleRunRequest, options?: CallOptions): Promise<ScheduleRunResponse> {
+    return this.#owner._call("schedule.run", request, options, scheduleRunOperation);
+  }
+}
+
 /** The operations `store.*`. */
 export class StoreGroup {
   readonly #owner: Operations;
@@ -1907,7 +2679,10 @@ export class StoreGroup {
 
 /** The front door to every operation; `Ops` is one. */
 export abstract class Operations {
-  /** The operations `backup.*`: `create`, `delete`, `list`, `show`, `verify`. */
+  /**
+   * The operations `backup.*`: `create`, `delete`, `keysAdopt`, `keysCheck`, `keysInit`, `keysList`, `keysRewrap`,
+   * `keysRotate`, `list`, `show`, `verify`.
+   */
   readonly backup: BackupGroup = new BackupGroup(this);
   /** The operations `config.*`: `check`, `init`, `show`. */
   readonly config: ConfigGroup = new ConfigGroup(this);
@@ -1919,6 +2694,8 @@ export abstract class Operations {
   readonly metrics: MetricsGroup = new MetricsGroup(this);
   /** The operations `restore.*`: `apply`, `discard`, `plan`, `undo`, `undoList`. */
   readonly restore: RestoreGroup = new RestoreGroup(this);
+  /** The operations `schedule.*`: `list`, `run`. */
+  readonly schedule: ScheduleGroup = new ScheduleGroup(this);
   /** The operations `store.*`: `stats`, `verify`. */
   readonly store: StoreGroup = new StoreGroup(this);
 

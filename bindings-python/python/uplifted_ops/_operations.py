@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from .types import (
         BackupCreateResponse,
         BackupDeleteResponse,
+        BackupKeysAdoptResponse,
+        BackupKeysCheckResponse,
+        BackupKeysInitResponse,
+        BackupKeysListResponse,
+        BackupKeysRewrapResponse,
+        BackupKeysRotateResponse,
         BackupListResponse,
         BackupShowResponse,
         BackupVerifyResponse,
@@ -36,6 +42,8 @@ if TYPE_CHECKING:
         RestorePlanResponse,
         RestoreUndoListResponse,
         RestoreUndoResponse,
+        ScheduleListResponse,
+        ScheduleRunResponse,
         StatusResponse,
         StoreStatsResponse,
         StoreVerifyResponse,
@@ -46,6 +54,20 @@ T = TypeVar("T")
 
 _BACKUP_CREATE: Response[BackupCreateResponse] = Response("BackupCreateResponse")
 _BACKUP_DELETE: Response[BackupDeleteResponse] = Response("BackupDeleteResponse")
+_BACKUP_KEYS_ADOPT: Response[BackupKeysAdoptResponse] = Response(
+    "BackupKeysAdoptResponse",
+)
+_BACKUP_KEYS_CHECK: Response[BackupKeysCheckResponse] = Response(
+    "BackupKeysCheckResponse",
+)
+_BACKUP_KEYS_INIT: Response[BackupKeysInitResponse] = Response("BackupKeysInitResponse")
+_BACKUP_KEYS_LIST: Response[BackupKeysListResponse] = Response("BackupKeysListResponse")
+_BACKUP_KEYS_REWRAP: Response[BackupKeysRewrapResponse] = Response(
+    "BackupKeysRewrapResponse",
+)
+_BACKUP_KEYS_ROTATE: Response[BackupKeysRotateResponse] = Response(
+    "BackupKeysRotateResponse",
+)
 _BACKUP_LIST: Response[BackupListResponse] = Response("BackupListResponse")
 _BACKUP_SHOW: Response[BackupShowResponse] = Response("BackupShowResponse")
 _BACKUP_VERIFY: Response[BackupVerifyResponse] = Response("BackupVerifyResponse")
@@ -62,6 +84,8 @@ _RESTORE_UNDO: Response[RestoreUndoResponse] = Response("RestoreUndoResponse")
 _RESTORE_UNDO_LIST: Response[RestoreUndoListResponse] = Response(
     "RestoreUndoListResponse",
 )
+_SCHEDULE_LIST: Response[ScheduleListResponse] = Response("ScheduleListResponse")
+_SCHEDULE_RUN: Response[ScheduleRunResponse] = Response("ScheduleRunResponse")
 _STATUS: Response[StatusResponse] = Response("StatusResponse")
 _STORE_STATS: Response[StoreStatsResponse] = Response("StoreStatsResponse")
 _STORE_VERIFY: Response[StoreVerifyResponse] = Response("StoreVerifyResponse")
@@ -92,7 +116,8 @@ class BackupGroup:
 
         Args:
             label: What to call it.
-            layout: How it is stored. `archive` when missing.
+            layout: How it is stored. What `backup.layout` says when missing, and
+                else `archive`.
             target: This target only. All of the settings when missing.
             on_progress: Called with each `Progress`. What it raises cancels the
                 work.
@@ -156,9 +181,250 @@ class BackupGroup:
             timeout,
         )
 
+    def keys_adopt(
+        self,
+        *,
+        identity_file: str | os.PathLike[str] | None = None,
+        target: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupKeysAdoptResponse:
+        """Restore what this host keeps of the keys, when it was lost or the host is
+        new.
+
+        Adds something.
+
+        Args:
+            identity_file: The file with the secret half of a recipient, or a key
+                that was unwrapped by hand. What the settings name when missing. Read
+                where the request runs, and never recorded.
+            target: Read the wrapped keys from this target only.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What the host knows again.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return self._owner._call(
+            "backup.keys_adopt",
+            request(
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
+                target=target,
+            ),
+            _BACKUP_KEYS_ADOPT,
+            on_progress,
+            timeout,
+        )
+
+    def keys_check(
+        self,
+        *,
+        identity_file: str | os.PathLike[str] | None = None,
+        target: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupKeysCheckResponse:
+        """Prove that an identity opens the newest snapshot.
+
+        Changes nothing.
+
+        Args:
+            identity_file: The file with the secret half of a recipient. What the
+                settings name when missing. Read where the request runs, and never
+                recorded.
+            target: This target only. All of the settings when missing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What an identity opens.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return self._owner._call(
+            "backup.keys_check",
+            request(
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
+                target=target,
+            ),
+            _BACKUP_KEYS_CHECK,
+            on_progress,
+            timeout,
+        )
+
+    def keys_init(
+        self,
+        *,
+        anew: bool = False,
+        identity_file: str | os.PathLike[str] | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupKeysInitResponse:
+        """Make the key that backups are encrypted to, and keep only its public half
+        here.
+
+        Adds something.
+
+        Args:
+            anew: Make a key although a target holds keys that this host does not
+                know: another host's, or one that was lost.
+            identity_file: The file with the secret half of a recipient, to prove at
+                once that it opens the new key. Read where the request runs, and never
+                recorded.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            A key that was made.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return self._owner._call(
+            "backup.keys_init",
+            request(
+                anew=anew,
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
+            ),
+            _BACKUP_KEYS_INIT,
+            on_progress,
+            timeout,
+        )
+
+    def keys_list(
+        self,
+        *,
+        target: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupKeysListResponse:
+        """List the keys of encrypted backups, and where they are kept.
+
+        Changes nothing.
+
+        Args:
+            target: This target only. All of the settings when missing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            The keys.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return self._owner._call(
+            "backup.keys_list",
+            request(target=target),
+            _BACKUP_KEYS_LIST,
+            on_progress,
+            timeout,
+        )
+
+    def keys_rewrap(
+        self,
+        *,
+        dry_run: bool = False,
+        identity_file: str | os.PathLike[str] | None = None,
+        passphrase: str | None = None,
+        proof_file: str | os.PathLike[str] | None = None,
+        unproven: bool = False,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupKeysRewrapResponse:
+        """Wrap the keys to the recipients that the settings name now.
+
+        Deletes or replaces something.
+
+        Args:
+            dry_run: Say what would be done, and change nothing.
+            identity_file: The file with the secret half of a present recipient.
+                What the settings name when missing. Read where the request runs, and
+                never recorded.
+            passphrase: The variable with the passphrase that opens the present
+                keys, as `env:NAME`.
+            proof_file: The file with the secret half of a new recipient, to prove
+                that it opens what is stored before the old goes. Not needed when
+                `identity_file` is that of a new recipient as well.
+            unproven: Remove the old although nobody proved that the new can be
+                opened.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What was wrapped anew, or would be.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return self._owner._call(
+            "backup.keys_rewrap",
+            request(
+                dry_run=dry_run,
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
+                passphrase=passphrase,
+                proof_file=None if proof_file is None else path_to_wire(proof_file),
+                unproven=unproven,
+            ),
+            _BACKUP_KEYS_REWRAP,
+            on_progress,
+            timeout,
+        )
+
+    def keys_rotate(
+        self,
+        *,
+        identity_file: str | os.PathLike[str] | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupKeysRotateResponse:
+        """Start a new key for new backups; the old ones keep theirs.
+
+        Adds something.
+
+        Args:
+            identity_file: The file with the secret half of a recipient, to prove at
+                once that it opens the new key. Read where the request runs, and never
+                recorded.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            A key that was made.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return self._owner._call(
+            "backup.keys_rotate",
+            request(
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
+            ),
+            _BACKUP_KEYS_ROTATE,
+            on_progress,
+            timeout,
+        )
+
     def list(
         self,
         *,
+        identity_file: str | os.PathLike[str] | None = None,
         target: str | None = None,
         on_progress: Callable[[Progress], object] | None = None,
         timeout: float | None = None,
@@ -168,6 +434,9 @@ class BackupGroup:
         Changes nothing.
 
         Args:
+            identity_file: The file with the secret half of a recipient, for
+                encrypted snapshots. What the settings name when missing. Read where the
+                request runs, and never recorded.
             target: This target only. All of the settings when missing.
             on_progress: Called with each `Progress`. What it raises cancels the
                 work.
@@ -182,7 +451,10 @@ class BackupGroup:
         """
         return self._owner._call(
             "backup.list",
-            request(target=target),
+            request(
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
+                target=target,
+            ),
             _BACKUP_LIST,
             on_progress,
             timeout,
@@ -192,6 +464,7 @@ class BackupGroup:
         self,
         *,
         snapshot_id: str,
+        identity_file: str | os.PathLike[str] | None = None,
         target: str | None = None,
         on_progress: Callable[[Progress], object] | None = None,
         timeout: float | None = None,
@@ -203,6 +476,9 @@ class BackupGroup:
         Args:
             snapshot_id: The snapshot: its identifier, the beginning of it, or
                 `latest`.
+            identity_file: The file with the secret half of a recipient, for
+                encrypted snapshots. What the settings name when missing. Read where the
+                request runs, and never recorded.
             target: Read it from this target only.
             on_progress: Called with each `Progress`. What it raises cancels the
                 work.
@@ -217,7 +493,11 @@ class BackupGroup:
         """
         return self._owner._call(
             "backup.show",
-            request(snapshot_id=snapshot_id, target=target),
+            request(
+                snapshot_id=snapshot_id,
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
+                target=target,
+            ),
             _BACKUP_SHOW,
             on_progress,
             timeout,
@@ -228,6 +508,7 @@ class BackupGroup:
         *,
         snapshot_id: str,
         depth: VerifyDepth = "full",
+        identity_file: str | os.PathLike[str] | None = None,
         target: str | None = None,
         on_progress: Callable[[Progress], object] | None = None,
         timeout: float | None = None,
@@ -241,6 +522,10 @@ class BackupGroup:
                 `latest`.
             depth: `quick` looks at the index and the sizes; `data` reads every
                 byte; `full`, the default, does so and checks the databases.
+            identity_file: The file with the secret half of a recipient, to look
+                into encrypted snapshots. What the settings name when missing; without
+                any, the stored bytes alone are compared, and the answer's `level` says
+                so. Read where the request runs, and never recorded.
             target: Verify the copy in this target only. Every copy when missing.
             on_progress: Called with each `Progress`. What it raises cancels the
                 work.
@@ -255,7 +540,12 @@ class BackupGroup:
         """
         return self._owner._call(
             "backup.verify",
-            request(snapshot_id=snapshot_id, depth=depth, target=target),
+            request(
+                snapshot_id=snapshot_id,
+                depth=depth,
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
+                target=target,
+            ),
             _BACKUP_VERIFY,
             on_progress,
             timeout,
@@ -511,6 +801,7 @@ class RestoreGroup:
         self,
         *,
         snapshot_id: str,
+        identity_file: str | os.PathLike[str] | None = None,
         into: str | os.PathLike[str] | None = None,
         paths: Sequence[str | os.PathLike[str]] | None = None,
         salvage: bool = False,
@@ -526,6 +817,9 @@ class RestoreGroup:
         Args:
             snapshot_id: The snapshot: its identifier, the beginning of it, or
                 `latest`.
+            identity_file: The file with the secret half of a recipient, for
+                encrypted snapshots. What the settings name when missing. Read where the
+                request runs, and never recorded.
             into: A folder, missing or empty, that receives the files. In place when
                 missing.
             paths: What to restore, relative to the root. All when missing or empty.
@@ -547,6 +841,7 @@ class RestoreGroup:
             "restore.apply",
             request(
                 snapshot_id=snapshot_id,
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
                 into=None if into is None else path_to_wire(into),
                 paths=None if paths is None else list_to_wire(paths, path_to_wire),
                 salvage=salvage,
@@ -595,6 +890,7 @@ class RestoreGroup:
         self,
         *,
         snapshot_id: str,
+        identity_file: str | os.PathLike[str] | None = None,
         into: str | os.PathLike[str] | None = None,
         paths: Sequence[str | os.PathLike[str]] | None = None,
         salvage: bool = False,
@@ -609,6 +905,9 @@ class RestoreGroup:
         Args:
             snapshot_id: The snapshot: its identifier, the beginning of it, or
                 `latest`.
+            identity_file: The file with the secret half of a recipient, for
+                encrypted snapshots. What the settings name when missing. Read where the
+                request runs, and never recorded.
             into: A folder, missing or empty, that receives the files. In place when
                 missing.
             paths: What to restore, relative to the root. All when missing or empty.
@@ -630,6 +929,7 @@ class RestoreGroup:
             "restore.plan",
             request(
                 snapshot_id=snapshot_id,
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
                 into=None if into is None else path_to_wire(into),
                 paths=None if paths is None else list_to_wire(paths, path_to_wire),
                 salvage=salvage,
@@ -698,6 +998,77 @@ class RestoreGroup:
             "restore.undo_list",
             request(),
             _RESTORE_UNDO_LIST,
+            on_progress,
+            timeout,
+        )
+
+
+class ScheduleGroup:
+    """The operations `schedule.*`."""
+
+    __slots__ = ("_owner",)
+
+    def __init__(self, owner: Operations) -> None:
+        self._owner = owner
+
+    def list(
+        self,
+        *,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> ScheduleListResponse:
+        """List the jobs: when they run, how the last run went, who runs them.
+
+        Changes nothing.
+
+        Args:
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What runs by itself.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return self._owner._call(
+            "schedule.list",
+            request(),
+            _SCHEDULE_LIST,
+            on_progress,
+            timeout,
+        )
+
+    def run(
+        self,
+        *,
+        job: str,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> ScheduleRunResponse:
+        """Run a job now, and after its success those that follow it.
+
+        Adds something.
+
+        Args:
+            job: The job's name.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            How the run went.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return self._owner._call(
+            "schedule.run",
+            request(job=job),
+            _SCHEDULE_RUN,
             on_progress,
             timeout,
         )
@@ -824,6 +1195,11 @@ class Operations:
         return RestoreGroup(self)
 
     @property
+    def schedule(self) -> ScheduleGroup:
+        """The operations `schedule.*`."""
+        return ScheduleGroup(self)
+
+    @property
     def store(self) -> StoreGroup:
         """The operations `store.*`."""
         return StoreGroup(self)
@@ -883,7 +1259,8 @@ class AsyncBackupGroup:
 
         Args:
             label: What to call it.
-            layout: How it is stored. `archive` when missing.
+            layout: How it is stored. What `backup.layout` says when missing, and
+                else `archive`.
             target: This target only. All of the settings when missing.
             on_progress: Called with each `Progress`. What it raises cancels the
                 work.
@@ -947,9 +1324,250 @@ class AsyncBackupGroup:
             timeout,
         )
 
+    async def keys_adopt(
+        self,
+        *,
+        identity_file: str | os.PathLike[str] | None = None,
+        target: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupKeysAdoptResponse:
+        """Restore what this host keeps of the keys, when it was lost or the host is
+        new.
+
+        Adds something.
+
+        Args:
+            identity_file: The file with the secret half of a recipient, or a key
+                that was unwrapped by hand. What the settings name when missing. Read
+                where the request runs, and never recorded.
+            target: Read the wrapped keys from this target only.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What the host knows again.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return await self._owner._call(
+            "backup.keys_adopt",
+            request(
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
+                target=target,
+            ),
+            _BACKUP_KEYS_ADOPT,
+            on_progress,
+            timeout,
+        )
+
+    async def keys_check(
+        self,
+        *,
+        identity_file: str | os.PathLike[str] | None = None,
+        target: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupKeysCheckResponse:
+        """Prove that an identity opens the newest snapshot.
+
+        Changes nothing.
+
+        Args:
+            identity_file: The file with the secret half of a recipient. What the
+                settings name when missing. Read where the request runs, and never
+                recorded.
+            target: This target only. All of the settings when missing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What an identity opens.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return await self._owner._call(
+            "backup.keys_check",
+            request(
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
+                target=target,
+            ),
+            _BACKUP_KEYS_CHECK,
+            on_progress,
+            timeout,
+        )
+
+    async def keys_init(
+        self,
+        *,
+        anew: bool = False,
+        identity_file: str | os.PathLike[str] | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupKeysInitResponse:
+        """Make the key that backups are encrypted to, and keep only its public half
+        here.
+
+        Adds something.
+
+        Args:
+            anew: Make a key although a target holds keys that this host does not
+                know: another host's, or one that was lost.
+            identity_file: The file with the secret half of a recipient, to prove at
+                once that it opens the new key. Read where the request runs, and never
+                recorded.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            A key that was made.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return await self._owner._call(
+            "backup.keys_init",
+            request(
+                anew=anew,
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
+            ),
+            _BACKUP_KEYS_INIT,
+            on_progress,
+            timeout,
+        )
+
+    async def keys_list(
+        self,
+        *,
+        target: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupKeysListResponse:
+        """List the keys of encrypted backups, and where they are kept.
+
+        Changes nothing.
+
+        Args:
+            target: This target only. All of the settings when missing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            The keys.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return await self._owner._call(
+            "backup.keys_list",
+            request(target=target),
+            _BACKUP_KEYS_LIST,
+            on_progress,
+            timeout,
+        )
+
+    async def keys_rewrap(
+        self,
+        *,
+        dry_run: bool = False,
+        identity_file: str | os.PathLike[str] | None = None,
+        passphrase: str | None = None,
+        proof_file: str | os.PathLike[str] | None = None,
+        unproven: bool = False,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupKeysRewrapResponse:
+        """Wrap the keys to the recipients that the settings name now.
+
+        Deletes or replaces something.
+
+        Args:
+            dry_run: Say what would be done, and change nothing.
+            identity_file: The file with the secret half of a present recipient.
+                What the settings name when missing. Read where the request runs, and
+                never recorded.
+            passphrase: The variable with the passphrase that opens the present
+                keys, as `env:NAME`.
+            proof_file: The file with the secret half of a new recipient, to prove
+                that it opens what is stored before the old goes. Not needed when
+                `identity_file` is that of a new recipient as well.
+            unproven: Remove the old although nobody proved that the new can be
+                opened.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What was wrapped anew, or would be.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return await self._owner._call(
+            "backup.keys_rewrap",
+            request(
+                dry_run=dry_run,
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
+                passphrase=passphrase,
+                proof_file=None if proof_file is None else path_to_wire(proof_file),
+                unproven=unproven,
+            ),
+            _BACKUP_KEYS_REWRAP,
+            on_progress,
+            timeout,
+        )
+
+    async def keys_rotate(
+        self,
+        *,
+        identity_file: str | os.PathLike[str] | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupKeysRotateResponse:
+        """Start a new key for new backups; the old ones keep theirs.
+
+        Adds something.
+
+        Args:
+            identity_file: The file with the secret half of a recipient, to prove at
+                once that it opens the new key. Read where the request runs, and never
+                recorded.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            A key that was made.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return await self._owner._call(
+            "backup.keys_rotate",
+            request(
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
+            ),
+            _BACKUP_KEYS_ROTATE,
+            on_progress,
+            timeout,
+        )
+
     async def list(
         self,
         *,
+        identity_file: str | os.PathLike[str] | None = None,
         target: str | None = None,
         on_progress: Callable[[Progress], object] | None = None,
         timeout: float | None = None,
@@ -959,6 +1577,9 @@ class AsyncBackupGroup:
         Changes nothing.
 
         Args:
+            identity_file: The file with the secret half of a recipient, for
+                encrypted snapshots. What the settings name when missing. Read where the
+                request runs, and never recorded.
             target: This target only. All of the settings when missing.
             on_progress: Called with each `Progress`. What it raises cancels the
                 work.
@@ -973,7 +1594,10 @@ class AsyncBackupGroup:
         """
         return await self._owner._call(
             "backup.list",
-            request(target=target),
+            request(
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
+                target=target,
+            ),
             _BACKUP_LIST,
             on_progress,
             timeout,
@@ -983,6 +1607,7 @@ class AsyncBackupGroup:
         self,
         *,
         snapshot_id: str,
+        identity_file: str | os.PathLike[str] | None = None,
         target: str | None = None,
         on_progress: Callable[[Progress], object] | None = None,
         timeout: float | None = None,
@@ -994,6 +1619,9 @@ class AsyncBackupGroup:
         Args:
             snapshot_id: The snapshot: its identifier, the beginning of it, or
                 `latest`.
+            identity_file: The file with the secret half of a recipient, for
+                encrypted snapshots. What the settings name when missing. Read where the
+                request runs, and never recorded.
             target: Read it from this target only.
             on_progress: Called with each `Progress`. What it raises cancels the
                 work.
@@ -1008,7 +1636,11 @@ class AsyncBackupGroup:
         """
         return await self._owner._call(
             "backup.show",
-            request(snapshot_id=snapshot_id, target=target),
+            request(
+                snapshot_id=snapshot_id,
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
+                target=target,
+            ),
             _BACKUP_SHOW,
             on_progress,
             timeout,
@@ -1019,6 +1651,7 @@ class AsyncBackupGroup:
         *,
         snapshot_id: str,
         depth: VerifyDepth = "full",
+        identity_file: str | os.PathLike[str] | None = None,
         target: str | None = None,
         on_progress: Callable[[Progress], object] | None = None,
         timeout: float | None = None,
@@ -1032,6 +1665,10 @@ class AsyncBackupGroup:
                 `latest`.
             depth: `quick` looks at the index and the sizes; `data` reads every
                 byte; `full`, the default, does so and checks the databases.
+            identity_file: The file with the secret half of a recipient, to look
+                into encrypted snapshots. What the settings name when missing; without
+                any, the stored bytes alone are compared, and the answer's `level` says
+                so. Read where the request runs, and never recorded.
             target: Verify the copy in this target only. Every copy when missing.
             on_progress: Called with each `Progress`. What it raises cancels the
                 work.
@@ -1046,7 +1683,12 @@ class AsyncBackupGroup:
         """
         return await self._owner._call(
             "backup.verify",
-            request(snapshot_id=snapshot_id, depth=depth, target=target),
+            request(
+                snapshot_id=snapshot_id,
+                depth=depth,
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
+                target=target,
+            ),
             _BACKUP_VERIFY,
             on_progress,
             timeout,
@@ -1302,6 +1944,7 @@ class AsyncRestoreGroup:
         self,
         *,
         snapshot_id: str,
+        identity_file: str | os.PathLike[str] | None = None,
         into: str | os.PathLike[str] | None = None,
         paths: Sequence[str | os.PathLike[str]] | None = None,
         salvage: bool = False,
@@ -1317,6 +1960,9 @@ class AsyncRestoreGroup:
         Args:
             snapshot_id: The snapshot: its identifier, the beginning of it, or
                 `latest`.
+            identity_file: The file with the secret half of a recipient, for
+                encrypted snapshots. What the settings name when missing. Read where the
+                request runs, and never recorded.
             into: A folder, missing or empty, that receives the files. In place when
                 missing.
             paths: What to restore, relative to the root. All when missing or empty.
@@ -1338,6 +1984,7 @@ class AsyncRestoreGroup:
             "restore.apply",
             request(
                 snapshot_id=snapshot_id,
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
                 into=None if into is None else path_to_wire(into),
                 paths=None if paths is None else list_to_wire(paths, path_to_wire),
                 salvage=salvage,
@@ -1386,6 +2033,7 @@ class AsyncRestoreGroup:
         self,
         *,
         snapshot_id: str,
+        identity_file: str | os.PathLike[str] | None = None,
         into: str | os.PathLike[str] | None = None,
         paths: Sequence[str | os.PathLike[str]] | None = None,
         salvage: bool = False,
@@ -1400,6 +2048,9 @@ class AsyncRestoreGroup:
         Args:
             snapshot_id: The snapshot: its identifier, the beginning of it, or
                 `latest`.
+            identity_file: The file with the secret half of a recipient, for
+                encrypted snapshots. What the settings name when missing. Read where the
+                request runs, and never recorded.
             into: A folder, missing or empty, that receives the files. In place when
                 missing.
             paths: What to restore, relative to the root. All when missing or empty.
@@ -1421,6 +2072,7 @@ class AsyncRestoreGroup:
             "restore.plan",
             request(
                 snapshot_id=snapshot_id,
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
                 into=None if into is None else path_to_wire(into),
                 paths=None if paths is None else list_to_wire(paths, path_to_wire),
                 salvage=salvage,
@@ -1489,6 +2141,77 @@ class AsyncRestoreGroup:
             "restore.undo_list",
             request(),
             _RESTORE_UNDO_LIST,
+            on_progress,
+            timeout,
+        )
+
+
+class AsyncScheduleGroup:
+    """The operations `schedule.*`, to be awaited."""
+
+    __slots__ = ("_owner",)
+
+    def __init__(self, owner: AsyncOperations) -> None:
+        self._owner = owner
+
+    async def list(
+        self,
+        *,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> ScheduleListResponse:
+        """List the jobs: when they run, how the last run went, who runs them.
+
+        Changes nothing.
+
+        Args:
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What runs by itself.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return await self._owner._call(
+            "schedule.list",
+            request(),
+            _SCHEDULE_LIST,
+            on_progress,
+            timeout,
+        )
+
+    async def run(
+        self,
+        *,
+        job: str,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> ScheduleRunResponse:
+        """Run a job now, and after its success those that follow it.
+
+        Adds something.
+
+        Args:
+            job: The job's name.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            How the run went.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return await self._owner._call(
+            "schedule.run",
+            request(job=job),
+            _SCHEDULE_RUN,
             on_progress,
             timeout,
         )
@@ -1613,6 +2336,11 @@ class AsyncOperations:
     def restore(self) -> AsyncRestoreGroup:
         """The operations `restore.*`."""
         return AsyncRestoreGroup(self)
+
+    @property
+    def schedule(self) -> AsyncScheduleGroup:
+        """The operations `schedule.*`."""
+        return AsyncScheduleGroup(self)
 
     @property
     def store(self) -> AsyncStoreGroup:

@@ -16,18 +16,26 @@ from . import _codec
 __all__ = [
     "BackupCreateResponse",
     "BackupDeleteResponse",
+    "BackupKeysAdoptResponse",
+    "BackupKeysCheckResponse",
+    "BackupKeysInitResponse",
+    "BackupKeysListResponse",
+    "BackupKeysRewrapResponse",
+    "BackupKeysRotateResponse",
     "BackupListResponse",
     "BackupShowResponse",
     "BackupVerifyResponse",
     "CheckDepth",
     "CheckReport",
     "CheckStatus",
+    "CheckedTarget",
     "ConfigCheckResponse",
     "ConfigInitResponse",
     "ConfigShowResponse",
     "Deletion",
     "ErrorBody",
     "ErrorKind",
+    "FailedKey",
     "FailedTarget",
     "Finding",
     "FoundProblem",
@@ -38,10 +46,15 @@ __all__ = [
     "IntegrityReport",
     "JournalReadResponse",
     "JournalRecord",
+    "KeyStatus",
+    "KnownJob",
     "KnownSnapshot",
+    "LastRun",
     "Layout",
+    "Leader",
     "LeftOut",
     "Listed",
+    "ListedKey",
     "Manifest",
     "MetricsFormat",
     "MetricsRenderResponse",
@@ -58,7 +71,14 @@ __all__ = [
     "RestoreUndoListResponse",
     "RestoreUndoResponse",
     "RestoreUnit",
+    "Rewrap",
+    "Role",
     "RunMode",
+    "RunOutcome",
+    "RunReport",
+    "RunningJob",
+    "ScheduleListResponse",
+    "ScheduleRunResponse",
     "ServiceFacts",
     "ServiceReport",
     "Severity",
@@ -72,16 +92,20 @@ __all__ = [
     "StoreStatus",
     "StoreVerdict",
     "StoreVerifyResponse",
+    "StoredKey",
     "TargetResult",
     "UndoArea",
     "Unreadable",
     "VerifyDepth",
+    "VerifyLevel",
+    "Why",
 ]
 
-Layout: TypeAlias = Literal["archive"]
+Layout: TypeAlias = Literal["archive", "repository"]
 """How a snapshot is stored.
 
 - `archive`: One standard `.tar.zst` for each snapshot.
+- `repository`: Packs that snapshots share: each adds only what changed.
 """
 
 Outcome: TypeAlias = Literal["complete", "partial"]
@@ -258,19 +282,24 @@ class BackupCreateResponse:
     """Bytes of the files' content."""
 
     stored_bytes: int
-    """Bytes of the archive."""
+    """Bytes of the archive, or what this run added to the repository."""
 
     duration_seconds: float
     """How long it took, in seconds."""
 
     key: str
-    """The archive's key in every target."""
+    """The key of the archive, or of the snapshot's header, in every target."""
 
     targets: list[TargetResult]
     """What became of it in each target."""
 
     stores: list[StoreRecord]
     """The databases in it."""
+
+    encrypted_to: str | None = None
+    """The fingerprint of the key that it is encrypted to. Nothing when it is stored in
+    clear.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -305,6 +334,227 @@ class BackupDeleteResponse:
 
     refused: str | None = None
     """Why nothing may be removed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupKeysAdoptResponse:
+    """What the host knows again."""
+
+    repository_id: str
+    """The repository that the keys are of."""
+
+    fingerprint: str
+    """The key that backups are encrypted to from now on: the youngest."""
+
+    former: list[str]
+    """The earlier ones, oldest first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckedTarget:
+    """What was proven in a target."""
+
+    target: str
+    """The target."""
+
+    snapshot_id: str | None = None
+    """The newest encrypted snapshot there. Nothing when there is none yet."""
+
+    encrypted_to: str | None = None
+    """The key that it is encrypted to."""
+
+    error: ErrorBody | None = None
+    """Why it could not be opened; nothing when it was."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupKeysCheckResponse:
+    """What an identity opens."""
+
+    ok: bool
+    """Whether the newest encrypted snapshot of every target was opened."""
+
+    opens: list[str]
+    """The keys that the identity opens, oldest first."""
+
+    targets: list[CheckedTarget]
+    """What was proven in each target."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredKey:
+    """A wrapped key in a target."""
+
+    target: str
+    """The target that has it."""
+
+    key: str
+    """Its key there: `keys/<fingerprint>-<n>.age`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupKeysInitResponse:
+    """A key that was made."""
+
+    repository_id: str
+    """The repository that the key is of: 32 hexadecimal digits."""
+
+    fingerprint: str
+    """The short name of the key."""
+
+    public_key: str
+    """Its public half; the secret one is in the wrapped keys alone."""
+
+    stored: list[StoredKey]
+    """The wrapped keys."""
+
+    recipients: list[str]
+    """Who can open it. Empty when it is whoever knows the passphrase."""
+
+    proven: bool
+    """Whether an identity or the passphrase was seen to open it. Where not,
+    `backup.keys_check` proves it.
+    """
+
+
+KeyStatus: TypeAlias = Literal["current", "former", "unknown"]
+"""What a key is to this host.
+
+- `current`: Backups are encrypted to it.
+- `former`: Earlier backups are.
+- `unknown`: It is another host's, or this one lost its own.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedKey:
+    """A wrapped key, and what is known of it without opening it."""
+
+    target: str
+    """The target that has it."""
+
+    key: str
+    """Its key there: `keys/<fingerprint>-<n>.age`."""
+
+    fingerprint: str
+    """The short name of the key."""
+
+    status: KeyStatus
+    """Whether this host encrypts to it, or did."""
+
+    stored_at: datetime
+    """When it was stored, by the target's clock."""
+
+    recipients: int | None = None
+    """How many recipients open it. Nothing when it is whoever knows a passphrase."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedKey:
+    """A target or a wrapped key that could not be read."""
+
+    target: str
+    """The target."""
+
+    error: ErrorBody
+    """Why."""
+
+    key: str | None = None
+    """The wrapped key, when it is one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupKeysListResponse:
+    """The keys."""
+
+    keys: list[ListedKey]
+    """The wrapped keys in the targets."""
+
+    failed: list[FailedKey]
+    """The targets that could not be asked, and wrapped keys that could not be read."""
+
+    repository_id: str | None = None
+    """The repository that this host's key is of. Nothing when it has none."""
+
+    current: str | None = None
+    """The key that backups are encrypted to. Nothing when there is none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rewrap:
+    """A key that is wrapped anew in a target."""
+
+    target: str
+    """The target."""
+
+    fingerprint: str
+    """The short name of the key."""
+
+    replaces: list[str]
+    """The objects that it replaces: they are removed."""
+
+    stored: str | None = None
+    """The new object. Nothing in a dry run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupKeysRewrapResponse:
+    """What was wrapped anew, or would be."""
+
+    rewraps: list[Rewrap]
+    """The keys, once for each target."""
+
+    untouched: list[StoredKey]
+    """Wrapped keys that stay as they are, since the identity does not open them."""
+
+    recipients: list[str]
+    """Who can open them now. Empty when it is whoever knows the passphrase."""
+
+    proven: bool
+    """Whether an identity or the passphrase was seen to open the new ones."""
+
+    rewrapped: bool
+    """Whether it was carried out."""
+
+    note: str
+    """What it does not do: whoever could open the backups before, and kept a copy of a
+    wrapped key, still can.
+    """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupKeysRotateResponse:
+    """A key that was made."""
+
+    repository_id: str
+    """The repository that the key is of: 32 hexadecimal digits."""
+
+    fingerprint: str
+    """The short name of the key."""
+
+    public_key: str
+    """Its public half; the secret one is in the wrapped keys alone."""
+
+    stored: list[StoredKey]
+    """The wrapped keys."""
+
+    recipients: list[str]
+    """Who can open it. Empty when it is whoever knows the passphrase."""
+
+    proven: bool
+    """Whether an identity or the passphrase was seen to open it. Where not,
+    `backup.keys_check` proves it.
+    """
+
+
+VerifyLevel: TypeAlias = Literal["sealed", "proven"]
+"""Whether a verification looked into the snapshot.
+
+- `sealed`: A copy is encrypted and no identity was given: its stored bytes are those
+  that the backup read back, and nobody looked into them. `quick` compared their number,
+  `data` and `full` every one.
+- `proven`: It was looked into, as far as the depth says.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -356,9 +606,19 @@ class KnownSnapshot:
     service_version: str | None = None
     """The service's version, when it is known."""
 
+    encrypted_to: str | None = None
+    """The fingerprint of the key that it is encrypted to. Nothing when it is stored in
+    clear.
+    """
+
     verified_at: datetime | None = None
     """When it was last verified in full and found whole. Nothing when it never was, or
     the journal is lost.
+    """
+
+    verified_level: VerifyLevel | None = None
+    """Whether it was looked into then. One that is encrypted is not, where no identity
+    was given.
     """
 
 
@@ -455,6 +715,11 @@ class Listed:
     service_version: str | None = None
     """The service's version, when it is known."""
 
+    encrypted_to: str | None = None
+    """The fingerprint of the key that it is encrypted to. Nothing when it is stored in
+    clear.
+    """
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Included:
@@ -519,6 +784,11 @@ class Manifest:
     label: str | None = None
     """What the caller called it."""
 
+    encrypted_to: str | None = None
+    """The fingerprint of the key that it is encrypted to. Nothing when it is stored in
+    clear.
+    """
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackupShowResponse:
@@ -570,6 +840,9 @@ class BackupVerifyResponse:
 
     depth: VerifyDepth
     """How much was verified."""
+
+    level: VerifyLevel
+    """Whether the snapshot was looked into."""
 
     ok: bool
     """Whether nothing was wrong anywhere."""
@@ -858,6 +1131,9 @@ ProblemKind: TypeAlias = Literal[
     "bad_entry",
     "inconsistent",
     "limit_exceeded",
+    "damaged_pack",
+    "damaged_tree",
+    "broken_chain",
     "damaged_database",
     "attribute_not_restored",
 ]
@@ -875,6 +1151,10 @@ ProblemKind: TypeAlias = Literal[
 - `inconsistent`: Offsets, lengths or counts that contradict each other.
 - `limit_exceeded`: More entries or bytes than allowed, or a compression that only an
   attack has.
+- `damaged_pack`: A pack of the repository is missing, damaged, or not the one that it
+  was.
+- `damaged_tree`: A part of the list of what is in the snapshot is lost.
+- `broken_chain`: The snapshot before this one is gone, or another one than it was.
 - `damaged_database`: The file is a database that does not pass its own check, or that
   is missing.
 - `attribute_not_restored`: The file is restored, but the filesystem or the permissions
@@ -884,7 +1164,7 @@ ProblemKind: TypeAlias = Literal[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """Something wrong with an archive, or with one file of it."""
+    """Something wrong with a snapshot, or with one file of it."""
 
     kind: ProblemKind
     """What is wrong."""
@@ -1147,6 +1427,229 @@ class RestoreUndoListResponse:
     """The undo areas, newest first."""
 
 
+Why: TypeAlias = Literal["scheduled", "catch_up", "after", "by_hand"]
+"""Why a job runs.
+
+- `scheduled`: Its time has come.
+- `catch_up`: Its time came while nobody was there, or its last run was cut short.
+- `after`: The job that it follows has succeeded.
+- `by_hand`: Somebody asked for it.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningJob:
+    """A run that is going on."""
+
+    since: datetime
+    """Since when."""
+
+    why: Why
+    """Why."""
+
+    pid: int
+    """The process that runs it."""
+
+
+RunOutcome: TypeAlias = Literal[
+    "done",
+    "unhealthy",
+    "failed",
+    "timed_out",
+    "interrupted",
+    "skipped",
+]
+"""How a run ended.
+
+- `done`: The operation did what it should.
+- `unhealthy`: It did, and the answer is a bad one: a partial backup, a failed check.
+- `failed`: It did not.
+- `timed_out`: It did not end before its deadline and was cancelled.
+- `interrupted`: The process that ran it ended, or somebody cancelled it.
+- `skipped`: It was left out, because the last run had not ended.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastRun:
+    """A run that ended."""
+
+    started_at: datetime
+    """When it began."""
+
+    why: Why
+    """Why it ran."""
+
+    outcome: RunOutcome
+    """How it ended."""
+
+    duration_seconds: float | None = None
+    """How long it took, in seconds. Nothing when its process died."""
+
+    scheduled_for: datetime | None = None
+    """The time of the schedule that it was for."""
+
+    error: ErrorBody | None = None
+    """Why it did not end well."""
+
+    ping_error: str | None = None
+    """Why the address of `ping_url` could not be told."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownJob:
+    """A job."""
+
+    name: str
+    """Its name."""
+
+    operation: str
+    """The operation that it runs."""
+
+    words: str
+    """When it runs, in words."""
+
+    enabled: bool
+    """Whether it runs by itself."""
+
+    schedule: str | None = None
+    """When it runs, as a cron expression."""
+
+    timezone: str | None = None
+    """The time zone of the schedule."""
+
+    after: str | None = None
+    """The job after whose success it runs."""
+
+    next_run_at: datetime | None = None
+    """When it runs next by itself. A time that is over says that it is due."""
+
+    running: RunningJob | None = None
+    """The run that is going on."""
+
+    last_run: LastRun | None = None
+    """The last run that ended."""
+
+    last_success_at: datetime | None = None
+    """When a run last ended well."""
+
+    overdue_seconds: float | None = None
+    """How late it is, in seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leader:
+    """The process that runs the jobs."""
+
+    pid: int
+    """Its process id."""
+
+    since: datetime
+    """Since when it leads."""
+
+    is_this_process: bool
+    """Whether it is the one that answers."""
+
+
+Role: TypeAlias = Literal["off", "follower", "leader"]
+"""What a process does about the jobs.
+
+- `off`: Nothing: it is no service, or there are no jobs that run by themselves.
+- `follower`: It waits to lead.
+- `leader`: It runs them.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleListResponse:
+    """What runs by itself."""
+
+    jobs: list[KnownJob]
+    """The jobs, those of `[backup]` first."""
+
+    role: Role
+    """What the process that answers does about them."""
+
+    leader: Leader | None = None
+    """The process that runs them. Nothing when none does."""
+
+    trouble: ErrorBody | None = None
+    """What keeps it from running them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunReport:
+    """How a run of a job went."""
+
+    job: str
+    """The job."""
+
+    operation: str
+    """The operation that it ran."""
+
+    why: Why
+    """Why it ran."""
+
+    started_at: datetime
+    """When it began."""
+
+    outcome: RunOutcome
+    """How it ended."""
+
+    response: Any
+    """What the operation answered. Null when it did not."""
+
+    scheduled_for: datetime | None = None
+    """The time of the schedule that it ran for."""
+
+    duration_seconds: float | None = None
+    """How long it took, in seconds. Nothing when its process died."""
+
+    error: ErrorBody | None = None
+    """Why it did not end well."""
+
+    ping_error: str | None = None
+    """Why the address of `ping_url` could not be told."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleRunResponse:
+    """How the run went."""
+
+    job: str
+    """The job."""
+
+    operation: str
+    """The operation that it ran."""
+
+    why: Why
+    """Why it ran."""
+
+    started_at: datetime
+    """When it began."""
+
+    outcome: RunOutcome
+    """How it ended."""
+
+    response: Any
+    """What the operation answered. Null when it did not."""
+
+    then: list[RunReport]
+    """The runs of the jobs that follow it."""
+
+    scheduled_for: datetime | None = None
+    """The time of the schedule that it ran for."""
+
+    duration_seconds: float | None = None
+    """How long it took, in seconds. Nothing when its process died."""
+
+    error: ErrorBody | None = None
+    """Why it did not end well."""
+
+    ping_error: str | None = None
+    """Why the address of `ping_url` could not be told."""
+
+
 RunMode: TypeAlias = Literal["embedded", "command_line"]
 """Who is running.
 
@@ -1319,6 +1822,25 @@ _codec.Record(
 )
 _DELETION = _codec.Record(Deletion)
 _codec.Record(BackupDeleteResponse, deletions=_codec.ListOf(_DELETION))
+_codec.Record(BackupKeysAdoptResponse)
+_CHECKED_TARGET = _codec.Record(CheckedTarget, error=_ERROR_BODY)
+_codec.Record(BackupKeysCheckResponse, targets=_codec.ListOf(_CHECKED_TARGET))
+_STORED_KEY = _codec.Record(StoredKey)
+_codec.Record(BackupKeysInitResponse, stored=_codec.ListOf(_STORED_KEY))
+_LISTED_KEY = _codec.Record(ListedKey, stored_at=_codec.TIME)
+_FAILED_KEY = _codec.Record(FailedKey, error=_ERROR_BODY)
+_codec.Record(
+    BackupKeysListResponse,
+    keys=_codec.ListOf(_LISTED_KEY),
+    failed=_codec.ListOf(_FAILED_KEY),
+)
+_REWRAP = _codec.Record(Rewrap)
+_codec.Record(
+    BackupKeysRewrapResponse,
+    rewraps=_codec.ListOf(_REWRAP),
+    untouched=_codec.ListOf(_STORED_KEY),
+)
+_codec.Record(BackupKeysRotateResponse, stored=_codec.ListOf(_STORED_KEY))
 _KNOWN_SNAPSHOT = _codec.Record(
     KnownSnapshot,
     time=_codec.TIME,
@@ -1395,6 +1917,40 @@ _codec.Record(
     service=_SERVICE_REPORT,
 )
 _codec.Record(RestoreUndoListResponse, areas=_codec.ListOf(_UNDO_AREA))
+_RUNNING_JOB = _codec.Record(RunningJob, since=_codec.TIME)
+_LAST_RUN = _codec.Record(
+    LastRun,
+    started_at=_codec.TIME,
+    scheduled_for=_codec.TIME,
+    error=_ERROR_BODY,
+)
+_KNOWN_JOB = _codec.Record(
+    KnownJob,
+    next_run_at=_codec.TIME,
+    running=_RUNNING_JOB,
+    last_run=_LAST_RUN,
+    last_success_at=_codec.TIME,
+)
+_LEADER = _codec.Record(Leader, since=_codec.TIME)
+_codec.Record(
+    ScheduleListResponse,
+    jobs=_codec.ListOf(_KNOWN_JOB),
+    leader=_LEADER,
+    trouble=_ERROR_BODY,
+)
+_RUN_REPORT = _codec.Record(
+    RunReport,
+    scheduled_for=_codec.TIME,
+    started_at=_codec.TIME,
+    error=_ERROR_BODY,
+)
+_codec.Record(
+    ScheduleRunResponse,
+    scheduled_for=_codec.TIME,
+    started_at=_codec.TIME,
+    error=_ERROR_BODY,
+    then=_codec.ListOf(_RUN_REPORT),
+)
 _SERVICE_FACTS = _codec.Record(ServiceFacts)
 _codec.Record(
     StatusResponse,

@@ -10,10 +10,11 @@ use super::keyring;
 use super::snapshots::{checkers, host_name, targets};
 use crate::backup::create::{CreateJob, CreateReport, create};
 use crate::backup::delete::{DeletePlan, apply_delete, plan_delete};
+use crate::backup::layout::Layout;
 use crate::backup::lease::LeaseTimes;
 use crate::backup::list::{FailedTarget, Listed, Shown, Unreadable, list, show};
 use crate::backup::manifest::RelPath;
-use crate::backup::verify::{VerifyDepth, VerifyJob, VerifyReport, verify};
+use crate::backup::verify::{VerifyDepth, VerifyJob, VerifyLevel, VerifyReport, verify};
 use crate::cancel::Scope;
 use crate::clock::Timestamp;
 use crate::error::Result;
@@ -27,19 +28,10 @@ use crate::store::CheckDepth;
 pub struct CreateRequest {
     /// This target only. All of the settings when missing.
     pub target: Option<String>,
-    /// How it is stored. `archive` when missing.
+    /// How it is stored. What `backup.layout` says when missing, and else `archive`.
     pub layout: Option<Layout>,
     /// What to call it.
     pub label: Option<String>,
-}
-
-/// How a snapshot is stored.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Layout {
-    /// One standard `.tar.zst` for each snapshot.
-    #[default]
-    Archive,
 }
 
 /// `backup.create`
@@ -55,7 +47,8 @@ impl Operation for Create {
     type Response = CreateReport;
 
     async fn run(context: Arc<Context>, scope: Scope, request: CreateRequest) -> Result<CreateReport> {
-        let job = create_job(&context, &scope, request.target.as_deref(), request.label).await?;
+        let target = request.target.as_deref();
+        let job = create_job(&context, &scope, target, request.layout, request.label).await?;
         create(&scope, job).await
     }
 
@@ -69,9 +62,14 @@ pub(super) async fn create_job(
     context: &Context,
     scope: &Scope,
     target: Option<&str>,
+    layout: Option<Layout>,
     label: Option<String>,
 ) -> Result<CreateJob> {
     let settings = context.settings();
+    let mut backup = settings.backup.clone();
+    if let Some(layout) = layout {
+        backup.layout = Some(layout.name().to_owned());
+    }
     let targets = targets(context, target)?;
     let keys = keyring::for_writing(context, scope, &targets).await?;
     Ok(CreateJob {
@@ -80,7 +78,7 @@ pub(super) async fn create_job(
         host: host_name(),
         root: context.root.clone(),
         state: context.state.clone(),
-        settings: settings.backup.clone(),
+        settings: backup,
         label,
         stores: context.stores.iter().map(|store| (store.name.clone(), Arc::clone(&store.component))).collect(),
         kinds: context.kinds.stores.clone(),
@@ -123,6 +121,8 @@ pub struct KnownSnapshot {
     pub listed: Listed,
     /// When it was last verified in full and found whole. Nothing when it never was, or the journal is lost.
     pub verified_at: Option<Timestamp>,
+    /// Whether it was looked into then. One that is encrypted is not, where no identity was given.
+    pub verified_level: Option<VerifyLevel>,
 }
 
 /// `backup.list`
@@ -142,7 +142,12 @@ impl Operation for List {
         let keys = keyring::for_reading(&context, &scope, &targets, request.identity_file.as_ref()).await?;
         let listing = list(&scope, &targets, &keys, Some(&context.settings().service.name)).await?;
         let verified = history::verified(&context.journal)?;
-        let known = |listed: Listed| KnownSnapshot { verified_at: verified.get(&listed.snapshot_id).copied(), listed };
+        let levels = history::levels(&context.journal)?;
+        let known = |listed: Listed| KnownSnapshot {
+            verified_at: verified.get(&listed.snapshot_id).copied(),
+            verified_level: levels.get(&listed.snapshot_id).copied(),
+            listed,
+        };
         Ok(ListResponse {
             snapshots: listing.snapshots.into_iter().map(known).collect(),
             unreadable: listing.unreadable,

@@ -12,5 +12,6 @@ pub mod keys;
 pub mod metrics;
 pub mod portable;
 pub mod restore;
+pub mod schedule;
 mod snapshots;
 pub mod store;

@@ -6,6 +6,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+pub(super) use self::keys::{IdentityFile, KeysCommand};
+
+mod keys;
+
 /// Operations built into a service: health, metrics, backup and restore.
 #[derive(Debug, Parser)]
 #[command(
@@ -189,6 +193,21 @@ Examples:
     )]
     Store(StoreCommand),
 
+    /// Show what runs by itself, or run one of it now
+    #[command(
+        args_conflicts_with_subcommands = true,
+        after_help = "\
+Jobs run in the service that has uplifted-ops in it, in one of its processes.
+
+Examples:
+  uplifted-ops schedule
+  uplifted-ops schedule run backup"
+    )]
+    Schedule {
+        #[command(subcommand)]
+        command: Option<ScheduleCommand>,
+    },
+
     /// Show what was done
     #[command(after_help = "\
 Examples:
@@ -319,19 +338,25 @@ Examples:
         /// Only in this target
         #[arg(long, value_name = "NAME")]
         target: Option<String>,
+        #[command(flatten)]
+        key: IdentityFile,
     },
     /// Show what a backup says about itself
     #[command(after_help = "Example:\n  uplifted-ops backup show latest")]
     Show {
         #[command(flatten)]
         snapshot: Snapshot,
+        #[command(flatten)]
+        key: IdentityFile,
     },
     /// Check a backup: every byte, and the integrity of its databases
     #[command(after_help = "\
-Exits 1 when anything is wrong.
+Exits 1 when anything is wrong. An encrypted backup is looked into with --identity-file; without one, its stored
+bytes are compared with those that were read back when it was made, and the answer says `sealed`.
 
 Examples:
   uplifted-ops backup verify latest
+  uplifted-ops backup verify latest --identity-file /media/stick/backup-key.txt
   uplifted-ops backup verify 1f0c3a --depth data")]
     Verify {
         #[command(flatten)]
@@ -339,6 +364,8 @@ Examples:
         /// quick: the index and the sizes; data: every byte; full: the integrity of each database too
         #[arg(long, value_name = "DEPTH", default_value = "full", value_parser = ["quick", "data", "full"])]
         depth: String,
+        #[command(flatten)]
+        key: IdentityFile,
     },
     /// Write a backup as a standard .tar.zst, in clear
     #[command(after_help = "\
@@ -352,6 +379,8 @@ Example:
         /// The file to make
         #[arg(long, short, value_name = "FILE")]
         output: PathBuf,
+        #[command(flatten)]
+        key: IdentityFile,
     },
     /// Make a backup of an archive in a file: one of ours, or one that tar made
     #[command(after_help = "\
@@ -370,6 +399,21 @@ Example:
         #[arg(long, value_name = "NAME")]
         target: Option<String>,
     },
+    /// Make, list, prove and change the keys that backups are encrypted to
+    #[command(
+        subcommand,
+        after_help = "\
+This host keeps the public half alone: it makes backups and cannot open one. Who can open them stands in ops.toml:
+  [backup.encryption]
+  recipients = [\"age1…\"]          # `age-keygen -o backup-key.txt` on another machine prints it
+
+Examples:
+  uplifted-ops backup keys init
+  uplifted-ops backup keys check --identity-file /media/stick/backup-key.txt
+  uplifted-ops backup keys rewrap --identity-file old.txt --proof-file new.txt
+  uplifted-ops backup keys rotate"
+    )]
+    Keys(KeysCommand),
     /// Delete a backup
     #[command(after_help = "\
 On a terminal it shows what will go and asks; elsewhere it demands --yes.
@@ -446,6 +490,8 @@ pub(super) struct RestoreOptions {
     /// Restore what is intact of a damaged backup; what is not is named
     #[arg(long)]
     pub(super) salvage: bool,
+    #[command(flatten)]
+    pub(super) key: IdentityFile,
     /// Only these files and folders, relative to the root
     #[arg(value_name = "PATH")]
     pub(super) paths: Vec<OsString>,
@@ -469,6 +515,28 @@ pub(super) enum StoreCommand {
         /// quick: the structure; full: each index against its table too
         #[arg(long, value_name = "DEPTH", default_value = "full", value_parser = ["quick", "full"])]
         depth: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ScheduleCommand {
+    /// Show the jobs: when they run, how the last run went, who runs them
+    #[command(after_help = "Example:\n  uplifted-ops schedule list")]
+    List,
+    /// Run the jobs when their times come, until it is stopped
+    #[command(after_help = "\
+For a service that has no uplifted-ops in it: let the service manager keep this running beside it. Of several, and
+beside a service that has it, one runs the jobs.
+
+Example:
+  uplifted-ops --root /opt/uplifted schedule serve")]
+    Serve,
+    /// Run a job now, and after its success those that follow it
+    #[command(after_help = "Exits 1 when it does not end well.\n\nExample:\n  uplifted-ops schedule run backup")]
+    Run {
+        /// The job
+        #[arg(value_name = "JOB")]
+        job: String,
     },
 }
 

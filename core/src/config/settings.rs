@@ -30,6 +30,11 @@ pub struct Settings {
     /// Health checks beside the built-in ones.
     #[serde(rename = "check")]
     pub checks: Vec<CheckSettings>,
+    /// What runs by itself, beside what `[backup]` schedules.
+    #[serde(rename = "job")]
+    pub jobs: Vec<JobSettings>,
+    /// How jobs are run.
+    pub schedule: ScheduleSettings,
     /// What a backup holds and how it is made.
     pub backup: BackupSettings,
     /// How restores guard themselves.
@@ -116,6 +121,72 @@ fn yes() -> bool {
     true
 }
 
+/// Something that runs by itself: an operation, and when.
+///
+/// The jobs `backup`, `retain`, `verify` and `drill` come from `[backup]`; one of the same name here replaces them.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct JobSettings {
+    /// The name that requests, reports and metrics use.
+    pub name: String,
+    /// The operation that it runs, such as `store.verify`.
+    pub operation: String,
+    /// The operation's request. Empty when unset.
+    #[serde(default)]
+    pub request: Map<String, Value>,
+    /// When it runs, as a cron expression: `0 2 * * *`, `@daily`. By hand alone when this and `after` are unset.
+    #[serde(default)]
+    pub schedule: Option<String>,
+    /// The job after whose success it runs, instead of at a time.
+    #[serde(default)]
+    pub after: Option<String>,
+    /// The time zone of the schedule, such as `Europe/Berlin`. `schedule.timezone` when unset.
+    #[serde(default)]
+    pub timezone: Option<String>,
+    /// Whether it runs by itself. By hand it runs in any case.
+    #[serde(default = "yes")]
+    pub enabled: bool,
+    /// How long it may take before it is cancelled, in seconds. `schedule.deadline_seconds` when unset.
+    #[serde(default)]
+    pub deadline_seconds: Option<f64>,
+    /// Each run begins up to this much later, in seconds, so that many machines do not all begin at once. The delay
+    /// differs from machine to machine and from run to run. `schedule.jitter_seconds` when unset.
+    #[serde(default)]
+    pub jitter_seconds: Option<f64>,
+    /// The address that is told of each run: it is asked with GET after a success, and its `/fail` with POST after
+    /// anything else. Whoever watches it notices also when nothing runs at all. May be `"env:NAME"`.
+    #[serde(default)]
+    pub ping_url: Option<String>,
+}
+
+/// How jobs are run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ScheduleSettings {
+    /// Whether this service runs jobs by itself.
+    pub enabled: bool,
+    /// The time zone of the schedules, such as `Europe/Berlin` or `UTC`. The machine's when unset.
+    pub timezone: Option<String>,
+    /// How long after a start a job that was missed waits, in seconds, so that the service is up first.
+    pub catch_up_delay_seconds: f64,
+    /// How long a job may take before it is cancelled, in seconds, unless it says otherwise.
+    pub deadline_seconds: f64,
+    /// Each run begins up to this much later, in seconds, unless its job says otherwise.
+    pub jitter_seconds: f64,
+}
+
+impl Default for ScheduleSettings {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            timezone: None,
+            catch_up_delay_seconds: 60.0,
+            deadline_seconds: 24.0 * 3600.0,
+            jitter_seconds: 0.0,
+        }
+    }
+}
+
 /// What a backup holds and how it is made.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -140,8 +211,14 @@ pub struct BackupSettings {
     pub keep_free_bytes: ByteSize,
     /// The layout of a backup: `archive`.
     pub layout: Option<String>,
-    /// When backups are made, as a cron expression. Read by the scheduler.
+    /// When backups are made, as a cron expression: the job `backup`.
     pub schedule: Option<String>,
+    /// When the newest backup is verified, as a cron expression: the job `verify`.
+    pub verify_schedule: Option<String>,
+    /// When a restore is rehearsed, as a cron expression: the job `drill`.
+    pub drill_schedule: Option<String>,
+    /// The address that is told of each scheduled backup, see `ping_url` of a job.
+    pub ping_url: Option<String>,
     /// Which snapshots are kept. Read by the scheduler.
     pub retention: Option<Map<String, Value>>,
     /// Says that storing `.env` and other secrets unencrypted is wanted: whoever reads a target reads them.
@@ -186,6 +263,9 @@ impl Default for BackupSettings {
             keep_free_bytes: ByteSize(256 << 20),
             layout: None,
             schedule: None,
+            verify_schedule: None,
+            drill_schedule: None,
+            ping_url: None,
             retention: None,
             clear_secrets: None,
             encryption: EncryptionSettings::default(),
@@ -221,7 +301,7 @@ pub struct HealthSettings {
     pub concurrency: usize,
     /// How long a check may take unless it says otherwise, in seconds.
     pub deadline_seconds: f64,
-    /// The built-in checks (`disk`, `process`, `store`, `backup_age`, `backup_secrets`, `log_errors`) to leave out.
+    /// The built-in checks (`disk`, `process`, `store`, `backup_age`, `backup_secrets`, `jobs`, `log_errors`) to leave out.
     pub without: Vec<String>,
     /// `backup_age` warns past this age of the last verified backup, in seconds; past twice it fails.
     pub backup_age_seconds: f64,
@@ -304,6 +384,7 @@ redacted_debug!(
     ServiceSettings,
     ComponentSettings,
     CheckSettings,
+    JobSettings,
     BackupSettings,
     HttpSettings,
     WorkerSettings

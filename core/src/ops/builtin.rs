@@ -5,6 +5,7 @@ use crate::config::BuildFacts;
 use crate::health::checks;
 
 use super::context::Kinds;
+use super::table::find_operation;
 
 /// The kinds that this build has, by its features.
 pub fn builtin_kinds() -> Kinds {
@@ -29,15 +30,20 @@ impl Kinds {
     /// What this build has, in words, for `config.check` and `init`.
     pub fn facts(&self) -> BuildFacts {
         let names = |names: &mut dyn Iterator<Item = &'static str>| names.map(str::to_owned).collect();
-        let mut acts_on = vec!["backup.layout".to_owned()];
-        if cfg!(feature = "encryption") {
-            acts_on.push("backup.encryption".to_owned());
-        }
         BuildFacts {
             stores: names(&mut self.stores.kinds().map(|kind| kind.name)),
             targets: names(&mut self.targets.kinds().map(|kind| kind.name)),
             checks: names(&mut self.checks.kinds().map(|kind| kind.name)),
-            acts_on,
+            acts_on: self.acts_on(),
         }
+    }
+
+    /// The settings that a small build, or an early version, only reads.
+    fn acts_on(&self) -> Vec<String> {
+        let always = ["backup.layout", "backup.schedule", "backup.verify_schedule"];
+        let with_operation = [("backup.drill_schedule", "backup.drill")];
+        let there = with_operation.iter().filter(|(_, operation)| find_operation(operation, &[]).is_ok());
+        let with_feature = cfg!(feature = "encryption").then_some("backup.encryption");
+        always.into_iter().chain(with_feature).chain(there.map(|(key, _)| *key)).map(str::to_owned).collect()
     }
 }

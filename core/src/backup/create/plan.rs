@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use super::super::archive::WriteOptions;
 use super::super::discover::Contents;
+use super::super::layout::Layout;
 use super::super::list::{archive_key, last_ratio};
+use super::super::repository::id::SnapshotId;
+use super::super::repository::names::snapshot as snapshot_key;
 use super::super::scratch::Scratch;
 use super::super::target::BackupTarget;
 use super::super::walk::WalkPlan;
@@ -24,6 +27,7 @@ const MAX_THREADS: usize = 8;
 
 /// What is settled before a byte is read.
 pub(super) struct Plan {
+    pub(super) layout: Layout,
     pub(super) walk: WalkPlan,
     pub(super) snapshot_id: String,
     pub(super) time: Timestamp,
@@ -39,10 +43,13 @@ impl Plan {
             return Err(Error::invalid("there is no target to back up to")
                 .with_hint("add a [[target]] to ops.toml: kind = \"fs\", path = \"/backup/…\""));
         }
-        if let Some(layout) = settings.layout.as_deref().filter(|layout| *layout != "archive") {
-            return Err(Error::new(ErrorKind::Unsupported, format!("this build has no backup layout {layout:?}"))
-                .with_hint("use backup.layout = \"archive\""));
-        }
+        let layout = match settings.layout.as_deref() {
+            None => Layout::default(),
+            Some(name) => Layout::named(name).ok_or_else(|| {
+                Error::invalid(format!("backup.layout is {name:?}, which is no layout"))
+                    .with_hint("use \"repository\" or \"archive\"")
+            })?,
+        };
         if !(1..=19).contains(&settings.level) {
             return Err(Error::invalid(format!("backup.level is {}, not a level from 1 to 19", settings.level))
                 .with_hint("use 3; 19 takes ten times as long for a few percent"));
@@ -66,8 +73,13 @@ impl Plan {
             threads => threads.min(64),
         };
         let (snapshot_id, time) = (random_hex(12)?, job.time.unwrap_or_else(|| scope.clock.now()));
+        let key = match layout {
+            Layout::Archive => archive_key(&job.service, time, &snapshot_id, job.keys.is_some()),
+            Layout::Repository => snapshot_key(time, parse_id(&snapshot_id)?),
+        };
         Ok(Self {
-            key: archive_key(&job.service, time, &snapshot_id, job.keys.is_some()),
+            layout,
+            key,
             walk,
             snapshot_id,
             time,
@@ -85,9 +97,11 @@ impl Plan {
         name: &str,
         target: &Arc<dyn BackupTarget>,
         contents: &Contents,
+        has_snapshots: bool,
     ) -> Result<()> {
         let Some(free) = target.free_bytes(scope).await? else { return Ok(()) };
-        let content = contents.disk_bytes();
+        // A repository that has snapshots grows by what changed, which nobody knows before.
+        let content = if has_snapshots { 0 } else { contents.disk_bytes() };
         let mut needed = content + MARGIN;
         if needed > free
             && let Some(ratio) = last_ratio(scope, target, &job.keys, &job.service).await?
@@ -106,6 +120,12 @@ impl Plan {
             .with_context("target", name)
             .with_hint(format!("free space in {}, or name another [[target]]", capability.location)))
     }
+}
+
+/// The snapshot's id as a repository has it.
+pub(super) fn parse_id(snapshot_id: &str) -> Result<SnapshotId> {
+    SnapshotId::parse(snapshot_id.as_bytes())
+        .ok_or_else(|| Error::internal(format!("{snapshot_id:?} is no id of a snapshot")))
 }
 
 /// Makes the scratch folder of this run, where the databases' copies have room.

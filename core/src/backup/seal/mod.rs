@@ -18,6 +18,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::backup::manifest::Digest;
+use crate::backup::repository::keyring::{Keyring, NoKeys};
+use crate::backup::repository::sealing::{Clear, Sealing};
 use crate::error::{Error, Result};
 
 mod fingerprint;
@@ -42,6 +44,8 @@ mod header;
 mod host;
 #[cfg(feature = "encryption")]
 mod identity;
+#[cfg(feature = "encryption")]
+mod packs;
 #[cfg(feature = "encryption")]
 mod recipient;
 #[cfg(feature = "encryption")]
@@ -90,6 +94,26 @@ pub fn host_has_keys(state: &Path) -> Result<bool> {
 
 /// The keys of a run; none where nothing is encrypted.
 pub type Keys = Option<Arc<KeyRing>>;
+
+/// The keys as a repository is opened with.
+pub(crate) fn keyring(keys: &Keys) -> Arc<dyn Keyring> {
+    #[cfg(feature = "encryption")]
+    if let Some(keys) = keys {
+        return Arc::clone(keys) as _;
+    }
+    let _ = keys;
+    Arc::new(NoKeys)
+}
+
+/// The keys as packs are encrypted with.
+pub(crate) fn sealing(keys: &Keys) -> Arc<dyn Sealing> {
+    #[cfg(feature = "encryption")]
+    if let Some(keys) = keys {
+        return Arc::clone(keys) as _;
+    }
+    let _ = keys;
+    Arc::new(Clear)
+}
 
 /// Where encrypted bytes go, in order.
 pub type Sink = Box<dyn FnMut(&[u8]) -> Result<()> + Send>;

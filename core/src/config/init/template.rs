@@ -132,7 +132,15 @@ fn backup(scene: &Scene<'_>) -> String {
     text += "]\n";
     text += clear_secrets(scene);
     if scene.facts.build.acts_on("backup.schedule") {
-        text += "schedule = \"0 2 * * *\"\n";
+        text += "# Cron expressions, in the machine's time zone or that of [schedule] timezone. Whatever was missed while the\n\
+                 # service was down is made up for once, after its start.\n\
+                 schedule = \"0 2 * * *\"\n";
+    }
+    if scene.facts.build.acts_on("backup.verify_schedule") {
+        text += "verify_schedule = \"0 4 * * *\"\n";
+    }
+    if scene.facts.build.acts_on("backup.drill_schedule") {
+        text += "drill_schedule = \"0 5 1 * *\"\n";
     }
     if scene.facts.build.acts_on("backup.retention") {
         text += "retention = { keep_last = 3, daily = 7, weekly = 4, monthly = 12, min_verified = 2 }\n";

@@ -25,6 +25,9 @@ pub struct BackupTimes {
     pub last_complete: Option<Timestamp>,
     /// When a backup was last read back and found whole. A backup that was never read back is not yet one.
     pub last_verified: Option<Timestamp>,
+    /// When one was last looked into as well. The bytes of an encrypted one are verified without an identity, and
+    /// nobody has seen then what is in them.
+    pub last_proven: Option<Timestamp>,
 }
 
 /// Where the check learns about the backups. Called on a thread of its own: it may read the journal.
@@ -87,7 +90,16 @@ impl BackupAgeCheck {
             }
             Some(_) => (CheckStatus::Pass, format!("the last verified backup is {hours:.1} h old")),
         };
-        CheckOutcome::new(status, message).observing(age, "seconds")
+        let sealed = times.last_verified.filter(|verified| times.last_proven.is_none_or(|proven| proven < *verified));
+        let level = match (sealed, times.last_proven) {
+            (None, _) => String::new(),
+            (Some(_), None) => " (sealed: its bytes alone, and none was ever looked into)".to_owned(),
+            (Some(_), Some(proven)) => {
+                let hours = now.duration_since(proven).as_secs_f64().max(0.0) / 3600.0;
+                format!(" (sealed: its bytes alone; one was last looked into {hours:.1} h ago)")
+            }
+        };
+        CheckOutcome::new(status, format!("{message}{level}")).observing(age, "seconds")
     }
 }
 
@@ -117,8 +129,11 @@ mod tests {
     async fn outcome(complete_hours_ago: Option<f64>, verified_hours_ago: Option<f64>) -> CheckOutcome {
         let now: Timestamp = NOW.parse().unwrap();
         let ago = |hours: f64| now - jiff::SignedDuration::from_secs_f64(hours * 3600.0);
-        let times =
-            BackupTimes { last_complete: complete_hours_ago.map(ago), last_verified: verified_hours_ago.map(ago) };
+        let times = BackupTimes {
+            last_complete: complete_hours_ago.map(ago),
+            last_verified: verified_hours_ago.map(ago),
+            last_proven: verified_hours_ago.map(ago),
+        };
         let check = BackupAgeCheck::new(Arc::new(move || Ok(times)), &HealthSettings::default()).unwrap();
         let scope = Scope { clock: Arc::new(ManualClock::new(now)), ..Scope::default() };
         check.check(&scope).await.unwrap()
@@ -148,6 +163,23 @@ mod tests {
             let outcome = outcome(complete, verified).await;
             assert_eq!(outcome.status, status, "{complete:?} {verified:?}: {outcome:?}");
             assert!(outcome.message.contains(word), "{complete:?} {verified:?}: {outcome:?}");
+        }
+    }
+
+    #[test]
+    fn the_age_names_its_level() {
+        let now: Timestamp = NOW.parse().unwrap();
+        let ago = |hours: f64| Some(now - jiff::SignedDuration::from_secs_f64(hours * 3600.0));
+        let check = BackupAgeCheck::new(Arc::new(|| Ok(BackupTimes::default())), &HealthSettings::default()).unwrap();
+        for (verified, proven, end) in [
+            (ago(2.0), ago(2.0), "2.0 h old"),
+            (ago(2.0), None, "2.0 h old (sealed: its bytes alone, and none was ever looked into)"),
+            (ago(2.0), ago(50.0), "2.0 h old (sealed: its bytes alone; one was last looked into 50.0 h ago)"),
+            (None, None, "run `uplifted-ops backup verify`"),
+        ] {
+            let times = BackupTimes { last_complete: ago(2.0), last_verified: verified, last_proven: proven };
+            let outcome = check.judge(now, times);
+            assert!(outcome.message.ends_with(end), "{outcome:?}");
         }
     }
 

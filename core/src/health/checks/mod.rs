@@ -10,6 +10,7 @@
 //! | [`store`] | does a database answer, and is its log in bounds |
 //! | [`backup_age`] | is the last backup young enough, and verified |
 //! | [`backup_secrets`] | are the backups encrypted |
+//! | [`jobs`] | did what runs by itself run, and well |
 //!
 //! The first five are kinds that `[[check]]` in `ops.toml` names. The last three need live objects, and are made
 //! by whoever has them.
@@ -18,6 +19,7 @@ pub mod backup_age;
 pub mod backup_secrets;
 pub mod disk;
 pub mod http;
+pub mod jobs;
 pub mod log_errors;
 pub mod process;
 pub mod store;
