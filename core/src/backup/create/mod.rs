@@ -41,6 +41,7 @@ use super::seal::{Fingerprint, Keys};
 use super::target::BackupTarget;
 use super::walk::{Found, walk};
 use crate::cancel::{Cancel, Scope};
+use crate::clock::Timestamp;
 use crate::component::Registry;
 use crate::config::BackupSettings;
 use crate::error::{Error, ErrorBody, Result};
@@ -80,6 +81,8 @@ pub struct CreateJob {
     pub lease: LeaseTimes,
     /// Who pauses the service while its databases are copied.
     pub pause: Option<Arc<dyn Pauser>>,
+    /// The time of the snapshot; now when unset.
+    pub time: Option<Timestamp>,
     /// What it is encrypted to. Stored in clear without.
     pub keys: Keys,
 }

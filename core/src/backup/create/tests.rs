@@ -68,6 +68,7 @@ impl Scene {
             check: CheckDepth::Full,
             lease: LeaseTimes { renew: Duration::from_secs(5), ..LeaseTimes::default() },
             pause: None,
+            time: None,
             keys: None,
         }
     }

@@ -82,6 +82,7 @@ impl Scene {
             leave_out: Vec::new(),
             check: CheckDepth::Quick,
             lease: LeaseTimes::default(),
+            time: None,
             keys: self.sealed(),
         }
     }
@@ -164,7 +165,7 @@ async fn it_is_made_listed_verified_and_opened() {
         assert_eq!(find(&scope, &scene.targets(), &unwrapped, Some("app"), "latest").await.unwrap().len(), 1);
 
         let plan = plan_delete(&scope, &scene.targets(), &scene.sealed(), None, "latest", &[], true).await.unwrap();
-        apply_delete(&scope, &scene.targets(), &plan, "here", LeaseTimes::default()).await.unwrap();
+        apply_delete(&scope, &scene.targets(), &scene.sealed(), &plan, "here", LeaseTimes::default()).await.unwrap();
         assert_eq!(scene.put(), [] as [String; 0]);
     }
 }

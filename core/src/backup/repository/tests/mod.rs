@@ -1,0 +1,6 @@
+//! What the repository promises, tried out.
+
+mod damage;
+mod layouts;
+pub(crate) mod read;
+pub(crate) mod scene;
