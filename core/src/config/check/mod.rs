@@ -67,6 +67,7 @@ pub fn check(config: &Config, build: &BuildFacts) -> Vec<Finding> {
     checker.earlier_warnings();
     checker.numbers();
     checker.kinds();
+    checker.drills();
     checker.included();
     checker.excluded();
     checker.left_over();
@@ -135,6 +136,10 @@ impl Checker<'_> {
             ("restore.health_gate_seconds", settings.restore.health_gate_seconds, true),
             ("health.deadline_seconds", settings.health.deadline_seconds, false),
             ("health.backup_age_seconds", settings.health.backup_age_seconds, false),
+            ("health.verify_age_seconds", settings.health.verify_age_seconds, false),
+            ("health.drill_age_seconds", settings.health.drill_age_seconds, false),
+            ("backup.drill.deadline_seconds", settings.backup.drill.deadline_seconds, false),
+            ("backup.pause.deadline_seconds", settings.backup.pause.deadline_seconds, false),
             ("worker.cancel_grace_seconds", settings.worker.cancel_grace_seconds, true),
             ("worker.idle_seconds", settings.worker.idle_seconds, true),
         ] {
@@ -150,6 +155,28 @@ impl Checker<'_> {
                 let key = format!("check.{}.deadline_seconds", check.name);
                 self.error(&key, "the check could never answer in time", "use a number above zero");
             }
+        }
+    }
+
+    fn drills(&mut self) {
+        let backup = self.config.settings.backup.clone();
+        if !(backup.verify_days > 0.0) {
+            let message = format!("{} days is no time in which everything can be read", backup.verify_days);
+            self.error("backup.verify_days", message, "use a number above zero, such as 30");
+        }
+        for name in backup.drill.queries.keys() {
+            // Databases that nobody configured are called by their path.
+            let known = self.config.settings.stores.iter().any(|store| store.name == *name);
+            if !known && self.config.root.join(name).symlink_metadata().is_err() {
+                let message =
+                    format!("there is no [[store]] called {name:?}: the drill's queries would find no database");
+                self.warn("backup.drill.queries", message, "name a [[store]], or a database by its path");
+            }
+        }
+        let pause = &backup.pause;
+        if pause.before.is_empty() != pause.after.is_empty() {
+            let key = if pause.before.is_empty() { "backup.pause.before" } else { "backup.pause.after" };
+            self.error(key, "writes would be paused by one program and let go by none", "set both, or neither");
         }
     }
 

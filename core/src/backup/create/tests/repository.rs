@@ -271,7 +271,7 @@ async fn a_pack_that_is_gone_cut_or_condemned_is_stored_anew() {
                 let record = CollectRecord {
                     repository: repository.id,
                     time,
-                    grace: Duration::from_secs(86_400),
+                    grace: Duration::from_secs(7 * 86_400),
                     snapshots: Vec::new(),
                     packs: vec![id],
                 };
