@@ -268,7 +268,13 @@ async fn a_pack_that_is_gone_cut_or_condemned_is_stored_anew() {
                 let keys: Arc<dyn Keyring> = Arc::new(NoKeys);
                 let repository = blocking(move || Repository::open(&objects, &keys)).await.unwrap().unwrap();
                 let time = Timestamp::now();
-                let record = CollectRecord { repository: repository.id, time, snapshots: Vec::new(), packs: vec![id] };
+                let record = CollectRecord {
+                    repository: repository.id,
+                    time,
+                    grace: Duration::from_secs(7 * 86_400),
+                    snapshots: Vec::new(),
+                    packs: vec![id],
+                };
                 let key = names::collect(time, super::super::super::repository::id::SnapshotId([1; 6]));
                 scene.memory.put(&Scope::default(), &key, &record.write(&repository.key), true).await.unwrap();
             }
