@@ -58,6 +58,8 @@ impl Scene {
 
     async fn backup(&self) -> CreateReport {
         let job = CreateJob {
+            keys: None,
+            time: None,
             service: "app".into(),
             service_version: None,
             host: "here".into(),
@@ -78,6 +80,7 @@ impl Scene {
 
     fn job(&self, settings: DrillSettings) -> DrillJob {
         DrillJob {
+            keys: None,
             targets: self.targets(),
             service: Some("app".into()),
             snapshot: "latest".into(),
