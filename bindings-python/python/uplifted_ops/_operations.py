@@ -16,21 +16,21 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from .types import (
-        BackupBisectResponse,
-        BackupCopyResponse,
         BackupCreateResponse,
         BackupDeleteResponse,
-        BackupDrillResponse,
+        BackupKeysAdoptResponse,
+        BackupKeysCheckResponse,
+        BackupKeysInitResponse,
+        BackupKeysListResponse,
+        BackupKeysRewrapResponse,
+        BackupKeysRotateResponse,
         BackupListResponse,
-        BackupSampleResponse,
         BackupShowResponse,
         BackupVerifyResponse,
-        BisectCheck,
         CheckDepth,
         ConfigCheckResponse,
         ConfigInitResponse,
         ConfigShowResponse,
-        DrillCheck,
         HealthCheckResponse,
         JournalReadResponse,
         Layout,
@@ -52,13 +52,23 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_BACKUP_BISECT: Response[BackupBisectResponse] = Response("BackupBisectResponse")
-_BACKUP_COPY: Response[BackupCopyResponse] = Response("BackupCopyResponse")
 _BACKUP_CREATE: Response[BackupCreateResponse] = Response("BackupCreateResponse")
 _BACKUP_DELETE: Response[BackupDeleteResponse] = Response("BackupDeleteResponse")
-_BACKUP_DRILL: Response[BackupDrillResponse] = Response("BackupDrillResponse")
+_BACKUP_KEYS_ADOPT: Response[BackupKeysAdoptResponse] = Response(
+    "BackupKeysAdoptResponse",
+)
+_BACKUP_KEYS_CHECK: Response[BackupKeysCheckResponse] = Response(
+    "BackupKeysCheckResponse",
+)
+_BACKUP_KEYS_INIT: Response[BackupKeysInitResponse] = Response("BackupKeysInitResponse")
+_BACKUP_KEYS_LIST: Response[BackupKeysListResponse] = Response("BackupKeysListResponse")
+_BACKUP_KEYS_REWRAP: Response[BackupKeysRewrapResponse] = Response(
+    "BackupKeysRewrapResponse",
+)
+_BACKUP_KEYS_ROTATE: Response[BackupKeysRotateResponse] = Response(
+    "BackupKeysRotateResponse",
+)
 _BACKUP_LIST: Response[BackupListResponse] = Response("BackupListResponse")
-_BACKUP_SAMPLE: Response[BackupSampleResponse] = Response("BackupSampleResponse")
 _BACKUP_SHOW: Response[BackupShowResponse] = Response("BackupShowResponse")
 _BACKUP_VERIFY: Response[BackupVerifyResponse] = Response("BackupVerifyResponse")
 _CONFIG_CHECK: Response[ConfigCheckResponse] = Response("ConfigCheckResponse")
@@ -89,84 +99,6 @@ class BackupGroup:
 
     def __init__(self, owner: Operations) -> None:
         self._owner = owner
-
-    def bisect(
-        self,
-        *,
-        check: BisectCheck,
-        query: str | None = None,
-        store: str | None = None,
-        target: str | None = None,
-        on_progress: Callable[[Progress], object] | None = None,
-        timeout: float | None = None,
-    ) -> BackupBisectResponse:
-        """Find the last snapshot for which a check still holds.
-
-        Changes nothing.
-
-        Args:
-            check: What must hold.
-            query: For `query`: what to ask. It must return a row whose first column
-                is neither null nor zero.
-            store: The database to ask, by its name in the snapshots. The only one
-                when missing.
-            target: Look among the snapshots in this target only.
-            on_progress: Called with each `Progress`. What it raises cancels the
-                work.
-            timeout: Seconds after which the work is cancelled, with
-                `TimedOutError`.
-
-        Returns:
-            What a bisection found.
-
-        Raises:
-            OpsError: What could not be done, and the repair.
-        """
-        return self._owner._call(
-            "backup.bisect",
-            request(check=check, query=query, store=store, target=target),
-            _BACKUP_BISECT,
-            on_progress,
-            timeout,
-        )
-
-    def copy(
-        self,
-        *,
-        snapshot_id: str,
-        to: str,
-        from_: str | None = None,
-        on_progress: Callable[[Progress], object] | None = None,
-        timeout: float | None = None,
-    ) -> BackupCopyResponse:
-        """Copy a snapshot to another target: verified, sent, and read back there.
-
-        Adds something.
-
-        Args:
-            snapshot_id: The snapshot: its identifier, the beginning of it, or
-                `latest`.
-            to: The target that it goes to.
-            from_: The target that it comes from. The first that has a whole copy
-                when missing.
-            on_progress: Called with each `Progress`. What it raises cancels the
-                work.
-            timeout: Seconds after which the work is cancelled, with
-                `TimedOutError`.
-
-        Returns:
-            What became of a copy.
-
-        Raises:
-            OpsError: What could not be done, and the repair.
-        """
-        return self._owner._call(
-            "backup.copy",
-            request(snapshot_id=snapshot_id, to=to, from_=from_),
-            _BACKUP_COPY,
-            on_progress,
-            timeout,
-        )
 
     def create(
         self,
@@ -249,50 +181,242 @@ class BackupGroup:
             timeout,
         )
 
-    def drill(
+    def keys_adopt(
         self,
         *,
-        checks: Sequence[DrillCheck] | None = None,
-        into: str | os.PathLike[str] | None = None,
-        snapshot_id: str | None = None,
+        identity_file: str | os.PathLike[str] | None = None,
         target: str | None = None,
         on_progress: Callable[[Progress], object] | None = None,
         timeout: float | None = None,
-    ) -> BackupDrillResponse:
-        """Rehearse a restore: restore into scratch, test the copy, say how long
-        recovery takes.
+    ) -> BackupKeysAdoptResponse:
+        """Restore what this host keeps of the keys, when it was lost or the host is
+        new.
 
-        Changes nothing.
+        Adds something.
 
         Args:
-            checks: What to do beside restoring and checking integrity. When
-                missing, all that the settings have.
-            into: A folder, missing or empty, that receives the restored copy and
-                keeps it. When missing, the copy is made in scratch and removed.
-            snapshot_id: The snapshot: its identifier, the beginning of it, or
-                `latest`, which is meant when missing.
-            target: Restore the copy in this target. When missing, the one of the
-                target that was not drilled for the longest time.
+            identity_file: The file with the secret half of a recipient, or a key
+                that was unwrapped by hand. What the settings name when missing. Read
+                where the request runs, and never recorded.
+            target: Read the wrapped keys from this target only.
             on_progress: Called with each `Progress`. What it raises cancels the
                 work.
             timeout: Seconds after which the work is cancelled, with
                 `TimedOutError`.
 
         Returns:
-            What a drill found.
+            What the host knows again.
 
         Raises:
             OpsError: What could not be done, and the repair.
         """
         return self._owner._call(
-            "backup.drill",
+            "backup.keys_adopt",
             request(
-                checks=None if checks is None else list_to_wire(checks),
-                into=None if into is None else path_to_wire(into),
-                snapshot_id=snapshot_id,
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
                 target=target,
             ),
-            _BACKUP_DRILL,
+            _BACKUP_KEYS_ADOPT,
+            on_progress,
+            timeout,
+        )
+
+    def keys_check(
+        self,
+        *,
+        identity_file: str | os.PathLike[str] | None = None,
+        target: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupKeysCheckResponse:
+        """Prove that an identity opens the newest snapshot.
+
+        Changes nothing.
+
+        Args:
+            identity_file: The file with the secret half of a recipient. What the
+                settings name when missing. Read where the request runs, and never
+                recorded.
+            target: This target only. All of the settings when missing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What an identity opens.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return self._owner._call(
+            "backup.keys_check",
+            request(
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
+                target=target,
+            ),
+            _BACKUP_KEYS_CHECK,
+            on_progress,
+            timeout,
+        )
+
+    def keys_init(
+        self,
+        *,
+        anew: bool = False,
+        identity_file: str | os.PathLike[str] | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupKeysInitResponse:
+        """Make the key that backups are encrypted to, and keep only its public half
+        here.
+
+        Adds something.
+
+        Args:
+            anew: Make a key although a target holds keys that this host does not
+                know: another host's, or one that was lost.
+            identity_file: The file with the secret half of a recipient, to prove at
+                once that it opens the new key. Read where the request runs, and never
+                recorded.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            A key that was made.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return self._owner._call(
+            "backup.keys_init",
+            request(
+                anew=anew,
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
+            ),
+            _BACKUP_KEYS_INIT,
+            on_progress,
+            timeout,
+        )
+
+    def keys_list(
+        self,
+        *,
+        target: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupKeysListResponse:
+        """List the keys of encrypted backups, and where they are kept.
+
+        Changes nothing.
+
+        Args:
+            target: This target only. All of the settings when missing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            The keys.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return self._owner._call(
+            "backup.keys_list",
+            request(target=target),
+            _BACKUP_KEYS_LIST,
+            on_progress,
+            timeout,
+        )
+
+    def keys_rewrap(
+        self,
+        *,
+        dry_run: bool = False,
+        identity_file: str | os.PathLike[str] | None = None,
+        passphrase: str | None = None,
+        proof_file: str | os.PathLike[str] | None = None,
+        unproven: bool = False,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupKeysRewrapResponse:
+        """Wrap the keys to the recipients that the settings name now.
+
+        Deletes or replaces something.
+
+        Args:
+            dry_run: Say what would be done, and change nothing.
+            identity_file: The file with the secret half of a present recipient.
+                What the settings name when missing. Read where the request runs, and
+                never recorded.
+            passphrase: The variable with the passphrase that opens the present
+                keys, as `env:NAME`.
+            proof_file: The file with the secret half of a new recipient, to prove
+                that it opens what is stored before the old goes. Not needed when
+                `identity_file` is that of a new recipient as well.
+            unproven: Remove the old although nobody proved that the new can be
+                opened.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What was wrapped anew, or would be.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return self._owner._call(
+            "backup.keys_rewrap",
+            request(
+                dry_run=dry_run,
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
+                passphrase=passphrase,
+                proof_file=None if proof_file is None else path_to_wire(proof_file),
+                unproven=unproven,
+            ),
+            _BACKUP_KEYS_REWRAP,
+            on_progress,
+            timeout,
+        )
+
+    def keys_rotate(
+        self,
+        *,
+        identity_file: str | os.PathLike[str] | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupKeysRotateResponse:
+        """Start a new key for new backups; the old ones keep theirs.
+
+        Adds something.
+
+        Args:
+            identity_file: The file with the secret half of a recipient, to prove at
+                once that it opens the new key. Read where the request runs, and never
+                recorded.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            A key that was made.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return self._owner._call(
+            "backup.keys_rotate",
+            request(
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
+            ),
+            _BACKUP_KEYS_ROTATE,
             on_progress,
             timeout,
         )
@@ -300,6 +424,7 @@ class BackupGroup:
     def list(
         self,
         *,
+        identity_file: str | os.PathLike[str] | None = None,
         target: str | None = None,
         on_progress: Callable[[Progress], object] | None = None,
         timeout: float | None = None,
@@ -309,6 +434,9 @@ class BackupGroup:
         Changes nothing.
 
         Args:
+            identity_file: The file with the secret half of a recipient, for
+                encrypted snapshots. What the settings name when missing. Read where the
+                request runs, and never recorded.
             target: This target only. All of the settings when missing.
             on_progress: Called with each `Progress`. What it raises cancels the
                 work.
@@ -323,45 +451,11 @@ class BackupGroup:
         """
         return self._owner._call(
             "backup.list",
-            request(target=target),
+            request(
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
+                target=target,
+            ),
             _BACKUP_LIST,
-            on_progress,
-            timeout,
-        )
-
-    def sample(
-        self,
-        *,
-        max_bytes: int | None = None,
-        target: str | None = None,
-        on_progress: Callable[[Progress], object] | None = None,
-        timeout: float | None = None,
-    ) -> BackupSampleResponse:
-        """Read what is due of all backups, so that every stored byte is read within
-        days.
-
-        Changes nothing.
-
-        Args:
-            max_bytes: Not more than about so many bytes; what is due and not read
-                waits for the next run. No bound when missing.
-            target: Read from this target only. From all of the settings when
-                missing.
-            on_progress: Called with each `Progress`. What it raises cancels the
-                work.
-            timeout: Seconds after which the work is cancelled, with
-                `TimedOutError`.
-
-        Returns:
-            What a sampled verification read and found.
-
-        Raises:
-            OpsError: What could not be done, and the repair.
-        """
-        return self._owner._call(
-            "backup.sample",
-            request(max_bytes=max_bytes, target=target),
-            _BACKUP_SAMPLE,
             on_progress,
             timeout,
         )
@@ -370,6 +464,7 @@ class BackupGroup:
         self,
         *,
         snapshot_id: str,
+        identity_file: str | os.PathLike[str] | None = None,
         target: str | None = None,
         on_progress: Callable[[Progress], object] | None = None,
         timeout: float | None = None,
@@ -381,6 +476,9 @@ class BackupGroup:
         Args:
             snapshot_id: The snapshot: its identifier, the beginning of it, or
                 `latest`.
+            identity_file: The file with the secret half of a recipient, for
+                encrypted snapshots. What the settings name when missing. Read where the
+                request runs, and never recorded.
             target: Read it from this target only.
             on_progress: Called with each `Progress`. What it raises cancels the
                 work.
@@ -395,7 +493,11 @@ class BackupGroup:
         """
         return self._owner._call(
             "backup.show",
-            request(snapshot_id=snapshot_id, target=target),
+            request(
+                snapshot_id=snapshot_id,
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
+                target=target,
+            ),
             _BACKUP_SHOW,
             on_progress,
             timeout,
@@ -406,6 +508,7 @@ class BackupGroup:
         *,
         snapshot_id: str,
         depth: VerifyDepth = "full",
+        identity_file: str | os.PathLike[str] | None = None,
         target: str | None = None,
         on_progress: Callable[[Progress], object] | None = None,
         timeout: float | None = None,
@@ -419,6 +522,10 @@ class BackupGroup:
                 `latest`.
             depth: `quick` looks at the index and the sizes; `data` reads every
                 byte; `full`, the default, does so and checks the databases.
+            identity_file: The file with the secret half of a recipient, to look
+                into encrypted snapshots. What the settings name when missing; without
+                any, the stored bytes alone are compared, and the answer's `level` says
+                so. Read where the request runs, and never recorded.
             target: Verify the copy in this target only. Every copy when missing.
             on_progress: Called with each `Progress`. What it raises cancels the
                 work.
@@ -433,7 +540,12 @@ class BackupGroup:
         """
         return self._owner._call(
             "backup.verify",
-            request(snapshot_id=snapshot_id, depth=depth, target=target),
+            request(
+                snapshot_id=snapshot_id,
+                depth=depth,
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
+                target=target,
+            ),
             _BACKUP_VERIFY,
             on_progress,
             timeout,
@@ -689,6 +801,7 @@ class RestoreGroup:
         self,
         *,
         snapshot_id: str,
+        identity_file: str | os.PathLike[str] | None = None,
         into: str | os.PathLike[str] | None = None,
         paths: Sequence[str | os.PathLike[str]] | None = None,
         salvage: bool = False,
@@ -704,6 +817,9 @@ class RestoreGroup:
         Args:
             snapshot_id: The snapshot: its identifier, the beginning of it, or
                 `latest`.
+            identity_file: The file with the secret half of a recipient, for
+                encrypted snapshots. What the settings name when missing. Read where the
+                request runs, and never recorded.
             into: A folder, missing or empty, that receives the files. In place when
                 missing.
             paths: What to restore, relative to the root. All when missing or empty.
@@ -725,6 +841,7 @@ class RestoreGroup:
             "restore.apply",
             request(
                 snapshot_id=snapshot_id,
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
                 into=None if into is None else path_to_wire(into),
                 paths=None if paths is None else list_to_wire(paths, path_to_wire),
                 salvage=salvage,
@@ -773,6 +890,7 @@ class RestoreGroup:
         self,
         *,
         snapshot_id: str,
+        identity_file: str | os.PathLike[str] | None = None,
         into: str | os.PathLike[str] | None = None,
         paths: Sequence[str | os.PathLike[str]] | None = None,
         salvage: bool = False,
@@ -787,6 +905,9 @@ class RestoreGroup:
         Args:
             snapshot_id: The snapshot: its identifier, the beginning of it, or
                 `latest`.
+            identity_file: The file with the secret half of a recipient, for
+                encrypted snapshots. What the settings name when missing. Read where the
+                request runs, and never recorded.
             into: A folder, missing or empty, that receives the files. In place when
                 missing.
             paths: What to restore, relative to the root. All when missing or empty.
@@ -808,6 +929,7 @@ class RestoreGroup:
             "restore.plan",
             request(
                 snapshot_id=snapshot_id,
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
                 into=None if into is None else path_to_wire(into),
                 paths=None if paths is None else list_to_wire(paths, path_to_wire),
                 salvage=salvage,
@@ -1121,84 +1243,6 @@ class AsyncBackupGroup:
     def __init__(self, owner: AsyncOperations) -> None:
         self._owner = owner
 
-    async def bisect(
-        self,
-        *,
-        check: BisectCheck,
-        query: str | None = None,
-        store: str | None = None,
-        target: str | None = None,
-        on_progress: Callable[[Progress], object] | None = None,
-        timeout: float | None = None,
-    ) -> BackupBisectResponse:
-        """Find the last snapshot for which a check still holds.
-
-        Changes nothing.
-
-        Args:
-            check: What must hold.
-            query: For `query`: what to ask. It must return a row whose first column
-                is neither null nor zero.
-            store: The database to ask, by its name in the snapshots. The only one
-                when missing.
-            target: Look among the snapshots in this target only.
-            on_progress: Called with each `Progress`. What it raises cancels the
-                work.
-            timeout: Seconds after which the work is cancelled, with
-                `TimedOutError`.
-
-        Returns:
-            What a bisection found.
-
-        Raises:
-            OpsError: What could not be done, and the repair.
-        """
-        return await self._owner._call(
-            "backup.bisect",
-            request(check=check, query=query, store=store, target=target),
-            _BACKUP_BISECT,
-            on_progress,
-            timeout,
-        )
-
-    async def copy(
-        self,
-        *,
-        snapshot_id: str,
-        to: str,
-        from_: str | None = None,
-        on_progress: Callable[[Progress], object] | None = None,
-        timeout: float | None = None,
-    ) -> BackupCopyResponse:
-        """Copy a snapshot to another target: verified, sent, and read back there.
-
-        Adds something.
-
-        Args:
-            snapshot_id: The snapshot: its identifier, the beginning of it, or
-                `latest`.
-            to: The target that it goes to.
-            from_: The target that it comes from. The first that has a whole copy
-                when missing.
-            on_progress: Called with each `Progress`. What it raises cancels the
-                work.
-            timeout: Seconds after which the work is cancelled, with
-                `TimedOutError`.
-
-        Returns:
-            What became of a copy.
-
-        Raises:
-            OpsError: What could not be done, and the repair.
-        """
-        return await self._owner._call(
-            "backup.copy",
-            request(snapshot_id=snapshot_id, to=to, from_=from_),
-            _BACKUP_COPY,
-            on_progress,
-            timeout,
-        )
-
     async def create(
         self,
         *,
@@ -1280,50 +1324,242 @@ class AsyncBackupGroup:
             timeout,
         )
 
-    async def drill(
+    async def keys_adopt(
         self,
         *,
-        checks: Sequence[DrillCheck] | None = None,
-        into: str | os.PathLike[str] | None = None,
-        snapshot_id: str | None = None,
+        identity_file: str | os.PathLike[str] | None = None,
         target: str | None = None,
         on_progress: Callable[[Progress], object] | None = None,
         timeout: float | None = None,
-    ) -> BackupDrillResponse:
-        """Rehearse a restore: restore into scratch, test the copy, say how long
-        recovery takes.
+    ) -> BackupKeysAdoptResponse:
+        """Restore what this host keeps of the keys, when it was lost or the host is
+        new.
 
-        Changes nothing.
+        Adds something.
 
         Args:
-            checks: What to do beside restoring and checking integrity. When
-                missing, all that the settings have.
-            into: A folder, missing or empty, that receives the restored copy and
-                keeps it. When missing, the copy is made in scratch and removed.
-            snapshot_id: The snapshot: its identifier, the beginning of it, or
-                `latest`, which is meant when missing.
-            target: Restore the copy in this target. When missing, the one of the
-                target that was not drilled for the longest time.
+            identity_file: The file with the secret half of a recipient, or a key
+                that was unwrapped by hand. What the settings name when missing. Read
+                where the request runs, and never recorded.
+            target: Read the wrapped keys from this target only.
             on_progress: Called with each `Progress`. What it raises cancels the
                 work.
             timeout: Seconds after which the work is cancelled, with
                 `TimedOutError`.
 
         Returns:
-            What a drill found.
+            What the host knows again.
 
         Raises:
             OpsError: What could not be done, and the repair.
         """
         return await self._owner._call(
-            "backup.drill",
+            "backup.keys_adopt",
             request(
-                checks=None if checks is None else list_to_wire(checks),
-                into=None if into is None else path_to_wire(into),
-                snapshot_id=snapshot_id,
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
                 target=target,
             ),
-            _BACKUP_DRILL,
+            _BACKUP_KEYS_ADOPT,
+            on_progress,
+            timeout,
+        )
+
+    async def keys_check(
+        self,
+        *,
+        identity_file: str | os.PathLike[str] | None = None,
+        target: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupKeysCheckResponse:
+        """Prove that an identity opens the newest snapshot.
+
+        Changes nothing.
+
+        Args:
+            identity_file: The file with the secret half of a recipient. What the
+                settings name when missing. Read where the request runs, and never
+                recorded.
+            target: This target only. All of the settings when missing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What an identity opens.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return await self._owner._call(
+            "backup.keys_check",
+            request(
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
+                target=target,
+            ),
+            _BACKUP_KEYS_CHECK,
+            on_progress,
+            timeout,
+        )
+
+    async def keys_init(
+        self,
+        *,
+        anew: bool = False,
+        identity_file: str | os.PathLike[str] | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupKeysInitResponse:
+        """Make the key that backups are encrypted to, and keep only its public half
+        here.
+
+        Adds something.
+
+        Args:
+            anew: Make a key although a target holds keys that this host does not
+                know: another host's, or one that was lost.
+            identity_file: The file with the secret half of a recipient, to prove at
+                once that it opens the new key. Read where the request runs, and never
+                recorded.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            A key that was made.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return await self._owner._call(
+            "backup.keys_init",
+            request(
+                anew=anew,
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
+            ),
+            _BACKUP_KEYS_INIT,
+            on_progress,
+            timeout,
+        )
+
+    async def keys_list(
+        self,
+        *,
+        target: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupKeysListResponse:
+        """List the keys of encrypted backups, and where they are kept.
+
+        Changes nothing.
+
+        Args:
+            target: This target only. All of the settings when missing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            The keys.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return await self._owner._call(
+            "backup.keys_list",
+            request(target=target),
+            _BACKUP_KEYS_LIST,
+            on_progress,
+            timeout,
+        )
+
+    async def keys_rewrap(
+        self,
+        *,
+        dry_run: bool = False,
+        identity_file: str | os.PathLike[str] | None = None,
+        passphrase: str | None = None,
+        proof_file: str | os.PathLike[str] | None = None,
+        unproven: bool = False,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupKeysRewrapResponse:
+        """Wrap the keys to the recipients that the settings name now.
+
+        Deletes or replaces something.
+
+        Args:
+            dry_run: Say what would be done, and change nothing.
+            identity_file: The file with the secret half of a present recipient.
+                What the settings name when missing. Read where the request runs, and
+                never recorded.
+            passphrase: The variable with the passphrase that opens the present
+                keys, as `env:NAME`.
+            proof_file: The file with the secret half of a new recipient, to prove
+                that it opens what is stored before the old goes. Not needed when
+                `identity_file` is that of a new recipient as well.
+            unproven: Remove the old although nobody proved that the new can be
+                opened.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What was wrapped anew, or would be.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return await self._owner._call(
+            "backup.keys_rewrap",
+            request(
+                dry_run=dry_run,
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
+                passphrase=passphrase,
+                proof_file=None if proof_file is None else path_to_wire(proof_file),
+                unproven=unproven,
+            ),
+            _BACKUP_KEYS_REWRAP,
+            on_progress,
+            timeout,
+        )
+
+    async def keys_rotate(
+        self,
+        *,
+        identity_file: str | os.PathLike[str] | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupKeysRotateResponse:
+        """Start a new key for new backups; the old ones keep theirs.
+
+        Adds something.
+
+        Args:
+            identity_file: The file with the secret half of a recipient, to prove at
+                once that it opens the new key. Read where the request runs, and never
+                recorded.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            A key that was made.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return await self._owner._call(
+            "backup.keys_rotate",
+            request(
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
+            ),
+            _BACKUP_KEYS_ROTATE,
             on_progress,
             timeout,
         )
@@ -1331,6 +1567,7 @@ class AsyncBackupGroup:
     async def list(
         self,
         *,
+        identity_file: str | os.PathLike[str] | None = None,
         target: str | None = None,
         on_progress: Callable[[Progress], object] | None = None,
         timeout: float | None = None,
@@ -1340,6 +1577,9 @@ class AsyncBackupGroup:
         Changes nothing.
 
         Args:
+            identity_file: The file with the secret half of a recipient, for
+                encrypted snapshots. What the settings name when missing. Read where the
+                request runs, and never recorded.
             target: This target only. All of the settings when missing.
             on_progress: Called with each `Progress`. What it raises cancels the
                 work.
@@ -1354,45 +1594,11 @@ class AsyncBackupGroup:
         """
         return await self._owner._call(
             "backup.list",
-            request(target=target),
+            request(
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
+                target=target,
+            ),
             _BACKUP_LIST,
-            on_progress,
-            timeout,
-        )
-
-    async def sample(
-        self,
-        *,
-        max_bytes: int | None = None,
-        target: str | None = None,
-        on_progress: Callable[[Progress], object] | None = None,
-        timeout: float | None = None,
-    ) -> BackupSampleResponse:
-        """Read what is due of all backups, so that every stored byte is read within
-        days.
-
-        Changes nothing.
-
-        Args:
-            max_bytes: Not more than about so many bytes; what is due and not read
-                waits for the next run. No bound when missing.
-            target: Read from this target only. From all of the settings when
-                missing.
-            on_progress: Called with each `Progress`. What it raises cancels the
-                work.
-            timeout: Seconds after which the work is cancelled, with
-                `TimedOutError`.
-
-        Returns:
-            What a sampled verification read and found.
-
-        Raises:
-            OpsError: What could not be done, and the repair.
-        """
-        return await self._owner._call(
-            "backup.sample",
-            request(max_bytes=max_bytes, target=target),
-            _BACKUP_SAMPLE,
             on_progress,
             timeout,
         )
@@ -1401,6 +1607,7 @@ class AsyncBackupGroup:
         self,
         *,
         snapshot_id: str,
+        identity_file: str | os.PathLike[str] | None = None,
         target: str | None = None,
         on_progress: Callable[[Progress], object] | None = None,
         timeout: float | None = None,
@@ -1412,6 +1619,9 @@ class AsyncBackupGroup:
         Args:
             snapshot_id: The snapshot: its identifier, the beginning of it, or
                 `latest`.
+            identity_file: The file with the secret half of a recipient, for
+                encrypted snapshots. What the settings name when missing. Read where the
+                request runs, and never recorded.
             target: Read it from this target only.
             on_progress: Called with each `Progress`. What it raises cancels the
                 work.
@@ -1426,7 +1636,11 @@ class AsyncBackupGroup:
         """
         return await self._owner._call(
             "backup.show",
-            request(snapshot_id=snapshot_id, target=target),
+            request(
+                snapshot_id=snapshot_id,
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
+                target=target,
+            ),
             _BACKUP_SHOW,
             on_progress,
             timeout,
@@ -1437,6 +1651,7 @@ class AsyncBackupGroup:
         *,
         snapshot_id: str,
         depth: VerifyDepth = "full",
+        identity_file: str | os.PathLike[str] | None = None,
         target: str | None = None,
         on_progress: Callable[[Progress], object] | None = None,
         timeout: float | None = None,
@@ -1450,6 +1665,10 @@ class AsyncBackupGroup:
                 `latest`.
             depth: `quick` looks at the index and the sizes; `data` reads every
                 byte; `full`, the default, does so and checks the databases.
+            identity_file: The file with the secret half of a recipient, to look
+                into encrypted snapshots. What the settings name when missing; without
+                any, the stored bytes alone are compared, and the answer's `level` says
+                so. Read where the request runs, and never recorded.
             target: Verify the copy in this target only. Every copy when missing.
             on_progress: Called with each `Progress`. What it raises cancels the
                 work.
@@ -1464,7 +1683,12 @@ class AsyncBackupGroup:
         """
         return await self._owner._call(
             "backup.verify",
-            request(snapshot_id=snapshot_id, depth=depth, target=target),
+            request(
+                snapshot_id=snapshot_id,
+                depth=depth,
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
+                target=target,
+            ),
             _BACKUP_VERIFY,
             on_progress,
             timeout,
@@ -1720,6 +1944,7 @@ class AsyncRestoreGroup:
         self,
         *,
         snapshot_id: str,
+        identity_file: str | os.PathLike[str] | None = None,
         into: str | os.PathLike[str] | None = None,
         paths: Sequence[str | os.PathLike[str]] | None = None,
         salvage: bool = False,
@@ -1735,6 +1960,9 @@ class AsyncRestoreGroup:
         Args:
             snapshot_id: The snapshot: its identifier, the beginning of it, or
                 `latest`.
+            identity_file: The file with the secret half of a recipient, for
+                encrypted snapshots. What the settings name when missing. Read where the
+                request runs, and never recorded.
             into: A folder, missing or empty, that receives the files. In place when
                 missing.
             paths: What to restore, relative to the root. All when missing or empty.
@@ -1756,6 +1984,7 @@ class AsyncRestoreGroup:
             "restore.apply",
             request(
                 snapshot_id=snapshot_id,
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
                 into=None if into is None else path_to_wire(into),
                 paths=None if paths is None else list_to_wire(paths, path_to_wire),
                 salvage=salvage,
@@ -1804,6 +2033,7 @@ class AsyncRestoreGroup:
         self,
         *,
         snapshot_id: str,
+        identity_file: str | os.PathLike[str] | None = None,
         into: str | os.PathLike[str] | None = None,
         paths: Sequence[str | os.PathLike[str]] | None = None,
         salvage: bool = False,
@@ -1818,6 +2048,9 @@ class AsyncRestoreGroup:
         Args:
             snapshot_id: The snapshot: its identifier, the beginning of it, or
                 `latest`.
+            identity_file: The file with the secret half of a recipient, for
+                encrypted snapshots. What the settings name when missing. Read where the
+                request runs, and never recorded.
             into: A folder, missing or empty, that receives the files. In place when
                 missing.
             paths: What to restore, relative to the root. All when missing or empty.
@@ -1839,6 +2072,7 @@ class AsyncRestoreGroup:
             "restore.plan",
             request(
                 snapshot_id=snapshot_id,
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
                 into=None if into is None else path_to_wire(into),
                 paths=None if paths is None else list_to_wire(paths, path_to_wire),
                 salvage=salvage,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::keyring;
 use super::snapshots::{checkers, host_name, targets};
 use crate::backup::copy::{CopyJob, CopyReport, copy};
 use crate::backup::create::{CreateJob, CreateReport, create};
@@ -13,7 +14,8 @@ use crate::backup::delete::{DeletePlan, apply_delete, plan_delete};
 use crate::backup::layout::Layout;
 use crate::backup::lease::LeaseTimes;
 use crate::backup::list::{FailedTarget, Listed, Shown, Unreadable, list, show};
-use crate::backup::verify::{VerifyDepth, VerifyJob, VerifyReport, verify};
+use crate::backup::manifest::RelPath;
+use crate::backup::verify::{VerifyDepth, VerifyJob, VerifyLevel, VerifyReport, verify};
 use crate::cancel::Scope;
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
@@ -46,27 +48,8 @@ impl Operation for Create {
     type Response = CreateReport;
 
     async fn run(context: Arc<Context>, scope: Scope, request: CreateRequest) -> Result<CreateReport> {
-        let settings = context.settings();
-        let mut backup = settings.backup.clone();
-        if let Some(layout) = request.layout {
-            backup.layout = Some(layout.name().to_owned());
-        }
-        let job = CreateJob {
-            service: settings.service.name.clone(),
-            service_version: settings.service.version.clone(),
-            host: host_name(),
-            root: context.root.clone(),
-            state: context.state.clone(),
-            settings: backup,
-            label: request.label,
-            stores: context.stores.iter().map(|store| (store.name.clone(), Arc::clone(&store.component))).collect(),
-            kinds: context.kinds.stores.clone(),
-            targets: targets(&context, request.target.as_deref())?,
-            leave_out: Vec::new(),
-            check: CheckDepth::Quick,
-            lease: LeaseTimes::default(),
-            pause: context.pause.clone(),
-        };
+        let target = request.target.as_deref();
+        let job = create_job(&context, &scope, target, request.layout, request.label).await?;
         create(&scope, job).await
     }
 
@@ -75,12 +58,50 @@ impl Operation for Create {
     }
 }
 
+/// A backup of the service as the settings have it.
+pub(super) async fn create_job(
+    context: &Context,
+    scope: &Scope,
+    target: Option<&str>,
+    layout: Option<Layout>,
+    label: Option<String>,
+) -> Result<CreateJob> {
+    let settings = context.settings();
+    let mut backup = settings.backup.clone();
+    if let Some(layout) = layout {
+        backup.layout = Some(layout.name().to_owned());
+    }
+    let targets = targets(context, target)?;
+    let keys = keyring::for_writing(context, scope, &targets).await?;
+    Ok(CreateJob {
+        service: settings.service.name.clone(),
+        service_version: settings.service.version.clone(),
+        host: host_name(),
+        root: context.root.clone(),
+        state: context.state.clone(),
+        settings: backup,
+        label,
+        stores: context.stores.iter().map(|store| (store.name.clone(), Arc::clone(&store.component))).collect(),
+        kinds: context.kinds.stores.clone(),
+        targets,
+        keys,
+        leave_out: Vec::new(),
+        check: CheckDepth::Quick,
+        lease: LeaseTimes::default(),
+        time: None,
+        pause: context.pause.clone(),
+    })
+}
+
 /// Where to look.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ListRequest {
     /// This target only. All of the settings when missing.
     pub target: Option<String>,
+    /// The file with the secret half of a recipient, for encrypted snapshots. What the settings name when missing. Read
+    /// where the request runs, and never recorded.
+    pub identity_file: Option<RelPath>,
 }
 
 /// The snapshots.
@@ -102,6 +123,8 @@ pub struct KnownSnapshot {
     pub listed: Listed,
     /// When it was last verified in full and found whole. Nothing when it never was, or the journal is lost.
     pub verified_at: Option<Timestamp>,
+    /// Whether it was looked into then. One that is encrypted is not, where no identity was given.
+    pub verified_level: Option<VerifyLevel>,
 }
 
 /// `backup.list`
@@ -118,9 +141,15 @@ impl Operation for List {
 
     async fn run(context: Arc<Context>, scope: Scope, request: ListRequest) -> Result<ListResponse> {
         let targets = targets(&context, request.target.as_deref())?;
-        let listing = list(&scope, &targets, Some(&context.settings().service.name)).await?;
+        let keys = keyring::for_reading(&context, &scope, &targets, request.identity_file.as_ref()).await?;
+        let listing = list(&scope, &targets, &keys, Some(&context.settings().service.name)).await?;
         let verified = history::verified(&context.journal)?;
-        let known = |listed: Listed| KnownSnapshot { verified_at: verified.get(&listed.snapshot_id).copied(), listed };
+        let levels = history::levels(&context.journal)?;
+        let known = |listed: Listed| KnownSnapshot {
+            verified_at: verified.get(&listed.snapshot_id).copied(),
+            verified_level: levels.get(&listed.snapshot_id).copied(),
+            listed,
+        };
         Ok(ListResponse {
             snapshots: listing.snapshots.into_iter().map(known).collect(),
             unreadable: listing.unreadable,
@@ -142,6 +171,10 @@ pub struct ShowRequest {
     /// Read it from this target only.
     #[serde(default)]
     pub target: Option<String>,
+    /// The file with the secret half of a recipient, for encrypted snapshots. What the settings name when missing. Read
+    /// where the request runs, and never recorded.
+    #[serde(default)]
+    pub identity_file: Option<RelPath>,
 }
 
 /// `backup.show`
@@ -158,7 +191,8 @@ impl Operation for Show {
 
     async fn run(context: Arc<Context>, scope: Scope, request: ShowRequest) -> Result<Shown> {
         let targets = targets(&context, request.target.as_deref())?;
-        show(&scope, &targets, Some(&context.settings().service.name), &request.snapshot_id).await
+        let keys = keyring::for_reading(&context, &scope, &targets, request.identity_file.as_ref()).await?;
+        show(&scope, &targets, &keys, Some(&context.settings().service.name), &request.snapshot_id).await
     }
 }
 
@@ -175,6 +209,11 @@ pub struct VerifyRequest {
     /// Verify the copy in this target only. Every copy when missing.
     #[serde(default)]
     pub target: Option<String>,
+    /// The file with the secret half of a recipient, to look into encrypted snapshots. What the settings name when missing;
+    /// without any, the stored bytes alone are compared, and the answer's `level` says so. Read where the request runs, and
+    /// never recorded.
+    #[serde(default)]
+    pub identity_file: Option<RelPath>,
 }
 
 fn full() -> VerifyDepth {
@@ -197,8 +236,11 @@ impl Operation for Verify {
 
     async fn run(context: Arc<Context>, scope: Scope, request: VerifyRequest) -> Result<VerifyReport> {
         let backup = &context.settings().backup;
+        let targets = targets(&context, request.target.as_deref())?;
+        let keys = keyring::for_reading(&context, &scope, &targets, request.identity_file.as_ref()).await?;
         let job = VerifyJob {
-            targets: targets(&context, request.target.as_deref())?,
+            targets,
+            keys,
             service: Some(context.settings().service.name.clone()),
             snapshot: request.snapshot_id,
             depth: request.depth,
@@ -259,9 +301,11 @@ impl Operation for Delete {
         let verified: BTreeMap<_, _> = history::verified(&context.journal)?;
         let verified: Vec<String> = verified.into_keys().collect();
         let service = context.settings().service.name.as_str();
-        let plan = plan_delete(&scope, &targets, Some(service), &request.snapshot_id, &verified, request.force).await?;
+        let keys = keyring::for_reading(&context, &scope, &targets, None).await?;
+        let plan =
+            plan_delete(&scope, &targets, &keys, Some(service), &request.snapshot_id, &verified, request.force).await?;
         if !request.dry_run {
-            apply_delete(&scope, &targets, &plan, &host_name(), LeaseTimes::default()).await?;
+            apply_delete(&scope, &targets, &keys, &plan, &host_name(), LeaseTimes::default()).await?;
         }
         Ok(DeleteResponse { plan, deleted: !request.dry_run })
     }
@@ -300,9 +344,13 @@ impl Operation for Copy {
             return Err(Error::invalid(format!("a snapshot cannot be copied from {:?} to itself", to.0))
                 .with_hint("name another target, or add a second [[target]] to ops.toml"));
         }
+        let mut asked = from.clone();
+        asked.push(to.clone());
+        let keys = keyring::for_reading(&context, &scope, &asked, None).await?;
         let job = CopyJob {
             from,
             to,
+            keys,
             service: Some(context.settings().service.name.clone()),
             snapshot: request.snapshot_id,
             host: host_name(),

@@ -1,12 +1,20 @@
 //! Deleting a snapshot: a plan with its reasons first, then the plan and nothing else.
 
+use std::sync::Arc;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::blocks::Objects;
 use super::create::NamedTarget;
 use super::lease::{Lease, LeaseTimes};
-use super::list::{Listed, find, list};
+use super::list::{Listed, SEALED_SUFFIX, blocking, find, list};
 use super::manifest::Outcome;
+use super::repository::keyring::Keyring;
+use super::repository::open::Repository;
+use super::repository::{names, removal};
+use super::seal::{Keys, SUMMARY_SUFFIX};
+use super::target::BackupTarget;
 use crate::cancel::Scope;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -28,7 +36,8 @@ pub struct Deletion {
     pub target: String,
     /// Its key there.
     pub key: String,
-    /// The bytes that become free.
+    /// The bytes that become free; of a snapshot in a repository those of its header, and the packs that nothing else
+    /// needs are collected later.
     pub stored_bytes: u64,
     /// Why it is removed.
     pub reason: String,
@@ -42,17 +51,18 @@ pub struct Deletion {
 pub async fn plan_delete(
     scope: &Scope,
     targets: &[NamedTarget],
+    keys: &Keys,
     service: Option<&str>,
     wanted: &str,
     verified: &[String],
     force: bool,
 ) -> Result<DeletePlan> {
-    let copies = find(scope, targets, service, wanted).await?;
+    let copies = find(scope, targets, keys, service, wanted).await?;
     let snapshot_id = copies.first().map(|copy| copy.snapshot_id.clone()).unwrap_or_default();
     let known = copies.iter().find_map(|copy| copy.listed.as_ref());
     let refused = match known {
         Some(snapshot) if !force => {
-            let all = list(scope, targets, Some(&snapshot.service)).await?.snapshots;
+            let all = list(scope, targets, keys, Some(&snapshot.service)).await?.snapshots;
             refusal(snapshot, &all, verified)
         }
         _ => None,
@@ -87,6 +97,21 @@ fn refusal(snapshot: &Listed, all: &[Listed], verified: &[String]) -> Option<Str
     last.then(|| format!("it is the last complete snapshot of {:?}", snapshot.service))
 }
 
+/// Removes an archive with what lies beside it, or a snapshot of a repository.
+async fn delete_one(scope: &Scope, target: &Arc<dyn BackupTarget>, keys: &Keys, key: &str) -> Result<()> {
+    if names::snapshot_of(key).is_some() {
+        let (objects, keyring) = (Objects::new(scope, Arc::clone(target)), Arc::new(keys.clone()) as Arc<dyn Keyring>);
+        let repository = blocking(move || Repository::open(&objects, &keyring)).await?;
+        let gone = || Error::new(ErrorKind::NotFound, "the target has no repository any more");
+        return removal::remove(scope, target, repository.ok_or_else(gone)?, key).await;
+    }
+    target.delete(scope, key).await?;
+    if key.ends_with(SEALED_SUFFIX) {
+        target.delete(scope, &format!("{key}{SUMMARY_SUFFIX}")).await?;
+    }
+    Ok(())
+}
+
 /// Removes what the plan names, holding each target's lease.
 ///
 /// # Errors
@@ -95,6 +120,7 @@ fn refusal(snapshot: &Listed, all: &[Listed], verified: &[String]) -> Option<Str
 pub async fn apply_delete(
     scope: &Scope,
     targets: &[NamedTarget],
+    keys: &Keys,
     plan: &DeletePlan,
     host: &str,
     times: LeaseTimes,
@@ -108,7 +134,7 @@ pub async fn apply_delete(
             return Err(Error::new(ErrorKind::NotFound, format!("there is no target {:?}", deletion.target)));
         };
         let lease = Lease::acquire(scope, name, std::sync::Arc::clone(target), host, times).await?;
-        let deleted = target.delete(scope, &deletion.key).await;
+        let deleted = delete_one(scope, target, keys, &deletion.key).await;
         let released = lease.release().await;
         deleted?;
         released?;

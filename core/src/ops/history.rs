@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::backup::drill::EarlierRows;
+use crate::backup::verify::VerifyLevel;
 use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::journal::{Journal, Query};
@@ -91,6 +92,21 @@ pub(crate) fn verified(journal: &Journal) -> Result<BTreeMap<String, Timestamp>>
         }
     }
     Ok(times)
+}
+
+/// Whether each of those snapshots was looked into when it was last verified in full.
+pub(crate) fn levels(journal: &Journal) -> Result<BTreeMap<String, VerifyLevel>> {
+    let mut levels = BTreeMap::new();
+    // The newest first, and the newest counts.
+    for record in about_backups(journal, &["backup.verify"])? {
+        let whole = record.response["ok"] == true && record.response["depth"] == "full";
+        if let (true, Some(id)) = (whole, record.response["snapshot_id"].as_str()) {
+            let sealed = record.response["level"] == "sealed";
+            let level = if sealed { VerifyLevel::Sealed } else { VerifyLevel::Proven };
+            levels.entry(id.to_owned()).or_insert(level);
+        }
+    }
+    Ok(levels)
 }
 
 fn about_backups(journal: &Journal, operations: &[&str]) -> Result<Vec<crate::journal::Record>> {

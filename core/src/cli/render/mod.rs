@@ -11,6 +11,7 @@ mod error;
 mod fields;
 pub(super) mod health;
 pub(super) mod journal;
+pub(super) mod keys;
 pub(super) mod restore;
 pub(super) mod schedule;
 pub(super) mod status;

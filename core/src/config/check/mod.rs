@@ -47,7 +47,8 @@ pub struct BuildFacts {
     /// Kinds of `[[check]]`.
     pub checks: Vec<String>,
     /// Those of `backup.schedule`, `backup.verify_schedule`, `backup.drill_schedule`, `backup.retention`,
-    /// `backup.layout` and `metrics.listen` that this build acts on. The others are accepted, with a warning that says so.
+    /// `backup.layout`, `backup.encryption` and `metrics.listen` that this build acts on. The others are accepted, with
+    /// a warning that says so.
     pub acts_on: Vec<String>,
 }
 
@@ -57,6 +58,9 @@ impl BuildFacts {
         self.acts_on.iter().any(|known| known == key)
     }
 }
+
+/// What `backup.layout` may say.
+const LAYOUTS: [&str; 2] = ["archive", "repository"];
 
 /// Looks the settings over. Errors come first; no finding shows a secret.
 pub fn check(config: &Config, build: &BuildFacts) -> Vec<Finding> {
@@ -72,6 +76,7 @@ pub fn check(config: &Config, build: &BuildFacts) -> Vec<Finding> {
     checker.places();
     checker.service();
     checker.metrics();
+    checker.encryption();
     checker.not_acted_on();
     checker.clear_secrets();
     checker.findings.sort_by_key(|finding| finding.severity);
@@ -116,6 +121,14 @@ impl Checker<'_> {
         if !(1..=19).contains(&settings.backup.level) {
             let message = format!("level {} is not one of zstd's levels 1 to 19", settings.backup.level);
             self.error("backup.level", message, "use 3, or 19 for the smallest archive");
+        }
+        if let Some(layout) = settings.backup.layout.as_deref().filter(|layout| !LAYOUTS.contains(layout)) {
+            let near = LAYOUTS.into_iter().find(|known| strsim::normalized_damerau_levenshtein(known, layout) >= 0.6);
+            let hint = match near {
+                Some(near) => format!("did you mean \"{near}\"?"),
+                None => "use \"repository\", where backups share content, or \"archive\"".to_owned(),
+            };
+            self.error("backup.layout", format!("{layout:?} is no layout"), &hint);
         }
         if settings.health.concurrency == 0 {
             self.error("health.concurrency", "no check could ever run", "use at least 1");
@@ -399,20 +412,70 @@ impl Checker<'_> {
     fn not_acted_on(&mut self) {
         let settings = &self.config.settings;
         let backup = &settings.backup;
-        // `archive` is what every build makes.
-        let layout = backup.layout.as_deref().is_some_and(|layout| layout != "archive");
         for (key, is_set, consequence) in [
             ("backup.schedule", backup.schedule.is_some(), "no backup is made by itself"),
             ("backup.verify_schedule", backup.verify_schedule.is_some(), "no backup is verified by itself"),
             ("backup.drill_schedule", backup.drill_schedule.is_some(), "no restore is rehearsed by itself"),
             ("backup.retention", backup.retention.is_some(), "no old backup is deleted"),
-            ("backup.layout", layout, "backups are plain archives"),
             ("metrics.listen", settings.metrics.listen.is_some(), "no address is listened on"),
         ] {
             if is_set && !self.build.acts_on(key) {
                 let message = format!("this build accepts {key} and does not act on it: {consequence}");
                 self.warn(key, message, "leave it for a later version, or do it by other means until then");
             }
+        }
+    }
+
+    fn encryption(&mut self) {
+        let backup = &self.config.settings.backup;
+        let encryption = &backup.encryption;
+        if (encryption.is_wanted() || encryption.identity_file.is_some()) && !self.build.acts_on("backup.encryption") {
+            self.error(
+                "backup.encryption",
+                "this build has no encryption",
+                "use a build with the feature `encryption`: the packages of PyPI and npm have it",
+            );
+            return;
+        }
+        let recipients = !encryption.recipients.is_empty() || encryption.recipients_file.is_some();
+        if recipients && encryption.passphrase.is_some() {
+            self.error(
+                "backup.encryption.passphrase",
+                "a key is wrapped to recipients or to a passphrase, not to both",
+                "remove one of them",
+            );
+        }
+        for (number, recipient) in encryption.recipients.iter().enumerate() {
+            let text = recipient.trim();
+            if text.to_ascii_uppercase().starts_with("AGE-SECRET-KEY-") {
+                self.error(
+                    "backup.encryption.recipients",
+                    format!("number {} is the secret half of a key", number + 1),
+                    "name the public half, age1…, and take the secret off this host: it has to be replaced now",
+                );
+            } else if !text.starts_with("age1") {
+                self.error(
+                    "backup.encryption.recipients",
+                    format!("number {} is no age recipient", number + 1),
+                    "name the public half of a key that `age-keygen` made: age1…",
+                );
+            }
+        }
+        let files = [
+            ("backup.encryption.recipients_file", &encryption.recipients_file),
+            ("backup.encryption.identity_file", &encryption.identity_file),
+        ];
+        for (key, file) in files {
+            if file.as_ref().is_some_and(|file| self.config.root.join(file).symlink_metadata().is_err()) {
+                self.error(key, "the file does not exist", "correct the path");
+            }
+        }
+        if encryption.identity_file.is_some() {
+            self.warn(
+                "backup.encryption.identity_file",
+                "the key that opens the backups lies on the host that makes them",
+                "keep it only where drills have to run by themselves, readable for the service alone",
+            );
         }
     }
 
@@ -425,6 +488,7 @@ impl Checker<'_> {
         let single = [
             ("http.token", &settings.http.token),
             ("http.write_token", &settings.http.write_token),
+            ("backup.encryption.passphrase", &settings.backup.encryption.passphrase),
             ("backup.ping_url", &settings.backup.ping_url),
         ];
         let literal = |token: &Option<String>| token.as_ref().is_some_and(|text| reference::name_in(text).is_none());

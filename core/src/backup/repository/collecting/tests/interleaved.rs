@@ -156,7 +156,11 @@ fn is_point(call: Call, key: &str) -> bool {
 
 /// Runs everybody in the order that `choose` makes of who could go, and who went last.
 fn play(cast: Cast, choose: &mut dyn FnMut(&[usize], Option<usize>) -> usize) -> Trace {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2 + cast.collectors + 2).enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2 + cast.collectors + 2)
+        .enable_all()
+        .build()
+        .unwrap();
     let mut world = runtime.block_on(World::without_memory("/proc/none".into()));
     let target = world.target.clone();
     runtime.block_on(async {
