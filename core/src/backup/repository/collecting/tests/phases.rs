@@ -116,7 +116,7 @@ async fn a_backup_that_takes_days_keeps_its_packs() {
         }
         assert!(number > 1 || of(&plan, ancient).0 != CollectAction::Keep);
     }
-    assert_eq!(world.has(ancient).0, false);
+    assert!(!world.has(ancient).0);
     // The run is dead when nothing came for a grace time; and it never lasts for months.
     world.pass(5 * HOUR);
     assert_eq!(world.collect().await.condemned, 8);
