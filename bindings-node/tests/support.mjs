@@ -13,7 +13,7 @@ export const fresh = dirname(dirname(fileURLToPath(import.meta.url)));
 
 const folders = [];
 // Not a hook of the tests: children use this file too.
-process.on("exit", () => folders.forEach((folder) => rmSync(folder, { recursive: true, force: true })));
+process.on("exit", () => folders.forEach((folder) => rmSync(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 })));
 
 /** An empty folder, gone after the tests. */
 export function folder() {

@@ -56,7 +56,10 @@ def test_the_hosts_lock_outlives_every_operation(service: Service, tmp_path: Pat
                 ops.call(name, REQUESTS.get(name, lambda snapshot: {})(snapshot=first.snapshot_id))
             except OpsError as error:
                 # Refusing, or giving up on a database that is being written, is right. Failing otherwise is not.
-                assert error.kind in ("refused", "busy", "unavailable", "not_found", "timeout"), (name, error)
+                # Nothing here is encrypted, so there is no key to name.
+                without_key = name.startswith("backup.keys_") and error.kind in ("invalid_input", "denied")
+                kinds = ("refused", "busy", "unavailable", "not_found", "timeout")
+                assert without_key or error.kind in kinds, (name, error)
             assert second() == "database is locked", f"{name} took the host's lock away"
             host.execute("commit")
             committed += 1
@@ -84,6 +87,11 @@ def operations() -> set[str]:
 
 
 REQUESTS = {
+    "backup.bisect": lambda snapshot: {"check": "integrity"},
+    "backup.copy": lambda snapshot: {"snapshot_id": snapshot, "to": "nowhere"},
+    "backup.export": lambda snapshot: {"snapshot_id": snapshot, "output": "/nowhere/service.tar.zst"},
+    "backup.import": lambda snapshot: {"path": "/nowhere/service.tar.zst"},
+    "schedule.run": lambda snapshot: {"job": "none"},
     "backup.delete": lambda snapshot: {"snapshot_id": snapshot, "dry_run": True},
     "backup.show": lambda snapshot: {"snapshot_id": snapshot},
     "backup.verify": lambda snapshot: {"snapshot_id": snapshot, "depth": "full"},

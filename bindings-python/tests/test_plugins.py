@@ -321,13 +321,13 @@ def test_the_service_is_paused_while_its_databases_are_copied(service: Service) 
             self.calls.append("after")
 
     writer = Writer()
-    with Ops(service.settings, root=service.root, pauses={"writer": writer}) as ops:
+    with Ops(service.with_target, root=service.root, pauses={"writer": writer}) as ops:
         group = ops.backup.create().group
     assert group is not None and group.consistent and group.pause is not None and group.pause.held
     assert writer.calls == ["before", "after"]
 
     refusing = Writer(refuses=True)
-    with Ops(service.settings, root=service.root, pauses={"writer": refusing}) as ops:
+    with Ops(service.with_target, root=service.root, pauses={"writer": refusing}) as ops:
         made = ops.backup.create()
     assert made.outcome == "complete" and made.group is not None and not made.group.consistent
     assert "not now" in (made.group.message or "")

@@ -191,8 +191,8 @@ fn every_operation_that_reads_is_reached_over_http() {
         let needs_id = operation["fields"].as_array().unwrap().iter().any(|field| field["name"] == "snapshot_id");
         let request = match name {
             "backup.bisect" => json!({ "check": "integrity" }),
-            // There is no key to check.
-            "backup.keys_check" => continue,
+            // This host is built without encryption.
+            _ if name.starts_with("backup.keys_") => continue,
             _ if needs_id => json!({ "snapshot_id": id }),
             _ => json!({}),
         };
