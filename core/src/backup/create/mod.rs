@@ -142,9 +142,9 @@ pub struct TargetResult {
 /// while another one has the backup.
 ///
 /// # Errors
-/// [`ErrorKind::InvalidInput`] for settings that make no sense; what the first target says when none of them
-/// took the backup: [`ErrorKind::Busy`] where another backup runs, [`ErrorKind::NoSpace`]; and
-/// [`ErrorKind::Cancelled`]. After an error nothing new is visible in any target, with one exception: a
+/// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for settings that make no sense; what the first target says when none of them
+/// took the backup: [`ErrorKind::Busy`](crate::ErrorKind::Busy) where another backup runs, [`ErrorKind::NoSpace`](crate::ErrorKind::NoSpace); and
+/// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled). After an error nothing new is visible in any target, with one exception: a
 /// cancel that comes when a first target has the whole backup already leaves it there.
 pub async fn create(scope: &Scope, job: CreateJob) -> Result<CreateReport> {
     create_with(scope, job, None).await

@@ -38,7 +38,7 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// Calls until it succeeds, fails for good ([`Error::retryable`]), the policy is at its end, or the caller
+    /// Calls until it succeeds, fails for good ([`Error::retryable`](crate::Error::retryable)), the policy is at its end, or the caller
     /// cancels. `call` is told the number of the try, from 0. Its last error is returned; when it was not the
     /// first, it says in its context how many tries there were.
     pub async fn run<T, F>(&self, scope: &Scope, mut call: impl FnMut(u32) -> F) -> Result<T>
