@@ -4,6 +4,22 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 pub use jiff::Timestamp;
+pub use jiff::tz::TimeZone;
+
+use crate::error::{Error, Result};
+
+/// The time zone called `name` in the database of the system (IANA, such as `Europe/Berlin`); without a name the
+/// machine's own, which is UTC where the machine does not say.
+///
+/// # Errors
+/// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for a name that the system does not know.
+pub fn time_zone(name: Option<&str>) -> Result<TimeZone> {
+    let Some(name) = name else { return Ok(TimeZone::try_system().unwrap_or(TimeZone::UTC)) };
+    TimeZone::get(name).map_err(|_| {
+        Error::invalid(format!("this machine knows no time zone {name:?}"))
+            .with_hint("write a name such as Europe/Berlin, or UTC; the package tzdata brings the names")
+    })
+}
 
 /// Where time comes from.
 pub trait Clock: Send + Sync + Debug {

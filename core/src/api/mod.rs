@@ -7,6 +7,7 @@ pub mod backup;
 pub mod config;
 pub mod health;
 pub mod journal;
+pub mod keep;
 pub mod metrics;
 pub mod restore;
 mod snapshots;

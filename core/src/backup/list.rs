@@ -40,14 +40,18 @@ pub struct Listed {
     pub target: String,
     /// Its key there.
     pub key: String,
-    /// When the backup began.
+    /// When the backup began, by the clock of the machine that made it.
     pub time: Timestamp,
+    /// When it was stored, by the target's clock.
+    pub stored_at: Timestamp,
     /// How it is stored: `archive`.
     pub layout: String,
     /// Whether everything was read completely.
     pub outcome: Outcome,
     /// What the caller called it.
     pub label: Option<String>,
+    /// The tags that the caller gave it, sorted.
+    pub tags: Vec<String>,
     /// The service's name.
     pub service: String,
     /// The service's version, when it is known.
@@ -293,9 +297,11 @@ fn listed(target: &str, object: &Object, summary: Summary) -> Listed {
         target: target.to_owned(),
         key: object.key.clone(),
         time: summary.time,
+        stored_at: object.modified_at,
         layout: "archive".to_owned(),
         outcome: summary.outcome,
         label: summary.label,
+        tags: summary.tags,
         service: summary.service,
         service_version: summary.service_version,
         host: summary.host,

@@ -7,13 +7,17 @@ pub mod create;
 pub mod delete;
 pub mod discover;
 #[cfg(test)]
+mod fake_snapshot;
+#[cfg(test)]
 mod fake_store;
 pub mod lease;
 pub mod list;
 pub mod manifest;
 mod meter;
 pub mod restore;
+pub mod retention;
 pub mod scratch;
+pub mod tags;
 pub mod target;
 pub mod targets;
 pub mod verify;

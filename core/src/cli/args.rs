@@ -155,7 +155,7 @@ Examples:
         command: Option<MetricsCommand>,
     },
 
-    /// Make, list, look into, verify and delete backups
+    /// Make, list, look into, verify, keep and delete backups
     #[command(
         subcommand,
         after_help = "\
@@ -163,6 +163,7 @@ Examples:
   uplifted-ops backup create --label before-upgrade
   uplifted-ops backup list
   uplifted-ops backup verify latest
+  uplifted-ops backup retain --dry-run
   uplifted-ops backup delete 1f0c3a --dry-run"
     )]
     Backup(BackupCommand),
@@ -306,6 +307,9 @@ Examples:
         /// What to call it
         #[arg(long, value_name = "TEXT")]
         label: Option<String>,
+        /// A word to find it by, and to keep it by; may be given again
+        #[arg(long = "tag", value_name = "TAG")]
+        tags: Vec<String>,
         /// Only to this target; to every one when not given
         #[arg(long, value_name = "NAME")]
         target: Option<String>,
@@ -339,6 +343,48 @@ Examples:
         /// quick: the index and the sizes; data: every byte; full: the integrity of each database too
         #[arg(long, value_name = "DEPTH", default_value = "full", value_parser = ["quick", "data", "full"])]
         depth: String,
+    },
+    /// Delete the backups that the policy backup.retention does not keep
+    #[command(after_help = "\
+Shows each backup with the rules that keep it. On a terminal it asks then; elsewhere it demands --yes.
+Never deletes the last good backups: while fewer than min_verified are verified, it deletes nothing.
+Exits 1 when it could not delete all that no rule keeps.
+
+Examples:
+  uplifted-ops backup retain --dry-run
+  uplifted-ops backup retain --yes")]
+    Retain {
+        /// Only in this target
+        #[arg(long, value_name = "NAME")]
+        target: Option<String>,
+        /// Print what would go and why, and delete nothing
+        #[arg(long, conflicts_with = "yes")]
+        dry_run: bool,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
+    /// Hold a backup: nothing deletes it before it is released
+    #[command(after_help = "\
+Everybody who uses the target sees the hold, and the reason.
+
+Example:
+  uplifted-ops backup hold 1f0c3a --reason \"incident 42: evidence\"")]
+    Hold {
+        #[command(flatten)]
+        snapshot: Snapshot,
+        /// Why, for whoever wants to delete it
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+        /// Who; the user and the machine when not given
+        #[arg(long, value_name = "NAME")]
+        by: Option<String>,
+    },
+    /// End every hold of a backup
+    #[command(after_help = "Example:\n  uplifted-ops backup release 1f0c3a")]
+    Release {
+        #[command(flatten)]
+        snapshot: Snapshot,
     },
     /// Delete a backup
     #[command(after_help = "\

@@ -33,7 +33,7 @@ impl Kinds {
             stores: names(&mut self.stores.kinds().map(|kind| kind.name)),
             targets: names(&mut self.targets.kinds().map(|kind| kind.name)),
             checks: names(&mut self.checks.kinds().map(|kind| kind.name)),
-            acts_on: vec!["backup.layout".to_owned()],
+            acts_on: vec!["backup.layout".to_owned(), "backup.retention".to_owned()],
         }
     }
 }

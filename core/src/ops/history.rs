@@ -1,8 +1,6 @@
 //! What the journal says about backups.
 
-use std::collections::BTreeMap;
-
-use crate::clock::Timestamp;
+use crate::backup::retention::{Proof, Proofs};
 use crate::error::Result;
 use crate::journal::{Journal, Query};
 use crate::metrics::own::{BackupHistory, Fact};
@@ -22,17 +20,27 @@ pub(crate) fn backups(journal: &Journal) -> Result<BackupHistory> {
     })))
 }
 
-/// When each snapshot was last verified in full and found whole. A quick verify proves no byte.
-pub(crate) fn verified(journal: &Journal) -> Result<BTreeMap<String, Timestamp>> {
-    let mut times = BTreeMap::new();
+/// What verifications said about each copy of each snapshot: the last one that could tell. A full one proves a copy
+/// whole; one of any depth proves it damaged. Which was the last, the order of the journal says: clocks jump.
+pub(crate) fn proofs(journal: &Journal) -> Result<Proofs> {
+    let mut proofs = Proofs::default();
     for record in about_backups(journal, &["backup.verify"])? {
-        let proven = record.response["ok"] == true && record.response["depth"] == "full";
-        if let (true, Some(id)) = (proven, record.response["snapshot_id"].as_str()) {
-            let last = times.entry(id.to_owned()).or_insert(record.time);
-            *last = record.time.max(*last);
+        let response = &record.response;
+        let Some(id) = response["snapshot_id"].as_str() else { continue };
+        let (Some(targets), Some(problems)) = (response["targets"].as_array(), response["problems"].as_array()) else {
+            // So many problems that the record was cut: which copies have them is lost.
+            proofs.note(id, None, Proof::Damaged(record.time));
+            continue;
+        };
+        for target in targets.iter().filter_map(|target| target.as_str()) {
+            if problems.iter().any(|problem| problem["target"] == target) {
+                proofs.note(id, Some(target), Proof::Damaged(record.time));
+            } else if response["depth"] == "full" {
+                proofs.note(id, Some(target), Proof::Whole(record.time));
+            }
         }
     }
-    Ok(times)
+    Ok(proofs)
 }
 
 fn about_backups(journal: &Journal, operations: &[&str]) -> Result<Vec<crate::journal::Record>> {

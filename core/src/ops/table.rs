@@ -4,13 +4,16 @@ use crate::error::{Error, ErrorKind, Result};
 
 use super::operation::Entry;
 use super::status::Status;
-use crate::api::{backup, config, health, journal, metrics, restore, store};
+use crate::api::{backup, config, health, journal, keep, metrics, restore, store};
 
 /// Every operation of this build, sorted by name. A new one gets one line.
 pub static TABLE: &[Entry] = &[
     Entry::of::<backup::Create>(),
-    Entry::of::<backup::Delete>(),
+    Entry::of::<keep::Delete>(),
+    Entry::of::<keep::HoldSnapshot>(),
     Entry::of::<backup::List>(),
+    Entry::of::<keep::Release>(),
+    Entry::of::<keep::Retain>(),
     Entry::of::<backup::Show>(),
     Entry::of::<backup::Verify>(),
     Entry::of::<config::Check>(),

@@ -55,6 +55,8 @@ pub struct CreateJob {
     pub settings: BackupSettings,
     /// What the caller calls it.
     pub label: Option<String>,
+    /// Words to find it by, and that retention may keep it by, see [`super::tags`].
+    pub tags: Vec<String>,
     /// The databases in the settings.
     pub stores: Vec<NamedStore>,
     /// The kinds of stores that this build has, to recognise the databases that nobody configured.
@@ -332,6 +334,7 @@ impl Plan {
             host: job.host.clone(),
             made_by: env!("CARGO_PKG_VERSION").to_owned(),
             label: job.label.clone(),
+            tags: self.tags.clone(),
             time: self.time,
             outcome: Outcome::Complete,
             includes: contents.includes.clone(),

@@ -7,6 +7,7 @@ use super::super::archive::WriteOptions;
 use super::super::discover::Contents;
 use super::super::list::{archive_key, last_ratio};
 use super::super::scratch::Scratch;
+use super::super::tags;
 use super::super::target::BackupTarget;
 use super::super::walk::WalkPlan;
 use super::CreateJob;
@@ -27,6 +28,7 @@ pub(super) struct Plan {
     pub(super) walk: WalkPlan,
     pub(super) snapshot_id: String,
     pub(super) time: Timestamp,
+    pub(super) tags: Vec<String>,
     pub(super) key: String,
     pub(super) scratch: PathBuf,
     pub(super) options: WriteOptions,
@@ -71,6 +73,7 @@ impl Plan {
             walk,
             snapshot_id,
             time,
+            tags: tags::tidy(&job.tags)?,
             scratch,
             options: WriteOptions { level: settings.level, threads, ..WriteOptions::default() },
         })

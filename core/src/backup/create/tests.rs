@@ -53,6 +53,7 @@ impl Scene {
             state: self.root().join(".uplifted-ops"),
             settings: BackupSettings { scratch_in_memory: true, ..BackupSettings::default() },
             label: None,
+            tags: Vec::new(),
             stores: Vec::new(),
             kinds: fake_store::kinds(),
             targets: vec![("memory".into(), Arc::new(self.memory.clone()))],

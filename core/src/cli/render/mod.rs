@@ -10,6 +10,7 @@ mod error;
 mod fields;
 pub(super) mod health;
 pub(super) mod journal;
+pub(super) mod keep;
 pub(super) mod restore;
 pub(super) mod status;
 pub(super) mod store;
@@ -117,12 +118,11 @@ mod tests {
 
     #[test]
     fn no_renderer_panics_on_an_answer_it_does_not_expect() {
-        let all: [Renderer; 18] = [
+        let all: [Renderer; 21] = [
             backup::create,
             backup::snapshots,
             backup::show,
             backup::verify,
-            backup::delete,
             config::init,
             config::preview,
             config::show,
@@ -130,6 +130,10 @@ mod tests {
             health::check,
             health::metrics,
             journal::read,
+            keep::delete,
+            keep::retain,
+            keep::hold,
+            keep::release,
             restore::plan,
             restore::apply,
             restore::undo,
@@ -144,6 +148,7 @@ mod tests {
             "\"\"",
             "{}",
             r#"{"snapshots":[1,null,{}],"checks":"x","stores":[{}],"skipped":[null],"problems":[[]],"settings":{"a":1}}"#,
+            r#"{"targets":[1,{},{"decisions":[null,{"reasons":[1,{}]}],"withheld":[2]}],"deleted":[{}],"failures":[null]}"#,
             r#"{"size_bytes":-1,"stored_bytes":0,"duration_seconds":1e300,"time":"never","files":"x","body":3}"#,
         ];
         for render in all {
