@@ -79,6 +79,18 @@ pub async fn holds(scope: &Scope, target: &dyn BackupTarget) -> Result<Holds> {
 /// [`ErrorKind::NotFound`] when it was deleted at this very moment; [`ErrorKind::Busy`] when a deletion of it is under way
 /// and does not end: the hold stays then.
 pub async fn hold(scope: &Scope, target: &dyn BackupTarget, id: &str, key: &str, hold: &Hold) -> Result<()> {
+    hold_looking(scope, target, id, key, hold, LOOKS).await
+}
+
+/// [`hold`], which looks so often, and so long apart, whether a deletion has ended.
+pub(super) async fn hold_looking(
+    scope: &Scope,
+    target: &dyn BackupTarget,
+    id: &str,
+    key: &str,
+    hold: &Hold,
+    (looks, pause): (u32, Duration),
+) -> Result<()> {
     let json = serde_json::to_vec(hold).map_err(|error| Error::internal(format!("a hold is not JSON: {error}")))?;
     if json.len() as u64 > MAX_BYTES {
         return Err(Error::invalid("the reason of the hold is too long").with_hint("say it in a few sentences"));
@@ -93,7 +105,7 @@ pub async fn hold(scope: &Scope, target: &dyn BackupTarget, id: &str, key: &str,
         if under_way.is_none() {
             break;
         }
-        if look == LOOKS.0 {
+        if look == looks {
             return Err(Error::new(
                 ErrorKind::Busy,
                 format!("snapshot {id} is being deleted, or a deletion of it died"),
@@ -101,7 +113,7 @@ pub async fn hold(scope: &Scope, target: &dyn BackupTarget, id: &str, key: &str,
             .with_hint("the hold is there; hold it again in a few minutes to see whether it came in time"));
         }
         tokio::select! {
-            () = tokio::time::sleep(LOOKS.1) => {}
+            () = tokio::time::sleep(pause) => {}
             () = scope.cancel.cancelled() => scope.cancel.check()?,
         }
     }
@@ -141,7 +153,7 @@ pub async fn delete_unless_held(
     let mark = deleting_key(id);
     target.put(scope, &mark, b"", false).await?;
     let deleted = delete_marked(scope, target, id, key, confirm).await;
-    // What stays of the mark after a failure is cleared away by the next retention. It must not hide what happened.
+    // A mark that stays is cleared away by the next retention that deletes something. It must not hide what happened.
     let _ = target.delete(&uncancelled(scope), &mark).await;
     deleted
 }
