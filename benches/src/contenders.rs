@@ -18,10 +18,13 @@ pub(crate) struct Place {
     pub(crate) work: PathBuf,
     /// The command line of `uplifted-ops`.
     pub(crate) ours: PathBuf,
+    /// The layout of our backups; settings, state and target of each have names of their own.
+    pub(crate) layout: &'static str,
 }
 
 impl Place {
-    fn at(&self, name: &str) -> PathBuf {
+    /// A path in the work folder.
+    pub(crate) fn at(&self, name: &str) -> PathBuf {
         self.work.join(name)
     }
 
@@ -30,7 +33,13 @@ impl Place {
         self.service.join("data/uplifted.db")
     }
 
-    fn clear(&self, name: &str) -> Result<PathBuf, Failure> {
+    /// Our target.
+    pub(crate) fn target(&self) -> String {
+        format!("ours-{}", self.layout)
+    }
+
+    /// Removes something from the work folder.
+    pub(crate) fn clear(&self, name: &str) -> Result<PathBuf, Failure> {
         let path = self.at(name);
         if path.is_dir() {
             fs::remove_dir_all(&path)?;
@@ -43,7 +52,7 @@ impl Place {
     /// A folder that never was. Restores go into one each, and none is removed before the job is over: ext4
     /// passes over what was deleted in the last minutes when it looks for a free inode (`recently_deleted`), so
     /// whoever makes files after a removal pays for it.
-    fn fresh(&self) -> Result<PathBuf, Failure> {
+    pub(crate) fn fresh(&self) -> Result<PathBuf, Failure> {
         let all = self.at(RESTORES);
         fs::create_dir_all(&all)?;
         let count = fs::read_dir(&all)?.count();
@@ -59,19 +68,25 @@ impl Place {
     pub(crate) fn write_settings(&self) -> Result<(), Failure> {
         let quoted = |path: &Path| Value::from(path.to_string_lossy()).to_string();
         let settings = format!(
-            "[service]\nname = \"uplifted\"\nroot = {}\n\n[state]\npath = {}\n\n[backup]\ninclude = [\".\"]\n\n\
+            "[service]\nname = \"uplifted\"\nroot = {}\n\n[state]\npath = {}\n\n[backup]\ninclude = [\".\"]\nlayout = \"{}\"\nclear_secrets = true\n\n\
              [[store]]\nname = \"main\"\nkind = \"sqlite\"\npath = \"data/uplifted.db\"\n\n\
              [[target]]\nname = \"local\"\nkind = \"fs\"\npath = {}\n",
             quoted(&self.service),
-            quoted(&self.at("state")),
-            quoted(&self.at("ours")),
+            quoted(&self.at(&format!("state-{}", self.layout))),
+            self.layout,
+            quoted(&self.at(&self.target())),
         );
-        Ok(fs::write(self.at("ops.toml"), settings)?)
+        Ok(fs::write(self.settings(), settings)?)
     }
 
-    fn call(&self, name: &str, request: &Value) -> Command {
+    fn settings(&self) -> PathBuf {
+        self.at(&format!("ops-{}.toml", self.layout))
+    }
+
+    /// An operation of ours.
+    pub(crate) fn call(&self, name: &str, request: &Value) -> Command {
         let mut command = Command::new(&self.ours);
-        command.arg("--root").arg(&self.service).arg("--config").arg(self.at("ops.toml"));
+        command.arg("--root").arg(&self.service).arg("--config").arg(self.settings());
         command.args(["--quiet", "call", name, &request.to_string()]);
         command
     }
@@ -94,12 +109,14 @@ pub(crate) struct Contender {
 pub(crate) struct Job {
     /// What is done.
     pub(crate) name: &'static str,
+    /// Makes each round's scene, before the first contender of it; not timed.
+    pub(crate) scene: fn(&Place) -> Result<(), Failure>,
     /// Who does it.
     pub(crate) contenders: &'static [Contender],
 }
 
 /// Nothing to prepare.
-fn ready(_: &Place) -> Result<(), Failure> {
+pub(crate) fn ready(_: &Place) -> Result<(), Failure> {
     Ok(())
 }
 
@@ -107,8 +124,9 @@ fn ready(_: &Place) -> Result<(), Failure> {
 pub(crate) const JOBS: &[Job] = &[
     Job {
         name: "backup",
+        scene: ready,
         contenders: &[
-            Contender { name: OURS, needs: &[], prepare: |p| p.clear("ours").map(drop), run: backup },
+            Contender { name: OURS, needs: &[], prepare: |p| p.clear(&p.target()).map(drop), run: backup },
             Contender { name: "tar \\| zstd -3 -T2", needs: &["tar", "zstd"], prepare: ready, run: tar_zstd },
             Contender {
                 name: "tar \\| zstd -3 -T2, sync -f",
@@ -121,6 +139,7 @@ pub(crate) const JOBS: &[Job] = &[
     },
     Job {
         name: "verify",
+        scene: ready,
         contenders: &[
             Contender { name: OURS, needs: &[], prepare: ready, run: |place| verify(place, "full") },
             Contender { name: OURS_DATA, needs: &[], prepare: ready, run: |place| verify(place, "data") },
@@ -130,6 +149,7 @@ pub(crate) const JOBS: &[Job] = &[
     },
     Job {
         name: "restore",
+        scene: ready,
         contenders: &[
             Contender { name: OURS, needs: &[], prepare: ready, run: restore },
             Contender { name: TAR, needs: &["tar", "zstd"], prepare: ready, run: untar },
@@ -156,15 +176,18 @@ pub(crate) const INTEGRITY: &str = "sqlite3 integrity_check";
 /// The peer of restore.
 pub(crate) const TAR: &str = "tar --zstd -xf";
 
-fn backup(place: &Place) -> Result<Measure, Failure> {
+/// Ours.
+pub(crate) fn backup(place: &Place) -> Result<Measure, Failure> {
     measure(&mut place.call("backup.create", &json!({})))
 }
 
-fn verify(place: &Place, depth: &str) -> Result<Measure, Failure> {
+/// Ours.
+pub(crate) fn verify(place: &Place, depth: &str) -> Result<Measure, Failure> {
     measure(&mut place.call("backup.verify", &json!({ "snapshot_id": "latest", "depth": depth })))
 }
 
-fn restore(place: &Place) -> Result<Measure, Failure> {
+/// Ours.
+pub(crate) fn restore(place: &Place) -> Result<Measure, Failure> {
     measure(&mut place.call("restore.apply", &json!({ "snapshot_id": "latest", "into": place.fresh()? })))
 }
 
@@ -202,16 +225,17 @@ fn guide_script(place: &Place) -> Result<Measure, Failure> {
     Ok(copied + packed + removed)
 }
 
-fn restic(place: &Place) -> Command {
+/// restic, with a repository of its own for each layout of ours.
+pub(crate) fn restic(place: &Place) -> Command {
     let mut command = Command::new("restic");
-    command.arg("-q").arg("-r").arg(place.at("restic")).env("RESTIC_PASSWORD", "bench");
+    command.arg("-q").arg("-r").arg(place.at(&format!("restic-{}", place.layout))).env("RESTIC_PASSWORD", "bench");
     command.env("RESTIC_CACHE_DIR", place.at("restic-cache"));
     command
 }
 
 /// A repository with one snapshot of the service, made once.
 fn restic_backup(place: &Place) -> Result<(), Failure> {
-    if place.at("restic").exists() {
+    if place.at(&format!("restic-{}", place.layout)).exists() {
         return Ok(());
     }
     measure(restic(place).arg("init"))?;
@@ -242,7 +266,7 @@ pub(crate) fn under_load(place: &Place, writer: &Path, rate: f64, backup: bool, 
         .spawn()
         .map_err(|error| format!("{}: {error}", writer.display()))?;
     let done = if backup {
-        place.clear("ours").map(drop).and_then(|()| self::backup(place).map(drop))
+        place.clear(&place.target()).map(drop).and_then(|()| self::backup(place).map(drop))
     } else {
         std::thread::sleep(std::time::Duration::from_secs_f64(idle));
         Ok(())

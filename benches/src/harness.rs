@@ -13,6 +13,7 @@ use crate::generate;
 use crate::machine;
 use crate::program::{Measure, version};
 use crate::report::{Latencies, Report};
+use crate::repository;
 
 /// What is run.
 #[derive(Debug, Args)]
@@ -26,7 +27,8 @@ pub(crate) struct Options {
     /// How often each is run; the median counts
     #[arg(long, default_value_t = 3, value_name = "N")]
     rounds: u32,
-    /// Only these jobs: backup, verify, restore, writer; a job takes what an earlier one left
+    /// Only these jobs: backup, verify, restore, writer, repository (its six jobs) or one of those by its name; a
+    /// job takes what an earlier one left
     #[arg(long, value_name = "JOB", value_delimiter = ',')]
     only: Vec<String>,
     /// Leave the page cache as it is between runs
@@ -49,12 +51,25 @@ pub(crate) fn run(options: &Options) -> Result<Report, Failure> {
     let program = |name: &str| -> Result<PathBuf, Failure> { Ok(std::env::current_exe()?.with_file_name(name)) };
     let ours = options.uplifted_ops.clone().map_or_else(|| program(OURS), Ok)?;
     fs::create_dir_all(&options.work)?;
-    let place = Place { service: options.service.service.canonicalize()?, work: options.work.canonicalize()?, ours };
-    place.write_settings()?;
+    let archive = Place {
+        service: options.service.service.canonicalize()?,
+        work: options.work.canonicalize()?,
+        ours,
+        layout: "archive",
+    };
+    archive.write_settings()?;
 
     let wanted = |job: &str| options.only.is_empty() || options.only.iter().any(|only| only == job);
-    let mut report = Report::new(facts, machine::facts(&place.work, &place.ours), options.rounds);
-    for job in JOBS.iter().filter(|job| wanted(job.name)) {
+    let wanted_repository = |job: &str| wanted(job) || options.only.iter().any(|only| only == "repository");
+    let repository = match repository::JOBS.iter().any(|job| wanted_repository(job.name)) {
+        true => Some(repository::place(&archive)?),
+        false => None,
+    };
+    let jobs = JOBS.iter().filter(|job| wanted(job.name)).map(|job| (job, &archive));
+    let more = repository::JOBS.iter().filter(|job| wanted_repository(job.name));
+    let more = more.filter_map(|job| Some((job, repository.as_ref()?)));
+    let mut report = Report::new(facts, machine::facts(&archive.work, &archive.ours), options.rounds);
+    for (job, place) in jobs.chain(more) {
         let (there, missing): (Vec<&Contender>, Vec<&Contender>) = job
             .contenders
             .iter()
@@ -62,13 +77,14 @@ pub(crate) fn run(options: &Options) -> Result<Report, Failure> {
         report.missing.extend(missing.iter().map(|contender| contender.name.to_owned()));
         let mut measured: BTreeMap<&str, Vec<Measure>> = BTreeMap::new();
         for round in 0..options.rounds as usize {
+            (job.scene)(place)?;
             // Another one begins each round. Within a restore all find what the backups left.
             for at in 0..there.len() {
                 let contender = there[(at + round) % there.len()];
-                (contender.prepare)(&place)?;
+                (contender.prepare)(place)?;
                 report.cold = !options.warm && machine::drop_caches();
                 eprintln!("{} {}/{}: {}", job.name, round + 1, options.rounds, contender.name);
-                let measure = (contender.run)(&place)?;
+                let measure = (contender.run)(place)?;
                 eprintln!("  {:.2} s, peak {:.1} MB", measure.seconds, measure.peak_bytes as f64 / 1e6);
                 measured.entry(contender.name).or_default().push(measure);
             }
@@ -82,8 +98,8 @@ pub(crate) fn run(options: &Options) -> Result<Report, Failure> {
         for round in 0..options.rounds {
             eprintln!("writer {}/{}", round + 1, options.rounds);
             let p = |report: &Value, name: &str| report["commit_seconds"][name].as_f64().unwrap_or(f64::NAN);
-            let alone = under_load(&place, &writer, options.rate, false, 5.0)?;
-            let during = under_load(&place, &writer, options.rate, true, 0.0)?;
+            let alone = under_load(&archive, &writer, options.rate, false, 5.0)?;
+            let during = under_load(&archive, &writer, options.rate, true, 0.0)?;
             latencies.alone.push((p(&alone, "p99"), p(&alone, "max")));
             latencies.during.push((p(&during, "p99"), p(&during, "max")));
         }

@@ -11,6 +11,7 @@ mod memory;
 mod program;
 mod random;
 mod report;
+mod repository;
 
 use std::process::ExitCode;
 

@@ -16,6 +16,8 @@ pub(crate) struct Measure {
     pub(crate) seconds: f64,
     /// The peak memory of the program and its children.
     pub(crate) peak_bytes: u64,
+    /// By how much the place where backups go grew, when that was asked.
+    pub(crate) stored_bytes: Option<u64>,
 }
 
 /// Runs a program to its end.
@@ -38,7 +40,7 @@ pub(crate) fn measure(command: &mut Command) -> Result<Measure, Failure> {
     if !output.status.success() {
         return Err(format!("{name}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr)).into());
     }
-    Ok(Measure { seconds, peak_bytes })
+    Ok(Measure { seconds, peak_bytes, stored_bytes: None })
 }
 
 /// Runs `first | second > file`.
@@ -62,7 +64,7 @@ pub(crate) fn measure_pipe(first: &mut Command, second: &mut Command, file: &Pat
     for watch in watches {
         peak_bytes += watch.finish()?;
     }
-    Ok(Measure { seconds, peak_bytes })
+    Ok(Measure { seconds, peak_bytes, stored_bytes: None })
 }
 
 /// The first line that a program prints about its version; `None` when it is not installed.
@@ -76,6 +78,10 @@ impl std::ops::Add for Measure {
 
     /// One after the other.
     fn add(self, next: Self) -> Self {
-        Self { seconds: self.seconds + next.seconds, peak_bytes: self.peak_bytes.max(next.peak_bytes) }
+        Self {
+            seconds: self.seconds + next.seconds,
+            peak_bytes: self.peak_bytes.max(next.peak_bytes),
+            stored_bytes: next.stored_bytes.or(self.stored_bytes),
+        }
     }
 }

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::contenders::{INTEGRITY, OURS, OURS_DATA, RESTIC, TAR};
 use crate::program::Measure;
+use crate::repository::{CHANGED, FIRST, ONE_FILE, RESTIC_BACKUP, RESTORE, UNCHANGED, VERIFY};
 
 /// The runs of a contender.
 type Runs = (&'static str, Vec<Measure>);
@@ -57,6 +58,12 @@ impl Report {
         median(runs.iter().map(|run| run.seconds))
     }
 
+    fn stored(&self, job: &str, contender: &str) -> Option<f64> {
+        let (_, measured) = self.jobs.iter().find(|(name, _)| *name == job)?;
+        let (_, runs) = measured.iter().find(|(name, _)| *name == contender)?;
+        median(runs.iter().filter_map(|run| run.stored_bytes).map(|bytes| bytes as f64))
+    }
+
     /// The promises of the project that these numbers can judge.
     fn verdicts(&self) -> Vec<Verdict> {
         let mut verdicts = Vec::new();
@@ -80,6 +87,23 @@ impl Report {
         let both = restic.zip(integrity).map(|(restic, integrity)| restic / 3.0 + 1.5 * integrity);
         judge("full verify within restic / 3 + 1.5x integrity_check", ours("verify"), both);
         judge("restore within 0.9x of tar -xf", ours("restore"), self.seconds("restore", TAR).map(|s| s * 0.9));
+        let restic = |job| self.seconds(job, RESTIC_BACKUP);
+        judge("first backup 2x faster than restic", ours(FIRST), restic(FIRST).map(|s| s / 2.0));
+        judge("backup after 1 % 5x faster than restic", ours(CHANGED), restic(CHANGED).map(|s| s / 5.0));
+        judge("backup of 20,000 unchanged files", ours(UNCHANGED), Some(0.5));
+        let check = self.seconds(VERIFY, RESTIC);
+        judge(
+            "repository, every byte verified 3x faster than restic",
+            self.seconds(VERIFY, OURS_DATA),
+            check.map(|s| s / 3.0),
+        );
+        judge("repository, full verify 3x faster than restic", ours(VERIFY), check.map(|s| s / 3.0));
+        judge("repository, restore 1.8x faster than restic", ours(RESTORE), restic(RESTORE).map(|s| s / 1.8));
+        judge("one file restored", ours(ONE_FILE), Some(0.1));
+        if let Some(stored) = self.stored(CHANGED, OURS) {
+            let what = format!("stored after 1 %: {:.1} MB of at most 15 MB", stored / 1e6);
+            verdicts.push(Verdict { what, kept: stored <= 15e6 });
+        }
         let peaks = self.jobs.iter().flat_map(|(_, measured)| measured).filter(|(name, _)| name.starts_with(OURS));
         if let Some(peak) = peaks.flat_map(|(_, runs)| runs).map(|run| run.peak_bytes).max() {
             let what = format!("peak memory of host and worker: {:.1} MB of at most 100 MB", peak as f64 / 1e6);
@@ -107,8 +131,8 @@ impl fmt::Display for Report {
         if !self.missing.is_empty() {
             writeln!(f, "- not installed, so not timed: {}", self.missing.join(", "))?;
         }
-        writeln!(f, "\n| job | who | median s | min to max s | ratio to ours | peak MB |")?;
-        writeln!(f, "| --- | --- | ---: | ---: | ---: | ---: |")?;
+        writeln!(f, "\n| job | who | median s | min to max s | ratio to ours | peak MB | stored MB |")?;
+        writeln!(f, "| --- | --- | ---: | ---: | ---: | ---: | ---: |")?;
         for (job, measured) in &self.jobs {
             let ours = self.seconds(job, OURS);
             for (name, runs) in measured {
@@ -117,7 +141,11 @@ impl fmt::Display for Report {
                 let high = runs.iter().map(|run| run.seconds).fold(0.0, f64::max);
                 let ratio = ours.map_or_else(String::new, |ours| format!("{:.2}", middle / ours));
                 let peak = runs.iter().map(|run| run.peak_bytes).max().unwrap_or(0) as f64 / 1e6;
-                writeln!(f, "| {job} | {name} | {middle:.2} | {low:.2} to {high:.2} | {ratio} | {peak:.1} |")?;
+                let stored = self.stored(job, name).map_or_else(String::new, |bytes| format!("{:.1}", bytes / 1e6));
+                writeln!(
+                    f,
+                    "| {job} | {name} | {middle:.2} | {low:.2} to {high:.2} | {ratio} | {peak:.1} | {stored} |"
+                )?;
             }
         }
         if let Some(latencies) = &self.latencies {
@@ -154,7 +182,7 @@ mod tests {
     use super::*;
 
     fn runs(seconds: &[f64]) -> Vec<Measure> {
-        seconds.iter().map(|&seconds| Measure { seconds, peak_bytes: 90_000_000 }).collect()
+        seconds.iter().map(|&seconds| Measure { seconds, peak_bytes: 90_000_000, stored_bytes: None }).collect()
     }
 
     #[test]
@@ -164,7 +192,7 @@ mod tests {
             .add("backup", vec![(OURS, runs(&[13.0, 1.0, 14.0])), ("tar \\| zstd -3 -T2", runs(&[10.0, 10.0, 10.0]))]);
         report.add("restore", vec![(OURS, runs(&[9.5])), (TAR, runs(&[10.0]))]);
         let text = report.to_string();
-        assert!(text.contains("| backup | uplifted-ops | 13.00 | 1.00 to 14.00 | 1.00 | 90.0 |"), "{text}");
+        assert!(text.contains("| backup | uplifted-ops | 13.00 | 1.00 to 14.00 | 1.00 | 90.0 |  |"), "{text}");
         assert!(text.contains("- kept: backup within 1.4x of tar | zstd: 13.00 s of at most 14.00 s"), "{text}");
         assert!(text.contains("- **missed**: restore within 0.9x of tar -xf: 9.50 s of at most 9.00 s"), "{text}");
         assert!(text.contains("- kept: peak memory of host and worker: 90.0 MB"), "{text}");

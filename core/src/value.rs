@@ -97,7 +97,7 @@ impl schemars::JsonSchema for ByteSize {
     }
 }
 
-/// Text that must never be shown. Prints as `***` everywhere, `Debug` and JSON included.
+/// Text that must never be shown. Prints as `***` everywhere, `Debug` and JSON included. Wiped when dropped.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);
@@ -114,6 +114,12 @@ impl Secret {
     /// The text itself, for the one place that needs it.
     pub fn reveal(&self) -> &str {
         &self.0
+    }
+}
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        zeroize::Zeroize::zeroize(&mut self.0);
     }
 }
 

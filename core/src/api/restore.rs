@@ -7,8 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::snapshots;
-use crate::backup::archive::Limits;
 use crate::backup::manifest::{RelPath, StoreRecord};
+use crate::backup::nodes::Limits;
 use crate::backup::restore::{self, DiscardPlan, RestoreJob, RestorePlan, RestoreReport, Service, Site, UndoArea};
 use crate::cancel::Scope;
 use crate::error::{Error, ErrorKind, Result};

@@ -1,12 +1,104 @@
-//! A stored object as something that the archive reader can read.
+//! Where the bytes of a snapshot come from: a local file, or an object of a target.
 
+use std::fs::File;
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::archive::Blocks;
 use super::target::{BackupTarget, MAX_BLOCK, Object};
 use crate::cancel::Scope;
 use crate::error::{Error, ErrorKind, Result};
+
+/// Stored bytes, read by range.
+///
+/// Threads read at the same time. The length does not change while it is in use.
+pub trait Blocks: Send + Sync {
+    /// The number of bytes.
+    fn len(&self) -> u64;
+
+    /// The bytes of `range`, fewer only where they end. At most [`MAX_BLOCK`] are asked for.
+    fn read(&self, range: Range<u64>) -> Result<Vec<u8>>;
+
+    /// Whether there are no bytes at all.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Reads exactly `range`, in blocks of at most [`MAX_BLOCK`].
+///
+/// # Errors
+/// [`ErrorKind::Corrupt`] when the bytes end before `range` does.
+pub(in crate::backup) fn read_exact(blocks: &dyn Blocks, range: Range<u64>) -> Result<Vec<u8>> {
+    if range.start > range.end || range.end > blocks.len() {
+        return Err(Error::new(
+            ErrorKind::Corrupt,
+            format!("it has {} bytes, and bytes {} to {} are needed", blocks.len(), range.start, range.end),
+        ));
+    }
+    let mut bytes: Vec<u8> = Vec::new();
+    loop {
+        let at = range.start + bytes.len() as u64;
+        let end = range.end.min(at + MAX_BLOCK as u64);
+        if at == end {
+            return Ok(bytes);
+        }
+        let block = blocks.read(at..end)?;
+        if block.len() as u64 != end - at {
+            return Err(Error::new(ErrorKind::Corrupt, format!("it ends early, at byte {at}")));
+        }
+        // The usual case needs no copy.
+        if bytes.is_empty() {
+            bytes = block;
+        } else {
+            bytes.extend_from_slice(&block);
+        }
+    }
+}
+
+/// A local file.
+#[derive(Debug)]
+pub struct FileBlocks {
+    file: File,
+    len: u64,
+    path: PathBuf,
+}
+
+impl FileBlocks {
+    /// Opens the regular file at `path`.
+    pub fn open(path: &Path) -> Result<Self> {
+        let file = File::open(path).map_err(|e| Error::io(format!("open {path:?}"), e))?;
+        let meta = file.metadata().map_err(|e| Error::io(format!("look at {path:?}"), e))?;
+        if !meta.is_file() {
+            return Err(Error::invalid(format!("{path:?} is not a regular file")));
+        }
+        Ok(Self { file, len: meta.len(), path: path.to_owned() })
+    }
+}
+
+impl Blocks for FileBlocks {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn read(&self, range: Range<u64>) -> Result<Vec<u8>> {
+        let wanted = usize::try_from(range.end.saturating_sub(range.start))
+            .map_err(|_| Error::invalid("a block larger than the memory"))?;
+        let mut bytes = vec![0; wanted];
+        let mut done = 0;
+        while done < wanted {
+            match self.file.read_at(&mut bytes[done..], range.start + done as u64) {
+                Ok(0) => break,
+                Ok(read) => done += read,
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(Error::io(format!("read {:?}", self.path), e)),
+            }
+        }
+        bytes.truncate(done);
+        Ok(bytes)
+    }
+}
 
 /// An object of a target. Reading it waits for the target, so it belongs on a thread that may wait
 /// (`spawn_blocking`), never on one that runs tasks.
@@ -48,6 +140,103 @@ impl Blocks for TargetBlocks {
             bytes.extend(block);
         }
         Ok(bytes)
+    }
+}
+
+/// The objects of a target, for code that waits: it belongs on threads that may.
+#[derive(Debug, Clone)]
+pub(crate) struct Objects {
+    scope: Scope,
+    target: Arc<dyn BackupTarget>,
+    runtime: tokio::runtime::Handle,
+}
+
+/// How many small objects are asked for at once.
+const AT_ONCE: usize = 8;
+
+impl Objects {
+    /// Those of `target`. Call it inside a runtime.
+    pub(crate) fn new(scope: &Scope, target: Arc<dyn BackupTarget>) -> Self {
+        Self { scope: scope.clone(), target, runtime: tokio::runtime::Handle::current() }
+    }
+
+    /// The scope that the target works in.
+    pub(crate) fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    /// Every object whose key starts with `prefix`, sorted by key.
+    pub(crate) fn list(&self, prefix: &str) -> Result<Vec<Object>> {
+        self.runtime.block_on(list_all(&self.scope, &*self.target, prefix))
+    }
+
+    /// The whole of an object that has at most `most` bytes.
+    ///
+    /// # Errors
+    /// What the target says; [`ErrorKind::Corrupt`] when it is longer.
+    pub(crate) fn read(&self, key: &str, most: u64) -> Result<Vec<u8>> {
+        self.runtime.block_on(read_object(&self.scope, &*self.target, key, most))
+    }
+
+    /// [`Objects::read`] for many objects, several at once. `each` gets them in order, with their numbers.
+    pub(crate) fn read_each(
+        &self,
+        keys: &[String],
+        most: u64,
+        mut each: impl FnMut(usize, Result<Vec<u8>>) -> Result<()>,
+    ) -> Result<()> {
+        let mut asked = std::collections::VecDeque::new();
+        let mut next = 0;
+        for number in 0..keys.len() {
+            while next < keys.len() && asked.len() < AT_ONCE {
+                let (scope, target, key) = (self.scope.clone(), Arc::clone(&self.target), keys[next].clone());
+                asked.push_back(self.runtime.spawn(async move { read_object(&scope, &*target, &key, most).await }));
+                next += 1;
+            }
+            let Some(answer) = asked.pop_front() else { break };
+            let answer = self
+                .runtime
+                .block_on(answer)
+                .map_err(|error| Error::internal(format!("reading an object of a target did not end: {error}")))?;
+            each(number, answer)?;
+        }
+        Ok(())
+    }
+
+    /// An object of `size_bytes` to be read by range.
+    pub(crate) fn blocks(&self, key: &str, size_bytes: u64) -> TargetBlocks {
+        let object = Object { key: key.to_owned(), size_bytes, modified_at: crate::clock::Timestamp::UNIX_EPOCH };
+        TargetBlocks {
+            scope: self.scope.clone(),
+            target: Arc::clone(&self.target),
+            object,
+            runtime: self.runtime.clone(),
+        }
+    }
+}
+
+/// The whole of an object that has at most `most` bytes.
+///
+/// # Errors
+/// What the target says; [`ErrorKind::Corrupt`] when it is longer.
+pub(crate) async fn read_object(scope: &Scope, target: &dyn BackupTarget, key: &str, most: u64) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    loop {
+        scope.cancel.check()?;
+        let at = bytes.len() as u64;
+        let block = target.get(scope, key, at..at + MAX_BLOCK as u64).await?;
+        let last = block.len() < MAX_BLOCK;
+        if bytes.is_empty() {
+            bytes = block;
+        } else {
+            bytes.extend_from_slice(&block);
+        }
+        if bytes.len() as u64 > most {
+            return Err(Error::new(ErrorKind::Corrupt, format!("{key:?} is longer than anything that belongs there")));
+        }
+        if last {
+            return Ok(bytes);
+        }
     }
 }
 

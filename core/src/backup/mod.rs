@@ -10,13 +10,18 @@ pub mod discover;
 mod fake_snapshot;
 #[cfg(test)]
 mod fake_store;
+mod frames;
 pub mod lease;
 pub mod list;
 pub mod manifest;
 mod meter;
+pub mod nodes;
+mod pool;
+pub(crate) mod repository;
 pub mod restore;
 pub mod retention;
 pub mod scratch;
+pub mod seal;
 pub mod tags;
 pub mod target;
 pub mod targets;

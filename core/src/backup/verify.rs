@@ -9,11 +9,12 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::archive::{Archive, ExtractOptions, Limits, Problem, ProblemKind, Selection};
+use super::archive::Archive;
 use super::checkers::Checkers;
 use super::create::NamedTarget;
 use super::list::{Found, blocking, find};
 use super::manifest::{RelPath, StoreRecord};
+use super::nodes::{ExtractOptions, Limits, Problem, ProblemKind, Selection};
 use super::scratch::Scratch;
 use crate::cancel::Scope;
 use crate::error::{Error, ErrorKind, Result};

@@ -47,3 +47,5 @@ pub use settings::{
     RestoreSettings, RetentionSettings, ServiceSettings, Settings, StateSettings, WorkerSettings,
 };
 pub use show::ShownSetting;
+#[cfg(feature = "encryption")]
+pub(crate) use small_file::read as read_small_file;

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The largest configuration file that is read, in bytes.
-pub(super) const MAX_BYTES: u64 = 1 << 20;
+pub(crate) const MAX_BYTES: u64 = 1 << 20;
 
 /// The content of `path`, or `None` when there is no such file.
 ///
@@ -15,7 +15,7 @@ pub(super) const MAX_BYTES: u64 = 1 << 20;
 ///
 /// # Errors
 /// [`ErrorKind::Refused`] when it is not a regular file of at most [`MAX_BYTES`].
-pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>> {
+pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>> {
     let meta = match path.metadata() {
         Ok(meta) => meta,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),

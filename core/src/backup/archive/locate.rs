@@ -2,15 +2,15 @@
 
 use std::ops::Range;
 
-use super::blocks::{Blocks, read_exact};
 use super::frame::Frame;
 use super::index::Index;
-use super::problem::{Problem, ProblemKind};
 use super::tail::{
     Fields, Footer, INDEX_HEADER, INDEX_MAGIC, SKIPPABLE_HEADER, Summary, TRAILER_MAGIC, bad_copy, is_skippable,
     parse_copy, parse_payload,
 };
+use crate::backup::blocks::{Blocks, read_exact};
 use crate::backup::manifest::Digest;
+use crate::backup::nodes::{Problem, ProblemKind};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The first read: the footer, the summary, and in a small archive the index too.
@@ -93,18 +93,18 @@ pub(super) fn locate(blocks: &dyn Blocks) -> Result<Located> {
             }
         }
     } else {
-        problems.push(Problem::of_archive(ProblemKind::DamagedTrailer, "the footer is missing or damaged"));
+        problems.push(Problem::of_snapshot(ProblemKind::DamagedTrailer, "the footer is missing or damaged"));
     }
     search(blocks, problems)
 }
 
 fn lost_bytes(missing: u64) -> Problem {
-    Problem::of_archive(ProblemKind::Truncated, format!("{missing} bytes are missing from the middle of the archive"))
+    Problem::of_snapshot(ProblemKind::Truncated, format!("{missing} bytes are missing from the middle of the archive"))
 }
 
 fn damaged_copy(number: usize, error: &Error) -> Problem {
     let name = ["first", "second"][number.min(1)];
-    Problem::of_archive(ProblemKind::DamagedIndex, format!("the {name} copy of the index: {}", error.message()))
+    Problem::of_snapshot(ProblemKind::DamagedIndex, format!("the {name} copy of the index: {}", error.message()))
 }
 
 fn shifted(range: &Range<u64>, missing: u64) -> Result<Range<u64>> {
@@ -201,9 +201,9 @@ pub(super) fn check(blocks: &dyn Blocks, footer: &Footer) -> Result<Vec<Problem>
     }
     let [first, second] = &footer.copies;
     if first.end != second.start || second.end != footer.trailer {
-        problems.push(Problem::of_archive(ProblemKind::Inconsistent, "the parts behind the frames leave gaps"));
+        problems.push(Problem::of_snapshot(ProblemKind::Inconsistent, "the parts behind the frames leave gaps"));
     }
-    let broken = |what: &str| Problem::of_archive(ProblemKind::DamagedTrailer, what.to_owned());
+    let broken = |what: &str| Problem::of_snapshot(ProblemKind::DamagedTrailer, what.to_owned());
     let Some(summary) = footer.summary() else {
         problems.push(broken("the footer's numbers contradict each other"));
         return Ok(problems);

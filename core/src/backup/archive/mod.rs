@@ -7,27 +7,20 @@
 //! describes every byte.
 //!
 //! - [`ArchiveWriter`] turns entries and their data into blocks for a sink.
-//! - [`Archive`] reads, verifies and extracts what a [`Blocks`] gives it, which may be a local file or an
+//! - [`Archive`] reads, verifies and extracts what [`Blocks`](super::blocks::Blocks) give it, which may be a local file or an
 //!   object of a target.
 //!
 //! Everything is synchronous: it is called from blocking threads.
 
-mod blocks;
 mod extract;
 mod frame;
 mod guard;
-mod hash;
 mod index;
-mod layout;
 mod locate;
-mod place;
-mod plan;
-mod pool;
-mod problem;
 mod read;
 mod rebuild;
 mod tail;
-mod tar;
+pub(in crate::backup) mod tar;
 mod untar;
 mod verify;
 mod write;
@@ -35,12 +28,6 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-pub use blocks::{Blocks, FileBlocks};
-pub use extract::{ExtractOptions, Extracted};
-pub use guard::{Limits, MAX_PARTS};
-pub use layout::fit_parts;
-pub use plan::Selection;
-pub use problem::{Problem, ProblemKind};
 pub use read::Archive;
 pub use tail::Summary;
 pub use write::{ArchiveWriter, NodeHead, Special, WriteOptions, Written};

@@ -3,15 +3,15 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::blocks::{Blocks, read_exact};
-use super::frame::{Frame, Unpacker};
-use super::guard::{Limits, Order, Suspect};
-use super::layout::{END_LEN, padded, stored_len};
+use super::frame::Frame;
+use super::guard::Suspect;
 use super::locate;
-use super::problem::{Problem, ProblemKind};
 use super::tail::{Footer, Summary};
 use super::tar;
+use crate::backup::blocks::{Blocks, read_exact};
+use crate::backup::frames::Unpacker;
 use crate::backup::manifest::{Digest, Entry, Manifest};
+use crate::backup::nodes::{END_LEN, Limits, Order, Problem, ProblemKind, padded, stored_len};
 use crate::error::{Error, ErrorKind, Result};
 
 /// An open archive: its index is in memory, its content is read when asked for.
@@ -25,7 +25,7 @@ pub struct Archive {
 /// What threads share.
 pub(super) struct Contents {
     pub(super) blocks: Arc<dyn Blocks>,
-    pub(super) entries: Vec<Entry>,
+    pub(super) entries: Arc<Vec<Entry>>,
     pub(super) frames: Vec<Frame>,
     /// Where the frames end in the file, as written.
     pub(super) frames_end: u64,
@@ -58,7 +58,7 @@ impl Archive {
         let found = locate::locate(blocks.as_ref())?;
         let contents = Contents {
             blocks,
-            entries: found.index.entries,
+            entries: Arc::new(found.index.entries),
             frames: found.index.frames,
             frames_end: found.frames_end,
             missing: found.missing,

@@ -2,17 +2,14 @@
 
 use std::sync::Arc;
 
-use zstd::zstd_safe;
-
-use super::blocks::{Blocks, read_exact};
-use super::frame::{Frame, MAX_FRAME, Unpacker};
-use super::guard::check_entry;
-use super::layout::{padded, restored_len, stored_len};
-use super::problem::{Problem, ProblemKind};
+use super::frame::{Frame, MAX_FRAME};
 use super::read::{Archive, Contents};
 use super::tar;
 use super::untar::{Parsed, parse};
+use crate::backup::blocks::Blocks;
+use crate::backup::frames::{Unpacker, next_frame};
 use crate::backup::manifest::{Digest, Entry, FORMAT, Manifest, Node, Outcome, RelPath};
+use crate::backup::nodes::{Problem, ProblemKind, check_entry, padded, restored_len, stored_len};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -29,7 +26,7 @@ impl Archive {
     pub fn open_without_index(blocks: Arc<dyn Blocks>) -> Result<Self> {
         let mut reader = Reader::default();
         let stop = reader.read(blocks.as_ref())?;
-        let mut problems = vec![Problem::of_archive(ProblemKind::DamagedIndex, "the index is lost")];
+        let mut problems = vec![Problem::of_snapshot(ProblemKind::DamagedIndex, "the index is lost")];
         // A member whose content is cut off is not restored, only named.
         let mut entries = reader.entries;
         if let Some(last) = entries.pop_if(|_| reader.skip > 0) {
@@ -43,7 +40,14 @@ impl Archive {
         }
         let frames_end = reader.frames.last().map_or(0, Frame::end);
         let manifest = stand_in(&entries);
-        let contents = Contents { blocks, entries, frames: reader.frames, frames_end, missing: 0, indexed: false };
+        let contents = Contents {
+            blocks,
+            entries: Arc::new(entries),
+            frames: reader.frames,
+            frames_end,
+            missing: 0,
+            indexed: false,
+        };
         Ok(Self { contents: Arc::new(contents), manifest, footer: None, problems })
     }
 }
@@ -95,14 +99,14 @@ impl Reader {
         let mut plain = Vec::new();
         let mut offset = 0;
         while !self.ended {
-            let packed = match next_frame(blocks, offset)? {
+            let packed = match next_frame(blocks, offset, MAX_FRAME)? {
                 Ok(packed) => packed,
-                Err(message) => return Ok(Some(Problem::of_archive(ProblemKind::DamagedFrame, message))),
+                Err(message) => return Ok(Some(Problem::of_snapshot(ProblemKind::DamagedFrame, message))),
             };
             let (packed, plain_len) = packed;
             if let Err(error) = unpacker.unpack(&packed, plain_len, &mut plain) {
                 let message = format!("the frame at byte {offset}: {}", error.message());
-                return Ok(Some(Problem::of_archive(ProblemKind::DamagedFrame, message)));
+                return Ok(Some(Problem::of_snapshot(ProblemKind::DamagedFrame, message)));
             }
             self.frames.push(Frame {
                 offset,
@@ -178,22 +182,5 @@ impl Reader {
 
 fn foreign(why: &str, entries: &[Entry]) -> Problem {
     let after = entries.last().map_or_else(|| RelPath::new(""), |entry| entry.path.clone());
-    Problem::of_archive(ProblemKind::HeaderMismatch, format!("behind {after:?}: {why}"))
-}
-
-/// The frame at `offset` and the length of its content; the inner error says why there is none.
-fn next_frame(blocks: &dyn Blocks, offset: u64) -> Result<Result<(Vec<u8>, usize), String>> {
-    let most = zstd_safe::compress_bound(MAX_FRAME) as u64 + 64;
-    let mut bytes = read_exact(blocks, offset..blocks.len().min(offset + most))?;
-    let plain_len = match zstd_safe::get_frame_content_size(&bytes) {
-        Ok(Some(len)) if (1..=MAX_FRAME as u64).contains(&len) => len as usize,
-        _ => return Ok(Err(format!("there is no frame at byte {offset}"))),
-    };
-    match zstd_safe::find_frame_compressed_size(&bytes) {
-        Ok(len) if len <= bytes.len() => {
-            bytes.truncate(len);
-            Ok(Ok((bytes, plain_len)))
-        }
-        _ => Ok(Err(format!("the frame at byte {offset} is damaged, or cut off"))),
-    }
+    Problem::of_snapshot(ProblemKind::HeaderMismatch, format!("behind {after:?}: {why}"))
 }

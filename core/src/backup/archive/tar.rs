@@ -6,8 +6,8 @@
 
 use std::io::Write as _;
 
-use super::layout::{BLOCK, padded, stored_len};
 use crate::backup::manifest::{Entry, Node};
+use crate::backup::nodes::{BLOCK, padded, stored_len};
 use crate::error::{Error, Result};
 use crate::value::unhex;
 
@@ -30,7 +30,7 @@ const SPARSE_FOLDER: &[u8] = b"GNUSparseFile.0/";
 /// # Errors
 /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) when the attributes exceed [`MAX_PAX`] or are
 /// not hexadecimal.
-pub(super) fn encode(entry: &Entry, out: &mut Vec<u8>) -> Result<()> {
+pub(in crate::backup) fn encode(entry: &Entry, out: &mut Vec<u8>) -> Result<()> {
     let map = match &entry.node {
         Node::File { size, data: Some(parts), .. } => Some(sparse_map(*size, parts)),
         _ => None,

@@ -3,10 +3,9 @@
 //! It understands what we write. Whoever calls it encodes the entry again and compares, so that nothing is
 //! taken for ours that is not.
 
-use super::guard::MAX_PARTS;
-use super::layout::{BLOCK, padded};
 use super::tar::MAX_PAX;
 use crate::backup::manifest::{Entry, Node, RelPath, Xattr};
+use crate::backup::nodes::{BLOCK, MAX_PARTS, padded};
 use crate::value::hex;
 
 /// The longest map of a sparse file, in bytes: two numbers of 20 digits for each part.

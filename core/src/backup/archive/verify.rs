@@ -3,14 +3,13 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::frame::{Frame, Unpacker};
-use super::hash::ContentHasher;
-use super::layout::{parts_of, restored_len, stored_len};
+use super::frame::Frame;
 use super::locate;
-use super::pool::Pool;
-use super::problem::{Problem, ProblemKind};
 use super::read::{Archive, Contents, Piece};
+use crate::backup::frames::Unpacker;
 use crate::backup::manifest::Node;
+use crate::backup::nodes::{ContentHasher, Problem, ProblemKind, parts_of, restored_len, stored_len};
+use crate::backup::pool::Pool;
 use crate::cancel::{Cancel, ProgressEvent, Scope};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -135,7 +134,7 @@ fn check_frame(
             }
             Piece::BadEnd => {
                 let message = "the tar stream does not end in zeros";
-                problems.push(Problem::of_archive(ProblemKind::HeaderMismatch, message));
+                problems.push(Problem::of_snapshot(ProblemKind::HeaderMismatch, message));
             }
         }
         Ok(())
@@ -170,7 +169,7 @@ impl SpanningFiles<'_> {
             self.current = None;
             let lost = self.contents.lost_with(frame, error);
             if lost.is_empty() {
-                problems.push(Problem::of_archive(ProblemKind::DamagedFrame, error.message()));
+                problems.push(Problem::of_snapshot(ProblemKind::DamagedFrame, error.message()));
             }
             for (number, problem) in lost {
                 if self.last_lost.replace(number) != Some(number) {

@@ -1,14 +1,13 @@
 //! Writing an archive.
 
-use super::frame::{Frame, MAX_FRAME, MIN_FRAME, Packer};
-use super::guard::check_entry;
-use super::hash::ContentHasher;
+use super::frame::{Frame, MAX_FRAME, MIN_FRAME};
 use super::index::IndexBuilder;
-use super::layout::{END_LEN, padded, parts_of, restored_len, stored_len};
-use super::pool::Pool;
 use super::tail::{self, Summary};
 use super::tar;
+use crate::backup::frames::Packer;
 use crate::backup::manifest::{Digest, Entry, FORMAT, Manifest, Node, RelPath, Xattr};
+use crate::backup::nodes::{ContentHasher, END_LEN, check_entry, padded, parts_of, restored_len, stored_len};
+use crate::backup::pool::Pool;
 use crate::backup::target::MAX_BLOCK;
 use crate::cancel::Scope;
 use crate::error::{Error, Result};
@@ -234,7 +233,7 @@ impl ArchiveWriter {
     }
 
     /// Begins a regular file of `size` bytes. `data` lists the parts of a sparse file that hold data, as
-    /// `(offset, length)` and as [`fit_parts`](super::fit_parts) makes them; `None` when all of it does.
+    /// `(offset, length)` and as [`fit_parts`](crate::backup::nodes::fit_parts) makes them; `None` when all of it does.
     pub fn begin_file(&mut self, head: NodeHead, size: u64, data: Option<Vec<(u64, u64)>>) -> Result<()> {
         self.guarded(|writer| {
             let whole = data.as_deref().is_some_and(|parts| parts == [(0, size)] || size == 0);

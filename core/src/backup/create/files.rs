@@ -11,10 +11,11 @@ use std::sync::Arc;
 use rustix::fs::{self as sys, SeekFrom};
 use rustix::io::Errno;
 
-use super::super::archive::{ArchiveWriter, NodeHead, Special, fit_parts};
+use super::super::archive::{ArchiveWriter, NodeHead, Special};
 use super::super::discover::open_for_reading;
 use super::super::manifest::{RelPath, SkipReason, Skipped, Xattr};
 use super::super::meter::Meter;
+use super::super::nodes::fit_parts;
 use super::super::walk::{Found, FoundKind, open_root, reason_of};
 use crate::cancel::Scope;
 use crate::error::{Error, Result};

@@ -5,10 +5,11 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use super::super::archive::{Archive, ExtractOptions, Selection};
+use super::super::archive::Archive;
 use super::super::fake_store::{self, FakeStore, content};
 use super::super::list::{find, list};
 use super::super::manifest::{Entry, Node, SkipReason};
+use super::super::nodes::{ExtractOptions, Selection};
 use super::super::targets::fs::FsTarget;
 use super::*;
 use crate::cancel::Progress;

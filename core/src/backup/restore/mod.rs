@@ -36,8 +36,8 @@ mod tests;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::backup::archive::Limits;
 use crate::backup::manifest::StoreRecord;
+use crate::backup::nodes::Limits;
 use crate::error::{Error, Result};
 use crate::store::IntegrityReport;
 

@@ -1,7 +1,8 @@
 //! What a restore reads from: a snapshot, whatever its layout.
 
-use crate::backup::archive::{Archive, ExtractOptions, Extracted, Selection};
+use crate::backup::archive::Archive;
 use crate::backup::manifest::{Entry, Manifest};
+use crate::backup::nodes::{ExtractOptions, Extracted, Selection};
 use crate::cancel::Scope;
 use crate::error::Result;
 use crate::fs::Dir;

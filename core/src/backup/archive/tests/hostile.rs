@@ -1,8 +1,9 @@
 //! Archives that somebody made to do harm: refused, with nothing written.
 
-use super::frame::{Frame, Packer};
+use super::frame::Frame;
 use super::index::IndexBuilder;
 use super::*;
+use crate::backup::frames::Packer;
 use crate::backup::manifest::{Digest, Entry, Node};
 use crate::error::ErrorKind;
 
@@ -78,7 +79,7 @@ impl Forger {
             format: 1,
             files: self.entries.iter().filter(is_file).count() as u64,
             entries: self.entries.len() as u64,
-            size_bytes: self.entries.iter().map(|entry| layout::restored_len(&entry.node)).sum(),
+            size_bytes: self.entries.iter().map(|entry| restored_len(&entry.node)).sum(),
             ..manifest()
         };
         if let Some(tweak) = &self.tweak {

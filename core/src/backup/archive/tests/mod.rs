@@ -14,7 +14,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::*;
+use crate::backup::blocks::{Blocks, FileBlocks};
 use crate::backup::manifest::{Manifest, RelPath, Xattr};
+use crate::backup::nodes::*;
 use crate::cancel::Scope;
 use crate::error::Result;
 use crate::fs::Dir;

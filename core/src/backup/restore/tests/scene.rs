@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::backup::archive::*;
+use crate::backup::blocks::Blocks;
 use crate::backup::manifest::*;
+use crate::backup::nodes::*;
 use crate::backup::restore::*;
 use crate::cancel::Scope;
 use crate::clock::Timestamp;

@@ -7,18 +7,18 @@ use super::guard::MAX_PARTS;
 use crate::backup::manifest::Node;
 
 /// The tar block, 512 bytes.
-pub(super) const BLOCK: u64 = 512;
+pub(in crate::backup) const BLOCK: u64 = 512;
 
 /// The two zero blocks that end a tar stream.
-pub(super) const END_LEN: u64 = 2 * BLOCK;
+pub(in crate::backup) const END_LEN: u64 = 2 * BLOCK;
 
 /// `len` rounded up to whole blocks. Lengths that [`super::guard`] lets through cannot overflow.
-pub(super) fn padded(len: u64) -> u64 {
+pub(in crate::backup) fn padded(len: u64) -> u64 {
     len.next_multiple_of(BLOCK)
 }
 
 /// Bytes of the node's content in the tar stream: holes are not stored.
-pub(super) fn stored_len(node: &Node) -> u64 {
+pub(in crate::backup) fn stored_len(node: &Node) -> u64 {
     match node {
         Node::File { size, data: None, .. } => *size,
         Node::File { data: Some(parts), .. } => parts.iter().map(|(_, len)| len).sum(),
@@ -27,7 +27,7 @@ pub(super) fn stored_len(node: &Node) -> u64 {
 }
 
 /// The length of the file that a restore makes.
-pub(super) fn restored_len(node: &Node) -> u64 {
+pub(in crate::backup) fn restored_len(node: &Node) -> u64 {
     match node {
         Node::File { size, valid_size, .. } => valid_size.unwrap_or(*size),
         _ => 0,
@@ -35,7 +35,7 @@ pub(super) fn restored_len(node: &Node) -> u64 {
 }
 
 /// The data parts of a file's node; `None` for one stored whole.
-pub(super) fn parts_of(node: &Node) -> Option<&[(u64, u64)]> {
+pub(in crate::backup) fn parts_of(node: &Node) -> Option<&[(u64, u64)]> {
     match node {
         Node::File { data, .. } => data.as_deref(),
         _ => None,
@@ -82,7 +82,7 @@ fn join(parts: &mut Vec<(u64, u64)>, start: u64, end: u64, hole: u64) {
 
 /// Walks from stored bytes to their offsets in the file.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Cursor {
+pub(in crate::backup) struct Cursor {
     /// The data part that the next stored byte belongs to.
     part: usize,
     /// Its distance from the part's beginning; from the file's beginning when there are no parts.
@@ -91,7 +91,7 @@ pub(super) struct Cursor {
 
 impl Cursor {
     /// Stands before the stored byte number `at`.
-    pub(super) fn seek(parts: Option<&[(u64, u64)]>, mut at: u64) -> Self {
+    pub(in crate::backup) fn seek(parts: Option<&[(u64, u64)]>, mut at: u64) -> Self {
         let Some(parts) = parts else { return Self { part: 0, within: at } };
         for (part, (_, len)) in parts.iter().enumerate() {
             if at < *len {
@@ -104,7 +104,7 @@ impl Cursor {
 
     /// The offset in the file of the next stored byte, and how many of `len` bytes follow it without a hole.
     /// `None` when the parts are used up.
-    pub(super) fn advance(&mut self, parts: Option<&[(u64, u64)]>, len: u64) -> Option<(u64, u64)> {
+    pub(in crate::backup) fn advance(&mut self, parts: Option<&[(u64, u64)]>, len: u64) -> Option<(u64, u64)> {
         let Some(parts) = parts else {
             let at = self.within;
             self.within += len;

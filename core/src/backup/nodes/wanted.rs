@@ -1,9 +1,9 @@
-//! What of an archive an extraction makes, and where.
+//! What of a snapshot is made, and under which name.
 
 use std::path::{Component, Path, PathBuf};
 
 use super::guard::{Order, compare, find, is_below};
-use super::read::Contents;
+use super::roll::Roll;
 use crate::backup::manifest::{Node, RelPath};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -21,90 +21,98 @@ pub enum Selection {
 const NOWHERE: u32 = u32::MAX;
 
 /// The wanted entries.
-pub(super) struct Plan {
+pub(in crate::backup) struct Wanted {
+    order: Order,
+    /// `None` when all are wanted.
+    some: Option<Part>,
+}
+
+struct Part {
     /// For each entry, the number of the entry under whose name it is made: its own, but for a file that is
     /// wanted only by the name of a hard link to it.
     made_as: Vec<u32>,
-    order: Order,
     /// The wanted entries by name, folders before what is in them.
-    pub(super) wanted: Vec<u32>,
-    /// The frames to read.
-    pub(super) frames: Vec<usize>,
+    by_name: Vec<u32>,
 }
 
-impl Plan {
-    pub(super) fn new(contents: &Contents, order: Order, selection: &Selection) -> Result<Self> {
-        let entries = &contents.entries;
+impl Wanted {
+    /// What `selection` means. `order` is that of the guard.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] for a path that selects nothing, [`ErrorKind::InvalidInput`] for one that leads
+    /// outside.
+    pub(in crate::backup) fn new(roll: &dyn Roll, order: Order, selection: &Selection) -> Result<Self> {
         let chosen = match selection {
             Selection::All => None,
-            Selection::Paths(paths) => choose(contents, &order, paths)?,
+            Selection::Paths(paths) => choose(roll, &order, paths)?,
         };
-        let Some(chosen) = chosen else {
-            return Ok(Self {
-                made_as: (0..entries.len() as u32).collect(),
-                wanted: order.clone(),
-                frames: (0..contents.frames.len()).collect(),
-                order,
-            });
-        };
-        let wanted: Vec<u32> = order.iter().copied().filter(|number| chosen[*number as usize]).collect();
-        let mut made_as = vec![NOWHERE; entries.len()];
-        for &number in &wanted {
+        let Some(chosen) = chosen else { return Ok(Self { order, some: None }) };
+        let by_name: Vec<u32> = order.iter().copied().filter(|number| chosen[*number as usize]).collect();
+        let mut made_as = vec![NOWHERE; roll.len() as usize];
+        for &number in &by_name {
             made_as[number as usize] = number;
         }
         // A hard link without its file becomes the file; further links to it become links to the first.
-        for &number in &wanted {
-            if let Node::HardLink { target } = &entries[number as usize].node
-                && let Some(file) = find(entries, &order, target.as_bytes())
+        for &number in &by_name {
+            if let Node::HardLink { target } = &roll.entry(number).node
+                && let Some(file) = find(roll, &order, target.as_bytes())
                 && made_as[file as usize] == NOWHERE
             {
                 made_as[file as usize] = number;
             }
         }
-        let mut frames = Vec::new();
-        for (number, made) in made_as.iter().enumerate() {
-            let place = contents.place(number as u32);
-            if *made != NOWHERE && place.data < place.data_end {
-                frames.extend(contents.frames_of(place.header..place.data_end));
-            }
-        }
-        frames.dedup();
-        Ok(Self { made_as, order, wanted, frames })
+        Ok(Self { order, some: Some(Part { made_as, by_name }) })
+    }
+
+    /// The wanted entries by name, folders before what is in them.
+    pub(in crate::backup) fn by_name(&self) -> &[u32] {
+        self.some.as_ref().map_or(&self.order, |some| &some.by_name)
+    }
+
+    /// The wanted entries in the order of the snapshot.
+    pub(in crate::backup) fn by_number(&self) -> Vec<u32> {
+        let mut numbers = self.by_name().to_vec();
+        numbers.sort_unstable();
+        numbers
+    }
+
+    /// Whether everything is wanted.
+    pub(in crate::backup) fn is_all(&self) -> bool {
+        self.some.is_none()
     }
 
     /// The entry under whose name the content of entry `number` is made, if it is wanted.
-    pub(super) fn made_as(&self, number: u32) -> Option<u32> {
-        self.made_as.get(number as usize).copied().filter(|made| *made != NOWHERE)
+    pub(in crate::backup) fn made_as(&self, number: u32) -> Option<u32> {
+        let Some(some) = &self.some else { return Some(number) };
+        some.made_as.get(number as usize).copied().filter(|made| *made != NOWHERE)
     }
 
     /// The number of the file entry that hard links call `target`.
-    pub(super) fn file_called(&self, contents: &Contents, target: &RelPath) -> Result<u32> {
+    pub(in crate::backup) fn file_called(&self, roll: &dyn Roll, target: &RelPath) -> Result<u32> {
         // The guard has found it before.
-        find(&contents.entries, &self.order, target.as_bytes())
+        find(roll, &self.order, target.as_bytes())
             .ok_or_else(|| Error::internal(format!("the hard link's target {target:?} has vanished from the index")))
     }
 
-    /// The files to make.
-    pub(super) fn files<'a>(&'a self, contents: &'a Contents) -> impl Iterator<Item = u32> + 'a {
-        let is_file = |number: &u32| matches!(contents.entries[*number as usize].node, Node::File { .. });
-        (0..contents.entries.len() as u32).filter(|number| self.made_as(*number).is_some()).filter(is_file)
+    /// The entries whose content is made, in the order of the snapshot.
+    pub(in crate::backup) fn contents<'a>(&'a self, roll: &'a dyn Roll) -> impl Iterator<Item = u32> + 'a {
+        (0..roll.len()).filter(|number| self.made_as(*number).is_some())
     }
 }
 
 /// Marks the entries at and below `paths`, and the folders above them. `None` when a path selects everything.
-fn choose(contents: &Contents, order: &Order, paths: &[PathBuf]) -> Result<Option<Vec<bool>>> {
-    let entries = &contents.entries;
-    let name = |at: usize| order.get(at).map(|number| entries[*number as usize].path.as_bytes());
-    let mut chosen = vec![false; entries.len()];
+fn choose(roll: &dyn Roll, order: &Order, paths: &[PathBuf]) -> Result<Option<Vec<bool>>> {
+    let name = |at: usize| order.get(at).map(|number| roll.path(*number));
+    let mut chosen = vec![false; roll.len() as usize];
     for path in paths {
         let wanted = plain_path(path)?;
         let wanted = std::os::unix::ffi::OsStrExt::as_bytes(wanted.as_os_str());
         if wanted.is_empty() {
             return Ok(None);
         }
-        let first = order.partition_point(|number| compare(entries[*number as usize].path.as_bytes(), wanted).is_lt());
+        let first = order.partition_point(|number| compare(&roll.path(*number), wanted).is_lt());
         let mut at = first;
-        while name(at).is_some_and(|name| name == wanted || is_below(name, wanted)) {
+        while name(at).is_some_and(|name| *name == *wanted || is_below(&name, wanted)) {
             chosen[order[at] as usize] = true;
             at += 1;
         }
@@ -113,7 +121,7 @@ fn choose(contents: &Contents, order: &Order, paths: &[PathBuf]) -> Result<Optio
                 .with_hint("name a path as the snapshot has it, relative to the service's root"));
         }
         for (slash, _) in wanted.iter().enumerate().filter(|(_, byte)| **byte == b'/') {
-            if let Some(folder) = find(entries, order, &wanted[..slash]) {
+            if let Some(folder) = find(roll, order, &wanted[..slash]) {
                 chosen[folder as usize] = true;
             }
         }

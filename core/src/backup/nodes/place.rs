@@ -189,19 +189,34 @@ pub(super) fn write_stored(out: &OutFile, entry: &Entry, at: u64, mut bytes: &[u
     Ok(())
 }
 
-/// The files whose content reaches over several frames, while they are being made.
+/// Files whose descriptor is kept while they are being made. What is more is opened again for each part: a snapshot may
+/// have its parts in any order, and a process has about a thousand descriptors.
+const KEPT_FILES: usize = 256;
+
+/// The files of which several parts are written, while they are being made.
 #[derive(Default)]
-pub(super) struct OpenFiles(Mutex<HashMap<u32, Arc<OpenFile>>>);
+pub(in crate::backup) struct OpenFiles(Mutex<Table>);
+
+#[derive(Default)]
+struct Table {
+    files: HashMap<u32, Arc<OpenFile>>,
+    kept: usize,
+}
 
 /// A file with parts still to come.
 pub(super) struct OpenFile {
-    pub(super) path: PathBuf,
-    /// `None` once the file is given up.
-    out: Mutex<Option<Arc<OutFile>>>,
+    path: PathBuf,
+    out: Mutex<Out>,
     left: Mutex<u64>,
     /// Held while a part is written. The kernel lets one thread write to a file at a time and has the others
     /// spin for it (Linux: `inode_lock`, an rwsem); here they sleep, and the processor does something else.
     turn: Mutex<()>,
+}
+
+enum Out {
+    Kept(Arc<OutFile>),
+    Closed,
+    GivenUp,
 }
 
 impl OpenFile {
@@ -228,53 +243,70 @@ impl OpenFiles {
         path: &Path,
         placer: &mut Placer,
     ) -> Result<Option<(Arc<OpenFile>, Arc<OutFile>)>> {
-        let mut files = lock(&self.0);
-        let file = match files.get(&number) {
-            Some(file) => Arc::clone(file),
-            None => {
-                let out = placer.create(path, entry)?;
-                let file = Arc::new(OpenFile {
-                    path: path.to_owned(),
-                    out: Mutex::new(Some(Arc::new(out))),
-                    left: Mutex::new(stored_len(&entry.node)),
-                    turn: Mutex::default(),
-                });
-                files.insert(number, Arc::clone(&file));
-                file
-            }
-        };
-        let out = lock(&file.out).clone();
-        Ok(out.map(|out| (file, out)))
+        let mut table = lock(&self.0);
+        if let Some(file) = table.files.get(&number) {
+            let file = Arc::clone(file);
+            drop(table);
+            let out = lock(&file.out);
+            return Ok(match &*out {
+                Out::Kept(kept) => Some((Arc::clone(&file), Arc::clone(kept))),
+                Out::Closed => {
+                    let (parent, name) = placer.parent_of(path)?;
+                    Some((Arc::clone(&file), Arc::new(parent.open_file(name)?)))
+                }
+                Out::GivenUp => None,
+            });
+        }
+        let out = Arc::new(placer.create(path, entry)?);
+        let keep = table.kept < KEPT_FILES;
+        table.kept += usize::from(keep);
+        let file = Arc::new(OpenFile {
+            path: path.to_owned(),
+            out: Mutex::new(if keep { Out::Kept(Arc::clone(&out)) } else { Out::Closed }),
+            left: Mutex::new(stored_len(&entry.node)),
+            turn: Mutex::default(),
+        });
+        table.files.insert(number, Arc::clone(&file));
+        Ok(Some((file, out)))
     }
 
     /// Notes that `len` stored bytes are written; says whether they were the last.
     pub(super) fn written(&self, number: u32, file: &OpenFile, len: u64) -> bool {
         let mut left = lock(&file.left);
         *left = left.saturating_sub(len);
-        let complete = *left == 0 && lock(&file.out).is_some();
-        if complete {
-            lock(&self.0).remove(&number);
+        if *left > 0 {
+            return false;
         }
-        complete
+        let mut table = lock(&self.0);
+        let kept = match *lock(&file.out) {
+            Out::GivenUp => return false,
+            Out::Kept(_) => 1,
+            Out::Closed => 0,
+        };
+        table.kept -= kept;
+        table.files.remove(&number);
+        true
     }
 
     /// Gives a file up: no part of it is written any more, and what exists of it is removed. Says whether it
     /// is the first time.
     pub(super) fn give_up(&self, number: u32, path: &Path, placer: &mut Placer) -> Result<bool> {
-        let mut files = lock(&self.0);
-        let Some(file) = files.get(&number) else {
+        let mut table = lock(&self.0);
+        let Some(file) = table.files.get(&number).cloned() else {
             // It stays in the table, so that no later part creates it.
             let given_up = OpenFile {
                 path: path.to_owned(),
-                out: Mutex::new(None),
+                out: Mutex::new(Out::GivenUp),
                 left: Mutex::new(u64::MAX),
                 turn: Mutex::default(),
             };
-            files.insert(number, Arc::new(given_up));
+            table.files.insert(number, Arc::new(given_up));
             return Ok(true);
         };
-        if lock(&file.out).take().is_none() {
-            return Ok(false);
+        match std::mem::replace(&mut *lock(&file.out), Out::GivenUp) {
+            Out::GivenUp => return Ok(false),
+            Out::Kept(_) => table.kept -= 1,
+            Out::Closed => {}
         }
         let (parent, name) = placer.parent_of(path)?;
         parent.remove_file(name).map(|()| true)
@@ -282,14 +314,27 @@ impl OpenFiles {
 
     /// Removes every file that is not complete: after an error none may look finished.
     pub(super) fn remove_all(&self, placer: &mut Placer) {
-        for (_, file) in lock(&self.0).drain() {
-            if lock(&file.out).take().is_some()
+        for (_, file) in lock(&self.0).files.drain() {
+            if !matches!(std::mem::replace(&mut *lock(&file.out), Out::GivenUp), Out::GivenUp)
                 && let Ok((parent, name)) = placer.parent_of(&file.path)
             {
                 // The error that led here is the one to report.
                 let _ = parent.remove_file(name);
             }
         }
+    }
+
+    /// What is left, by name: files that lack parts which nobody brought.
+    pub(super) fn unfinished(&self) -> Vec<u32> {
+        let table = lock(&self.0);
+        let mut left: Vec<u32> = table
+            .files
+            .iter()
+            .filter(|(_, file)| !matches!(*lock(&file.out), Out::GivenUp))
+            .map(|(number, _)| *number)
+            .collect();
+        left.sort_unstable();
+        left
     }
 }
 

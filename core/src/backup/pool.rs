@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 
 /// A few threads, each with its own state (a compressor, a cache of open folders). Whoever submits bounds the
 /// memory by [`Pool::in_flight`].
-pub(super) struct Pool<J, R> {
+pub(in crate::backup) struct Pool<J, R> {
     jobs: Option<Sender<(u64, J)>>,
     /// `None` where a worker panicked.
     results: Receiver<(u64, Option<R>)>,
@@ -25,7 +25,7 @@ pub(super) struct Pool<J, R> {
 
 impl<J: Send + 'static, R: Send + 'static> Pool<J, R> {
     /// Starts a thread for each of `workers`.
-    pub(super) fn new<W>(workers: Vec<W>) -> Result<Self>
+    pub(in crate::backup) fn new<W>(workers: Vec<W>) -> Result<Self>
     where
         W: FnMut(J) -> R + Send + 'static,
     {
@@ -45,7 +45,7 @@ impl<J: Send + 'static, R: Send + 'static> Pool<J, R> {
         for worker in workers {
             let (queue, done, stop) = (Arc::clone(&queue), done.clone(), Arc::clone(&stop));
             let thread = std::thread::Builder::new()
-                .name("archive".to_owned())
+                .name("backup".to_owned())
                 .spawn(move || serve(&queue, &done, &stop, worker))
                 .map_err(|e| Error::io("start a thread", e))?;
             pool.threads.push(thread);
@@ -54,14 +54,14 @@ impl<J: Send + 'static, R: Send + 'static> Pool<J, R> {
     }
 
     /// Gives the threads a job. Never waits.
-    pub(super) fn submit(&mut self, job: J) -> Result<()> {
+    pub(in crate::backup) fn submit(&mut self, job: J) -> Result<()> {
         let sent = self.jobs.as_ref().map(|jobs| jobs.send((self.submitted, job)).is_ok());
         self.submitted += 1;
         if sent == Some(true) { Ok(()) } else { Err(died()) }
     }
 
     /// How many jobs are submitted whose result was not taken.
-    pub(super) fn in_flight(&self) -> u64 {
+    pub(in crate::backup) fn in_flight(&self) -> u64 {
         self.submitted - self.taken
     }
 
@@ -69,7 +69,7 @@ impl<J: Send + 'static, R: Send + 'static> Pool<J, R> {
     ///
     /// # Errors
     /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when a worker panicked, or nothing is in flight.
-    pub(super) fn next(&mut self) -> Result<R> {
+    pub(in crate::backup) fn next(&mut self) -> Result<R> {
         loop {
             if let Some(result) = self.early.remove(&self.taken) {
                 self.taken += 1;
@@ -118,7 +118,7 @@ fn serve<J, R, W: FnMut(J) -> R>(
 }
 
 fn died() -> Error {
-    Error::internal("a thread of the archive ended early")
+    Error::internal("a thread of the backup ended early")
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What can be wrong with an archive.
+//! What can be wrong with a snapshot.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::backup::manifest::RelPath;
 use crate::error::{Error, ErrorKind};
 
-/// Something wrong with an archive, or with one file of it.
+/// Something wrong with a snapshot, or with one file of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
     /// The entry concerned, when it is one.
@@ -49,18 +49,18 @@ pub enum ProblemKind {
 }
 
 impl Problem {
-    /// A problem of the archive as a whole.
-    pub(super) fn of_archive(kind: ProblemKind, message: impl Into<String>) -> Self {
+    /// A problem of the snapshot as a whole.
+    pub(in crate::backup) fn of_snapshot(kind: ProblemKind, message: impl Into<String>) -> Self {
         Self { path: None, kind, message: message.into() }
     }
 
     /// A problem of one entry.
-    pub(super) fn of_entry(path: &RelPath, kind: ProblemKind, message: impl Into<String>) -> Self {
+    pub(in crate::backup) fn of_entry(path: &RelPath, kind: ProblemKind, message: impl Into<String>) -> Self {
         Self { path: Some(path.clone()), kind, message: message.into() }
     }
 
     /// The error of an operation that cannot go on.
-    pub(super) fn into_error(self) -> Error {
+    pub(in crate::backup) fn into_error(self) -> Error {
         let kind = match self.kind {
             ProblemKind::UnsafeName | ProblemKind::LimitExceeded => ErrorKind::Refused,
             _ => ErrorKind::Corrupt,
@@ -70,8 +70,8 @@ impl Problem {
             None => self.message,
         };
         Error::new(kind, message).with_hint(match self.kind {
-            ProblemKind::UnsafeName => "this archive was not made by uplifted-ops as it is: do not trust it",
-            ProblemKind::LimitExceeded => "if you trust the archive, raise the limit",
+            ProblemKind::UnsafeName => "this snapshot was not made by uplifted-ops as it is: do not trust it",
+            ProblemKind::LimitExceeded => "if you trust the snapshot, raise the limit",
             _ => "use another snapshot, or salvage what is undamaged in this one",
         })
     }

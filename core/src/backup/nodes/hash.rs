@@ -10,7 +10,7 @@ static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// BLAKE3 over a file's whole content, fed with its stored bytes in order; holes count as zeros.
 #[derive(Default)]
-pub(super) struct ContentHasher {
+pub(in crate::backup) struct ContentHasher {
     hasher: blake3::Hasher,
     cursor: Cursor,
     /// How much of the file is hashed.
@@ -19,7 +19,7 @@ pub(super) struct ContentHasher {
 
 impl ContentHasher {
     /// Takes the next stored bytes. What lies at or beyond `len` in the file is left out.
-    pub(super) fn update(
+    pub(in crate::backup) fn update(
         &mut self,
         parts: Option<&[(u64, u64)]>,
         len: u64,
@@ -39,13 +39,13 @@ impl ContentHasher {
     }
 
     /// The hash of the file, which is `len` bytes long.
-    pub(super) fn finish(mut self, len: u64, cancel: &Cancel) -> Result<Digest> {
+    pub(in crate::backup) fn finish(mut self, len: u64, cancel: &Cancel) -> Result<Digest> {
         self.zeros_to(len, cancel)?;
         Ok(Digest(*self.hasher.finalize().as_bytes()))
     }
 
     /// How far the bytes that were taken reach in the file.
-    pub(super) fn reached(&self) -> u64 {
+    pub(in crate::backup) fn reached(&self) -> u64 {
         self.at
     }
 

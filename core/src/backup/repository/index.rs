@@ -1,0 +1,492 @@
+//! The index of a pack: which frames it has, and which blobs and page maps lie in them.
+
+use std::io::{BufReader, Read, Write as _};
+
+use super::header::NeededPack;
+use super::id::{BlobId, IdKey, PackId, PageId, RepositoryId};
+use super::lines::{Fields, Kind, RecordReader, RecordWriter};
+use super::pack::{MAX_BLOB, MAX_FRAME, PackedBlob, ScannedFrame};
+use super::pages::{MAX_DEPTH, MAX_UNIT, MIN_UNIT};
+use crate::backup::manifest::Digest;
+use crate::error::{Error, ErrorKind, Result};
+use crate::value::hex;
+
+const KIND: Kind = Kind::new("index");
+/// Ids hardly compress, numbers do.
+const LEVEL: i32 = 3;
+/// The most page ids on a line.
+pub(crate) const IDS_PER_LINE: usize = 256;
+/// An index may always have this much text, in bytes …
+const TEXT_FLOOR: u64 = 32 << 20;
+/// … and this many times its stored length: honest ones stay below 10.
+const TEXT_RATIO: u64 = 256;
+/// How much text waits to be compressed, in bytes.
+const FLUSH: usize = 64 << 10;
+
+/// What the first line of an index says of its pack.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct IndexedPack {
+    /// The pack as headers name it.
+    pub(crate) pack: NeededPack,
+    /// Its length before encryption.
+    pub(crate) plain_bytes: u64,
+}
+
+/// What an index says about a page map whose blob lies in its pack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct MapLine {
+    /// The page map.
+    pub(crate) map: BlobId,
+    /// The blob id of the file's path.
+    pub(crate) path: BlobId,
+    /// The map that it leaves the rest to.
+    pub(crate) base: Option<BlobId>,
+    /// Bytes of a unit.
+    pub(crate) unit: u32,
+    /// Bytes of the file.
+    pub(crate) length: u64,
+    /// How many maps are below it.
+    pub(crate) depth: u32,
+}
+
+/// A line of an index, as it is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum IndexLine {
+    /// The next frame.
+    Frame {
+        /// Where it begins in the pack, before encryption.
+        offset: u64,
+        /// Its compressed length.
+        packed: u32,
+        /// The length of its content.
+        plain: u32,
+    },
+    /// A blob in the frame before it.
+    Blob(PackedBlob),
+    /// A page map whose blob is in the pack.
+    Map(MapLine),
+    /// Page ids of units `first..` of the map before it.
+    Ids {
+        /// The number of the first unit.
+        first: u32,
+        /// The ids.
+        ids: Vec<PageId>,
+    },
+}
+
+/// Gathers the index of a pack that is being written. Holds 24 bytes for each blob.
+#[derive(Debug)]
+pub(crate) struct IndexWriter {
+    repository: RepositoryId,
+    /// Compressed length, content length, and how many blobs.
+    frames: Vec<(u32, u32, u32)>,
+    blobs: Vec<PackedBlob>,
+    /// The lines of page maps.
+    maps: RecordWriter,
+}
+
+impl IndexWriter {
+    /// The index of a new pack.
+    pub(crate) fn new(repository: RepositoryId) -> Self {
+        // The first line of a record begins `maps`, and is dropped with the take.
+        let mut maps = RecordWriter::new(KIND);
+        maps.take();
+        Self { repository, frames: Vec::new(), blobs: Vec::new(), maps }
+    }
+
+    /// The next frame of the pack; the last one, without blobs, as well.
+    pub(crate) fn frame(&mut self, packed: u32, plain: u32, blobs: &[PackedBlob]) {
+        self.frames.push((packed, plain, blobs.len() as u32));
+        self.blobs.extend_from_slice(blobs);
+    }
+
+    /// A page map whose blob is in the pack; its ids follow.
+    pub(crate) fn map(&mut self, map: &MapLine) {
+        let line = self.maps.line("map").number(map.map).number(map.path);
+        let line = match map.base {
+            Some(base) => line.number(base),
+            None => line.text("-"),
+        };
+        drop(line.number(map.unit).number(map.length).number(map.depth));
+    }
+
+    /// The ids of units `first..` of the map before.
+    pub(crate) fn ids(&mut self, first: u32, ids: &[PageId]) {
+        for (number, ids) in ids.chunks(IDS_PER_LINE).enumerate() {
+            let first = first + (number * IDS_PER_LINE) as u32;
+            let digits: String = ids.iter().map(|id| hex(&id.0)).collect();
+            self.maps.line("ids").number(first).text(&digits);
+        }
+    }
+
+    /// How many blobs it has so far.
+    pub(crate) fn blobs(&self) -> usize {
+        self.blobs.len()
+    }
+
+    /// The object's bytes.
+    pub(crate) fn finish(self, pack: &IndexedPack, key: &IdKey) -> Result<Vec<u8>> {
+        let packed = |error: std::io::Error| {
+            Error::new(ErrorKind::Unavailable, format!("could not compress the index of a pack: {error}"))
+        };
+        let mut out = zstd::stream::write::Encoder::new(Vec::new(), LEVEL).map_err(packed)?;
+        out.include_checksum(true).map_err(packed)?;
+        let mut mac = key.mac();
+        let mut put = |bytes: &[u8]| {
+            mac.update(bytes);
+            out.write_all(bytes).map_err(packed)
+        };
+        let mut record = RecordWriter::new(KIND);
+        record.line("repository").number(self.repository);
+        let NeededPack { id, stored_bytes, digest, .. } = &pack.pack;
+        record
+            .line("pack")
+            .number(id)
+            .number(stored_bytes)
+            .text(&hex(&digest.0))
+            .number(pack.plain_bytes)
+            .text(pack.pack.key_field());
+        let mut blobs = self.blobs.iter();
+        for (packed, plain, count) in &self.frames {
+            record.line("frame").number(packed).number(plain);
+            for PackedBlob { id, offset, len } in blobs.by_ref().take(*count as usize) {
+                record.line("blob").number(id).number(offset).number(len);
+                if record.len() > FLUSH {
+                    put(&record.take())?;
+                }
+            }
+        }
+        put(&record.take())?;
+        put(&self.maps.finish())?;
+        let mac = *mac.finalize().as_bytes();
+        record.line("mac").text(&hex(&mac));
+        out.write_all(&record.take()).map_err(packed)?;
+        out.finish().map_err(packed)
+    }
+}
+
+/// Reads an index of `repository`, and gives each line to `each`. What `each` was told may be believed when this
+/// returns, and not before.
+///
+/// # Errors
+/// [`ErrorKind::Corrupt`] when it is damaged, not genuine, of another repository or of another pack than `id`;
+/// [`ErrorKind::Unsupported`] when it is too new; [`ErrorKind::Refused`] when it expands beyond reason; what `each` says.
+pub(crate) fn read(
+    packed: &[u8],
+    repository: RepositoryId,
+    id: PackId,
+    key: &IdKey,
+    mut each: impl FnMut(IndexLine) -> Result<()>,
+) -> Result<IndexedPack> {
+    let most = TEXT_FLOOR.max(TEXT_RATIO.saturating_mul(packed.len() as u64));
+    let text = zstd::stream::read::Decoder::with_buffer(packed)
+        .map_err(|error| Error::new(ErrorKind::Unavailable, format!("could not decompress an index: {error}")))?
+        .single_frame();
+    let text = BufReader::with_capacity(FLUSH, Limited { inner: text, left: most });
+    let mut reader = RecordReader::with_mac(text, KIND, key)?;
+    let mut draft = Draft { repository, id, of_repository: false, pack: None, at: 0, plain: None, map: None };
+    while let Some(mut fields) = reader.next()? {
+        if let Some(line) = draft.take(&mut fields)? {
+            each(line)?;
+        }
+        fields.end()?;
+    }
+    let Some(pack) = draft.pack else { return Err(corrupt("it does not say which pack it is of")) };
+    if draft.at != pack.plain_bytes {
+        return Err(corrupt("its frames are not as long as its pack"));
+    }
+    Ok(pack)
+}
+
+/// An index on its way in.
+struct Draft {
+    repository: RepositoryId,
+    id: PackId,
+    of_repository: bool,
+    pack: Option<IndexedPack>,
+    /// Where the next frame begins.
+    at: u64,
+    /// The content of the frame before.
+    plain: Option<u32>,
+    /// The map before, and the next unit that its ids may name.
+    map: Option<(MapLine, u64)>,
+}
+
+impl Draft {
+    fn take(&mut self, fields: &mut Fields<'_>) -> Result<Option<IndexLine>> {
+        match fields.word() {
+            "repository" if !self.of_repository => {
+                if RepositoryId(fields.hex()?) != self.repository {
+                    return Err(fields.wrong("it belongs to another repository"));
+                }
+                self.of_repository = true;
+                Ok(None)
+            }
+            "pack" if self.of_repository && self.pack.is_none() => {
+                let mut pack = NeededPack::read(fields)?;
+                let plain_bytes = fields.number()?;
+                pack.fingerprint = NeededPack::read_key(fields)?;
+                if pack.id != self.id {
+                    return Err(fields.wrong("it is the index of another pack"));
+                }
+                self.pack = Some(IndexedPack { pack, plain_bytes });
+                Ok(None)
+            }
+            "frame" if self.pack.is_some() && self.map.is_none() => {
+                let (packed, plain) = (fields.number::<u32>()?, fields.number::<u32>()?);
+                let offset = self.at;
+                let longest = zstd::zstd_safe::compress_bound(MAX_FRAME) + 64;
+                if packed == 0 || packed as usize > longest || plain == 0 || plain as usize > MAX_FRAME {
+                    return Err(fields.wrong("a frame has a length that none has"));
+                }
+                self.at = offset.checked_add(packed.into()).ok_or_else(|| fields.wrong("the pack is too long"))?;
+                self.plain = Some(plain);
+                Ok(Some(IndexLine::Frame { offset, packed, plain }))
+            }
+            "blob" if self.map.is_none() => {
+                let Some(plain) = self.plain else { return Err(fields.wrong("a blob comes before its frame")) };
+                let blob = PackedBlob { id: BlobId(fields.hex()?), offset: fields.number()?, len: fields.number()? };
+                let end = blob.offset.checked_add(blob.len);
+                if blob.len as usize > MAX_BLOB || end.is_none_or(|end| end > plain) {
+                    return Err(fields.wrong("a blob does not lie in its frame"));
+                }
+                Ok(Some(IndexLine::Blob(blob)))
+            }
+            "map" if self.pack.is_some() => {
+                let map = MapLine {
+                    map: BlobId(fields.hex()?),
+                    path: BlobId(fields.hex()?),
+                    base: fields.hex_or_none()?.map(BlobId),
+                    unit: fields.number()?,
+                    length: fields.number()?,
+                    depth: fields.number()?,
+                };
+                let unit_ok = map.unit.is_power_of_two() && (MIN_UNIT..=MAX_UNIT).contains(&map.unit);
+                if !unit_ok || map.depth > MAX_DEPTH || (map.depth == 0) != map.base.is_none() {
+                    return Err(fields.wrong("a page map has numbers that none has"));
+                }
+                self.map = Some((map, 0));
+                Ok(Some(IndexLine::Map(map)))
+            }
+            "ids" => {
+                let Some((map, next)) = &mut self.map else {
+                    return Err(fields.wrong("page ids come before their map"));
+                };
+                let first: u32 = fields.number()?;
+                let digits = fields.digits()?.as_bytes();
+                let ids: Option<Vec<PageId>> = digits.chunks(32).map(PageId::parse).collect();
+                let ids = ids.filter(|ids| !ids.is_empty() && ids.len() <= IDS_PER_LINE);
+                let ids = ids.ok_or_else(|| fields.wrong("page ids are not such"))?;
+                let end = u64::from(first) + ids.len() as u64;
+                if u64::from(first) < *next || end > map.length.div_ceil(map.unit.into()) {
+                    return Err(fields.wrong("page ids do not lie in their file, or behind the ones before"));
+                }
+                *next = end;
+                Ok(Some(IndexLine::Ids { first, ids }))
+            }
+            "repository" | "pack" | "frame" | "blob" => Err(fields.wrong("a line is there twice, or out of order")),
+            _ => Err(fields.unknown()),
+        }
+    }
+}
+
+/// A reader that fails, and does not merely end, past so many bytes.
+struct Limited<R> {
+    inner: R,
+    left: u64,
+}
+
+impl<R: Read> Read for Limited<R> {
+    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+        let read = self
+            .inner
+            .read(out)
+            .map_err(|error| std::io::Error::other(corrupt(&format!("it does not decompress: {error}"))))?;
+        self.left = self.left.checked_sub(read as u64).ok_or_else(|| {
+            std::io::Error::other(
+                Error::new(ErrorKind::Refused, "the index of a pack expands beyond reason")
+                    .with_hint("only an attack compresses like this: do not trust the repository"),
+            )
+        })?;
+        Ok(read)
+    }
+}
+
+fn corrupt(what: &str) -> Error {
+    Error::new(ErrorKind::Corrupt, format!("the index record is damaged: {what}"))
+}
+
+/// A frame by its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FrameAt {
+    /// Which pack, by its number in [`Lookup::pack`].
+    pub(crate) pack: u32,
+    /// Where it begins in the pack, before encryption.
+    pub(crate) offset: u32,
+    /// Its compressed length.
+    pub(crate) packed: u32,
+    /// The length of its content.
+    pub(crate) plain: u32,
+}
+
+/// A blob by its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct BlobAt {
+    id: [u8; 16],
+    /// Which frame, by its number in [`Lookup::frame`].
+    pub(crate) frame: u32,
+    /// Where its bytes begin in the frame's content.
+    pub(crate) offset: u32,
+    /// How many there are.
+    pub(crate) len: u32,
+}
+
+impl BlobAt {
+    /// Which blob it is.
+    pub(crate) fn id(&self) -> BlobId {
+        BlobId(self.id)
+    }
+
+    /// Where its bytes lie in the frame's content.
+    pub(crate) fn range(&self) -> std::ops::Range<usize> {
+        self.offset as usize..self.offset as usize + self.len as usize
+    }
+}
+
+/// The indexes of several packs, merged: where any blob is. 28 bytes for each blob.
+#[derive(Debug, Default)]
+pub(crate) struct Lookup {
+    packs: Vec<NeededPack>,
+    frames: Vec<FrameAt>,
+    blobs: Vec<BlobAt>,
+    sorted: bool,
+}
+
+impl Lookup {
+    /// Adds the pack that the object `packed` is the index of. After an error the lookup is as it was.
+    ///
+    /// # Errors
+    /// Those of [`read`]; [`ErrorKind::Corrupt`] when it is not the index of exactly `pack`.
+    pub(crate) fn add(
+        &mut self,
+        packed: &[u8],
+        repository: RepositoryId,
+        pack: &NeededPack,
+        key: &IdKey,
+    ) -> Result<IndexedPack> {
+        let (frames, blobs) = (self.frames.len(), self.blobs.len());
+        let number = self.packs.len() as u32;
+        self.sorted = false;
+        let added = read(packed, repository, pack.id, key, |line| {
+            match line {
+                IndexLine::Frame { offset, packed, plain } => {
+                    let offset = u32::try_from(offset).map_err(|_| corrupt("its pack is longer than any"))?;
+                    self.frames.push(FrameAt { pack: number, offset, packed, plain });
+                }
+                IndexLine::Blob(PackedBlob { id, offset, len }) => {
+                    let frame = self.frames.len() as u32 - 1;
+                    self.blobs.push(BlobAt { id: id.0, frame, offset, len });
+                }
+                IndexLine::Map(_) | IndexLine::Ids { .. } => {}
+            }
+            Ok(())
+        })
+        .and_then(|indexed| {
+            if indexed.pack == *pack { Ok(indexed) } else { Err(corrupt("it describes another pack than the header")) }
+        });
+        match &added {
+            Ok(_) => self.packs.push(pack.clone()),
+            Err(_) => {
+                self.frames.truncate(frames);
+                self.blobs.truncate(blobs);
+            }
+        }
+        added
+    }
+
+    /// Adds a pack whose index is lost, by what a scan of it found.
+    pub(crate) fn add_scanned(&mut self, pack: &NeededPack, scanned: &[ScannedFrame]) {
+        let number = self.packs.len() as u32;
+        self.packs.push(pack.clone());
+        self.sorted = false;
+        for frame in scanned {
+            let Ok(offset) = u32::try_from(frame.offset) else { break };
+            self.frames.push(FrameAt { pack: number, offset, packed: frame.packed, plain: frame.plain });
+            let at = self.frames.len() as u32 - 1;
+            self.blobs.extend(frame.blobs.iter().map(|PackedBlob { id, offset, len }| BlobAt {
+                id: id.0,
+                frame: at,
+                offset: *offset,
+                len: *len,
+            }));
+        }
+    }
+
+    /// Makes what was added findable.
+    pub(crate) fn sort(&mut self) {
+        if !std::mem::replace(&mut self.sorted, true) {
+            self.blobs.sort_unstable();
+        }
+    }
+
+    /// Every place of a blob, in the order of the packs. Nothing unless [`Lookup::sort`] was called after the last pack.
+    pub(crate) fn find(&self, id: &BlobId) -> &[BlobAt] {
+        debug_assert!(self.sorted);
+        let start = self.blobs.partition_point(|blob| blob.id < id.0);
+        let same = self.blobs[start..].iter().take_while(|blob| blob.id == id.0).count();
+        &self.blobs[start..start + same]
+    }
+
+    /// The number of the first place of a blob, for [`Lookup::at`].
+    pub(crate) fn number_of(&self, id: &BlobId) -> Option<u32> {
+        let start = self.blobs.partition_point(|blob| blob.id < id.0);
+        self.blobs.get(start).filter(|blob| blob.id == id.0).map(|_| start as u32)
+    }
+
+    /// A place of a blob by its number.
+    pub(crate) fn at(&self, number: u32) -> BlobAt {
+        self.blobs[number as usize]
+    }
+
+    /// A frame by its number.
+    pub(crate) fn frame(&self, number: u32) -> FrameAt {
+        self.frames[number as usize]
+    }
+
+    /// A pack by its number.
+    pub(crate) fn pack(&self, number: u32) -> &NeededPack {
+        &self.packs[number as usize]
+    }
+
+    /// All packs.
+    pub(crate) fn packs(&self) -> &[NeededPack] {
+        &self.packs
+    }
+
+    /// The numbers of the frames of a pack, in its order.
+    pub(crate) fn frames_of(&self, pack: u32) -> std::ops::Range<u32> {
+        let start = self.frames.partition_point(|frame| frame.pack < pack);
+        let end = self.frames.partition_point(|frame| frame.pack <= pack);
+        start as u32..end as u32
+    }
+
+    /// All blobs, by their ids.
+    pub(crate) fn blobs(&self) -> impl Iterator<Item = (BlobId, BlobAt)> + '_ {
+        self.blobs.iter().map(|blob| (BlobId(blob.id), *blob))
+    }
+
+    /// How many places of blobs there are.
+    pub(crate) fn len(&self) -> usize {
+        self.blobs.len()
+    }
+}
+
+impl IndexedPack {
+    /// What a pack in clear with these stored bytes is.
+    pub(crate) fn in_clear(id: PackId, stored_bytes: u64, digest: Digest) -> Self {
+        Self { pack: NeededPack { id, stored_bytes, digest, fingerprint: None }, plain_bytes: stored_bytes }
+    }
+}
+
+#[cfg(test)]
+mod tests;

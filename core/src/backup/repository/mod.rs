@@ -1,0 +1,27 @@
+//! The repository layout: many snapshots that share content, as immutable objects in a target.
+//!
+//! `FORMAT.md` beside this file fixes every byte. The floor of the room is the form of its records, each with a
+//! module of its own that writes and reads it: [`identity`], [`header`], [`tree`], [`pages`].
+
+// The readers and the writers that stand on this floor use all of it.
+#![allow(dead_code, reason = "the floor of the room is laid before its walls")]
+
+pub(crate) mod collect;
+pub(crate) mod fetch;
+pub(crate) mod header;
+pub(crate) mod id;
+pub(crate) mod identity;
+pub(crate) mod index;
+pub(crate) mod keyring;
+pub(crate) mod lines;
+pub(crate) mod names;
+pub(crate) mod open;
+pub(crate) mod pack;
+pub(crate) mod pages;
+pub(crate) mod pieces;
+pub(crate) mod recover;
+pub(crate) mod roll;
+pub(crate) mod tree;
+
+#[cfg(test)]
+mod hostile;

@@ -1,0 +1,24 @@
+//! How to restore without this software: a text for people and a program for `sh`, kept in every repository.
+
+/// The program `recover.sh`: POSIX `sh`, with `tar`, `zstd`, `awk`, `dd`, and `age` for an encrypted repository.
+pub(crate) const SCRIPT: &str = include_str!("recover.sh");
+
+/// The text `RECOVER.md`. It carries a copy of the repository's record.
+pub(crate) fn text(record: &[u8]) -> String {
+    let record = String::from_utf8_lossy(record);
+    include_str!("RECOVER.md").replace(PLACE, record.trim_end())
+}
+
+/// What stands for the record in the text.
+const PLACE: &str = "REPOSITORY RECORD";
+
+/// The copy of the repository's record in a text that [`text`] made.
+pub(crate) fn record_in(text: &[u8]) -> Option<&[u8]> {
+    let find = |hay: &[u8], needle: &[u8]| hay.windows(needle.len()).position(|window| window == needle);
+    let start = find(text, b"\nuplifted-ops repository ")? + 1;
+    let len = find(&text[start..], b"\n```")? + 1;
+    Some(&text[start..start + len])
+}
+
+#[cfg(test)]
+mod tests;
