@@ -27,6 +27,13 @@ export interface BackupCreateRequest {
   label?: string | null | undefined;
   /** How it is stored. `archive` when missing. */
   layout?: Layout | null | undefined;
+  /**
+   * Words to find it by, and that `backup.retention` may keep it by: at most 32 of at most 64 letters, digits and `. _
+   * - : @ + = /` each.
+   *
+   * @defaultValue `[]`
+   */
+  tags?: readonly string[] | undefined;
   /** This target only. All of the settings when missing. */
   target?: string | null | undefined;
 }
@@ -42,7 +49,7 @@ export interface BackupDeleteRequest {
    */
   dryRun?: boolean | undefined;
   /**
-   * Delete it even when it is the last good one.
+   * Delete it even when it is the last good one. What is held stays all the same.
    *
    * @defaultValue `false`
    */
@@ -51,8 +58,40 @@ export interface BackupDeleteRequest {
   target?: string | null | undefined;
 }
 
+/** Which snapshot to hold, and why. */
+export interface BackupHoldRequest {
+  /** The snapshot: its identifier, the beginning of it, or `latest`. */
+  snapshotId: string;
+  /** Why nothing may delete it, for whoever wants to. */
+  reason: string;
+  /** Who holds it. The user and the machine when missing. */
+  by?: string | null | undefined;
+  /** Hold the copy in this target only. Every copy when missing. */
+  target?: string | null | undefined;
+}
+
 /** Where to look. */
 export interface BackupListRequest {
+  /** This target only. All of the settings when missing. */
+  target?: string | null | undefined;
+}
+
+/** Which snapshot to release. */
+export interface BackupReleaseRequest {
+  /** The snapshot: its identifier, the beginning of it, or `latest`. */
+  snapshotId: string;
+  /** Release the copy in this target only. Every copy when missing. */
+  target?: string | null | undefined;
+}
+
+/** Where to delete what the policy does not keep. */
+export interface BackupRetainRequest {
+  /**
+   * Say what would be deleted and why, and delete nothing.
+   *
+   * @defaultValue `false`
+   */
+  dryRun?: boolean | undefined;
   /** This target only. All of the settings when missing. */
   target?: string | null | undefined;
 }
@@ -360,9 +399,21 @@ export interface Deletion {
   target: string;
   /** Its key there. */
   key: string;
+  /** How it is stored. */
+  layout: string;
   /** The bytes that become free. */
   storedBytes: Integer;
   /** Why it is removed. */
+  reason: string;
+}
+
+/** Who wants a snapshot kept, since when, and why. */
+export interface Hold {
+  /** Who. */
+  by: string;
+  /** Since when. */
+  at: Date;
+  /** Why. */
   reason: string;
 }
 
@@ -372,13 +423,35 @@ export interface BackupDeleteResponse {
   snapshotId: string;
   /** What is removed. */
   deletions: Deletion[];
-  /** Why nothing may be removed. */
+  /** Why nothing may be removed unless it is forced. */
   refused: string | null;
+  /** Who holds it. What is held is not removed by force either. */
+  holds: Hold[];
   /** Whether it was carried out. */
   deleted: boolean;
 }
 
-/** A snapshot, and what the journal knows of it. */
+/** A target that could not be asked. */
+export interface FailedTarget {
+  /** Its name. */
+  target: string;
+  /** Why. */
+  error: ErrorBody;
+}
+
+/** What is held. */
+export interface BackupHoldResponse {
+  /** The snapshot. */
+  snapshotId: string;
+  /** The hold. */
+  hold: Hold;
+  /** The targets whose copies are held. */
+  targets: string[];
+  /** The targets whose copies could not be held. */
+  failed: FailedTarget[];
+}
+
+/** A snapshot, who holds it, and what the journal knows of it. */
 export interface KnownSnapshot {
   /** The snapshot's identifier: 12 hexadecimal digits. */
   snapshotId: string;
@@ -386,14 +459,18 @@ export interface KnownSnapshot {
   target: string;
   /** Its key there. */
   key: string;
-  /** When the backup began. */
+  /** When the backup began, by the clock of the machine that made it. */
   time: Date;
+  /** When it was stored, by the target's clock. */
+  storedAt: Date;
   /** How it is stored: `archive`. */
   layout: string;
   /** Whether everything was read completely. */
   outcome: Outcome;
   /** What the caller called it. */
   label: string | null;
+  /** The tags that the caller gave it, sorted. */
+  tags: string[];
   /** The service's name. */
   service: string;
   /** The service's version, when it is known. */
@@ -410,8 +487,13 @@ export interface KnownSnapshot {
   skipped: Integer;
   /** How many databases are in it. */
   stores: Integer;
-  /** When it was last verified in full and found whole. Nothing when it never was, or the journal is lost. */
+  /**
+   * When this copy was last verified in full and found whole. Nothing when it never was, when it was found damaged
+   * since, or when the journal is lost.
+   */
   verifiedAt: Date | null;
+  /** Who holds it, so that nothing deletes it. */
+  holds: Hold[];
 }
 
 /** Something that looks like an archive and could not be read as one. */
@@ -426,14 +508,6 @@ export interface Unreadable {
   error: ErrorBody;
 }
 
-/** A target that could not be asked. */
-export interface FailedTarget {
-  /** Its name. */
-  target: string;
-  /** Why. */
-  error: ErrorBody;
-}
-
 /** The snapshots. */
 export interface BackupListResponse {
   /** The snapshots, newest first; one that is in several targets is there once for each. */
@@ -444,6 +518,214 @@ export interface BackupListResponse {
   failed: FailedTarget[];
 }
 
+/** What was released. */
+export interface BackupReleaseResponse {
+  /** The snapshot. */
+  snapshotId: string;
+  /** How many holds were ended, over all targets. 0 when nobody held it. */
+  released: Integer;
+}
+
+/**
+ * Which snapshots are kept: each rule keeps some, and what none keeps is deleted, unless that would be unsafe. Days,
+ * weeks, months and years are those of `service.time_zone`; a rule that is 0 or empty keeps nothing.
+ */
+export interface RetentionSettings {
+  /** The newest so many. */
+  keepLast: number;
+  /** The newest of each hour, for the last so many hours that have one. */
+  hourly: number;
+  /** The newest of each day, for the last so many days that have one. */
+  daily: number;
+  /** The newest of each week, Monday to Sunday, for the last so many weeks that have one. */
+  weekly: number;
+  /** The newest of each month, for the last so many months that have one. */
+  monthly: number;
+  /** The newest of each year, for the last so many years that have one. */
+  yearly: number;
+  /** All that are at most so many days older than the newest complete one. */
+  withinDays: number;
+  /** All that have one of these tags. */
+  tags: string[];
+  /** The newest so many of each label. */
+  perLabel: number;
+  /** The newest so many of each tag. */
+  perTag: number;
+  /**
+   * How many verified snapshots each target keeps, whatever the rules say. While it has fewer, nothing is deleted
+   * there. At least 1.
+   */
+  minVerified: number;
+  /**
+   * Whether the rules count the snapshots of each machine apart: `true` where several machines back up data of their
+   * own under one service name, `false` where one goes on for another. Until it is set, nothing is deleted where
+   * snapshots of several machines alternate.
+   */
+  perHost: boolean | null;
+}
+
+/** What becomes of a snapshot. */
+export type Action =
+  /** It stays. */
+  | "keep"
+  /** It is deleted. */
+  | "delete";
+
+/** What keeps a snapshot, or lets it go. */
+export type RetentionRule =
+  /** One of the last ones. */
+  | "keep_last"
+  /** The newest of an hour. */
+  | "hourly"
+  /** The newest of a day. */
+  | "daily"
+  /** The newest of a week. */
+  | "weekly"
+  /** The newest of a month. */
+  | "monthly"
+  /** The newest of a year. */
+  | "yearly"
+  /** Not much older than the newest. */
+  | "within"
+  /** It has a tag that is kept. */
+  | "tag"
+  /** One of the last ones of its label. */
+  | "per_label"
+  /** One of the last ones of a tag. */
+  | "per_tag"
+  /** Somebody holds it. */
+  | "held"
+  /** The newest complete one. */
+  | "newest"
+  /** One of the newest that are verified. */
+  | "min_verified"
+  /** It is of the future. */
+  | "future"
+  /** The target received it lately, though it claims to be old. */
+  | "received_late"
+  /** A verification found it damaged. */
+  | "damaged"
+  /** Several objects claim to be it. */
+  | "ambiguous"
+  /** Too few snapshots are verified. */
+  | "too_few_verified"
+  /** No newer one is verified. */
+  | "no_newer_verified"
+  /** Snapshots of several machines alternate. */
+  | "several_hosts"
+  /** No rule keeps it, and a newer verified one exists. The only reason to delete. */
+  | "superseded";
+
+/** One reason of a decision. */
+export interface RetentionReason {
+  /** Which rule it is. */
+  rule: RetentionRule;
+  /** The reason in words. */
+  message: string;
+}
+
+/** What becomes of one snapshot in one target. */
+export interface Decision {
+  /** The snapshot's identifier. */
+  snapshotId: string;
+  /** Its key in the target. */
+  key: string;
+  /** How it is stored. */
+  layout: string;
+  /** When the backup began. */
+  time: Date;
+  /** The machine it was made on. */
+  host: string;
+  /** What the caller called it. */
+  label: string | null;
+  /** Its tags. */
+  tags: string[];
+  /** Whether everything was read completely. */
+  outcome: Outcome;
+  /** Bytes that it takes. */
+  storedBytes: Integer;
+  /** When this copy was last verified in full and found whole. */
+  verifiedAt: Date | null;
+  /** What becomes of it. */
+  action: Action;
+  /** All the reasons, those of the rules first. */
+  reasons: RetentionReason[];
+}
+
+/** Why snapshots that no rule keeps are not deleted, and what can be done about it. */
+export interface Withheld {
+  /** Why. */
+  message: string;
+  /** What to do. */
+  hint: string;
+  /** How many snapshots it is about. */
+  snapshots: Integer;
+}
+
+/** What is kept and what is deleted in one target. */
+export interface TargetPlan {
+  /** The target's name. */
+  target: string;
+  /** Every snapshot of the service, newest first. */
+  decisions: Decision[];
+  /** How many are kept. */
+  kept: Integer;
+  /** How many are deleted. */
+  deletions: Integer;
+  /** The bytes that become free. */
+  freedBytes: Integer;
+  /** How many of those that are kept are complete and verified. */
+  verified: Integer;
+  /** Why snapshots that no rule keeps are not deleted. */
+  withheld: Withheld[];
+  /** What could not be read as a snapshot. It is left alone. */
+  unreadable: Unreadable[];
+}
+
+/** A snapshot that was deleted. */
+export interface DeletedSnapshot {
+  /** The target that had it. */
+  target: string;
+  /** The snapshot. */
+  snapshotId: string;
+  /** Its key there. */
+  key: string;
+  /** The bytes that became free. */
+  storedBytes: Integer;
+}
+
+/** A snapshot that could not be deleted. */
+export interface FailedDeletion {
+  /** The target that has it. */
+  target: string;
+  /** The snapshot. */
+  snapshotId: string;
+  /** Its key there. */
+  key: string;
+  /** Why. */
+  error: ErrorBody;
+}
+
+/** What was planned, and what became of it. */
+export interface BackupRetainResponse {
+  /** When it was made. */
+  time: Date;
+  /** The time zone that days, weeks, months and years are in. */
+  timeZone: string;
+  /** The rules. */
+  policy: RetentionSettings;
+  /** Each target by itself: what another one has is no reason to delete anything. */
+  targets: TargetPlan[];
+  /** The targets that could not be asked. Nothing is deleted there. */
+  failed: FailedTarget[];
+  /** Whether it was to be a plan alone. */
+  dryRun: boolean;
+  /** What was deleted, in this order. */
+  deleted: DeletedSnapshot[];
+  /** What should have been deleted and was not. */
+  failures: FailedDeletion[];
+}
+
 /** A snapshot in a target. */
 export interface Listed {
   /** The snapshot's identifier: 12 hexadecimal digits. */
@@ -452,14 +734,18 @@ export interface Listed {
   target: string;
   /** Its key there. */
   key: string;
-  /** When the backup began. */
+  /** When the backup began, by the clock of the machine that made it. */
   time: Date;
+  /** When it was stored, by the target's clock. */
+  storedAt: Date;
   /** How it is stored: `archive`. */
   layout: string;
   /** Whether everything was read completely. */
   outcome: Outcome;
   /** What the caller called it. */
   label: string | null;
+  /** The tags that the caller gave it, sorted. */
+  tags: string[];
   /** The service's name. */
   service: string;
   /** The service's version, when it is known. */
@@ -520,6 +806,8 @@ export interface Manifest {
   entries: Integer;
   /** Bytes of the files' content. */
   sizeBytes: Integer;
+  /** The tags that the caller gave it, sorted. */
+  tags: string[];
 }
 
 /** A snapshot with its manifest. */
@@ -784,7 +1072,7 @@ export type ProblemKind =
   /** The file is restored, but the filesystem or the permissions did not take an attribute of it. */
   | "attribute_not_restored";
 
-/** Something wrong with an archive, or with one file of it. */
+/** Something wrong with a snapshot, or with one file of it. */
 export interface Problem {
   /** The entry concerned, when it is one. */
   path: Path | null;
@@ -1128,7 +1416,14 @@ const backupCreateResponseCodec = record<BackupCreateResponse>("BackupCreateResp
 const deletionCodec = record<Deletion>("Deletion", {
   target: { wire: "target" },
   key: { wire: "key" },
+  layout: { wire: "layout" },
   storedBytes: { wire: "stored_bytes" },
+  reason: { wire: "reason" },
+});
+
+const holdCodec = record<Hold>("Hold", {
+  by: { wire: "by" },
+  at: { wire: "at", codec: time },
   reason: { wire: "reason" },
 });
 
@@ -1136,7 +1431,20 @@ const backupDeleteResponseCodec = record<BackupDeleteResponse>("BackupDeleteResp
   snapshotId: { wire: "snapshot_id" },
   deletions: { wire: "deletions", codec: list(deletionCodec) },
   refused: { wire: "refused" },
+  holds: { wire: "holds", codec: list(holdCodec) },
   deleted: { wire: "deleted" },
+});
+
+const failedTargetCodec = record<FailedTarget>("FailedTarget", {
+  target: { wire: "target" },
+  error: { wire: "error", codec: errorBodyCodec },
+});
+
+const backupHoldResponseCodec = record<BackupHoldResponse>("BackupHoldResponse", {
+  snapshotId: { wire: "snapshot_id" },
+  hold: { wire: "hold", codec: holdCodec },
+  targets: { wire: "targets" },
+  failed: { wire: "failed", codec: list(failedTargetCodec) },
 });
 
 const knownSnapshotCodec = record<KnownSnapshot>("KnownSnapshot", {
@@ -1144,9 +1452,11 @@ const knownSnapshotCodec = record<KnownSnapshot>("KnownSnapshot", {
   target: { wire: "target" },
   key: { wire: "key" },
   time: { wire: "time", codec: time },
+  storedAt: { wire: "stored_at", codec: time },
   layout: { wire: "layout" },
   outcome: { wire: "outcome" },
   label: { wire: "label" },
+  tags: { wire: "tags" },
   service: { wire: "service" },
   serviceVersion: { wire: "service_version" },
   host: { wire: "host" },
@@ -1156,6 +1466,7 @@ const knownSnapshotCodec = record<KnownSnapshot>("KnownSnapshot", {
   skipped: { wire: "skipped" },
   stores: { wire: "stores" },
   verifiedAt: { wire: "verified_at", codec: nullable(time) },
+  holds: { wire: "holds", codec: list(holdCodec) },
 });
 
 const unreadableCodec = record<Unreadable>("Unreadable", {
@@ -1165,15 +1476,92 @@ const unreadableCodec = record<Unreadable>("Unreadable", {
   error: { wire: "error", codec: errorBodyCodec },
 });
 
-const failedTargetCodec = record<FailedTarget>("FailedTarget", {
-  target: { wire: "target" },
-  error: { wire: "error", codec: errorBodyCodec },
-});
-
 const backupListResponseCodec = record<BackupListResponse>("BackupListResponse", {
   snapshots: { wire: "snapshots", codec: list(knownSnapshotCodec) },
   unreadable: { wire: "unreadable", codec: list(unreadableCodec) },
   failed: { wire: "failed", codec: list(failedTargetCodec) },
+});
+
+const backupReleaseResponseCodec = record<BackupReleaseResponse>("BackupReleaseResponse", {
+  snapshotId: { wire: "snapshot_id" },
+  released: { wire: "released" },
+});
+
+const retentionSettingsCodec = record<RetentionSettings>("RetentionSettings", {
+  keepLast: { wire: "keep_last" },
+  hourly: { wire: "hourly" },
+  daily: { wire: "daily" },
+  weekly: { wire: "weekly" },
+  monthly: { wire: "monthly" },
+  yearly: { wire: "yearly" },
+  withinDays: { wire: "within_days" },
+  tags: { wire: "tags" },
+  perLabel: { wire: "per_label" },
+  perTag: { wire: "per_tag" },
+  minVerified: { wire: "min_verified" },
+  perHost: { wire: "per_host" },
+});
+
+const retentionReasonCodec = record<RetentionReason>("RetentionReason", {
+  rule: { wire: "rule" },
+  message: { wire: "message" },
+});
+
+const decisionCodec = record<Decision>("Decision", {
+  snapshotId: { wire: "snapshot_id" },
+  key: { wire: "key" },
+  layout: { wire: "layout" },
+  time: { wire: "time", codec: time },
+  host: { wire: "host" },
+  label: { wire: "label" },
+  tags: { wire: "tags" },
+  outcome: { wire: "outcome" },
+  storedBytes: { wire: "stored_bytes" },
+  verifiedAt: { wire: "verified_at", codec: nullable(time) },
+  action: { wire: "action" },
+  reasons: { wire: "reasons", codec: list(retentionReasonCodec) },
+});
+
+const withheldCodec = record<Withheld>("Withheld", {
+  message: { wire: "message" },
+  hint: { wire: "hint" },
+  snapshots: { wire: "snapshots" },
+});
+
+const targetPlanCodec = record<TargetPlan>("TargetPlan", {
+  target: { wire: "target" },
+  decisions: { wire: "decisions", codec: list(decisionCodec) },
+  kept: { wire: "kept" },
+  deletions: { wire: "deletions" },
+  freedBytes: { wire: "freed_bytes" },
+  verified: { wire: "verified" },
+  withheld: { wire: "withheld", codec: list(withheldCodec) },
+  unreadable: { wire: "unreadable", codec: list(unreadableCodec) },
+});
+
+const deletedSnapshotCodec = record<DeletedSnapshot>("DeletedSnapshot", {
+  target: { wire: "target" },
+  snapshotId: { wire: "snapshot_id" },
+  key: { wire: "key" },
+  storedBytes: { wire: "stored_bytes" },
+});
+
+const failedDeletionCodec = record<FailedDeletion>("FailedDeletion", {
+  target: { wire: "target" },
+  snapshotId: { wire: "snapshot_id" },
+  key: { wire: "key" },
+  error: { wire: "error", codec: errorBodyCodec },
+});
+
+const backupRetainResponseCodec = record<BackupRetainResponse>("BackupRetainResponse", {
+  time: { wire: "time", codec: time },
+  timeZone: { wire: "time_zone" },
+  policy: { wire: "policy", codec: retentionSettingsCodec },
+  targets: { wire: "targets", codec: list(targetPlanCodec) },
+  failed: { wire: "failed", codec: list(failedTargetCodec) },
+  dryRun: { wire: "dry_run" },
+  deleted: { wire: "deleted", codec: list(deletedSnapshotCodec) },
+  failures: { wire: "failures", codec: list(failedDeletionCodec) },
 });
 
 const listedCodec = record<Listed>("Listed", {
@@ -1181,9 +1569,11 @@ const listedCodec = record<Listed>("Listed", {
   target: { wire: "target" },
   key: { wire: "key" },
   time: { wire: "time", codec: time },
+  storedAt: { wire: "stored_at", codec: time },
   layout: { wire: "layout" },
   outcome: { wire: "outcome" },
   label: { wire: "label" },
+  tags: { wire: "tags" },
   service: { wire: "service" },
   serviceVersion: { wire: "service_version" },
   host: { wire: "host" },
@@ -1216,6 +1606,7 @@ const manifestCodec = record<Manifest>("Manifest", {
   files: { wire: "files" },
   entries: { wire: "entries" },
   sizeBytes: { wire: "size_bytes" },
+  tags: { wire: "tags", absent: () => [] },
 });
 
 const backupShowResponseCodec = record<BackupShowResponse>("BackupShowResponse", {
@@ -1479,6 +1870,7 @@ export const progressCodec = record<Progress>("Progress", {
 const backupCreateRequestCodec = record<BackupCreateRequest>("BackupCreateRequest", {
   label: { wire: "label" },
   layout: { wire: "layout" },
+  tags: { wire: "tags" },
   target: { wire: "target" },
 });
 
@@ -1489,7 +1881,24 @@ const backupDeleteRequestCodec = record<BackupDeleteRequest>("BackupDeleteReques
   target: { wire: "target" },
 });
 
+const backupHoldRequestCodec = record<BackupHoldRequest>("BackupHoldRequest", {
+  snapshotId: { wire: "snapshot_id" },
+  reason: { wire: "reason" },
+  by: { wire: "by" },
+  target: { wire: "target" },
+});
+
 const backupListRequestCodec = record<BackupListRequest>("BackupListRequest", {
+  target: { wire: "target" },
+});
+
+const backupReleaseRequestCodec = record<BackupReleaseRequest>("BackupReleaseRequest", {
+  snapshotId: { wire: "snapshot_id" },
+  target: { wire: "target" },
+});
+
+const backupRetainRequestCodec = record<BackupRetainRequest>("BackupRetainRequest", {
+  dryRun: { wire: "dry_run" },
   target: { wire: "target" },
 });
 
@@ -1568,7 +1977,10 @@ const storeVerifyRequestCodec = record<StoreVerifyRequest>("StoreVerifyRequest",
 
 const backupCreateOperation = operation("backup.create", backupCreateRequestCodec, backupCreateResponseCodec);
 const backupDeleteOperation = operation("backup.delete", backupDeleteRequestCodec, backupDeleteResponseCodec);
+const backupHoldOperation = operation("backup.hold", backupHoldRequestCodec, backupHoldResponseCodec);
 const backupListOperation = operation("backup.list", backupListRequestCodec, backupListResponseCodec);
+const backupReleaseOperation = operation("backup.release", backupReleaseRequestCodec, backupReleaseResponseCodec);
+const backupRetainOperation = operation("backup.retain", backupRetainRequestCodec, backupRetainResponseCodec);
 const backupShowOperation = operation("backup.show", backupShowRequestCodec, backupShowResponseCodec);
 const backupVerifyOperation = operation("backup.verify", backupVerifyRequestCodec, backupVerifyResponseCodec);
 const configCheckOperation = operation("config.check", configCheckRequestCodec, configCheckResponseCodec);
@@ -1590,7 +2002,10 @@ const storeVerifyOperation = operation("store.verify", storeVerifyRequestCodec, 
 export const operations = {
   "backup.create": backupCreateOperation,
   "backup.delete": backupDeleteOperation,
+  "backup.hold": backupHoldOperation,
   "backup.list": backupListOperation,
+  "backup.release": backupReleaseOperation,
+  "backup.retain": backupRetainOperation,
   "backup.show": backupShowOperation,
   "backup.verify": backupVerifyOperation,
   "config.check": configCheckOperation,
@@ -1645,6 +2060,17 @@ export class BackupGroup {
   }
 
   /**
+   * Hold a snapshot: nothing deletes it before it is released. Adds something.
+   *
+   * @param request - Which snapshot to hold, and why.
+   * @param options - How to stop it, and who is told of its progress.
+   * @throws OpsError - What could not be done, and the repair.
+   */
+  hold(request: BackupHoldRequest, options?: CallOptions): Promise<BackupHoldResponse> {
+    return this.#owner._call("backup.hold", request, options, backupHoldOperation);
+  }
+
+  /**
    * List the snapshots, newest first. Changes nothing.
    *
    * @param request - Where to look.
@@ -1653,6 +2079,28 @@ export class BackupGroup {
    */
   list(request: BackupListRequest = {}, options?: CallOptions): Promise<BackupListResponse> {
     return this.#owner._call("backup.list", request, options, backupListOperation);
+  }
+
+  /**
+   * End every hold of a snapshot. Deletes or replaces something.
+   *
+   * @param request - Which snapshot to release.
+   * @param options - How to stop it, and who is told of its progress.
+   * @throws OpsError - What could not be done, and the repair.
+   */
+  release(request: BackupReleaseRequest, options?: CallOptions): Promise<BackupReleaseResponse> {
+    return this.#owner._call("backup.release", request, options, backupReleaseOperation);
+  }
+
+  /**
+   * Delete the snapshots that backup.retention does not keep, never the last good ones. Deletes or replaces something.
+   *
+   * @param request - Where to delete what the policy does not keep.
+   * @param options - How to stop it, and who is told of its progress.
+   * @throws OpsError - What could not be done, and the repair.
+   */
+  retain(request: BackupRetainRequest = {}, options?: CallOptions): Promise<BackupRetainResponse> {
+    return this.#owner._call("backup.retain", request, options, backupRetainOperation);
   }
 
   /**
@@ -1907,7 +2355,7 @@ export class StoreGroup {
 
 /** The front door to every operation; `Ops` is one. */
 export abstract class Operations {
-  /** The operations `backup.*`: `create`, `delete`, `list`, `show`, `verify`. */
+  /** The operations `backup.*`: `create`, `delete`, `hold`, `list`, `release`, `retain`, `show`, `verify`. */
   readonly backup: BackupGroup = new BackupGroup(this);
   /** The operations `config.*`: `check`, `init`, `show`. */
   readonly config: ConfigGroup = new ConfigGroup(this);

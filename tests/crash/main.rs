@@ -11,6 +11,7 @@
 
 mod backup;
 mod restore;
+mod retain;
 mod system_calls;
 
 use std::fs;

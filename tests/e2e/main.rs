@@ -6,5 +6,6 @@ mod live;
 mod locks;
 mod main_job;
 mod plain_tools;
+mod retention;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_under-test");

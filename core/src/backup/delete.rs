@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::create::NamedTarget;
 use super::lease::{Lease, LeaseTimes};
-use super::list::{find, list};
+use super::list::{ARCHIVE, find, list};
 use super::retention::Proofs;
 use super::retention::holds::{Hold, delete_unless_held, held, holds};
+use super::target::BackupTarget;
 use crate::cancel::Scope;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -33,6 +34,8 @@ pub struct Deletion {
     pub target: String,
     /// Its key there.
     pub key: String,
+    /// How it is stored.
+    pub layout: String,
     /// The bytes that become free.
     pub stored_bytes: u64,
     /// Why it is removed.
@@ -74,10 +77,33 @@ pub async fn plan_delete(
     let deletions = copies.into_iter().map(|copy| Deletion {
         target: copy.target,
         key: copy.object.key,
+        // What cannot be read was found by the name of an archive.
+        layout: copy.listed.map_or_else(|| ARCHIVE.to_owned(), |listed| listed.layout),
         stored_bytes: copy.object.size_bytes,
         reason: reason.to_owned(),
     });
     Ok(DeletePlan { snapshot_id, deletions: deletions.collect(), refused, holds: held })
+}
+
+/// Does what a layout needs in a target before objects of its snapshots may be deleted there, for all of `keys` at once. The
+/// one place that knows how a snapshot of each layout ends: with the deletion of its object, that is, of the archive.
+///
+/// # Errors
+/// [`ErrorKind::Unsupported`] for a layout that this build cannot delete from; nothing of it is deleted then.
+pub(super) async fn prepare_deletion(
+    _scope: &Scope,
+    _target: &dyn BackupTarget,
+    layout: &str,
+    _keys: &[&str],
+) -> Result<()> {
+    match layout {
+        // Nothing but the archive knows of the archive.
+        ARCHIVE => Ok(()),
+        _ => {
+            Err(Error::new(ErrorKind::Unsupported, format!("this build cannot delete snapshots of layout {layout:?}"))
+                .with_hint("use the version of uplifted-ops that made them, or a later one"))
+        }
+    }
 }
 
 /// Removes what the plan names, holding each target's lease.
@@ -105,7 +131,10 @@ pub async fn apply_delete(
         };
         let lease = Lease::acquire(scope, name, Arc::clone(target), host, times).await?;
         let (id, key) = (&plan.snapshot_id, &deletion.key);
-        let deleted = delete_unless_held(scope, &**target, id, key, lease.confirm()).await;
+        let deleted = match prepare_deletion(scope, &**target, &deletion.layout, &[key]).await {
+            Ok(()) => delete_unless_held(scope, &**target, id, key, lease.confirm()).await,
+            Err(error) => Err(error),
+        };
         let released = lease.release().await;
         deleted?;
         released?;

@@ -17,6 +17,9 @@ use crate::cancel::Scope;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorBody, ErrorKind, Result};
 
+/// The layout of one standard archive for each snapshot.
+pub const ARCHIVE: &str = "archive";
+
 /// How the name of every archive ends.
 pub const SUFFIX: &str = ".tar.zst";
 
@@ -298,7 +301,7 @@ fn listed(target: &str, object: &Object, summary: Summary) -> Listed {
         key: object.key.clone(),
         time: summary.time,
         stored_at: object.modified_at,
-        layout: "archive".to_owned(),
+        layout: ARCHIVE.to_owned(),
         outcome: summary.outcome,
         label: summary.label,
         tags: summary.tags,

@@ -369,7 +369,7 @@ Examples:
 Everybody who uses the target sees the hold, and the reason.
 
 Example:
-  uplifted-ops backup hold 1f0c3a --reason \"incident 42: evidence\"")]
+  uplifted-ops backup hold 1f0c3a --reason incident-42")]
     Hold {
         #[command(flatten)]
         snapshot: Snapshot,

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::create::NamedTarget;
+use super::super::delete::prepare_deletion;
 use super::super::lease::{Lease, LeaseTimes};
 use super::super::list::{FailedTarget, list};
 use super::super::target::BackupTarget;
@@ -174,6 +175,11 @@ async fn apply_under(
     let fresh = fresh.targets.into_iter().next().unwrap_or_else(|| stale.clone());
     holds::sweep(scope, &**target).await?;
     let doomed = agreed(&stale, &fresh);
+    let layouts: BTreeSet<&str> = doomed.iter().map(|decision| decision.layout.as_str()).collect();
+    for layout in layouts {
+        let keys = doomed.iter().filter(|decision| decision.layout == layout).map(|decision| decision.key.as_str());
+        prepare_deletion(scope, &**target, layout, &keys.collect::<Vec<_>>()).await?;
+    }
     report.plan.targets[at] = fresh;
     let mut left = stock.snapshots;
     let mut in_a_row = 0;

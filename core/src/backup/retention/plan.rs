@@ -85,6 +85,8 @@ pub struct Decision {
     pub snapshot_id: String,
     /// Its key in the target.
     pub key: String,
+    /// How it is stored.
+    pub layout: String,
     /// When the backup began.
     pub time: Timestamp,
     /// The machine it was made on.
@@ -393,9 +395,10 @@ fn enumerate(names: &[String]) -> String {
 
 impl From<Item<'_>> for Decision {
     fn from(item: Item<'_>) -> Self {
-        let Listed { snapshot_id, key, time, host, label, tags, outcome, stored_bytes, .. } = item.listed.clone();
+        let Listed { snapshot_id, key, layout, time, host, label, tags, outcome, stored_bytes, .. } =
+            item.listed.clone();
         let action = if item.deleted { Action::Delete } else { Action::Keep };
         let (verified_at, reasons) = (item.verified_at, item.reasons);
-        Self { snapshot_id, key, time, host, label, tags, outcome, stored_bytes, verified_at, action, reasons }
+        Self { snapshot_id, key, layout, time, host, label, tags, outcome, stored_bytes, verified_at, action, reasons }
     }
 }

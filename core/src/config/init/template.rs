@@ -134,6 +134,8 @@ fn backup(scene: &Scene<'_>) -> String {
         text += "schedule = \"0 2 * * *\"\n";
     }
     if scene.facts.build.acts_on("backup.retention") {
+        text +=
+            "# What `uplifted-ops backup retain` keeps. It deletes nothing before min_verified backups are verified.\n";
         text += "retention = { keep_last = 3, daily = 7, weekly = 4, monthly = 12, min_verified = 2 }\n";
     }
     text
