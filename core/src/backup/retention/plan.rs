@@ -48,6 +48,7 @@ pub struct RetentionPlan {
 
 /// What is kept and what is deleted in one target.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "RetentionTargetPlan")]
 pub struct TargetPlan {
     /// The target's name.
     pub target: String,
@@ -80,6 +81,7 @@ pub struct Withheld {
 
 /// What becomes of one snapshot in one target.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "RetentionDecision")]
 pub struct Decision {
     /// The snapshot's identifier.
     pub snapshot_id: String,
@@ -110,6 +112,7 @@ pub struct Decision {
 /// What becomes of a snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "RetentionAction")]
 pub enum Action {
     /// It stays.
     Keep,

@@ -80,10 +80,13 @@ fn of_target(value: &Value, target: &Value, planned: bool, view: &View) -> Strin
 /// What became, or would become, of a snapshot.
 fn verdict(value: &Value, target: &str, decision: &Value, planned: bool) -> (&'static str, Tone) {
     let is_it = |item: &&Value| text(item, "target") == target && text(item, "key") == text(decision, "key");
+    let is_among = |name: &str| list(value, name).iter().any(|item| is_it(&item));
     match text(decision, "action") {
         "delete" if planned => ("delete", Tone::Warning),
-        "delete" if list(value, "deleted").iter().any(|item| is_it(&item)) => ("deleted", Tone::Warning),
-        "delete" => ("not deleted", Tone::Bad),
+        "delete" if is_among("deleted") => ("deleted", Tone::Warning),
+        "delete" if is_among("failures") => ("not deleted", Tone::Bad),
+        // It became needless after the first look; what nobody was shown is not deleted.
+        "delete" => ("next time", Tone::Dim),
         "keep" => ("keep", Tone::Good),
         _ => ("", Tone::Plain),
     }
