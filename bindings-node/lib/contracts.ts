@@ -58,7 +58,10 @@ export interface Store {
 export interface StoreCapability {
   /** The kind, such as `sqlite`. */
   kind: string;
-  /** The live database file, absolute; `null` for a database that is no file of this machine. */
+  /**
+   * The live database file, absolute; `null` for a database that is no file of this machine, of which a backup has nothing: it is
+   * partial, and names it.
+   */
   file: string | null;
   /** The files beside it that are part of the live database and never copied by themselves, absolute. */
   sideFiles?: string[];

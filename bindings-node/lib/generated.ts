@@ -565,7 +565,7 @@ export interface RetentionSettings {
 }
 
 /** What becomes of a snapshot. */
-export type Action =
+export type RetentionAction =
   /** It stays. */
   | "keep"
   /** It is deleted. */
@@ -625,7 +625,7 @@ export interface RetentionReason {
 }
 
 /** What becomes of one snapshot in one target. */
-export interface Decision {
+export interface RetentionDecision {
   /** The snapshot's identifier. */
   snapshotId: string;
   /** Its key in the target. */
@@ -647,7 +647,7 @@ export interface Decision {
   /** When this copy was last verified in full and found whole. */
   verifiedAt: Date | null;
   /** What becomes of it. */
-  action: Action;
+  action: RetentionAction;
   /** All the reasons, those of the rules first. */
   reasons: RetentionReason[];
 }
@@ -663,11 +663,11 @@ export interface Withheld {
 }
 
 /** What is kept and what is deleted in one target. */
-export interface TargetPlan {
+export interface RetentionTargetPlan {
   /** The target's name. */
   target: string;
   /** Every snapshot of the service, newest first. */
-  decisions: Decision[];
+  decisions: RetentionDecision[];
   /** How many are kept. */
   kept: Integer;
   /** How many are deleted. */
@@ -715,7 +715,7 @@ export interface BackupRetainResponse {
   /** The rules. */
   policy: RetentionSettings;
   /** Each target by itself: what another one has is no reason to delete anything. */
-  targets: TargetPlan[];
+  targets: RetentionTargetPlan[];
   /** The targets that could not be asked. Nothing is deleted there. */
   failed: FailedTarget[];
   /** Whether it was to be a plan alone. */
@@ -1067,6 +1067,12 @@ export type ProblemKind =
   | "inconsistent"
   /** More entries or bytes than allowed, or a compression that only an attack has. */
   | "limit_exceeded"
+  /** A pack of the repository is missing, damaged, or not the one that it was. */
+  | "damaged_pack"
+  /** A part of the list of what is in the snapshot is lost. */
+  | "damaged_tree"
+  /** The snapshot before this one is gone, or another one than it was. */
+  | "broken_chain"
   /** The file is a database that does not pass its own check, or that is missing. */
   | "damaged_database"
   /** The file is restored, but the filesystem or the permissions did not take an attribute of it. */
@@ -1507,7 +1513,7 @@ const retentionReasonCodec = record<RetentionReason>("RetentionReason", {
   message: { wire: "message" },
 });
 
-const decisionCodec = record<Decision>("Decision", {
+const retentionDecisionCodec = record<RetentionDecision>("RetentionDecision", {
   snapshotId: { wire: "snapshot_id" },
   key: { wire: "key" },
   layout: { wire: "layout" },
@@ -1528,9 +1534,9 @@ const withheldCodec = record<Withheld>("Withheld", {
   snapshots: { wire: "snapshots" },
 });
 
-const targetPlanCodec = record<TargetPlan>("TargetPlan", {
+const retentionTargetPlanCodec = record<RetentionTargetPlan>("RetentionTargetPlan", {
   target: { wire: "target" },
-  decisions: { wire: "decisions", codec: list(decisionCodec) },
+  decisions: { wire: "decisions", codec: list(retentionDecisionCodec) },
   kept: { wire: "kept" },
   deletions: { wire: "deletions" },
   freedBytes: { wire: "freed_bytes" },
@@ -1557,7 +1563,7 @@ const backupRetainResponseCodec = record<BackupRetainResponse>("BackupRetainResp
   time: { wire: "time", codec: time },
   timeZone: { wire: "time_zone" },
   policy: { wire: "policy", codec: retentionSettingsCodec },
-  targets: { wire: "targets", codec: list(targetPlanCodec) },
+  targets: { wire: "targets", codec: list(retentionTargetPlanCodec) },
   failed: { wire: "failed", codec: list(failedTargetCodec) },
   dryRun: { wire: "dry_run" },
   deleted: { wire: "deleted", codec: list(deletedSnapshotCodec) },

@@ -2,7 +2,7 @@
 // into its package in `npm`, and writes to FOLDER a copy of the package that names them all as optional dependencies and has
 // none itself. They are named here and not in `package.json`: a checkout must not look for packages that nobody has
 // published yet.
-import { copyFileSync, cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -15,16 +15,23 @@ if (given === undefined) {
 const folder = resolve(given);
 const read = (file) => JSON.parse(readFileSync(file, "utf8"));
 const main = read(join(here, "package.json"));
-const platforms = readdirSync(join(here, "npm")).map((name) => join(here, "npm", name));
+const platforms = readdirSync(join(here, "npm")).map((name) => {
+  const from = join(here, "npm", name);
+  return { from, manifest: read(join(from, "package.json")) };
+});
 
-const optionalDependencies = {};
-for (const platform of platforms) {
-  const { name, version, main: file } = read(join(platform, "package.json"));
+// All are there before anything is written: half of a release must not lie around to be published.
+for (const { manifest } of platforms) {
+  const { name, version, main: file } = manifest;
   if (version !== main.version) throw new Error(`${name} is ${version}, the package is ${main.version}`);
-  if (!readdirSync(folder).includes(file)) throw new Error(`${file} is not in ${folder}: build it on that platform`);
+  if (!existsSync(join(folder, file))) throw new Error(`${file} is not in ${folder}: build it on that platform`);
+}
+const optionalDependencies = {};
+for (const { from, manifest } of platforms) {
+  const { name, version, main: file } = manifest;
   const to = join(folder, "packages", name);
   mkdirSync(to, { recursive: true });
-  copyFileSync(join(platform, "package.json"), join(to, "package.json"));
+  copyFileSync(join(from, "package.json"), join(to, "package.json"));
   copyFileSync(join(folder, file), join(to, file));
   optionalDependencies[name] = version;
 }

@@ -18,7 +18,7 @@ const run = (command, args, options) => {
 // `npm install ./bindings-node` links the folder, and installs none of what it needs to be built.
 if (!existsSync(join(here, "node_modules", "typescript"))) {
   const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("npm_")));
-  run("npm", ["install", "--ignore-scripts", "--include=dev", "--no-audit", "--no-fund", "--loglevel=error"], { env });
+  run("npm", ["ci", "--ignore-scripts", "--include=dev", "--no-audit", "--no-fund", "--loglevel=error"], { env });
 }
 run(process.execPath, [require.resolve("typescript/bin/tsc"), "-p", join(here, "tsconfig.json")]);
 // The ES modules' ways in. Node's own way from one to the other (`export *` of CommonJS) reads every file twice to learn its

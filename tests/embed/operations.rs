@@ -54,6 +54,38 @@ async fn a_backup_of_a_foreign_store_to_a_foreign_target_is_restored() {
 }
 
 #[tokio::test]
+async fn a_store_without_a_file_makes_a_backup_partial_and_is_named() {
+    let (folder, builder) = builder();
+    fs::write(folder.path().join("plain.txt"), "plain").unwrap();
+    commit(folder.path(), 3);
+    let memory = Memory::default();
+    let server = lines(folder.path()).capability(json!({"kind": "server", "file": null}));
+    let ops = builder
+        .setting("backup.include", json!(["plain.txt"]))
+        .plugin(Contract::Target, "offsite", memory.object(false).shared())
+        .and_then(|builder| builder.plugin(Contract::Store, "orders", server.shared()))
+        .unwrap()
+        .build()
+        .unwrap();
+    let made = no_hang(embed::call(&ops, Scope::default(), "backup.create", "{}", None)).await.unwrap();
+    assert!(!made.healthy, "it exits 1");
+    let created: Value = serde_json::from_str(&made.response).unwrap();
+    assert_eq!(created["outcome"], "partial", "{created}");
+    let [skipped] = created["skipped"].as_array().unwrap().as_slice() else { panic!("{created}") };
+    assert_eq!((&skipped["path"], &skipped["reason"]), (&json!("orders"), &json!("database")));
+    let message = skipped["message"].as_str().unwrap();
+    assert!(message.starts_with("the database of store \"orders\" is missing: its store names no file"), "{message}");
+    assert_eq!(created["files"], 1, "what is a file is in it");
+    // Whoever looks at the snapshot later is told the same.
+    let listed = call(&ops, "backup.list", json!({})).await.unwrap();
+    assert_eq!(listed["snapshots"][0]["outcome"], "partial", "{listed}");
+    // Its own operations work.
+    let stats = call(&ops, "store.stats", json!({"store": "orders"})).await.unwrap();
+    assert_eq!(stats["stores"][0]["ok"], true, "{stats}");
+    no_hang(ops.close(HANG)).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_backup_that_its_target_garbles_is_an_error_that_names_it() {
     let (folder, builder) = builder();
     fs::write(folder.path().join("plain.txt"), "plain").unwrap();

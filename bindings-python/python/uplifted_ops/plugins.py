@@ -152,7 +152,7 @@ class StoreCapability:
 
     #: The kind, such as ``"lmdb"``.
     kind: str
-    #: The live database file, absolute; ``None`` for a server.
+    #: The live database file, absolute; ``None`` for a server, of which a backup has nothing: it is partial, and names it.
     file: Path | None
     #: The files beside it that are part of the live database and never copied by themselves, absolute.
     side_files: Sequence[Path] = ()

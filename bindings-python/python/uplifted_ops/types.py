@@ -14,7 +14,6 @@ from typing import Any, Literal, TypeAlias
 from . import _codec
 
 __all__ = [
-    "Action",
     "BackupCreateResponse",
     "BackupDeleteResponse",
     "BackupHoldResponse",
@@ -29,7 +28,6 @@ __all__ = [
     "ConfigCheckResponse",
     "ConfigInitResponse",
     "ConfigShowResponse",
-    "Decision",
     "DeletedSnapshot",
     "Deletion",
     "ErrorBody",
@@ -66,9 +64,12 @@ __all__ = [
     "RestoreUndoListResponse",
     "RestoreUndoResponse",
     "RestoreUnit",
+    "RetentionAction",
+    "RetentionDecision",
     "RetentionReason",
     "RetentionRule",
     "RetentionSettings",
+    "RetentionTargetPlan",
     "RunMode",
     "ServiceFacts",
     "ServiceReport",
@@ -83,7 +84,6 @@ __all__ = [
     "StoreStatus",
     "StoreVerdict",
     "StoreVerifyResponse",
-    "TargetPlan",
     "TargetResult",
     "UndoArea",
     "Unreadable",
@@ -528,7 +528,7 @@ class RetentionSettings:
     """
 
 
-Action: TypeAlias = Literal["keep", "delete"]
+RetentionAction: TypeAlias = Literal["keep", "delete"]
 """What becomes of a snapshot.
 
 - `keep`: It stays.
@@ -597,7 +597,7 @@ class RetentionReason:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
+class RetentionDecision:
     """What becomes of one snapshot in one target."""
 
     snapshot_id: str
@@ -624,7 +624,7 @@ class Decision:
     stored_bytes: int
     """Bytes that it takes."""
 
-    action: Action
+    action: RetentionAction
     """What becomes of it."""
 
     reasons: list[RetentionReason]
@@ -653,13 +653,13 @@ class Withheld:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TargetPlan:
+class RetentionTargetPlan:
     """What is kept and what is deleted in one target."""
 
     target: str
     """The target's name."""
 
-    decisions: list[Decision]
+    decisions: list[RetentionDecision]
     """Every snapshot of the service, newest first."""
 
     kept: int
@@ -728,7 +728,7 @@ class BackupRetainResponse:
     policy: RetentionSettings
     """The rules."""
 
-    targets: list[TargetPlan]
+    targets: list[RetentionTargetPlan]
     """Each target by itself: what another one has is no reason to delete anything."""
 
     failed: list[FailedTarget]
@@ -1205,6 +1205,9 @@ ProblemKind: TypeAlias = Literal[
     "bad_entry",
     "inconsistent",
     "limit_exceeded",
+    "damaged_pack",
+    "damaged_tree",
+    "broken_chain",
     "damaged_database",
     "attribute_not_restored",
 ]
@@ -1222,6 +1225,10 @@ ProblemKind: TypeAlias = Literal[
 - `inconsistent`: Offsets, lengths or counts that contradict each other.
 - `limit_exceeded`: More entries or bytes than allowed, or a compression that only an
   attack has.
+- `damaged_pack`: A pack of the repository is missing, damaged, or not the one that it
+  was.
+- `damaged_tree`: A part of the list of what is in the snapshot is lost.
+- `broken_chain`: The snapshot before this one is gone, or another one than it was.
 - `damaged_database`: The file is a database that does not pass its own check, or that
   is missing.
 - `attribute_not_restored`: The file is restored, but the filesystem or the permissions
@@ -1690,16 +1697,16 @@ _codec.Record(
 _codec.Record(BackupReleaseResponse)
 _RETENTION_SETTINGS = _codec.Record(RetentionSettings)
 _RETENTION_REASON = _codec.Record(RetentionReason)
-_DECISION = _codec.Record(
-    Decision,
+_RETENTION_DECISION = _codec.Record(
+    RetentionDecision,
     time=_codec.TIME,
     verified_at=_codec.TIME,
     reasons=_codec.ListOf(_RETENTION_REASON),
 )
 _WITHHELD = _codec.Record(Withheld)
-_TARGET_PLAN = _codec.Record(
-    TargetPlan,
-    decisions=_codec.ListOf(_DECISION),
+_RETENTION_TARGET_PLAN = _codec.Record(
+    RetentionTargetPlan,
+    decisions=_codec.ListOf(_RETENTION_DECISION),
     withheld=_codec.ListOf(_WITHHELD),
     unreadable=_codec.ListOf(_UNREADABLE),
 )
@@ -1709,7 +1716,7 @@ _codec.Record(
     BackupRetainResponse,
     time=_codec.TIME,
     policy=_RETENTION_SETTINGS,
-    targets=_codec.ListOf(_TARGET_PLAN),
+    targets=_codec.ListOf(_RETENTION_TARGET_PLAN),
     failed=_codec.ListOf(_FAILED_TARGET),
     deleted=_codec.ListOf(_DELETED_SNAPSHOT),
     failures=_codec.ListOf(_FAILED_DELETION),

@@ -27,6 +27,10 @@ const HEAD: usize = 512;
 /// A smaller file is no database: SQLite's header alone has 100 bytes (sqlite.org/fileformat2, 1.3).
 const SMALLEST: u64 = 100;
 
+/// Why a configured database that is no file is not in a snapshot, which is *partial* by it.
+const NO_FILE: &str = "its store names no file, and a snapshot holds only databases that are files of this machine; \
+                       back it up with its own tools";
+
 /// Where to look, and what is known already.
 #[derive(Debug)]
 pub struct Surroundings<'a> {
@@ -332,7 +336,7 @@ impl<'a> Configured<'a> {
             let name = &store.named.0;
             let Some(file) = &store.file else {
                 let path = RelPath::new(name);
-                contents.skipped.push(not_taken(path, name, "this layout holds only databases that are files"));
+                contents.skipped.push(not_taken(path, name, NO_FILE));
                 continue;
             };
             let shown = RelPath::new(file.strip_prefix(around.root).unwrap_or(file));

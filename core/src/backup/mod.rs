@@ -7,7 +7,7 @@ pub mod create;
 pub mod delete;
 pub mod discover;
 #[cfg(test)]
-mod fake_snapshot;
+pub(crate) mod fake_snapshot;
 #[cfg(test)]
 mod fake_store;
 mod frames;

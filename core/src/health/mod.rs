@@ -5,6 +5,7 @@
 
 mod blocking;
 pub mod checks;
+pub(crate) mod own;
 mod runner;
 
 use std::fmt::Debug;

@@ -187,6 +187,7 @@ impl Response {
             503 => "Service Unavailable",
             504 => "Gateway Timeout",
             507 => "Insufficient Storage",
+            508 => "Loop Detected",
             _ => "Unknown",
         }
     }

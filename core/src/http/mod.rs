@@ -38,6 +38,9 @@
 //! kind, on every route. Every `GET` has its `HEAD`, every path its `OPTIONS`; nothing may be cached; there are no
 //! CORS headers, so a page of another site reads nothing.
 //!
+//! A `[[check]]` of kind `http` that asks its own service to run the checks would wait for itself: such a request is
+//! answered 508 at once.
+//!
 //! The results of checks are kept for [`PROBE_AGE`], and one run serves everybody who waits: a flood of
 //! probes runs the checks once a second.
 //!

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::error::{Error, ErrorKind};
+use crate::health::own;
 
 use super::message::Response;
 
@@ -58,6 +59,17 @@ impl Refusal {
             "the body is not said to be JSON",
             "send Content-Type: application/json",
         )
+    }
+
+    /// The checks are asked for by one of them, which names itself by `mark` (RFC 5842, 7.2).
+    pub(super) fn looped(mark: &str) -> Self {
+        let refusal = Self::new(
+            508,
+            ErrorKind::Refused,
+            "this runs the checks of the service, and one of them asks for it",
+            "point that check at /status or /livez, or at an address of the service's own",
+        );
+        Self { header: Some((own::HEADER, mark.to_owned())), ..refusal }
     }
 
     /// Names the operation in the error.

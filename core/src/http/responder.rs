@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 
-use crate::api::health::CheckRequest;
+use crate::api::health::{Check, CheckRequest};
 use crate::api::metrics::{Render, RenderRequest};
 use crate::cancel::Scope;
 use crate::error::Result;
-use crate::health::CheckStatus;
+use crate::health::{CheckStatus, own};
 use crate::metrics::negotiate;
-use crate::ops::Ops;
+use crate::ops::{Operation, Ops};
 use crate::worker::CatchPanic;
 
 use super::access::{Access, Grant, Guard};
@@ -35,6 +35,8 @@ struct Inner {
     probes: Probes,
     health_fields: Vec<Field>,
     draining: AtomicBool,
+    /// What the service's own checks say in their requests, see [`own`].
+    mark: String,
 }
 
 impl Responder {
@@ -57,6 +59,7 @@ impl Responder {
             routes: Routes::of(ops),
             probes: Probes::of(ops),
             health_fields: fields_of(&schemars::schema_for!(CheckRequest)),
+            mark: own::mark(&ops.context().state),
             ops: ops.clone(),
             draining: AtomicBool::new(false),
         })))
@@ -129,6 +132,14 @@ impl Inner {
         }
         if request.query.len() > MAX_QUERY {
             return Err(Refusal::query_too_long());
+        }
+        let runs_checks = match place {
+            Place::Readyz | Place::Health => true,
+            Place::Operation(number) => self.routes.operation(number).entry.name == Check::NAME,
+            _ => false,
+        };
+        if runs_checks && request.values(own::HEADER).any(|mark| mark == self.mark) {
+            return Err(Refusal::looped(&self.mark));
         }
         match place {
             Place::Status => Ok(self.status()),

@@ -54,7 +54,8 @@ pub trait Store: Send + Sync + Debug {
 pub struct StoreCapability {
     /// The kind, such as `sqlite`.
     pub kind: String,
-    /// The live database file, absolute, for stores that are a file on this machine.
+    /// The live database file, absolute, for stores that are a file on this machine. Of a store without one a backup has
+    /// nothing: it names the store, and the snapshot is *partial*.
     pub file: Option<PathBuf>,
     /// The files beside it that are part of the live database and never copied by themselves, absolute.
     pub side_files: Vec<PathBuf>,

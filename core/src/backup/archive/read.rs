@@ -90,6 +90,11 @@ impl Archive {
         &self.contents.entries
     }
 
+    /// The same, as both layouts have them.
+    pub(in crate::backup) fn roll(&self) -> &Vec<Entry> {
+        &self.contents.entries
+    }
+
     /// What opening had to work around.
     pub fn problems(&self) -> &[Problem] {
         &self.problems

@@ -56,7 +56,7 @@ pub(in crate::backup) fn compare(a: &[u8], b: &[u8]) -> Ordering {
 }
 
 /// Whether `path` lies below `folder`.
-pub(super) fn is_below(path: &[u8], folder: &[u8]) -> bool {
+pub(in crate::backup) fn is_below(path: &[u8], folder: &[u8]) -> bool {
     path.len() > folder.len() && path[folder.len()] == b'/' && path.starts_with(folder)
 }
 

@@ -24,7 +24,9 @@ mod wanted;
 
 pub(in crate::backup) use fill::{Filler, Lost};
 pub use guard::{Limits, MAX_PARTS};
-pub(in crate::backup) use guard::{MAX_PROBLEMS, Order, check_entry, check_limits, entry_fault, examine, totals};
+pub(in crate::backup) use guard::{
+    MAX_PROBLEMS, Order, check_entry, check_limits, compare, entry_fault, examine, is_below, totals,
+};
 pub(in crate::backup) use hash::ContentHasher;
 pub use layout::fit_parts;
 pub(in crate::backup) use layout::{BLOCK, END_LEN, padded, parts_of, restored_len, stored_len};

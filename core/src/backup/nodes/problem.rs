@@ -42,6 +42,12 @@ pub enum ProblemKind {
     Inconsistent,
     /// More entries or bytes than allowed, or a compression that only an attack has.
     LimitExceeded,
+    /// A pack of the repository is missing, damaged, or not the one that it was.
+    DamagedPack,
+    /// A part of the list of what is in the snapshot is lost.
+    DamagedTree,
+    /// The snapshot before this one is gone, or another one than it was.
+    BrokenChain,
     /// The file is a database that does not pass its own check, or that is missing.
     DamagedDatabase,
     /// The file is restored, but the filesystem or the permissions did not take an attribute of it.

@@ -1,12 +1,13 @@
 //! The index of a pack: which frames it has, and which blobs and page maps lie in them.
 
-use std::io::{BufReader, Read, Write as _};
+use std::io::{BufReader, Write as _};
 
 use super::header::NeededPack;
 use super::id::{BlobId, IdKey, PackId, PageId, RepositoryId};
+use super::limited::Limited;
 use super::lines::{Fields, Kind, RecordReader, RecordWriter};
 use super::pack::{MAX_BLOB, MAX_FRAME, PackedBlob, ScannedFrame};
-use super::pages::{MAX_DEPTH, MAX_UNIT, MIN_UNIT};
+use super::pages::{PageMap, write_data, write_run};
 use crate::backup::manifest::Digest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::value::hex;
@@ -32,21 +33,18 @@ pub(crate) struct IndexedPack {
     pub(crate) plain_bytes: u64,
 }
 
-/// What an index says about a page map whose blob lies in its pack.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct MapLine {
-    /// The page map.
-    pub(crate) map: BlobId,
+/// What an index says about a page map whose blob lies in its pack: all of it, so that a host that lost its caches, and
+/// that cannot decrypt, knows where every unit lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct IndexedMap {
+    /// The blob that stands for the map.
+    pub(crate) id: BlobId,
     /// The blob id of the file's path.
     pub(crate) path: BlobId,
-    /// The map that it leaves the rest to.
-    pub(crate) base: Option<BlobId>,
-    /// Bytes of a unit.
-    pub(crate) unit: u32,
-    /// Bytes of the file.
-    pub(crate) length: u64,
-    /// How many maps are below it.
-    pub(crate) depth: u32,
+    /// The pieces of the map's text, when it is in pieces.
+    pub(crate) pieces: Vec<BlobId>,
+    /// The map.
+    pub(crate) map: PageMap,
 }
 
 /// A line of an index, as it is read.
@@ -63,15 +61,19 @@ pub(crate) enum IndexLine {
     },
     /// A blob in the frame before it.
     Blob(PackedBlob),
-    /// A page map whose blob is in the pack.
-    Map(MapLine),
-    /// Page ids of units `first..` of the map before it.
-    Ids {
-        /// The number of the first unit.
-        first: u32,
-        /// The ids.
-        ids: Vec<PageId>,
-    },
+    /// A page map whose blob is in the pack. Its ids follow.
+    Map(Box<IndexedMap>),
+    /// The ids of the next units that the runs of the map before it name.
+    Ids(Vec<PageId>),
+}
+
+/// Which lines of an index are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lines {
+    /// Frames and blobs; the others are authenticated and not taken apart.
+    Blobs,
+    /// Page maps as well.
+    All,
 }
 
 /// Gathers the index of a pack that is being written. Holds 24 bytes for each blob.
@@ -100,23 +102,38 @@ impl IndexWriter {
         self.blobs.extend_from_slice(blobs);
     }
 
-    /// A page map whose blob is in the pack; its ids follow.
-    pub(crate) fn map(&mut self, map: &MapLine) {
-        let line = self.maps.line("map").number(map.map).number(map.path);
+    /// A page map whose blob is in the pack, with the page ids of the units that its runs name, one after the other.
+    pub(crate) fn map(&mut self, indexed: &IndexedMap, ids: impl IntoIterator<Item = Result<PageId>>) -> Result<()> {
+        let IndexedMap { id, path, pieces, map } = indexed;
+        let line = self.maps.line("map").number(id).number(path);
         let line = match map.base {
             Some(base) => line.number(base),
             None => line.text("-"),
         };
         drop(line.number(map.unit).number(map.length).number(map.depth));
-    }
-
-    /// The ids of units `first..` of the map before.
-    pub(crate) fn ids(&mut self, first: u32, ids: &[PageId]) {
-        for (number, ids) in ids.chunks(IDS_PER_LINE).enumerate() {
-            let first = first + (number * IDS_PER_LINE) as u32;
-            let digits: String = ids.iter().map(|id| hex(&id.0)).collect();
-            self.maps.line("ids").number(first).text(&digits);
+        for piece in pieces {
+            self.maps.line("piece").number(piece);
         }
+        for (id, units) in &map.data {
+            write_data(self.maps.line("data"), id, *units);
+        }
+        for run in &map.runs {
+            write_run(self.maps.line("run"), run);
+        }
+        let (mut digits, mut on_line) = (String::new(), 0);
+        for id in ids {
+            digits.push_str(&hex(&id?.0));
+            on_line += 1;
+            if on_line == IDS_PER_LINE {
+                self.maps.line("ids").text(&digits);
+                digits.clear();
+                on_line = 0;
+            }
+        }
+        if on_line > 0 {
+            self.maps.line("ids").text(&digits);
+        }
+        Ok(())
     }
 
     /// How many blobs it has so far.
@@ -176,21 +193,26 @@ pub(crate) fn read(
     repository: RepositoryId,
     id: PackId,
     key: &IdKey,
+    lines: Lines,
     mut each: impl FnMut(IndexLine) -> Result<()>,
 ) -> Result<IndexedPack> {
     let most = TEXT_FLOOR.max(TEXT_RATIO.saturating_mul(packed.len() as u64));
     let text = zstd::stream::read::Decoder::with_buffer(packed)
         .map_err(|error| Error::new(ErrorKind::Unavailable, format!("could not decompress an index: {error}")))?
         .single_frame();
-    let text = BufReader::with_capacity(FLUSH, Limited { inner: text, left: most });
+    let text = BufReader::with_capacity(FLUSH, Limited::new(text, most));
     let mut reader = RecordReader::with_mac(text, KIND, key)?;
-    let mut draft = Draft { repository, id, of_repository: false, pack: None, at: 0, plain: None, map: None };
+    let mut draft =
+        Draft { repository, id, of_repository: false, pack: None, at: 0, plain: None, map: None, maps: false };
     while let Some(mut fields) = reader.next()? {
-        if let Some(line) = draft.take(&mut fields)? {
-            each(line)?;
+        if lines == Lines::Blobs && matches!(fields.word(), "map" | "piece" | "data" | "run" | "ids") {
+            draft.maps = true;
+            continue;
         }
+        draft.take(&mut fields, &mut each)?;
         fields.end()?;
     }
+    draft.end_map(&mut each)?;
     let Some(pack) = draft.pack else { return Err(corrupt("it does not say which pack it is of")) };
     if draft.at != pack.plain_bytes {
         return Err(corrupt("its frames are not as long as its pack"));
@@ -208,19 +230,29 @@ struct Draft {
     at: u64,
     /// The content of the frame before.
     plain: Option<u32>,
-    /// The map before, and the next unit that its ids may name.
-    map: Option<(MapLine, u64)>,
+    /// The map before, until its first ids, and how many ids may still come.
+    map: Option<(Option<Box<IndexedMap>>, u64)>,
+    /// Whether the page maps have begun.
+    maps: bool,
 }
 
 impl Draft {
-    fn take(&mut self, fields: &mut Fields<'_>) -> Result<Option<IndexLine>> {
+    /// Hands the map before out, when that is still to do.
+    fn end_map(&mut self, each: &mut impl FnMut(IndexLine) -> Result<()>) -> Result<()> {
+        match self.map.as_mut().and_then(|(map, left)| map.take().inspect(|map| *left = map.map.named())) {
+            Some(map) => each(IndexLine::Map(map)),
+            None => Ok(()),
+        }
+    }
+
+    fn take(&mut self, fields: &mut Fields<'_>, each: &mut impl FnMut(IndexLine) -> Result<()>) -> Result<()> {
         match fields.word() {
             "repository" if !self.of_repository => {
                 if RepositoryId(fields.hex()?) != self.repository {
                     return Err(fields.wrong("it belongs to another repository"));
                 }
                 self.of_repository = true;
-                Ok(None)
+                Ok(())
             }
             "pack" if self.of_repository && self.pack.is_none() => {
                 let mut pack = NeededPack::read(fields)?;
@@ -230,9 +262,9 @@ impl Draft {
                     return Err(fields.wrong("it is the index of another pack"));
                 }
                 self.pack = Some(IndexedPack { pack, plain_bytes });
-                Ok(None)
+                Ok(())
             }
-            "frame" if self.pack.is_some() && self.map.is_none() => {
+            "frame" if self.pack.is_some() && !self.maps => {
                 let (packed, plain) = (fields.number::<u32>()?, fields.number::<u32>()?);
                 let offset = self.at;
                 let longest = zstd::zstd_safe::compress_bound(MAX_FRAME) + 64;
@@ -241,74 +273,55 @@ impl Draft {
                 }
                 self.at = offset.checked_add(packed.into()).ok_or_else(|| fields.wrong("the pack is too long"))?;
                 self.plain = Some(plain);
-                Ok(Some(IndexLine::Frame { offset, packed, plain }))
+                each(IndexLine::Frame { offset, packed, plain })
             }
-            "blob" if self.map.is_none() => {
+            "blob" if !self.maps => {
                 let Some(plain) = self.plain else { return Err(fields.wrong("a blob comes before its frame")) };
                 let blob = PackedBlob { id: BlobId(fields.hex()?), offset: fields.number()?, len: fields.number()? };
                 let end = blob.offset.checked_add(blob.len);
                 if blob.len as usize > MAX_BLOB || end.is_none_or(|end| end > plain) {
                     return Err(fields.wrong("a blob does not lie in its frame"));
                 }
-                Ok(Some(IndexLine::Blob(blob)))
+                each(IndexLine::Blob(blob))
             }
             "map" if self.pack.is_some() => {
-                let map = MapLine {
-                    map: BlobId(fields.hex()?),
-                    path: BlobId(fields.hex()?),
-                    base: fields.hex_or_none()?.map(BlobId),
-                    unit: fields.number()?,
-                    length: fields.number()?,
-                    depth: fields.number()?,
+                self.end_map(each)?;
+                self.maps = true;
+                let (id, path) = (BlobId(fields.hex()?), BlobId(fields.hex()?));
+                let base = fields.hex_or_none()?.map(BlobId);
+                let (unit, length, depth) = (fields.number()?, fields.number()?, fields.number()?);
+                let map = PageMap::headed(fields, unit, length, base, depth)?;
+                self.map = Some((Some(Box::new(IndexedMap { id, path, pieces: Vec::new(), map })), 0));
+                Ok(())
+            }
+            "piece" | "data" | "run" => {
+                let Some((Some(indexed), _)) = &mut self.map else {
+                    return Err(fields.wrong("a part of a page map comes before the map, or behind its ids"));
                 };
-                let unit_ok = map.unit.is_power_of_two() && (MIN_UNIT..=MAX_UNIT).contains(&map.unit);
-                if !unit_ok || map.depth > MAX_DEPTH || (map.depth == 0) != map.base.is_none() {
-                    return Err(fields.wrong("a page map has numbers that none has"));
+                let (has_data, has_runs) = (!indexed.map.data.is_empty(), !indexed.map.runs.is_empty());
+                match fields.word() {
+                    "piece" if !has_data => indexed.pieces.push(BlobId(fields.hex()?)),
+                    "data" if !has_runs => indexed.map.take_data(fields)?,
+                    "run" => indexed.map.take_run(fields)?,
+                    _ => return Err(fields.wrong("a line is out of order")),
                 }
-                self.map = Some((map, 0));
-                Ok(Some(IndexLine::Map(map)))
+                Ok(())
             }
             "ids" => {
-                let Some((map, next)) = &mut self.map else {
+                self.end_map(each)?;
+                let Some((_, left)) = &mut self.map else {
                     return Err(fields.wrong("page ids come before their map"));
                 };
-                let first: u32 = fields.number()?;
                 let digits = fields.digits()?.as_bytes();
                 let ids: Option<Vec<PageId>> = digits.chunks(32).map(PageId::parse).collect();
                 let ids = ids.filter(|ids| !ids.is_empty() && ids.len() <= IDS_PER_LINE);
                 let ids = ids.ok_or_else(|| fields.wrong("page ids are not such"))?;
-                let end = u64::from(first) + ids.len() as u64;
-                if u64::from(first) < *next || end > map.length.div_ceil(map.unit.into()) {
-                    return Err(fields.wrong("page ids do not lie in their file, or behind the ones before"));
-                }
-                *next = end;
-                Ok(Some(IndexLine::Ids { first, ids }))
+                *left = left.checked_sub(ids.len() as u64).ok_or_else(|| fields.wrong("the map has fewer units"))?;
+                each(IndexLine::Ids(ids))
             }
             "repository" | "pack" | "frame" | "blob" => Err(fields.wrong("a line is there twice, or out of order")),
             _ => Err(fields.unknown()),
         }
-    }
-}
-
-/// A reader that fails, and does not merely end, past so many bytes.
-struct Limited<R> {
-    inner: R,
-    left: u64,
-}
-
-impl<R: Read> Read for Limited<R> {
-    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
-        let read = self
-            .inner
-            .read(out)
-            .map_err(|error| std::io::Error::other(corrupt(&format!("it does not decompress: {error}"))))?;
-        self.left = self.left.checked_sub(read as u64).ok_or_else(|| {
-            std::io::Error::other(
-                Error::new(ErrorKind::Refused, "the index of a pack expands beyond reason")
-                    .with_hint("only an attack compresses like this: do not trust the repository"),
-            )
-        })?;
-        Ok(read)
     }
 }
 
@@ -377,7 +390,7 @@ impl Lookup {
         let (frames, blobs) = (self.frames.len(), self.blobs.len());
         let number = self.packs.len() as u32;
         self.sorted = false;
-        let added = read(packed, repository, pack.id, key, |line| {
+        let added = read(packed, repository, pack.id, key, Lines::Blobs, |line| {
             match line {
                 IndexLine::Frame { offset, packed, plain } => {
                     let offset = u32::try_from(offset).map_err(|_| corrupt("its pack is longer than any"))?;
@@ -387,7 +400,7 @@ impl Lookup {
                     let frame = self.frames.len() as u32 - 1;
                     self.blobs.push(BlobAt { id: id.0, frame, offset, len });
                 }
-                IndexLine::Map(_) | IndexLine::Ids { .. } => {}
+                IndexLine::Map(_) | IndexLine::Ids(_) => {}
             }
             Ok(())
         })

@@ -7,12 +7,14 @@
 #![allow(dead_code, reason = "the floor of the room is laid before its walls")]
 
 pub(crate) mod collect;
+pub(crate) mod extract;
 pub(crate) mod fetch;
 pub(crate) mod header;
 pub(crate) mod id;
 pub(crate) mod identity;
 pub(crate) mod index;
 pub(crate) mod keyring;
+mod limited;
 pub(crate) mod lines;
 pub(crate) mod names;
 pub(crate) mod open;
@@ -21,6 +23,7 @@ pub(crate) mod pages;
 pub(crate) mod pieces;
 pub(crate) mod recover;
 pub(crate) mod roll;
+pub(crate) mod snapshot;
 pub(crate) mod tree;
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 use std::io::BufRead;
 
 use super::id::BlobId;
-use super::lines::{Kind, RecordReader, RecordWriter};
+use super::lines::{Fields, Kind, LineWriter, RecordReader, RecordWriter};
 use super::pieces::PieceWriter;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -130,13 +130,13 @@ impl PageMap {
         }
         record.line("depth").number(self.depth);
         for (id, units) in &self.data {
-            record.line("data").number(id).number(units);
+            write_data(record.line("data"), id, *units);
             if record.len() > FLUSH {
                 out.push(&record.take())?;
             }
         }
         for run in &self.runs {
-            record.line("run").number(run.first).number(run.units).number(run.data).number(run.at);
+            write_run(record.line("run"), run);
             if record.len() > FLUSH {
                 out.push(&record.take())?;
             }
@@ -149,7 +149,6 @@ impl PageMap {
         let mut reader = RecordReader::proven(input, KIND)?;
         let (mut unit, mut length, mut depth, mut base) = (None, None, None, None);
         let mut map = Self::new(MIN_UNIT, 0, None);
-        let mut end = 0;
         while let Some(mut fields) = reader.next()? {
             let head = map.data.is_empty() && map.runs.is_empty();
             let in_order = match fields.word() {
@@ -160,48 +159,16 @@ impl PageMap {
                     let (Some(unit), Some(length)) = (unit, length) else {
                         return Err(fields.wrong("the depth comes before the length"));
                     };
-                    if !unit.is_power_of_two() || !(MIN_UNIT..=MAX_UNIT).contains(&unit) {
-                        return Err(fields.wrong("the unit is none"));
-                    }
-                    if units_in(length, unit) > u64::from(u32::MAX) {
-                        return Err(fields.wrong("the file is longer than any database"));
-                    }
-                    map = Self::new(unit, length, None);
-                    map.base = base;
-                    map.depth = fields.number()?;
-                    map.inherited = map.units();
-                    if map.depth > MAX_DEPTH || (map.depth == 0) != map.base.is_none() {
-                        return Err(fields.wrong("the depth does not go with the base"));
-                    }
+                    let below = fields.number()?;
+                    map = Self::headed(&fields, unit, length, base, below)?;
                     depth.replace(map.depth).is_none() && head
                 }
                 "data" => {
-                    let (id, units) = (BlobId(fields.hex()?), fields.number::<u32>()?);
-                    if units == 0 || units > MAX_DATA / map.unit {
-                        return Err(fields.wrong("a data blob is empty or too long"));
-                    }
-                    map.data.push((id, units));
+                    map.take_data(&mut fields)?;
                     depth.is_some() && map.runs.is_empty()
                 }
                 "run" => {
-                    let run = Run {
-                        first: fields.number()?,
-                        units: fields.number()?,
-                        data: fields.number()?,
-                        at: fields.number()?,
-                    };
-                    let room = map.data.get(run.data as usize).map_or(0, |(_, units)| u64::from(*units));
-                    if run.units == 0
-                        || u64::from(run.at) + u64::from(run.units) > room
-                        || u64::from(run.first) < end
-                        || run.end() > map.units()
-                    {
-                        return Err(
-                            fields.wrong("a run does not lie in its file, in its data, or behind the one before")
-                        );
-                    }
-                    end = run.end();
-                    map.runs.push(run);
+                    map.take_run(&mut fields)?;
                     depth.is_some()
                 }
                 _ => return Err(fields.unknown()),
@@ -215,6 +182,61 @@ impl PageMap {
             return Err(corrupt("it ends before its depth"));
         }
         Ok(map)
+    }
+
+    /// A map with these numbers, and nothing named yet. The errors are those of the line at hand.
+    pub(super) fn headed(
+        fields: &Fields<'_>,
+        unit: u32,
+        length: u64,
+        base: Option<BlobId>,
+        depth: u32,
+    ) -> Result<Self> {
+        if !unit.is_power_of_two() || !(MIN_UNIT..=MAX_UNIT).contains(&unit) {
+            return Err(fields.wrong("the unit is none"));
+        }
+        if units_in(length, unit) > u64::from(u32::MAX) {
+            return Err(fields.wrong("the file is longer than any database"));
+        }
+        let mut map = Self::new(unit, length, None);
+        map.base = base;
+        map.depth = depth;
+        map.inherited = map.units();
+        if map.depth > MAX_DEPTH || (map.depth == 0) != map.base.is_none() {
+            return Err(fields.wrong("the depth does not go with the base"));
+        }
+        Ok(map)
+    }
+
+    /// Takes a line `data`.
+    pub(super) fn take_data(&mut self, fields: &mut Fields<'_>) -> Result<()> {
+        let (id, units) = (BlobId(fields.hex()?), fields.number::<u32>()?);
+        if units == 0 || units > MAX_DATA / self.unit {
+            return Err(fields.wrong("a data blob is empty or too long"));
+        }
+        self.data.push((id, units));
+        Ok(())
+    }
+
+    /// Takes a line `run`.
+    pub(super) fn take_run(&mut self, fields: &mut Fields<'_>) -> Result<()> {
+        let run =
+            Run { first: fields.number()?, units: fields.number()?, data: fields.number()?, at: fields.number()? };
+        let room = self.data.get(run.data as usize).map_or(0, |(_, units)| u64::from(*units));
+        if run.units == 0
+            || u64::from(run.at) + u64::from(run.units) > room
+            || u64::from(run.first) < self.runs.last().map_or(0, Run::end)
+            || run.end() > self.units()
+        {
+            return Err(fields.wrong("a run does not lie in its file, in its data, or behind the one before"));
+        }
+        self.runs.push(run);
+        Ok(())
+    }
+
+    /// How many units this map itself names.
+    pub(crate) fn named(&self) -> u64 {
+        self.runs.iter().map(|run| u64::from(run.units)).sum()
     }
 
     /// Lays this map over `base`, the one that it names: a map of the same file with one map less below it.
@@ -309,6 +331,16 @@ impl PageMap {
         self.data = data;
         self.runs = runs;
     }
+}
+
+/// The fields of a line `data`.
+pub(super) fn write_data(line: LineWriter<'_>, id: &BlobId, units: u32) {
+    drop(line.number(id).number(units));
+}
+
+/// The fields of a line `run`.
+pub(super) fn write_run(line: LineWriter<'_>, run: &Run) {
+    drop(line.number(run.first).number(run.units).number(run.data).number(run.at));
 }
 
 fn corrupt(what: &str) -> Error {

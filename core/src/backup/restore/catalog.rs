@@ -1,34 +1,58 @@
 //! The entries of a snapshot as a tree.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use crate::backup::manifest::{Entry, Node};
+use crate::backup::nodes::{Roll, compare, is_below, stored_len};
 use crate::error::{Error, Result};
 
-/// The entries of a snapshot by path. Paths compare by component, so what is below a folder follows it.
-pub(super) struct Catalog<'a>(BTreeMap<PathBuf, &'a Entry>);
+/// The entries of a snapshot by path. What is below a folder follows it.
+pub(super) struct Catalog<'a> {
+    roll: &'a dyn Roll,
+    order: Vec<u32>,
+}
 
 impl<'a> Catalog<'a> {
-    pub(super) fn new(entries: &'a [Entry]) -> Self {
-        Self(entries.iter().map(|entry| (plain(entry.path.as_path()), entry)).collect())
+    pub(super) fn new(roll: &'a dyn Roll) -> Self {
+        let mut order: Vec<u32> = (0..roll.len()).collect();
+        // Mostly sorted as it is.
+        order.sort_by(|a, b| compare(&roll.path(*a), &roll.path(*b)));
+        Self { roll, order }
     }
 
     /// The entry at `path`.
-    pub(super) fn entry(&self, path: &Path) -> Option<&'a Entry> {
-        self.0.get(path).copied()
+    pub(super) fn entry(&self, path: &Path) -> Option<Cow<'a, Entry>> {
+        let number = *self.numbers_below(path).first()?;
+        (*self.roll.path(number) == *path.as_os_str().as_bytes()).then(|| self.roll.entry(number))
     }
 
-    /// The entry at `path` and those below it; all for the empty path.
-    pub(super) fn below<'s>(&'s self, path: &'s Path) -> impl Iterator<Item = (&'s Path, &'a Entry)> + 's {
-        let from = self.0.range(path.to_owned()..);
-        from.map(|(name, entry)| (name.as_path(), *entry)).take_while(move |(name, _)| name.starts_with(path))
+    /// How many entries are at `path` and below it.
+    pub(super) fn count(&self, path: &Path) -> usize {
+        self.numbers_below(path).len()
+    }
+
+    /// The numbers of the entry at `path` and of those below it; all for the empty path.
+    fn numbers_below(&self, path: &Path) -> &[u32] {
+        let path = path.as_os_str().as_bytes();
+        if path.is_empty() {
+            return &self.order;
+        }
+        let first = self.order.partition_point(|number| compare(&self.roll.path(*number), path).is_lt());
+        let is_there = |number: &u32| {
+            let name = self.roll.path(*number);
+            *name == *path || is_below(&name, path)
+        };
+        let len = self.order[first..].partition_point(is_there);
+        &self.order[first..first + len]
     }
 
     /// Whether there is anything at `path`, if only as the folder of something else.
     pub(super) fn has(&self, path: &Path) -> bool {
-        self.below(path).next().is_some()
+        self.count(path) > 0
     }
 
     /// Whether what is at `path` is a folder.
@@ -38,17 +62,26 @@ impl<'a> Catalog<'a> {
 
     /// The names directly below `path`.
     pub(super) fn children(&self, path: &Path) -> BTreeSet<OsString> {
-        let depth = path.components().count();
-        self.below(path).filter_map(|(name, _)| Some(name.components().nth(depth)?.as_os_str().to_owned())).collect()
+        let skip = match path.as_os_str().len() {
+            0 => 0,
+            len => len + 1,
+        };
+        let mut names = BTreeSet::new();
+        for number in self.numbers_below(path) {
+            let name = self.roll.path(*number);
+            let below = name.get(skip..).unwrap_or_default();
+            let first = below.split(|byte| *byte == b'/').next().unwrap_or_default();
+            if !first.is_empty() && !names.contains(OsStr::from_bytes(first)) {
+                names.insert(OsStr::from_bytes(first).to_owned());
+            }
+        }
+        names
     }
 
     /// Regular files at and below `path`, and the bytes that their content takes on a disk.
     pub(super) fn size(&self, path: &Path) -> (u64, u64) {
-        self.below(path).fold((0, 0), |(files, bytes), (_, entry)| match &entry.node {
-            Node::File { size, data, .. } => {
-                let stored = data.as_ref().map_or(*size, |data| data.iter().map(|(_, length)| length).sum());
-                (files + 1, bytes + stored)
-            }
+        self.numbers_below(path).iter().fold((0, 0), |(files, bytes), number| match &self.roll.entry(*number).node {
+            node @ Node::File { .. } => (files + 1, bytes + stored_len(node)),
             Node::HardLink { .. } => (files + 1, bytes),
             _ => (files, bytes),
         })

@@ -12,8 +12,8 @@ use super::mounts::Mounts;
 use super::survey::{Spared, names_in};
 use super::units::{Action, Ground, Show, Unit, Units};
 use super::{RestoreJob, Site};
-use crate::backup::manifest::{Entry, Outcome, RelPath};
-use crate::backup::nodes::Selection;
+use crate::backup::manifest::{Outcome, RelPath};
+use crate::backup::nodes::{Roll, Selection};
 use crate::cancel::Scope;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fs;
@@ -145,7 +145,7 @@ fn plan_into(
     for top in tops {
         let (files, bytes) = catalog.size(top);
         plan.files += files;
-        needed += bytes + OVERHEAD_BYTES * catalog.below(top).count() as u64;
+        needed += bytes + OVERHEAD_BYTES * catalog.count(top) as u64;
     }
     plan.space.push(space_need(&into, needed)?);
     Ok(plan)
@@ -170,8 +170,7 @@ fn plan_in_place(
     for mount in mounts_used {
         let folder = mount.map_or_else(|| state.clone(), |mount| root.join(mount.as_path()));
         let here = moving(&units).filter(|unit| unit.mount.as_ref() == mount);
-        let needed =
-            here.map(|unit| unit.size_bytes + OVERHEAD_BYTES * catalog.below(unit.path.as_path()).count() as u64);
+        let needed = here.map(|unit| unit.size_bytes + OVERHEAD_BYTES * catalog.count(unit.path.as_path()) as u64);
         plan.space.push(space_need(&folder, needed.sum())?);
     }
     let databases: Vec<PathBuf> = databases.into_iter().collect();
@@ -288,7 +287,7 @@ pub(super) enum OwnersNeed {
     Root(usize),
 }
 
-pub(super) fn owners(entries: &[Entry]) -> OwnersNeed {
+pub(super) fn owners(entries: &dyn Roll) -> OwnersNeed {
     let (user, group) = (rustix::process::geteuid(), rustix::process::getegid());
     if user.is_root() {
         return OwnersNeed::Set;

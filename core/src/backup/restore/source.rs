@@ -1,8 +1,9 @@
 //! What a restore reads from: a snapshot, whatever its layout.
 
 use crate::backup::archive::Archive;
-use crate::backup::manifest::{Entry, Manifest};
-use crate::backup::nodes::{ExtractOptions, Extracted, Selection};
+use crate::backup::manifest::Manifest;
+use crate::backup::nodes::{ExtractOptions, Extracted, Roll, Selection};
+use crate::backup::repository::snapshot::Snapshot;
 use crate::cancel::Scope;
 use crate::error::Result;
 use crate::fs::Dir;
@@ -13,7 +14,7 @@ pub trait Source: Send + Sync {
     fn manifest(&self) -> &Manifest;
 
     /// Its entries, in any order.
-    fn entries(&self) -> &[Entry];
+    fn entries(&self) -> &dyn Roll;
 
     /// Puts what is selected beneath the empty folder `into`, by the same relative paths, with its modes,
     /// owners and times; the folders above a selected path as well. Refuses what is hostile before it writes.
@@ -26,11 +27,25 @@ impl Source for Archive {
         Archive::manifest(self)
     }
 
-    fn entries(&self) -> &[Entry] {
-        Archive::entries(self)
+    fn entries(&self) -> &dyn Roll {
+        self.roll()
     }
 
     fn extract(&self, scope: &Scope, selection: &Selection, into: &Dir, options: &ExtractOptions) -> Result<Extracted> {
         Archive::extract(self, scope, selection, into, options)
+    }
+}
+
+impl Source for Snapshot {
+    fn manifest(&self) -> &Manifest {
+        Snapshot::manifest(self)
+    }
+
+    fn entries(&self) -> &dyn Roll {
+        self.roll()
+    }
+
+    fn extract(&self, scope: &Scope, selection: &Selection, into: &Dir, options: &ExtractOptions) -> Result<Extracted> {
+        Snapshot::extract(self, scope, selection, into, options)
     }
 }

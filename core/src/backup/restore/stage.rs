@@ -94,7 +94,7 @@ fn check(
     // An engine that opens a database may touch it and its folder.
     for path in [Some(path), path.parent()].into_iter().flatten() {
         if let Some(entry) = catalog.entry(path) {
-            stamp(dir, path, entry)?;
+            stamp(dir, path, &entry)?;
         }
     }
     let wrong = match found {

@@ -16,9 +16,13 @@
 //!
 //! A status outside `status` fails; a redirect is such a status unless it is followed. Proxies of the
 //! environment are not used: the question is about the service, not about the proxy.
+//!
+//! Point it at what the service does, at `/status` or at `/livez`. An address that runs the checks (`/readyz`, `/health`) of the
+//! same service would wait for this check: it answers 508 at once, and the check fails and says so.
 
 use std::collections::BTreeMap;
 use std::io::Read;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,7 +37,7 @@ use crate::cancel::Scope;
 use crate::clock::Clock;
 use crate::component::{Kind, Placement};
 use crate::error::{Error, ErrorKind, Result};
-use crate::health::{Blocking, CheckOutcome, CheckStatus, HealthCheck};
+use crate::health::{Blocking, CheckOutcome, CheckStatus, HealthCheck, own};
 use crate::value::Secret;
 
 /// The kind, for the registry.
@@ -41,7 +45,7 @@ pub const KIND: Kind<dyn HealthCheck> = Kind {
     name: "http",
     summary: "An address answers with the right status and body, fast enough",
     placement: Placement::Anywhere,
-    build: |context, settings| Ok(Arc::new(HttpCheck::new(context.settings(settings)?)?)),
+    build: |context, settings| Ok(Arc::new(HttpCheck::new(context.settings(settings)?)?.of_service(&context.state))),
     detect: None,
 };
 
@@ -152,6 +156,8 @@ struct Probe {
     headers: Vec<(HeaderName, HeaderValue)>,
     timeout: Duration,
     agent: ureq::Agent,
+    /// Whose check it is, see [`own`].
+    mark: Option<String>,
 }
 
 impl HttpCheck {
@@ -189,8 +195,18 @@ impl HttpCheck {
             .user_agent(concat!("uplifted-ops/", env!("CARGO_PKG_VERSION")))
             .build()
             .new_agent();
-        let probe = Arc::new(Probe { settings, uri, headers, timeout, agent });
+        let probe = Arc::new(Probe { settings, uri, headers, timeout, agent, mark: None });
         Ok(Self { probe, warn, asking: Blocking::default() })
+    }
+
+    /// The same as a check of the service with this state folder, which then knows its requests and does not wait for
+    /// itself.
+    #[must_use]
+    pub fn of_service(mut self, state: &Path) -> Self {
+        if let Some(probe) = Arc::get_mut(&mut self.probe) {
+            probe.mark = Some(own::mark(state));
+        }
+        self
     }
 }
 
@@ -230,6 +246,9 @@ impl Probe {
             for (name, value) in &self.headers {
                 request = request.header(name, value);
             }
+            if let Some(mark) = &self.mark {
+                request = request.header(own::HEADER, mark);
+            }
             // A timeout of zero would mean none.
             let request = request.config().timeout_global(Some(time.max(Duration::from_millis(1)))).build();
             let mut response = request.call().map_err(|error| self.explain(&error))?;
@@ -246,6 +265,12 @@ impl Probe {
                 left -= 1;
                 uri = next;
                 continue;
+            }
+            if self.mark.is_some()
+                && response.headers().get(own::HEADER).map(|it| it.as_bytes())
+                    == self.mark.as_deref().map(str::as_bytes)
+            {
+                return Err("runs the checks of this service, of which this is one: ask /status or /livez".to_owned());
             }
             if !self.settings.status.allows(code).unwrap_or(false) {
                 return Err(format!("answers {code}"));

@@ -123,3 +123,71 @@ async fn what_is_about_to_stop_is_not_ready_and_still_alive() {
         assert_eq!(scene.get(path).await.status, 200, "{path}");
     }
 }
+
+/// Serves the responder on a loopback port, one thread for each connection; gives the address.
+fn serve(listener: std::net::TcpListener, responder: Responder, ops: Ops) {
+    use std::io::{BufRead, BufReader, Write};
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (mut stream, responder, scope) = (stream.unwrap(), responder.clone(), ops.scope());
+            std::thread::spawn(move || {
+                let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map(Result::unwrap);
+                let first = lines.next().unwrap();
+                let target = first.split(' ').nth(1).unwrap();
+                let headers = lines.take_while(|line| !line.is_empty());
+                let request = Request::from_target("GET", target).peer(Ipv4Addr::LOCALHOST);
+                let request = headers.fold(request, |request, line| {
+                    let (name, value) = line.split_once(':').unwrap();
+                    request.header(name, value.trim())
+                });
+                let response = responder.respond_blocking(scope, request);
+                let mut head = format!("HTTP/1.1 {} {}\r\nconnection: close\r\n", response.status, response.reason());
+                for (name, value) in &response.headers {
+                    head.push_str(&format!("{name}: {value}\r\n"));
+                }
+                stream.write_all(format!("{head}\r\n").as_bytes()).unwrap();
+                stream.write_all(&response.body).unwrap();
+            });
+        }
+    });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_check_that_asks_for_the_checks_does_not_wait_for_itself() {
+    for path in ["/readyz", "/health", "/api/v1/health/check", "/status", "/livez"] {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}{path}", listener.local_addr().unwrap());
+        // Past the patience of this test: only an answer ends it.
+        let myself =
+            json!({ "name": "myself", "kind": "http", "url": url, "timeout_seconds": 600, "deadline_seconds": 600 });
+        let checks = json!([{ "name": "scripted", "kind": "test" }, myself]);
+        let scene = Scene::with(Access::default(), |builder| builder.setting("check", checks));
+        serve(listener, scene.responder.clone(), scene.ops.clone());
+        let health = body(&scene.get("/health").await);
+        let found = &health["checks"][1];
+        assert_eq!(found["name"], "myself", "{health}");
+        if ["/status", "/livez"].contains(&path) {
+            assert_eq!(found["status"], "pass", "{path}: {found}");
+            assert_eq!(scene.send(remote("GET", "/readyz")).await.status, 200);
+            continue;
+        }
+        assert_eq!(found["status"], "fail");
+        let message = "runs the checks of this service, of which this is one: ask /status or /livez";
+        assert_eq!(found["message"], format!("{url} {message}"));
+        // What it does not ask is answered as ever.
+        assert_eq!(health["checks"][0]["status"], "pass");
+        assert_eq!(scene.send(remote("GET", "/readyz")).await.status, 503);
+    }
+}
+
+#[tokio::test]
+async fn only_a_check_of_this_service_is_refused() {
+    let (scene, other) = (Scene::guarded(), Scene::guarded());
+    let mark = |scene: &Scene| crate::health::own::mark(&scene.ops.context().state);
+    let asked = |mark: &str| remote("GET", "/readyz").header("Uplifted-Ops-Check", mark);
+    assert_eq!(scene.send(asked(&mark(&other))).await.status, 200);
+    let refused = scene.send(asked(&mark(&scene))).await;
+    assert_eq!((refused.status, body(&refused)["error"]["kind"].clone()), (508, json!("refused")));
+    assert!(hint(&refused).starts_with("point that check at /status"));
+    assert_eq!(scene.check.calls(), 1, "its checks do not run for it");
+}

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fmt::Display;
 use std::fs::File;
+use std::io::Read as _;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -109,17 +110,46 @@ impl LiveFile {
         if fs::identity(&self.path)? == Some(self.identity) { Ok(()) } else { Err(replaced(&self.path)) }
     }
 
-    /// The engine deletes the `-wal` of an empty database when it reads, and with it what may be all that is left.
+    /// The engine deletes the log of an empty database when it reads, and with it what may be all that is left.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Busy`] where the log is the journal of a first transaction, which nothing was lost with;
+    /// [`ErrorKind::Corrupt`] for every other log.
     fn refuse_orphaned_log(&self) -> Result<()> {
-        match self.log_bytes() {
-            0 => Ok(()),
-            bytes => Err(Error::new(
-                ErrorKind::Corrupt,
-                format!("database {:?} is empty, but its log beside it holds {bytes} bytes", self.path),
-            )
-            .with_hint("keep the log as it is, and restore the database from a backup")),
+        let bytes = self.log_bytes();
+        if bytes == 0 {
+            return Ok(());
         }
+        if fs::identity(&self.wal)?.is_none() && begins_a_database(&self.journal)? {
+            return Err(Error::new(
+                ErrorKind::Busy,
+                format!("database {:?} is empty, and its first transaction is not committed", self.path),
+            )
+            .with_hint("try again when it is; where no process writes it any more, start the service once"));
+        }
+        Err(Error::new(
+            ErrorKind::Corrupt,
+            format!("database {:?} is empty, but its log beside it holds {bytes} bytes", self.path),
+        )
+        .with_hint("keep the log as it is, and restore the database from a backup"))
     }
+}
+
+/// Whether a rollback journal is that of a database which had no page before. Its header says so from the start:
+/// magic and record count are zeros until it is synced, the nonce, the pages that there were and the sector size are
+/// not (<https://www.sqlite.org/fileformat2.html#the_rollback_journal>). One of zeros alone is a journal that its transaction
+/// is done with (`journal_mode=PERSIST`).
+fn begins_a_database(journal: &Path) -> Result<bool> {
+    const LEN: usize = 28;
+    let mut header = Vec::with_capacity(LEN);
+    let read = File::open(journal).and_then(|file| file.take(LEN as u64).read_to_end(&mut header));
+    match read {
+        // It was ended meanwhile: whoever asks again finds a database.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(true),
+        other => other.map_err(|e| Error::io(format!("read journal {journal:?}"), e))?,
+    };
+    // Shorter, it is being written.
+    Ok(header.len() < LEN || (header[16..20] == [0; 4] && header.iter().any(|byte| *byte != 0)))
 }
 
 fn missing(database: &Database, error: std::io::Error) -> Error {

@@ -47,9 +47,13 @@ fn sample(lengths: &[usize]) -> (Vec<u8>, IndexedPack, Vec<u8>, Vec<BlobId>) {
     packer.pack(&END_FRAME, &mut packed).unwrap();
     index.frame(packed.len() as u32, END_FRAME.len() as u32, &[]);
     pack.extend_from_slice(&packed);
-    let map = MapLine { map: ids[0], path: ids[0], base: None, unit: 4096, length: 4096 * 700, depth: 0 };
-    index.map(&map);
-    index.ids(3, &vec![PageId([5; 16]); 600]);
+    let mut map = PageMap::new(4096, 4096 * 700, None);
+    for data in 0..3 {
+        map.push_data(ids[0], 200);
+        (0..200).for_each(|at| map.push_unit(data * 200 + at, data, at));
+    }
+    let map = IndexedMap { id: ids[0], path: ids[0], pieces: vec![ids[0]], map };
+    index.map(&map, (0..600).map(|_| Ok(PageId([5; 16])))).unwrap();
     let indexed = IndexedPack::in_clear(PACK, pack.len() as u64, Digest::of(&pack));
     let bytes = index.finish(&indexed, &key()).unwrap();
     (pack, indexed, bytes, ids)
@@ -57,7 +61,7 @@ fn sample(lengths: &[usize]) -> (Vec<u8>, IndexedPack, Vec<u8>, Vec<BlobId>) {
 
 fn lines(bytes: &[u8]) -> Result<(IndexedPack, Vec<IndexLine>)> {
     let mut lines = Vec::new();
-    let pack = read(bytes, REPOSITORY, PACK, &key(), |line| {
+    let pack = read(bytes, REPOSITORY, PACK, &key(), Lines::All, |line| {
         lines.push(line);
         Ok(())
     })?;
@@ -70,11 +74,11 @@ fn what_was_written_is_read_and_found() {
     let (pack, indexed, bytes, ids) = sample(&lengths);
     let (said, lines) = lines(&bytes).unwrap();
     assert_eq!(said, indexed);
-    let ids_lines: Vec<(u32, usize)> = lines
-        .iter()
-        .filter_map(|line| if let IndexLine::Ids { first, ids } = line { Some((*first, ids.len())) } else { None })
-        .collect();
-    assert_eq!(ids_lines, [(3, 256), (259, 256), (515, 88)]);
+    let ids_lines: Vec<usize> =
+        lines.iter().filter_map(|line| if let IndexLine::Ids(ids) = line { Some(ids.len()) } else { None }).collect();
+    assert_eq!(ids_lines, [256, 256, 88]);
+    let maps = lines.iter().filter(|line| matches!(line, IndexLine::Map(map) if map.map.runs.len() == 3));
+    assert_eq!(maps.count(), 1);
     let mut lookup = Lookup::default();
     lookup.add(&bytes, REPOSITORY, &indexed.pack, &key()).unwrap();
     lookup.sort();
@@ -142,9 +146,9 @@ fn an_index_of_something_else_is_refused() {
     let (_, indexed, bytes, _) = sample(&[10, 20]);
     let fails = |result: Result<IndexedPack>| assert_eq!(result.unwrap_err().kind(), ErrorKind::Corrupt);
     let none = |_: IndexLine| Ok(());
-    fails(read(&bytes, RepositoryId([7; 16]), PACK, &key(), none));
-    fails(read(&bytes, REPOSITORY, PackId([7; 16]), &key(), none));
-    fails(read(&bytes, REPOSITORY, PACK, &IdKey::new([8; 32]), none));
+    fails(read(&bytes, RepositoryId([7; 16]), PACK, &key(), Lines::All, none));
+    fails(read(&bytes, REPOSITORY, PackId([7; 16]), &key(), Lines::All, none));
+    fails(read(&bytes, REPOSITORY, PACK, &IdKey::new([8; 32]), Lines::All, none));
     for at in 0..bytes.len() {
         let mut changed = bytes.clone();
         changed[at] ^= 1 << (at % 8);
@@ -174,7 +178,10 @@ fn a_genuine_index_with_impossible_lines_is_refused() {
         lines(&bytes)
     };
     attempt(&format!("{head}frame 50 1024\n")).unwrap();
-    attempt(&format!("{head}frame 50 1024\nblob {id} 512 512\nmap {id} {id} - 4096 8192 0\nids 1 {id}\n")).unwrap();
+    attempt(&format!(
+        "{head}frame 50 1024\nblob {id} 512 512\nmap {id} {id} - 4096 8192 0\ndata {id} 2\nrun 0 2 0 0\nids {id}\n"
+    ))
+    .unwrap();
     for wrong in [
         String::new(),
         head.clone(),
@@ -188,10 +195,13 @@ fn a_genuine_index_with_impossible_lines_is_refused() {
         format!("{head}frame 50 1024\nmap {id} {id} - 4097 8192 0\n"),
         format!("{head}frame 50 1024\nmap {id} {id} - 4096 8192 1\n"),
         format!("{head}frame 50 1024\nmap {id} {id} {id} 4096 8192 16\n"),
-        format!("{head}frame 50 1024\nids 0 {id}\n"),
-        format!("{head}frame 50 1024\nmap {id} {id} - 4096 8192 0\nids 2 {id}\n"),
-        format!("{head}frame 50 1024\nmap {id} {id} - 4096 8192 0\nids 0 {id}\nids 0 {id}\n"),
-        format!("{head}frame 50 1024\nmap {id} {id} - 4096 8192 0\nids 0 {id}0\n"),
+        format!("{head}frame 50 1024\nids {id}\n"),
+        format!("{head}frame 50 1024\nmap {id} {id} - 4096 8192 0\nids {id}\n"),
+        format!("{head}frame 50 1024\nmap {id} {id} - 4096 8192 0\nrun 0 1 0 0\n"),
+        format!("{head}frame 50 1024\nmap {id} {id} - 4096 8192 0\ndata {id} 1\nrun 0 1 0 0\nids {id}{id}\n"),
+        format!("{head}frame 50 1024\nmap {id} {id} - 4096 8192 0\ndata {id} 1\nrun 0 1 0 0\nids {id}0\n"),
+        format!("{head}frame 50 1024\nmap {id} {id} - 4096 8192 0\ndata {id} 1\npiece {id}\n"),
+        format!("{head}frame 50 1024\nmap {id} {id} - 4096 8192 0\nframe 1 1\n"),
         format!("{head}frame 50 1024\nsurprise\n"),
     ] {
         assert_eq!(attempt(&wrong).unwrap_err().kind(), ErrorKind::Corrupt, "{wrong}");
@@ -209,6 +219,6 @@ fn a_bomb_is_refused() {
         text.extend_from_slice(line.as_bytes());
     }
     let bytes = zstd::encode_all(&text[..], 19).unwrap();
-    let error = read(&bytes, REPOSITORY, PACK, &key(), |_| Ok(())).unwrap_err();
+    let error = read(&bytes, REPOSITORY, PACK, &key(), Lines::All, |_| Ok(())).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
 }

@@ -1,7 +1,14 @@
 //! How to restore without this software: a text for people and a program for `sh`, kept in every repository.
 
+use super::names;
+
 /// The program `recover.sh`: POSIX `sh`, with `tar`, `zstd`, `awk`, `dd`, and `age` for an encrypted repository.
 pub(crate) const SCRIPT: &str = include_str!("recover.sh");
+
+/// The objects that restore a repository whose record is `record`: put them when it is created.
+pub(crate) fn files(record: &[u8]) -> [(&'static str, Vec<u8>); 2] {
+    [(names::RECOVER_TEXT, text(record).into_bytes()), (names::RECOVER_SCRIPT, SCRIPT.as_bytes().to_vec())]
+}
 
 /// The text `RECOVER.md`. It carries a copy of the repository's record.
 pub(crate) fn text(record: &[u8]) -> String {

@@ -286,7 +286,7 @@ impl Source for Snapshot {
         &self.manifest
     }
 
-    fn entries(&self) -> &[Entry] {
+    fn entries(&self) -> &dyn Roll {
         &self.entries
     }
 

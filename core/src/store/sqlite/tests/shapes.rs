@@ -121,6 +121,47 @@ async fn the_journal_of_a_killed_writer_is_rolled_back() {
 }
 
 #[tokio::test]
+async fn a_first_transaction_is_waited_for_and_no_damage() {
+    for mode in ["delete", "truncate", "persist"] {
+        let scene = Scene::new();
+        drop(scene.connect());
+        std::fs::write(scene.db(), b"").unwrap();
+        let child = Child::open(&scene.db());
+        child.run(&format!(
+            "PRAGMA journal_mode={mode}; BEGIN IMMEDIATE; CREATE TABLE t (id INTEGER PRIMARY KEY, text TEXT)"
+        ));
+        child.insert(3);
+        let journal = scene.folder.path().join("data/app.db-journal");
+        let begun = std::fs::read(&journal).unwrap();
+        assert_eq!(scene.db().metadata().unwrap().len(), 0, "the scene: nothing is in the main file");
+        assert!(!begun.is_empty(), "the scene: the journal is begun");
+        let asked = scene.store().stats(&Scope::default()).await.unwrap_err();
+        let copied = scene.store().snapshot_to(&Scope::default(), &scene.out("a")).await.unwrap_err();
+        for error in [asked, copied] {
+            assert_eq!((error.kind(), error.retryable()), (ErrorKind::Busy, true), "{mode}: {error}");
+            assert!(error.message().ends_with("is empty, and its first transaction is not committed"), "{error}");
+            assert!(error.hint().unwrap().starts_with("try again"), "{error:?}");
+        }
+        assert_eq!(std::fs::read(&journal).unwrap(), begun, "what the writer needs is left alone");
+        child.run("COMMIT");
+        assert_eq!(rows(&snapshot(&scene.store(), &scene.out("b")).await), 3, "{mode}");
+        drop(child);
+
+        // What a transaction of a database with pages left behind is no beginning, nor is a journal that is done with.
+        let done = std::fs::read(&journal).unwrap_or_default();
+        std::fs::write(scene.db(), b"").unwrap();
+        let mut orphan = begun.clone();
+        orphan[16..20].copy_from_slice(&7_u32.to_be_bytes());
+        for log in [orphan, done, vec![0; 512]].iter().filter(|log| !log.is_empty()) {
+            std::fs::write(&journal, log).unwrap();
+            let error = scene.store().stats(&Scope::default()).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "{mode}: {error}");
+            assert_eq!(std::fs::read(&journal).unwrap(), *log, "it may be all that is left");
+        }
+    }
+}
+
+#[tokio::test]
 async fn every_rollback_mode_while_a_writer_waits() {
     for mode in ["delete", "truncate", "persist", "memory"] {
         let scene = Scene::new();

@@ -1,0 +1,263 @@
+//! A snapshot of a repository, opened: its manifest, its entries, and where their content is.
+
+use std::collections::HashSet;
+use std::io::BufReader;
+use std::sync::Arc;
+
+use super::fetch::{PackFault, Packs, Reader, is_damage};
+use super::header::Header;
+use super::id::BlobId;
+use super::limited::Limited;
+use super::open::Repository;
+use super::pages::PageMap;
+use super::pieces::PieceSource;
+use super::roll::TreeRoll;
+use super::tree::{BlockReader, TreeEntry, read_root};
+use crate::backup::manifest::{FORMAT, Manifest};
+use crate::backup::nodes::{Limits, Order, Problem, ProblemKind, Roll, check_limits, examine, totals};
+use crate::cancel::Scope;
+use crate::error::{Error, ErrorKind, Result};
+
+/// The longest manifest, in bytes.
+const MAX_MANIFEST: u64 = 64 << 20;
+/// The longest block: one entry can have four million blobs.
+const MAX_BLOCK_TEXT: u64 = 256 << 20;
+/// The longest page map.
+const MAX_MAP: u64 = 1 << 30;
+/// Bytes of a line of the root, at most.
+const ROOT_LINE: u64 = 64;
+
+/// An open snapshot: its entries are in memory, its content is read when asked for.
+pub(crate) struct Snapshot {
+    pub(super) packs: Arc<Packs>,
+    pub(super) header: Header,
+    pub(super) manifest: Manifest,
+    pub(super) roll: Arc<TreeRoll>,
+    /// What is lost, or had to be worked around.
+    pub(super) problems: Vec<Problem>,
+    /// Whether the list of entries lacks some.
+    pub(super) incomplete: bool,
+}
+
+impl std::fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Snapshot")
+            .field("snapshot_id", &self.manifest.snapshot_id)
+            .field("entries", &self.roll.count())
+            .field("problems", &self.problems)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Snapshot {
+    /// Opens a snapshot by its header: reads the indexes of its packs, its manifest and its tree.
+    ///
+    /// Damage is worked around where that is possible, and kept in [`Snapshot::problems`]: a lost index is made again
+    /// from its pack, a lost manifest is replaced by what the header says, the entries of a lost block are missing.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`] when not even the root of the tree can be read, [`ErrorKind::Denied`] when packs are sealed
+    /// and the identity is not at hand, [`ErrorKind::Refused`] for more than `max_entries` entries.
+    pub(crate) fn open(scope: &Scope, repository: &Repository, header: Header, max_entries: u64) -> Result<Self> {
+        if let Some(sealed) =
+            header.packs.iter().filter_map(|pack| pack.fingerprint.as_deref()).find(|f| !repository.keys.opens(f))
+        {
+            return Err(Error::new(
+                ErrorKind::Denied,
+                format!("snapshot {} is encrypted to the key {sealed}, which is not at hand", header.snapshot),
+            )
+            .with_hint("give the operator's identity"));
+        }
+        let mut problems = Vec::new();
+        check_limits(&Limits { max_entries, ..Limits::default() }, header.counts.entries, 0, 0, &mut problems);
+        if let Some(problem) = problems.pop() {
+            return Err(problem.into_error());
+        }
+        let packs = Packs::open(scope, repository, &header.packs)?;
+        problems.extend(packs.damage.iter().map(|damage| {
+            let kind = match damage.kind {
+                PackFault::Index => ProblemKind::DamagedIndex,
+                PackFault::Content => ProblemKind::DamagedPack,
+            };
+            Problem::of_snapshot(kind, format!("pack {}: {}", damage.pack, damage.message))
+        }));
+        let mut reader = Reader::new(&packs)?;
+        let manifest = match read_manifest(&header, &mut reader) {
+            Ok(manifest) => manifest,
+            Err(error) if is_damage(&error) => {
+                let message = format!("the manifest: {}; the header stands in for it", error.message());
+                problems.push(Problem::of_snapshot(ProblemKind::DamagedIndex, message));
+                stand_in(&header)
+            }
+            Err(error) => return Err(error),
+        };
+        let mut roll = TreeRoll::default();
+        let lost =
+            walk_tree(scope, &header, &mut reader, |entry| roll.push(&entry, |id| packs.lookup().number_of(id)))?;
+        let incomplete = !lost.is_empty();
+        problems.extend(lost);
+        Ok(Self { packs: Arc::new(packs), header, manifest, roll: Arc::new(roll), problems, incomplete })
+    }
+
+    /// What the snapshot says about itself.
+    pub(crate) fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Its header.
+    pub(crate) fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// Its entries.
+    pub(crate) fn roll(&self) -> &TreeRoll {
+        &self.roll
+    }
+
+    /// What is lost, or had to be worked around.
+    pub(crate) fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+
+    /// Every violation of the rules for what may be extracted, and the order of the names, which means something only
+    /// without one.
+    pub(super) fn examine(&self, limits: Option<&Limits>) -> (Vec<Problem>, Order) {
+        let roll = self.roll.as_ref();
+        let (mut problems, order) = examine(roll, false);
+        if !problems.is_empty() {
+            return (problems, order);
+        }
+        let counted = totals(roll);
+        let said = &self.header.counts;
+        if !self.incomplete
+            && counted.map(|sum| (sum.files, sum.entries, sum.bytes)) != Some((said.files, said.entries, said.bytes))
+        {
+            let message = "the header's counts are not those of the entries";
+            problems.push(Problem::of_snapshot(ProblemKind::Inconsistent, message));
+        }
+        if let Some(limits) = limits {
+            let stored = self.header.packs.iter().fold(0, |sum: u64, pack| sum.saturating_add(pack.stored_bytes));
+            let bytes = counted.map_or(u64::MAX, |sum| sum.stored);
+            check_limits(limits, roll.len().into(), bytes, stored, &mut problems);
+        }
+        (problems, order)
+    }
+}
+
+/// Gives each entry of the tree to `each`, in order, and returns what is lost.
+///
+/// # Errors
+/// [`ErrorKind::Corrupt`] when the root is lost, what `each` says, and those of reading.
+pub(super) fn walk_tree(
+    scope: &Scope,
+    header: &Header,
+    reader: &mut Reader<'_>,
+    mut each: impl FnMut(TreeEntry) -> Result<()>,
+) -> Result<Vec<Problem>> {
+    let most = ROOT_LINE + header.counts.entries.saturating_mul(ROOT_LINE);
+    let blocks = PieceSource::open(&header.root, |id| reader.blob(id))
+        .and_then(|root| read_root(BufReader::new(Limited::new(root, most))))
+        .map_err(|error| error.while_doing("reading the root of the snapshot's tree"))?;
+    let said = blocks.iter().fold(0, |sum: u64, block| sum.saturating_add(block.entries));
+    let mut seen = HashSet::new();
+    // The same entries again would be the same names again: nobody writes that, and it would multiply without end.
+    if said != header.counts.entries || blocks.iter().any(|block| block.entries == 0 || !seen.insert(block.id)) {
+        return Err(Error::new(
+            ErrorKind::Corrupt,
+            "the root of the snapshot's tree does not list what the header counts",
+        )
+        .with_hint("use another snapshot"));
+    }
+    let mut lost = Vec::new();
+    for block in blocks {
+        scope.cancel.check()?;
+        let mut count = 0;
+        let mut read = || -> Result<()> {
+            let source = PieceSource::open(&block.id, |id| reader.blob(id))?;
+            let mut entries = BlockReader::new(BufReader::new(Limited::new(source, MAX_BLOCK_TEXT)))?;
+            while let Some(entry) = entries.next()? {
+                count += 1;
+                if count > block.entries {
+                    return Err(Error::new(ErrorKind::Corrupt, "it has more entries than the root says"));
+                }
+                each(entry)?;
+            }
+            Ok(())
+        };
+        let message = match read() {
+            Ok(()) if count == block.entries => continue,
+            Ok(()) => format!("it has {count} entries, not {}", block.entries),
+            Err(error) if is_damage(&error) => error.message().to_owned(),
+            Err(error) => return Err(error),
+        };
+        let message = format!(
+            "{} entries are lost with the block {}: {message}",
+            block.entries - count.min(block.entries),
+            block.id
+        );
+        lost.push(Problem::of_snapshot(ProblemKind::DamagedTree, message));
+    }
+    Ok(lost)
+}
+
+/// A page map with all that is below it, complete; it must be of a file of `size` bytes.
+///
+/// # Errors
+/// [`ErrorKind::Corrupt`] when a part of it is lost or it makes no sense.
+pub(super) fn read_map(reader: &mut Reader<'_>, id: &BlobId, size: u64) -> Result<PageMap> {
+    let mut read = |id: &BlobId| {
+        let source = PieceSource::open(id, |id| reader.blob(id))?;
+        PageMap::read(BufReader::new(Limited::new(source, MAX_MAP)))
+    };
+    let map = read(id)?;
+    if map.length != size {
+        return Err(Error::new(
+            ErrorKind::Corrupt,
+            format!("the page map is of a file of {} bytes, not {size}", map.length),
+        ));
+    }
+    map.flatten(read)
+}
+
+fn read_manifest(header: &Header, reader: &mut Reader<'_>) -> Result<Manifest> {
+    let damaged = |why: &str| Error::new(ErrorKind::Corrupt, format!("it is damaged: {why}"));
+    let source = PieceSource::open(&header.manifest, |id| reader.blob(id))?;
+    let mut bytes = Vec::new();
+    std::io::Read::read_to_end(&mut Limited::new(source, MAX_MANIFEST), &mut bytes)
+        .map_err(|error| error.downcast::<Error>().unwrap_or_else(|error| damaged(&error.to_string())))?;
+    let manifest: Manifest = serde_json::from_slice(&bytes).map_err(|error| damaged(&error.to_string()))?;
+    if manifest.format > FORMAT {
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            format!("the manifest has version {}; this program reads versions up to {FORMAT}", manifest.format),
+        )
+        .with_hint("upgrade uplifted-ops"));
+    }
+    if manifest.snapshot_id != header.snapshot.to_string() {
+        return Err(damaged("it belongs to another snapshot"));
+    }
+    Ok(manifest)
+}
+
+/// A manifest that claims what the header says, and no more.
+fn stand_in(header: &Header) -> Manifest {
+    Manifest {
+        format: FORMAT,
+        snapshot_id: header.snapshot.to_string(),
+        service: header.service.clone(),
+        service_version: header.service_version.clone(),
+        host: header.host.clone(),
+        made_by: String::new(),
+        label: header.label.clone(),
+        tags: header.tags.clone(),
+        time: header.time,
+        outcome: header.outcome,
+        includes: Vec::new(),
+        excludes: Vec::new(),
+        stores: Vec::new(),
+        skipped: Vec::new(),
+        files: header.counts.files,
+        entries: header.counts.entries,
+        size_bytes: header.counts.bytes,
+    }
+}
