@@ -203,7 +203,7 @@ fn the_rules_keep_what_restic_keeps() {
         stock.snapshots.push(listed(time));
     }
     for _ in 0..(count / 3).max(4) {
-        let mut some = |most| if random(&mut state) % 2 == 0 { (random(&mut state) % most) as u32 } else { 0 };
+        let mut some = |most| if random(&mut state).is_multiple_of(2) { (random(&mut state) % most) as u32 } else { 0 };
         let rules = RetentionSettings {
             keep_last: 1 + some(4),
             hourly: some(6),

@@ -237,7 +237,7 @@ fn plan_target(policy: &Policy, service: &str, stock: &Stock, proofs: &Proofs, n
             judge(policy, line, None, &mut withheld);
             rest = others;
         }
-        items.sort_by(|a, b| b.listed.time.cmp(&a.listed.time));
+        items.sort_by_key(|item| std::cmp::Reverse(item.listed.time));
     } else {
         let undecided = alternating.filter(|_| policy.rules().per_host.is_none());
         judge(policy, &mut items, undecided, &mut withheld);

@@ -203,19 +203,18 @@ fn the_invariants_hold() {
 /// most recent one"), written once more over plain numbers.
 fn expected(rules: &RetentionSettings, newest_first: &[Timestamp]) -> Vec<bool> {
     let mut kept = vec![false; newest_first.len()];
-    let number = |text: jiff::fmt::strtime::Display<'_>| text.to_string();
-    let buckets: [(u32, &dyn Fn(usize, Timestamp) -> String); 6] = [
-        (rules.keep_last, &|nth, _| nth.to_string()),
-        (rules.hourly, &|_, time| number(time.strftime("%Y%m%d%H"))),
-        (rules.daily, &|_, time| number(time.strftime("%Y%m%d"))),
-        (rules.weekly, &|_, time| number(time.strftime("%G%V"))),
-        (rules.monthly, &|_, time| number(time.strftime("%Y%m"))),
-        (rules.yearly, &|_, time| number(time.strftime("%Y"))),
+    let buckets = [
+        (rules.keep_last, None),
+        (rules.hourly, Some("%Y%m%d%H")),
+        (rules.daily, Some("%Y%m%d")),
+        (rules.weekly, Some("%G%V")),
+        (rules.monthly, Some("%Y%m")),
+        (rules.yearly, Some("%Y")),
     ];
     for (mut count, bucket) in buckets {
         let mut last = String::new();
         for (nth, time) in newest_first.iter().enumerate() {
-            let this = bucket(nth, *time);
+            let this = bucket.map_or_else(|| nth.to_string(), |format| time.strftime(format).to_string());
             if count > 0 && this != last {
                 (kept[nth], last, count) = (true, this, count - 1);
             }
