@@ -25,7 +25,7 @@ export type { Integer, IntegerInput, Json, JsonObject, Path, PathInput } from ".
 export interface BackupCreateRequest {
   /** What to call it. */
   label?: string | null | undefined;
-  /** How it is stored. `archive` when missing. */
+  /** How it is stored. What `backup.layout` says when missing, and else `archive`. */
   layout?: Layout | null | undefined;
   /**
    * Words to find it by, and that `backup.retention` may keep it by: at most 32 of at most 64 letters, digits and `. _
@@ -227,6 +227,15 @@ export interface RestoreUndoRequest {
 export type RestoreUndoListRequest = Record<string, never>;
 
 /** Nothing to ask. */
+export type ScheduleListRequest = Record<string, never>;
+
+/** Which job. */
+export interface ScheduleRunRequest {
+  /** The job's name. */
+  job: string;
+}
+
+/** Nothing to ask. */
 export type StatusRequest = Record<string, never>;
 
 /** Which database to look at. */
@@ -250,7 +259,9 @@ export interface StoreVerifyRequest {
 /** How a snapshot is stored. */
 export type Layout =
   /** One standard `.tar.zst` for each snapshot. */
-  | "archive";
+  | "archive"
+  /** Packs that snapshots share: each adds only what changed. */
+  | "repository";
 
 /** Whether everything was read completely. */
 export type Outcome =
@@ -381,11 +392,11 @@ export interface BackupCreateResponse {
   files: Integer;
   /** Bytes of the files' content. */
   sizeBytes: Integer;
-  /** Bytes of the archive. */
+  /** Bytes of the archive, or what this run added to the repository. */
   storedBytes: Integer;
   /** How long it took, in seconds. */
   durationSeconds: number;
-  /** The archive's key in every target. */
+  /** The key of the archive, or of the snapshot's header, in every target. */
   key: string;
   /** What became of it in each target. */
   targets: TargetResult[];
@@ -528,7 +539,7 @@ export interface BackupReleaseResponse {
 
 /**
  * Which snapshots are kept: each rule keeps some, and what none keeps is deleted, unless that would be unsafe. Days,
- * weeks, months and years are those of `service.time_zone`; a rule that is 0 or empty keeps nothing.
+ * weeks, months and years are those of `service.timezone`; a rule that is 0 or empty keeps nothing.
  */
 export interface RetentionSettings {
   /** The newest so many. */
@@ -711,7 +722,7 @@ export interface BackupRetainResponse {
   /** When it was made. */
   time: Date;
   /** The time zone that days, weeks, months and years are in. */
-  timeZone: string;
+  timezone: string;
   /** The rules. */
   policy: RetentionSettings;
   /** Each target by itself: what another one has is no reason to delete anything. */
@@ -1262,6 +1273,169 @@ export interface RestoreUndoListResponse {
   areas: UndoArea[];
 }
 
+/** Why a job runs. */
+export type Why =
+  /** Its time has come. */
+  | "scheduled"
+  /** Its time came while nobody was there, or its last run was cut short. */
+  | "catch_up"
+  /** The job that it follows has succeeded. */
+  | "after"
+  /** Somebody asked for it. */
+  | "by_hand";
+
+/** A run that is going on. */
+export interface RunningJob {
+  /** Since when. */
+  since: Date;
+  /** Why. */
+  why: Why;
+  /** The process that runs it. */
+  pid: number;
+}
+
+/** How a run ended. */
+export type RunOutcome =
+  /** The operation did what it should. */
+  | "done"
+  /** It did, and the answer is a bad one: a partial backup, a failed check. */
+  | "unhealthy"
+  /** It did not. */
+  | "failed"
+  /** It did not end before its deadline and was cancelled. */
+  | "timed_out"
+  /** The process that ran it ended, or somebody cancelled it. */
+  | "interrupted"
+  /** It was left out, because the last run had not ended. */
+  | "skipped";
+
+/** A run that ended. */
+export interface LastRun {
+  /** When it began. */
+  startedAt: Date;
+  /** How long it took, in seconds. Nothing when its process died. */
+  durationSeconds: number | null;
+  /** Why it ran. */
+  why: Why;
+  /** The time of the schedule that it was for. */
+  scheduledFor: Date | null;
+  /** How it ended. */
+  outcome: RunOutcome;
+  /** Why it did not end well. */
+  error: ErrorBody | null;
+  /** Why the address of `ping_url` could not be told. */
+  pingError: string | null;
+}
+
+/** A job. */
+export interface KnownJob {
+  /** Its name. */
+  name: string;
+  /** The operation that it runs. */
+  operation: string;
+  /** When it runs, as a cron expression. */
+  schedule: string | null;
+  /** The time zone of the schedule. */
+  timezone: string | null;
+  /** When it runs, in words. */
+  words: string;
+  /** The job after whose success it runs. */
+  after: string | null;
+  /** Whether it runs by itself. */
+  enabled: boolean;
+  /** When it runs next by itself. A time that is over says that it is due. */
+  nextRunAt: Date | null;
+  /** The run that is going on. */
+  running: RunningJob | null;
+  /** The last run that ended. */
+  lastRun: LastRun | null;
+  /** When a run last ended well. */
+  lastSuccessAt: Date | null;
+  /** How late it is, in seconds. */
+  overdueSeconds: number | null;
+}
+
+/** The process that runs the jobs. */
+export interface Leader {
+  /** Its process id. */
+  pid: number;
+  /** Since when it leads. */
+  since: Date;
+  /** Whether it is the one that answers. */
+  isThisProcess: boolean;
+}
+
+/** What a process does about the jobs. */
+export type Role =
+  /** Nothing: it is no service, or there are no jobs that run by themselves. */
+  | "off"
+  /** It waits to lead. */
+  | "follower"
+  /** It runs them. */
+  | "leader";
+
+/** What runs by itself. */
+export interface ScheduleListResponse {
+  /** The jobs, those of `[backup]` first. */
+  jobs: KnownJob[];
+  /** The process that runs them. Nothing when none does. */
+  leader: Leader | null;
+  /** What the process that answers does about them. */
+  role: Role;
+  /** What keeps it from running them. */
+  trouble: ErrorBody | null;
+}
+
+/** How a run of a job went. */
+export interface RunReport {
+  /** The job. */
+  job: string;
+  /** The operation that it ran. */
+  operation: string;
+  /** Why it ran. */
+  why: Why;
+  /** The time of the schedule that it ran for. */
+  scheduledFor: Date | null;
+  /** When it began. */
+  startedAt: Date;
+  /** How long it took, in seconds. Nothing when its process died. */
+  durationSeconds: number | null;
+  /** How it ended. */
+  outcome: RunOutcome;
+  /** What the operation answered. Null when it did not. */
+  response: Json;
+  /** Why it did not end well. */
+  error: ErrorBody | null;
+  /** Why the address of `ping_url` could not be told. */
+  pingError: string | null;
+}
+
+/** How the run went. */
+export interface ScheduleRunResponse {
+  /** The job. */
+  job: string;
+  /** The operation that it ran. */
+  operation: string;
+  /** Why it ran. */
+  why: Why;
+  /** The time of the schedule that it ran for. */
+  scheduledFor: Date | null;
+  /** When it began. */
+  startedAt: Date;
+  /** How long it took, in seconds. Nothing when its process died. */
+  durationSeconds: number | null;
+  /** How it ended. */
+  outcome: RunOutcome;
+  /** What the operation answered. Null when it did not. */
+  response: Json;
+  /** Why it did not end well. */
+  error: ErrorBody | null;
+  /** Why the address of `ping_url` could not be told. */
+  pingError: string | null;
+  /** The runs of the jobs that follow it. */
+  then: RunReport[];
+}
+
 /** Who is running. */
 export type RunMode =
   /** Inside the service's own process: it cannot be replaced under its own feet. */
@@ -1561,7 +1735,7 @@ const failedDeletionCodec = record<FailedDeletion>("FailedDeletion", {
 
 const backupRetainResponseCodec = record<BackupRetainResponse>("BackupRetainResponse", {
   time: { wire: "time", codec: time },
-  timeZone: { wire: "time_zone" },
+  timezone: { wire: "timezone" },
   policy: { wire: "policy", codec: retentionSettingsCodec },
   targets: { wire: "targets", codec: list(retentionTargetPlanCodec) },
   failed: { wire: "failed", codec: list(failedTargetCodec) },
@@ -1818,6 +1992,77 @@ const restoreUndoListResponseCodec = record<RestoreUndoListResponse>("RestoreUnd
   areas: { wire: "areas", codec: list(undoAreaCodec) },
 });
 
+const runningJobCodec = record<RunningJob>("RunningJob", {
+  since: { wire: "since", codec: time },
+  why: { wire: "why" },
+  pid: { wire: "pid" },
+});
+
+const lastRunCodec = record<LastRun>("LastRun", {
+  startedAt: { wire: "started_at", codec: time },
+  durationSeconds: { wire: "duration_seconds" },
+  why: { wire: "why" },
+  scheduledFor: { wire: "scheduled_for", codec: nullable(time) },
+  outcome: { wire: "outcome" },
+  error: { wire: "error", codec: nullable(errorBodyCodec) },
+  pingError: { wire: "ping_error" },
+});
+
+const knownJobCodec = record<KnownJob>("KnownJob", {
+  name: { wire: "name" },
+  operation: { wire: "operation" },
+  schedule: { wire: "schedule" },
+  timezone: { wire: "timezone" },
+  words: { wire: "words" },
+  after: { wire: "after" },
+  enabled: { wire: "enabled" },
+  nextRunAt: { wire: "next_run_at", codec: nullable(time) },
+  running: { wire: "running", codec: nullable(runningJobCodec) },
+  lastRun: { wire: "last_run", codec: nullable(lastRunCodec) },
+  lastSuccessAt: { wire: "last_success_at", codec: nullable(time) },
+  overdueSeconds: { wire: "overdue_seconds" },
+});
+
+const leaderCodec = record<Leader>("Leader", {
+  pid: { wire: "pid" },
+  since: { wire: "since", codec: time },
+  isThisProcess: { wire: "is_this_process" },
+});
+
+const scheduleListResponseCodec = record<ScheduleListResponse>("ScheduleListResponse", {
+  jobs: { wire: "jobs", codec: list(knownJobCodec) },
+  leader: { wire: "leader", codec: nullable(leaderCodec) },
+  role: { wire: "role" },
+  trouble: { wire: "trouble", codec: nullable(errorBodyCodec) },
+});
+
+const runReportCodec = record<RunReport>("RunReport", {
+  job: { wire: "job" },
+  operation: { wire: "operation" },
+  why: { wire: "why" },
+  scheduledFor: { wire: "scheduled_for", codec: nullable(time) },
+  startedAt: { wire: "started_at", codec: time },
+  durationSeconds: { wire: "duration_seconds" },
+  outcome: { wire: "outcome" },
+  response: { wire: "response" },
+  error: { wire: "error", codec: nullable(errorBodyCodec) },
+  pingError: { wire: "ping_error" },
+});
+
+const scheduleRunResponseCodec = record<ScheduleRunResponse>("ScheduleRunResponse", {
+  job: { wire: "job" },
+  operation: { wire: "operation" },
+  why: { wire: "why" },
+  scheduledFor: { wire: "scheduled_for", codec: nullable(time) },
+  startedAt: { wire: "started_at", codec: time },
+  durationSeconds: { wire: "duration_seconds" },
+  outcome: { wire: "outcome" },
+  response: { wire: "response" },
+  error: { wire: "error", codec: nullable(errorBodyCodec) },
+  pingError: { wire: "ping_error" },
+  then: { wire: "then", codec: list(runReportCodec) },
+});
+
 const serviceFactsCodec = record<ServiceFacts>("ServiceFacts", {
   name: { wire: "name" },
   version: { wire: "version" },
@@ -1970,6 +2215,12 @@ const restoreUndoRequestCodec = record<RestoreUndoRequest>("RestoreUndoRequest",
 
 const restoreUndoListRequestCodec = record<RestoreUndoListRequest>("RestoreUndoListRequest", {});
 
+const scheduleListRequestCodec = record<ScheduleListRequest>("ScheduleListRequest", {});
+
+const scheduleRunRequestCodec = record<ScheduleRunRequest>("ScheduleRunRequest", {
+  job: { wire: "job" },
+});
+
 const statusRequestCodec = record<StatusRequest>("StatusRequest", {});
 
 const storeStatsRequestCodec = record<StoreStatsRequest>("StoreStatsRequest", {
@@ -2000,6 +2251,8 @@ const restoreDiscardOperation = operation("restore.discard", restoreDiscardReque
 const restorePlanOperation = operation("restore.plan", restorePlanRequestCodec, restorePlanResponseCodec);
 const restoreUndoOperation = operation("restore.undo", restoreUndoRequestCodec, restoreUndoResponseCodec);
 const restoreUndoListOperation = operation("restore.undo_list", restoreUndoListRequestCodec, restoreUndoListResponseCodec);
+const scheduleListOperation = operation("schedule.list", scheduleListRequestCodec, scheduleListResponseCodec);
+const scheduleRunOperation = operation("schedule.run", scheduleRunRequestCodec, scheduleRunResponseCodec);
 const statusOperation = operation("status", statusRequestCodec, statusResponseCodec);
 const storeStatsOperation = operation("store.stats", storeStatsRequestCodec, storeStatsResponseCodec);
 const storeVerifyOperation = operation("store.verify", storeVerifyRequestCodec, storeVerifyResponseCodec);
@@ -2025,6 +2278,8 @@ export const operations = {
   "restore.plan": restorePlanOperation,
   "restore.undo": restoreUndoOperation,
   "restore.undo_list": restoreUndoListOperation,
+  "schedule.list": scheduleListOperation,
+  "schedule.run": scheduleRunOperation,
   "status": statusOperation,
   "store.stats": storeStatsOperation,
   "store.verify": storeVerifyOperation,
@@ -2323,6 +2578,42 @@ export class RestoreGroup {
   }
 }
 
+/** The operations `schedule.*`. */
+export class ScheduleGroup {
+  readonly #owner: Operations;
+
+  /**
+   * Made by its owner.
+   *
+   * @internal
+   */
+  constructor(owner: Operations) {
+    this.#owner = owner;
+  }
+
+  /**
+   * List the jobs: when they run, how the last run went, who runs them. Changes nothing.
+   *
+   * @param request - Nothing to ask.
+   * @param options - How to stop it, and who is told of its progress.
+   * @throws OpsError - What could not be done, and the repair.
+   */
+  list(request: ScheduleListRequest = {}, options?: CallOptions): Promise<ScheduleListResponse> {
+    return this.#owner._call("schedule.list", request, options, scheduleListOperation);
+  }
+
+  /**
+   * Run a job now, and after its success those that follow it. Adds something.
+   *
+   * @param request - Which job.
+   * @param options - How to stop it, and who is told of its progress.
+   * @throws OpsError - What could not be done, and the repair.
+   */
+  run(request: ScheduleRunRequest, options?: CallOptions): Promise<ScheduleRunResponse> {
+    return this.#owner._call("schedule.run", request, options, scheduleRunOperation);
+  }
+}
+
 /** The operations `store.*`. */
 export class StoreGroup {
   readonly #owner: Operations;
@@ -2373,6 +2664,8 @@ export abstract class Operations {
   readonly metrics: MetricsGroup = new MetricsGroup(this);
   /** The operations `restore.*`: `apply`, `discard`, `plan`, `undo`, `undoList`. */
   readonly restore: RestoreGroup = new RestoreGroup(this);
+  /** The operations `schedule.*`: `list`, `run`. */
+  readonly schedule: ScheduleGroup = new ScheduleGroup(this);
   /** The operations `store.*`: `stats`, `verify`. */
   readonly store: StoreGroup = new StoreGroup(this);
 

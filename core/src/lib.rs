@@ -20,6 +20,7 @@ pub mod metrics;
 pub mod ops;
 pub mod process;
 mod remote;
+pub mod schedule;
 pub mod store;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -19,6 +19,7 @@ fn main() {
         ["fake", how, ..] => fake(how),
         ["host"] => host(),
         ["fork"] => fork(),
+        ["jobs", root, jobs, ..] => jobs_of(root, jobs, &arguments[3..]),
         [MARKER, ..] => service(),
         _ => panic!("unknown part {arguments:?}"),
     }
@@ -40,6 +41,45 @@ fn host() {
         ..Scope::default()
     };
     let _ = ops().blocking().call(scope, "test.heavy", json!({"act": "ignore"}));
+}
+
+/// A service with jobs. Ends by being killed; with `fork`, after a child that lives on has said its number.
+#[allow(unsafe_code, reason = "fork has no safe form")]
+fn jobs_of(root: &str, jobs: &str, more: &[String]) {
+    let settings = json!({
+        "schedule": { "timezone": "UTC", "catch_up_delay_seconds": 0.0 },
+        "job": serde_json::from_str::<Value>(jobs).unwrap(),
+    });
+    let settings = serde_json::from_value(settings).unwrap();
+    let ops = Ops::builder().root(root).settings(settings).setup(puppet::setup()).build().unwrap();
+    match more.first().map(String::as_str) {
+        None => {}
+        Some("fork") => {
+            // With the lead, so that the child has a copy of whatever holds it.
+            while std::fs::metadata(std::path::Path::new(root).join(".uplifted-ops/schedule/leader.json")).is_err() {
+                std::thread::yield_now();
+            }
+            // SAFETY: the child does nothing but wait.
+            let child = unsafe { libc::fork() };
+            if child == 0 {
+                loop {
+                    std::thread::park();
+                }
+            }
+            println!("{child}");
+            std::io::stdout().flush().unwrap();
+        }
+        Some("close") => {
+            let mut line = String::new();
+            std::io::stdin().read_line(&mut line).unwrap();
+            ops.blocking().close(std::time::Duration::from_secs(30)).unwrap();
+            return;
+        }
+        Some(other) => panic!("{other}?"),
+    }
+    loop {
+        std::thread::park();
+    }
 }
 
 /// A service that does not know that it may be a worker.

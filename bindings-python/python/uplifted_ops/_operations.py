@@ -39,6 +39,8 @@ if TYPE_CHECKING:
         RestorePlanResponse,
         RestoreUndoListResponse,
         RestoreUndoResponse,
+        ScheduleListResponse,
+        ScheduleRunResponse,
         StatusResponse,
         StoreStatsResponse,
         StoreVerifyResponse,
@@ -68,6 +70,8 @@ _RESTORE_UNDO: Response[RestoreUndoResponse] = Response("RestoreUndoResponse")
 _RESTORE_UNDO_LIST: Response[RestoreUndoListResponse] = Response(
     "RestoreUndoListResponse",
 )
+_SCHEDULE_LIST: Response[ScheduleListResponse] = Response("ScheduleListResponse")
+_SCHEDULE_RUN: Response[ScheduleRunResponse] = Response("ScheduleRunResponse")
 _STATUS: Response[StatusResponse] = Response("StatusResponse")
 _STORE_STATS: Response[StoreStatsResponse] = Response("StoreStatsResponse")
 _STORE_VERIFY: Response[StoreVerifyResponse] = Response("StoreVerifyResponse")
@@ -99,7 +103,8 @@ class BackupGroup:
 
         Args:
             label: What to call it.
-            layout: How it is stored. `archive` when missing.
+            layout: How it is stored. What `backup.layout` says when missing, and
+                else `archive`.
             tags: Words to find it by, and that `backup.retention` may keep it by:
                 at most 32 of at most 64 letters, digits and `. _ - : @ + = /` each.
             target: This target only. All of the settings when missing.
@@ -827,6 +832,77 @@ class RestoreGroup:
         )
 
 
+class ScheduleGroup:
+    """The operations `schedule.*`."""
+
+    __slots__ = ("_owner",)
+
+    def __init__(self, owner: Operations) -> None:
+        self._owner = owner
+
+    def list(
+        self,
+        *,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> ScheduleListResponse:
+        """List the jobs: when they run, how the last run went, who runs them.
+
+        Changes nothing.
+
+        Args:
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What runs by itself.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return self._owner._call(
+            "schedule.list",
+            request(),
+            _SCHEDULE_LIST,
+            on_progress,
+            timeout,
+        )
+
+    def run(
+        self,
+        *,
+        job: str,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> ScheduleRunResponse:
+        """Run a job now, and after its success those that follow it.
+
+        Adds something.
+
+        Args:
+            job: The job's name.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            How the run went.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return self._owner._call(
+            "schedule.run",
+            request(job=job),
+            _SCHEDULE_RUN,
+            on_progress,
+            timeout,
+        )
+
+
 class StoreGroup:
     """The operations `store.*`."""
 
@@ -948,6 +1024,11 @@ class Operations:
         return RestoreGroup(self)
 
     @property
+    def schedule(self) -> ScheduleGroup:
+        """The operations `schedule.*`."""
+        return ScheduleGroup(self)
+
+    @property
     def store(self) -> StoreGroup:
         """The operations `store.*`."""
         return StoreGroup(self)
@@ -1008,7 +1089,8 @@ class AsyncBackupGroup:
 
         Args:
             label: What to call it.
-            layout: How it is stored. `archive` when missing.
+            layout: How it is stored. What `backup.layout` says when missing, and
+                else `archive`.
             tags: Words to find it by, and that `backup.retention` may keep it by:
                 at most 32 of at most 64 letters, digits and `. _ - : @ + = /` each.
             target: This target only. All of the settings when missing.
@@ -1736,6 +1818,77 @@ class AsyncRestoreGroup:
         )
 
 
+class AsyncScheduleGroup:
+    """The operations `schedule.*`, to be awaited."""
+
+    __slots__ = ("_owner",)
+
+    def __init__(self, owner: AsyncOperations) -> None:
+        self._owner = owner
+
+    async def list(
+        self,
+        *,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> ScheduleListResponse:
+        """List the jobs: when they run, how the last run went, who runs them.
+
+        Changes nothing.
+
+        Args:
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What runs by itself.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return await self._owner._call(
+            "schedule.list",
+            request(),
+            _SCHEDULE_LIST,
+            on_progress,
+            timeout,
+        )
+
+    async def run(
+        self,
+        *,
+        job: str,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> ScheduleRunResponse:
+        """Run a job now, and after its success those that follow it.
+
+        Adds something.
+
+        Args:
+            job: The job's name.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            How the run went.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return await self._owner._call(
+            "schedule.run",
+            request(job=job),
+            _SCHEDULE_RUN,
+            on_progress,
+            timeout,
+        )
+
+
 class AsyncStoreGroup:
     """The operations `store.*`, to be awaited."""
 
@@ -1855,6 +2008,11 @@ class AsyncOperations:
     def restore(self) -> AsyncRestoreGroup:
         """The operations `restore.*`."""
         return AsyncRestoreGroup(self)
+
+    @property
+    def schedule(self) -> AsyncScheduleGroup:
+        """The operations `schedule.*`."""
+        return AsyncScheduleGroup(self)
 
     @property
     def store(self) -> AsyncStoreGroup:

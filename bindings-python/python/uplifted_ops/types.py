@@ -44,8 +44,11 @@ __all__ = [
     "IntegrityReport",
     "JournalReadResponse",
     "JournalRecord",
+    "KnownJob",
     "KnownSnapshot",
+    "LastRun",
     "Layout",
+    "Leader",
     "LeftOut",
     "Listed",
     "Manifest",
@@ -70,7 +73,13 @@ __all__ = [
     "RetentionRule",
     "RetentionSettings",
     "RetentionTargetPlan",
+    "Role",
     "RunMode",
+    "RunOutcome",
+    "RunReport",
+    "RunningJob",
+    "ScheduleListResponse",
+    "ScheduleRunResponse",
     "ServiceFacts",
     "ServiceReport",
     "Severity",
@@ -88,13 +97,15 @@ __all__ = [
     "UndoArea",
     "Unreadable",
     "VerifyDepth",
+    "Why",
     "Withheld",
 ]
 
-Layout: TypeAlias = Literal["archive"]
+Layout: TypeAlias = Literal["archive", "repository"]
 """How a snapshot is stored.
 
 - `archive`: One standard `.tar.zst` for each snapshot.
+- `repository`: Packs that snapshots share: each adds only what changed.
 """
 
 Outcome: TypeAlias = Literal["complete", "partial"]
@@ -271,13 +282,13 @@ class BackupCreateResponse:
     """Bytes of the files' content."""
 
     stored_bytes: int
-    """Bytes of the archive."""
+    """Bytes of the archive, or what this run added to the repository."""
 
     duration_seconds: float
     """How long it took, in seconds."""
 
     key: str
-    """The archive's key in every target."""
+    """The key of the archive, or of the snapshot's header, in every target."""
 
     targets: list[TargetResult]
     """What became of it in each target."""
@@ -480,7 +491,7 @@ class BackupReleaseResponse:
 class RetentionSettings:
     """Which snapshots are kept: each rule keeps some, and what none keeps is deleted,
     unless that would be unsafe. Days, weeks, months and years are those of
-    `service.time_zone`; a rule that is 0 or empty keeps nothing.
+    `service.timezone`; a rule that is 0 or empty keeps nothing.
     """
 
     keep_last: int
@@ -722,7 +733,7 @@ class BackupRetainResponse:
     time: datetime
     """When it was made."""
 
-    time_zone: str
+    timezone: str
     """The time zone that days, weeks, months and years are in."""
 
     policy: RetentionSettings
@@ -1501,6 +1512,229 @@ class RestoreUndoListResponse:
     """The undo areas, newest first."""
 
 
+Why: TypeAlias = Literal["scheduled", "catch_up", "after", "by_hand"]
+"""Why a job runs.
+
+- `scheduled`: Its time has come.
+- `catch_up`: Its time came while nobody was there, or its last run was cut short.
+- `after`: The job that it follows has succeeded.
+- `by_hand`: Somebody asked for it.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningJob:
+    """A run that is going on."""
+
+    since: datetime
+    """Since when."""
+
+    why: Why
+    """Why."""
+
+    pid: int
+    """The process that runs it."""
+
+
+RunOutcome: TypeAlias = Literal[
+    "done",
+    "unhealthy",
+    "failed",
+    "timed_out",
+    "interrupted",
+    "skipped",
+]
+"""How a run ended.
+
+- `done`: The operation did what it should.
+- `unhealthy`: It did, and the answer is a bad one: a partial backup, a failed check.
+- `failed`: It did not.
+- `timed_out`: It did not end before its deadline and was cancelled.
+- `interrupted`: The process that ran it ended, or somebody cancelled it.
+- `skipped`: It was left out, because the last run had not ended.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastRun:
+    """A run that ended."""
+
+    started_at: datetime
+    """When it began."""
+
+    why: Why
+    """Why it ran."""
+
+    outcome: RunOutcome
+    """How it ended."""
+
+    duration_seconds: float | None = None
+    """How long it took, in seconds. Nothing when its process died."""
+
+    scheduled_for: datetime | None = None
+    """The time of the schedule that it was for."""
+
+    error: ErrorBody | None = None
+    """Why it did not end well."""
+
+    ping_error: str | None = None
+    """Why the address of `ping_url` could not be told."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownJob:
+    """A job."""
+
+    name: str
+    """Its name."""
+
+    operation: str
+    """The operation that it runs."""
+
+    words: str
+    """When it runs, in words."""
+
+    enabled: bool
+    """Whether it runs by itself."""
+
+    schedule: str | None = None
+    """When it runs, as a cron expression."""
+
+    timezone: str | None = None
+    """The time zone of the schedule."""
+
+    after: str | None = None
+    """The job after whose success it runs."""
+
+    next_run_at: datetime | None = None
+    """When it runs next by itself. A time that is over says that it is due."""
+
+    running: RunningJob | None = None
+    """The run that is going on."""
+
+    last_run: LastRun | None = None
+    """The last run that ended."""
+
+    last_success_at: datetime | None = None
+    """When a run last ended well."""
+
+    overdue_seconds: float | None = None
+    """How late it is, in seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leader:
+    """The process that runs the jobs."""
+
+    pid: int
+    """Its process id."""
+
+    since: datetime
+    """Since when it leads."""
+
+    is_this_process: bool
+    """Whether it is the one that answers."""
+
+
+Role: TypeAlias = Literal["off", "follower", "leader"]
+"""What a process does about the jobs.
+
+- `off`: Nothing: it is no service, or there are no jobs that run by themselves.
+- `follower`: It waits to lead.
+- `leader`: It runs them.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleListResponse:
+    """What runs by itself."""
+
+    jobs: list[KnownJob]
+    """The jobs, those of `[backup]` first."""
+
+    role: Role
+    """What the process that answers does about them."""
+
+    leader: Leader | None = None
+    """The process that runs them. Nothing when none does."""
+
+    trouble: ErrorBody | None = None
+    """What keeps it from running them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunReport:
+    """How a run of a job went."""
+
+    job: str
+    """The job."""
+
+    operation: str
+    """The operation that it ran."""
+
+    why: Why
+    """Why it ran."""
+
+    started_at: datetime
+    """When it began."""
+
+    outcome: RunOutcome
+    """How it ended."""
+
+    response: Any
+    """What the operation answered. Null when it did not."""
+
+    scheduled_for: datetime | None = None
+    """The time of the schedule that it ran for."""
+
+    duration_seconds: float | None = None
+    """How long it took, in seconds. Nothing when its process died."""
+
+    error: ErrorBody | None = None
+    """Why it did not end well."""
+
+    ping_error: str | None = None
+    """Why the address of `ping_url` could not be told."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleRunResponse:
+    """How the run went."""
+
+    job: str
+    """The job."""
+
+    operation: str
+    """The operation that it ran."""
+
+    why: Why
+    """Why it ran."""
+
+    started_at: datetime
+    """When it began."""
+
+    outcome: RunOutcome
+    """How it ended."""
+
+    response: Any
+    """What the operation answered. Null when it did not."""
+
+    then: list[RunReport]
+    """The runs of the jobs that follow it."""
+
+    scheduled_for: datetime | None = None
+    """The time of the schedule that it ran for."""
+
+    duration_seconds: float | None = None
+    """How long it took, in seconds. Nothing when its process died."""
+
+    error: ErrorBody | None = None
+    """Why it did not end well."""
+
+    ping_error: str | None = None
+    """Why the address of `ping_url` could not be told."""
+
+
 RunMode: TypeAlias = Literal["embedded", "command_line"]
 """Who is running.
 
@@ -1784,6 +2018,40 @@ _codec.Record(
     service=_SERVICE_REPORT,
 )
 _codec.Record(RestoreUndoListResponse, areas=_codec.ListOf(_UNDO_AREA))
+_RUNNING_JOB = _codec.Record(RunningJob, since=_codec.TIME)
+_LAST_RUN = _codec.Record(
+    LastRun,
+    started_at=_codec.TIME,
+    scheduled_for=_codec.TIME,
+    error=_ERROR_BODY,
+)
+_KNOWN_JOB = _codec.Record(
+    KnownJob,
+    next_run_at=_codec.TIME,
+    running=_RUNNING_JOB,
+    last_run=_LAST_RUN,
+    last_success_at=_codec.TIME,
+)
+_LEADER = _codec.Record(Leader, since=_codec.TIME)
+_codec.Record(
+    ScheduleListResponse,
+    jobs=_codec.ListOf(_KNOWN_JOB),
+    leader=_LEADER,
+    trouble=_ERROR_BODY,
+)
+_RUN_REPORT = _codec.Record(
+    RunReport,
+    scheduled_for=_codec.TIME,
+    started_at=_codec.TIME,
+    error=_ERROR_BODY,
+)
+_codec.Record(
+    ScheduleRunResponse,
+    scheduled_for=_codec.TIME,
+    started_at=_codec.TIME,
+    error=_ERROR_BODY,
+    then=_codec.ListOf(_RUN_REPORT),
+)
 _SERVICE_FACTS = _codec.Record(ServiceFacts)
 _codec.Record(
     StatusResponse,

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::snapshots::{checkers, host_name, targets};
 use crate::backup::create::{CreateJob, CreateReport, create};
+use crate::backup::layout::Layout;
 use crate::backup::lease::LeaseTimes;
 use crate::backup::list::{FailedTarget, Listed, Shown, Unreadable, list, show};
 use crate::backup::retention::holds::{Hold, Holds, holds};
@@ -25,22 +26,13 @@ use crate::store::CheckDepth;
 pub struct CreateRequest {
     /// This target only. All of the settings when missing.
     pub target: Option<String>,
-    /// How it is stored. `archive` when missing.
+    /// How it is stored. What `backup.layout` says when missing, and else `archive`.
     pub layout: Option<Layout>,
     /// What to call it.
     pub label: Option<String>,
     /// Words to find it by, and that `backup.retention` may keep it by: at most 32 of at most 64 letters, digits
     /// and `. _ - : @ + = /` each.
     pub tags: Vec<String>,
-}
-
-/// How a snapshot is stored.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Layout {
-    /// One standard `.tar.zst` for each snapshot.
-    #[default]
-    Archive,
 }
 
 /// `backup.create`
@@ -57,13 +49,17 @@ impl Operation for Create {
 
     async fn run(context: Arc<Context>, scope: Scope, request: CreateRequest) -> Result<CreateReport> {
         let settings = context.settings();
+        let mut backup = settings.backup.clone();
+        if let Some(layout) = request.layout {
+            backup.layout = Some(layout.name().to_owned());
+        }
         let job = CreateJob {
             service: settings.service.name.clone(),
             service_version: settings.service.version.clone(),
             host: host_name(),
             root: context.root.clone(),
             state: context.state.clone(),
-            settings: settings.backup.clone(),
+            settings: backup,
             label: request.label,
             tags: request.tags,
             stores: context.stores.iter().map(|store| (store.name.clone(), Arc::clone(&store.component))).collect(),

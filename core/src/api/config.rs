@@ -10,7 +10,7 @@ use crate::cancel::Scope;
 use crate::config::{self, Finding, InitFacts, InitFound, Severity, ShownSetting};
 use crate::error::{Error, Result};
 use crate::http;
-use crate::ops::{Context, Effect, Lane, Operation, Place};
+use crate::ops::{self, Context, Effect, Lane, Operation, Place};
 
 /// Nothing to ask.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
@@ -79,6 +79,7 @@ impl Operation for Check {
         let config = context.config()?;
         let mut findings = config::check(config, &context.kinds.facts());
         findings.extend(http::findings(&context, config));
+        findings.extend(ops::job_findings(&context, config));
         findings.sort_by_key(|finding| finding.severity);
         let ok = findings.iter().all(|finding| finding.severity != Severity::Error);
         Ok(CheckResponse { ok, findings })

@@ -10,5 +10,6 @@ pub mod journal;
 pub mod keep;
 pub mod metrics;
 pub mod restore;
+pub mod schedule;
 mod snapshots;
 pub mod store;

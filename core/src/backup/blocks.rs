@@ -178,6 +178,16 @@ impl Objects {
         self.runtime.block_on(read_object(&self.scope, &*self.target, key, most))
     }
 
+    /// Whether there is an object.
+    pub(crate) fn exists(&self, key: &str) -> Result<bool> {
+        Ok(self.runtime.block_on(self.target.stat(&self.scope, key))?.is_some())
+    }
+
+    /// Stores a small object unless there is one; says whether it did.
+    pub(crate) fn put_new(&self, key: &str, bytes: &[u8]) -> Result<bool> {
+        self.runtime.block_on(self.target.put(&self.scope, key, bytes, true))
+    }
+
     /// [`Objects::read`] for many objects, several at once. `each` gets them in order, with their numbers.
     pub(crate) fn read_each(
         &self,

@@ -6,8 +6,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::create::NamedTarget;
+use super::layout::Layout;
 use super::lease::{Lease, LeaseTimes};
-use super::list::{ARCHIVE, find, list};
+use super::list::{find, list};
 use super::retention::Proofs;
 use super::retention::holds::{Hold, delete_unless_held, held, holds};
 use super::target::BackupTarget;
@@ -78,7 +79,7 @@ pub async fn plan_delete(
         target: copy.target,
         key: copy.object.key,
         // What cannot be read was found by the name of an archive.
-        layout: copy.listed.map_or_else(|| ARCHIVE.to_owned(), |listed| listed.layout),
+        layout: copy.listed.map_or_else(|| Layout::Archive.name().to_owned(), |listed| listed.layout),
         stored_bytes: copy.object.size_bytes,
         reason: reason.to_owned(),
     });
@@ -96,9 +97,9 @@ pub(super) async fn prepare_deletion(
     layout: &str,
     _keys: &[&str],
 ) -> Result<()> {
-    match layout {
+    match Layout::named(layout) {
         // Nothing but the archive knows of the archive.
-        ARCHIVE => Ok(()),
+        Some(Layout::Archive) => Ok(()),
         _ => {
             Err(Error::new(ErrorKind::Unsupported, format!("this build cannot delete snapshots of layout {layout:?}"))
                 .with_hint("use the version of uplifted-ops that made them, or a later one"))

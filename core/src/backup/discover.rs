@@ -7,13 +7,14 @@
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::OFlags;
 
 use super::manifest::{Included, RelPath, SkipReason, Skipped};
-use super::walk::{Found, FoundKind, WalkPlan, Walked, identity_of, open_beneath, open_root};
+use super::walk::{Found, FoundKind, Look, WalkPlan, Walked, identity_of, look, open_beneath, open_root};
 use crate::cancel::{ProgressEvent, Scope};
 use crate::component::{BuildContext, Detect, Kind, Registry};
 use crate::error::{Error, ErrorKind, Result};
@@ -72,6 +73,31 @@ pub struct Database {
     pub found: Found,
     /// Bytes of the live file and the files beside it, which a copy can need.
     pub live_bytes: u64,
+    /// What the live file and those beside it looked like; `None` for one that was not there.
+    pub(crate) looks: Vec<Option<Look>>,
+}
+
+/// What the name of the shared memory of a write-ahead log ends in. Readers write to it too, and all that it says is in
+/// the log (sqlite.org/walformat, 2): whether a database has changed, the other files tell.
+const SHARED_MEMORY: &[u8] = b"-shm";
+
+impl Database {
+    fn new(
+        root: &Path,
+        name: String,
+        configured: bool,
+        store: Arc<dyn Store>,
+        found: &Found,
+        beside: &[PathBuf],
+    ) -> Self {
+        let sides: Vec<Option<Found>> = beside.iter().map(|path| look(root, path).ok()).collect();
+        let live_bytes = found.size + sides.iter().flatten().map(|side| side.size).sum::<u64>();
+        let telling =
+            beside.iter().zip(&sides).filter(|(path, _)| !path.as_os_str().as_bytes().ends_with(SHARED_MEMORY));
+        let looks = telling.map(|(_, side)| side.as_ref().map(Look::of));
+        let looks = std::iter::once(Some(Look::of(found))).chain(looks).collect();
+        Self { name, configured, store, found: found.clone(), live_bytes, looks }
+    }
 }
 
 impl Contents {
@@ -88,7 +114,16 @@ impl Contents {
 }
 
 /// Sorts what was walked into databases and the rest. Call it before any store is opened; it blocks.
-pub fn discover(scope: &Scope, plan: &WalkPlan, walked: Walked, around: &Surroundings<'_>) -> Result<Contents> {
+///
+/// `is_ordinary` says, in the order of the walk, of which files it is known that they are no databases: nobody opens
+/// them to see.
+pub fn discover(
+    scope: &Scope,
+    plan: &WalkPlan,
+    walked: Walked,
+    around: &Surroundings<'_>,
+    is_ordinary: &mut dyn FnMut(&Found) -> bool,
+) -> Result<Contents> {
     let root = open_root(around.root)?;
     let Walked { found: all, skipped, includes } = walked;
     let mut contents = Contents { skipped, includes, ..Contents::default() };
@@ -131,7 +166,7 @@ pub fn discover(scope: &Scope, plan: &WalkPlan, walked: Walked, around: &Surroun
             });
         }
         let unknown = !by_identity.contains_key(&found.identity) && !sides.contains(found.path.as_path());
-        if found.kind != FoundKind::File || found.size < SMALLEST || !unknown {
+        if found.kind != FoundKind::File || found.size < SMALLEST || !unknown || is_ordinary(found) {
             continue;
         }
         let head = peek(&root, found.path.as_path());
@@ -152,11 +187,10 @@ pub fn discover(scope: &Scope, plan: &WalkPlan, walked: Walked, around: &Surroun
         };
         match (kind.build)(&context, &(detect.settings)(&path)).and_then(of_this_file) {
             Ok(store) => {
-                let live_bytes = live.size + sizes(around.root, &beside(live));
                 sides.extend(names.iter().flat_map(|name| beside(name)));
                 by_identity.insert(found.identity, contents.databases.len());
                 let name = context.name;
-                contents.databases.push(Database { name, configured: false, store, found: live.clone(), live_bytes });
+                contents.databases.push(Database::new(around.root, name, false, store, live, &beside(live)));
             }
             // It is copied as a file, and its name says that this may be too little.
             Err(error) => contents.skipped.push(Skipped {
@@ -314,14 +348,8 @@ impl<'a> Configured<'a> {
 
     fn database(&self, store: usize, found: &Found, root: &Path) -> Database {
         let (name, component) = self.stores[store].named;
-        let live_bytes = found.size + sizes(root, &self.side_files(store, found.path.as_path()));
-        Database {
-            name: name.clone(),
-            configured: true,
-            store: Arc::clone(component),
-            found: found.clone(),
-            live_bytes,
-        }
+        let beside = self.side_files(store, found.path.as_path());
+        Database::new(root, name.clone(), true, Arc::clone(component), found, &beside)
     }
 
     /// Takes the configured databases that the walk did not meet, or names them.

@@ -11,14 +11,12 @@ use serde::{Deserialize, Serialize};
 use super::archive::{Archive, Summary};
 use super::blocks::{TargetBlocks, list_all};
 use super::create::NamedTarget;
+use super::layout::Layout;
 use super::manifest::{Manifest, Outcome};
 use super::target::{BackupTarget, Object};
 use crate::cancel::Scope;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorBody, ErrorKind, Result};
-
-/// The layout of one standard archive for each snapshot.
-pub const ARCHIVE: &str = "archive";
 
 /// How the name of every archive ends.
 pub const SUFFIX: &str = ".tar.zst";
@@ -301,7 +299,7 @@ fn listed(target: &str, object: &Object, summary: Summary) -> Listed {
         key: object.key.clone(),
         time: summary.time,
         stored_at: object.modified_at,
-        layout: ARCHIVE.to_owned(),
+        layout: Layout::Archive.name().to_owned(),
         outcome: summary.outcome,
         label: summary.label,
         tags: summary.tags,

@@ -5,12 +5,14 @@ pub mod blocks;
 pub mod checkers;
 pub mod create;
 pub mod delete;
+mod deposit;
 pub mod discover;
 #[cfg(test)]
 pub(crate) mod fake_snapshot;
 #[cfg(test)]
 mod fake_store;
 mod frames;
+pub mod layout;
 pub mod lease;
 pub mod list;
 pub mod manifest;

@@ -11,9 +11,11 @@ use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{self as sys, AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
 
 use super::manifest::{Included, RelPath, SkipReason, Skipped};
 use crate::cancel::{ProgressEvent, Scope};
+use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 
 /// What to walk.
@@ -49,6 +51,10 @@ pub struct Found {
     pub mtime: i64,
     /// Its nanoseconds.
     pub mtime_nanos: u32,
+    /// When its content, its name or anything else about it last changed, by the kernel: seconds since the epoch.
+    pub ctime: i64,
+    /// Its nanoseconds.
+    pub ctime_nanos: u32,
     /// Its length in bytes.
     pub size: u64,
     /// Bytes that it takes on the disk; fewer than `size` where it has holes.
@@ -69,6 +75,35 @@ pub enum FoundKind {
     Fifo,
     Socket,
     Device,
+}
+
+/// What changed so shortly before a run may change again without a trace, within one tick of the clock that the
+/// filesystem stamps with: 2 s on FAT, and room for a server's clock (the rule of git's index for racy entries).
+const RACY_SECONDS: i64 = 2;
+
+/// What a file looked like: when nothing of it differs, its content is the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Look {
+    pub(super) size: u64,
+    pub(super) mtime: (i64, u32),
+    pub(super) ctime: (i64, u32),
+    pub(super) identity: (u64, u64),
+}
+
+impl Look {
+    pub(crate) fn of(found: &Found) -> Self {
+        Self {
+            size: found.size,
+            mtime: (found.mtime, found.mtime_nanos),
+            ctime: (found.ctime, found.ctime_nanos),
+            identity: found.identity,
+        }
+    }
+
+    /// Whether the file last changed long enough before `begin` that a later change cannot look the same.
+    pub(crate) fn is_settled(&self, begin: Timestamp) -> bool {
+        self.mtime.0.max(self.ctime.0) < begin.as_second() - RACY_SECONDS
+    }
 }
 
 /// All that the walker met.
@@ -378,6 +413,8 @@ impl Found {
             gid: stat.st_gid,
             mtime: stat.st_mtime as i64,
             mtime_nanos: stat.st_mtime_nsec as u32,
+            ctime: stat.st_ctime as i64,
+            ctime_nanos: stat.st_ctime_nsec as u32,
             size: stat.st_size as u64,
             disk_bytes: stat.st_blocks as u64 * 512,
             identity: (stat.st_dev as u64, stat.st_ino as u64),

@@ -190,6 +190,21 @@ Examples:
     )]
     Store(StoreCommand),
 
+    /// Show what runs by itself, or run one of it now
+    #[command(
+        args_conflicts_with_subcommands = true,
+        after_help = "\
+Jobs run in the service that has uplifted-ops in it, in one of its processes.
+
+Examples:
+  uplifted-ops schedule
+  uplifted-ops schedule run backup"
+    )]
+    Schedule {
+        #[command(subcommand)]
+        command: Option<ScheduleCommand>,
+    },
+
     /// Show what was done
     #[command(after_help = "\
 Examples:
@@ -485,6 +500,28 @@ pub(super) enum StoreCommand {
         /// quick: the structure; full: each index against its table too
         #[arg(long, value_name = "DEPTH", default_value = "full", value_parser = ["quick", "full"])]
         depth: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ScheduleCommand {
+    /// Show the jobs: when they run, how the last run went, who runs them
+    #[command(after_help = "Example:\n  uplifted-ops schedule list")]
+    List,
+    /// Run the jobs when their times come, until it is stopped
+    #[command(after_help = "\
+For a service that has no uplifted-ops in it: let the service manager keep this running beside it. Of several, and
+beside a service that has it, one runs the jobs.
+
+Example:
+  uplifted-ops --root /opt/uplifted schedule serve")]
+    Serve,
+    /// Run a job now, and after its success those that follow it
+    #[command(after_help = "Exits 1 when it does not end well.\n\nExample:\n  uplifted-ops schedule run backup")]
+    Run {
+        /// The job
+        #[arg(value_name = "JOB")]
+        job: String,
     },
 }
 

@@ -20,9 +20,17 @@ pub(super) trait Caller: Send + Sync {
 /// # Errors
 /// The settings are wrong, or the folder does not exist.
 pub(super) fn connect(options: &GlobalOptions, prepare: &dyn Fn(OpsBuilder) -> OpsBuilder) -> Result<Box<dyn Caller>> {
+    Ok(Box::new(Local(build(options, prepare, RunMode::CommandLine)?)))
+}
+
+/// Makes the operations of this process, as the options say.
+///
+/// # Errors
+/// As [`connect`].
+pub(super) fn build(options: &GlobalOptions, prepare: &dyn Fn(OpsBuilder) -> OpsBuilder, mode: RunMode) -> Result<Ops> {
     let overrides = overrides(&options.set)?;
     let builder = || {
-        let mut builder = prepare(Ops::builder()).mode(RunMode::CommandLine).overrides(&overrides);
+        let mut builder = prepare(Ops::builder()).mode(mode).overrides(&overrides);
         if let Some(root) = &options.root {
             builder = builder.root(root);
         }
@@ -33,11 +41,10 @@ pub(super) fn connect(options: &GlobalOptions, prepare: &dyn Fn(OpsBuilder) -> O
     };
     // A file that --config names is not the one that `init` replaces.
     let replaces = options.replaces_settings && options.config.is_none();
-    let ops = builder().build().or_else(|error| match replaces {
+    builder().build().or_else(|error| match replaces {
         true => builder().without_file().build().map_err(|_| error),
         false => Err(error),
-    })?;
-    Ok(Box::new(Local(ops)))
+    })
 }
 
 /// This process, with its worker.

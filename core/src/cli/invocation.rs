@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::args::{
     BackupCommand, Command, ConfigCommand, HealthCommand, HealthOptions, MetricsCommand, MetricsFormat, MetricsOptions,
-    RestoreCommand, RestoreOptions, Snapshot, StoreCommand,
+    RestoreCommand, RestoreOptions, ScheduleCommand, Snapshot, StoreCommand,
 };
 use super::render::{self, Renderer};
 use crate::backup::manifest::RelPath;
@@ -48,8 +48,8 @@ impl Invocation {
         Self { operation, request, render, consent: None }
     }
 
-    /// What a friendly command calls. `None` for the commands that are no single operation: `call`, `schema`
-    /// and `completions`.
+    /// What a friendly command calls. `None` for the commands that are no single operation: `call`, `schema`,
+    /// `completions` and `schedule serve`.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for a path or a time that no request can
@@ -96,6 +96,12 @@ impl Invocation {
                 let request = Request::new().maybe("store", store.as_deref()).with("depth", depth.as_str());
                 Self::new("store.verify", request.done(), render::store::verify)
             }
+            Command::Schedule { command: None | Some(ScheduleCommand::List) } => {
+                Self::new("schedule.list", json!({}), render::schedule::list)
+            }
+            Command::Schedule { command: Some(ScheduleCommand::Run { job }) } => {
+                Self::new("schedule.run", json!({ "job": job }), render::schedule::run)
+            }
             Command::Journal { since, operation, limit } => {
                 let since = since.as_deref().map(|text| moment(text, now)).transpose()?;
                 let request = Request::new()
@@ -104,7 +110,10 @@ impl Invocation {
                     .with("limit", *limit);
                 Self::new("journal.read", request.done(), render::journal::read)
             }
-            Command::Call { .. } | Command::Schema { .. } | Command::Completions { .. } => return Ok(None),
+            Command::Schedule { command: Some(ScheduleCommand::Serve) }
+            | Command::Call { .. }
+            | Command::Schema { .. }
+            | Command::Completions { .. } => return Ok(None),
         }))
     }
 
@@ -347,6 +356,9 @@ mod tests {
             ("restore undo", "restore.undo_list", json!({})),
             ("store stats", "store.stats", json!({})),
             ("store verify --store main", "store.verify", json!({ "store": "main", "depth": "full" })),
+            ("schedule", "schedule.list", json!({})),
+            ("schedule list", "schedule.list", json!({})),
+            ("schedule run backup", "schedule.run", json!({ "job": "backup" })),
             ("journal", "journal.read", json!({ "limit": 50 })),
             (
                 "journal --since 24h --operation backup.create --limit 3",

@@ -13,6 +13,7 @@ mod render;
 mod schema;
 mod session;
 mod signals;
+mod stay;
 mod terminal;
 #[cfg(test)]
 mod tests;
@@ -27,8 +28,8 @@ use clap::Parser;
 use crate::cancel::{Cancel, Scope};
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Result};
-use crate::ops::OpsBuilder;
-use args::Cli;
+use crate::ops::{OpsBuilder, RunMode};
+use args::{Cli, Command, ScheduleCommand};
 use progress::{Mode, Reporter};
 use session::{Connect, Exit, Session};
 use terminal::Terminal;
@@ -67,20 +68,33 @@ pub fn run_with(
             return exit.status();
         }
     };
-    let connect: Connect = Box::new(move |options| connect::connect(options, &prepare));
-    let exit = runtime.block_on(serve(cli, connect, &mut terminal));
+    let exit = runtime.block_on(serve(cli, prepare, &mut terminal));
     // A thread that waits for an answer on stdin must not keep the process.
     runtime.shutdown_background();
     exit.status()
 }
 
-async fn serve(cli: Cli, connect: Connect, terminal: &mut Terminal) -> Exit {
+async fn serve(
+    cli: Cli,
+    prepare: impl Fn(OpsBuilder) -> OpsBuilder + Send + Sync + 'static,
+    terminal: &mut Terminal,
+) -> Exit {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let reporter = Reporter::new(mode(&cli, terminal), Arc::clone(&clock), Box::new(std::io::stderr()));
     let scope = Scope { clock, cancel: Cancel::new(), progress: reporter.progress() };
     if let Err(error) = obey_signals(&scope.cancel, &reporter) {
         return session::fail(terminal, &error, cli.global.json, scope.clock.now());
     }
+    if let Command::Schedule { command: Some(ScheduleCommand::Serve) } = &cli.command {
+        let ops = connect::build(&cli.global, &prepare, RunMode::Embedded);
+        let stayed = match ops {
+            Ok(ops) => stay::stay(&ops, &scope.cancel, terminal).await,
+            Err(error) => Err(error),
+        };
+        let now = scope.clock.now();
+        return stayed.map_or_else(|error| session::fail(terminal, &error, cli.global.json, now), |()| Exit::Done);
+    }
+    let connect: Connect = Box::new(move |options| connect::connect(options, &prepare));
     let mut session = Session { terminal, scope, reporter, connect, table: connect::table() };
     session.run(&cli).await
 }

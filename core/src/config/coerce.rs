@@ -2,11 +2,9 @@
 //!
 //! No message holds the value: it may be a secret in the wrong place.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Map, Number, Value};
 
-use super::schema::{Leaf, LeafType};
+use super::schema::{Fields, Leaf, LeafType};
 use crate::value::ByteSize;
 
 /// How strictly a layer is read.
@@ -88,20 +86,28 @@ pub(super) fn fit(leaf: &Leaf, value: &Value, mode: Mode) -> Result<Value, Misfi
     }
 }
 
-/// One `[[store]]`, `[[target]]` or `[[check]]`: the common keys are ours, the rest is the kind's.
-fn component(fields: &BTreeMap<String, Leaf>, item: &Value, mode: Mode) -> Result<Value, Misfit> {
+/// One `[[store]]`, `[[target]]` or `[[check]]`: the common keys are ours, the rest is the kind's. One `[[job]]`: all
+/// keys are ours.
+fn component(fields: &Fields, item: &Value, mode: Mode) -> Result<Value, Misfit> {
     let Value::Object(given) = item else {
         return Err(Misfit::new(format!("expected a table, found {}", found(item))));
     };
     let mut fitted = Map::new();
     for (name, value) in given {
-        let value = match fields.get(name) {
+        let value = match fields.known.get(name) {
             Some(leaf) => fit(leaf, value, mode).map_err(|misfit| misfit.within(name))?,
+            None if fields.closed => {
+                let message = match fields.did_you_mean(name) {
+                    Some(meant) => format!("there is no such key; did you mean `{meant}`?"),
+                    None => "there is no such key".to_owned(),
+                };
+                return Err(Misfit::new(message).within(name));
+            }
             None => value.clone(),
         };
         fitted.insert(name.clone(), value);
     }
-    for (name, leaf) in fields {
+    for (name, leaf) in &fields.known {
         match fitted.get(name) {
             None | Some(Value::Null) if !leaf.optional => return Err(Misfit::new(format!("it has no `{name}`"))),
             Some(Value::String(text)) if !leaf.optional && text.trim().is_empty() => {
@@ -205,6 +211,8 @@ fn without_underscores(text: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use serde_json::json;
 
     use super::*;
@@ -233,7 +241,7 @@ mod tests {
             LeafType::Size,
             LeafType::TextList,
             LeafType::FreeTable,
-            LeafType::Components(BTreeMap::new()),
+            LeafType::Components(Fields { known: BTreeMap::new(), closed: false }),
         ] {
             for mode in [Mode::Typed, Mode::Text] {
                 let leaf = Leaf { kind: kind.clone(), optional: false };

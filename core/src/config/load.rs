@@ -187,6 +187,7 @@ impl Config {
             ("store", settings.stores.iter().map(|it| it.name.as_str()).collect::<Vec<_>>()),
             ("target", settings.targets.iter().map(|it| it.name.as_str()).collect()),
             ("check", settings.checks.iter().map(|it| it.name.as_str()).collect()),
+            ("job", settings.jobs.iter().map(|it| it.name.as_str()).collect()),
         ] {
             for (index, name) in names.iter().enumerate() {
                 if let Some(first) = names[..index].iter().position(|earlier| earlier == name) {

@@ -24,8 +24,25 @@ pub(super) enum LeafType {
     TextList,
     /// A table with keys of its own that this room does not know.
     FreeTable,
-    /// An array of tables: stores, targets, checks.
-    Components(BTreeMap<String, Leaf>),
+    /// An array of tables: stores, targets, checks, jobs.
+    Components(Fields),
+}
+
+/// The keys of one table of an array of tables.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Fields {
+    pub(super) known: BTreeMap<String, Leaf>,
+    /// Whether there are no others. The other keys of a store are its kind's.
+    pub(super) closed: bool,
+}
+
+impl Fields {
+    /// The key that was probably meant by `written`.
+    pub(super) fn did_you_mean(&self, written: &str) -> Option<&str> {
+        let near = self.known.keys().map(|known| (likeness(known, written), known));
+        let best = near.filter(|(likeness, _)| *likeness >= 0.6).max_by(|a, b| a.0.total_cmp(&b.0));
+        best.map(|(_, known)| known.as_str())
+    }
 }
 
 /// One setting that has a value, as opposed to a section that has settings.
@@ -245,7 +262,11 @@ fn leaf_type(root: &Value, node: &Value) -> Option<LeafType> {
                 Some((name.clone(), Leaf { kind: leaf_type(root, node)?, optional: optional || !required }))
             })
             .collect();
-        return Some(if fields.is_empty() { LeafType::TextList } else { LeafType::Components(fields) });
+        if fields.is_empty() {
+            return Some(LeafType::TextList);
+        }
+        let closed = item.get("additionalProperties") == Some(&Value::Bool(false));
+        return Some(LeafType::Components(Fields { known: fields, closed }));
     }
     let empty = node.get("properties").and_then(Value::as_object).is_none_or(Map::is_empty);
     empty.then_some(LeafType::FreeTable)
@@ -277,8 +298,12 @@ mod tests {
         assert_eq!(kind("backup.clear_secrets"), (LeafType::Boolean, true));
         assert_eq!(kind("health.deadline_seconds"), (LeafType::Number, false));
         let (LeafType::Components(fields), _) = kind("check") else { panic!("check is no list of components") };
-        assert_eq!(fields["critical"], Leaf { kind: LeafType::Boolean, optional: true });
-        assert_eq!(fields["name"], Leaf { kind: LeafType::Text, optional: false });
+        assert_eq!(fields.known["critical"], Leaf { kind: LeafType::Boolean, optional: true });
+        assert_eq!(fields.known["name"], Leaf { kind: LeafType::Text, optional: false });
+        assert!(!fields.closed);
+        let (LeafType::Components(fields), _) = kind("job") else { panic!("job is no list of components") };
+        assert_eq!(fields.known["request"], Leaf { kind: LeafType::FreeTable, optional: true });
+        assert!(fields.closed);
         assert_eq!(schema.place(&path("backup")), Place::Section);
         assert_eq!(schema.place(&path("backup.retention")), Place::Section);
         assert_eq!(schema.place(&path("logging.level")), Place::Unknown);

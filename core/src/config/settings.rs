@@ -30,6 +30,11 @@ pub struct Settings {
     /// Health checks beside the built-in ones.
     #[serde(rename = "check")]
     pub checks: Vec<CheckSettings>,
+    /// What runs by itself, beside what `[backup]` schedules.
+    #[serde(rename = "job")]
+    pub jobs: Vec<JobSettings>,
+    /// How jobs are run.
+    pub schedule: ScheduleSettings,
     /// What a backup holds and how it is made.
     pub backup: BackupSettings,
     /// How restores guard themselves.
@@ -54,8 +59,8 @@ pub struct ServiceSettings {
     pub root: Option<PathBuf>,
     /// The version of the service, for status and manifests.
     pub version: Option<String>,
-    /// The time zone that days and schedules are in, such as `Europe/Berlin` or `UTC`. The machine's when unset.
-    pub time_zone: Option<String>,
+    /// The time zone of the service's days and schedules, such as `Europe/Berlin` or `UTC`. The machine's when unset.
+    pub timezone: Option<String>,
     /// The program and arguments that stop the service, never a shell line. Lets a restore stop it.
     pub stop: Vec<String>,
     /// The program and arguments that start it again.
@@ -118,6 +123,72 @@ fn yes() -> bool {
     true
 }
 
+/// Something that runs by itself: an operation, and when.
+///
+/// The jobs `backup`, `retain`, `verify` and `drill` come from `[backup]`; one of the same name here replaces them.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct JobSettings {
+    /// The name that requests, reports and metrics use.
+    pub name: String,
+    /// The operation that it runs, such as `store.verify`.
+    pub operation: String,
+    /// The operation's request. Empty when unset.
+    #[serde(default)]
+    pub request: Map<String, Value>,
+    /// When it runs, as a cron expression: `0 2 * * *`, `@daily`. By hand alone when this and `after` are unset.
+    #[serde(default)]
+    pub schedule: Option<String>,
+    /// The job after whose success it runs, instead of at a time.
+    #[serde(default)]
+    pub after: Option<String>,
+    /// The time zone of the schedule, such as `Europe/Berlin`. `schedule.timezone` when unset.
+    #[serde(default)]
+    pub timezone: Option<String>,
+    /// Whether it runs by itself. By hand it runs in any case.
+    #[serde(default = "yes")]
+    pub enabled: bool,
+    /// How long it may take before it is cancelled, in seconds. `schedule.deadline_seconds` when unset.
+    #[serde(default)]
+    pub deadline_seconds: Option<f64>,
+    /// Each run begins up to this much later, in seconds, so that many machines do not all begin at once. The delay
+    /// differs from machine to machine and from run to run. `schedule.jitter_seconds` when unset.
+    #[serde(default)]
+    pub jitter_seconds: Option<f64>,
+    /// The address that is told of each run: it is asked with GET after a success, and its `/fail` with POST after
+    /// anything else. Whoever watches it notices also when nothing runs at all. May be `"env:NAME"`.
+    #[serde(default)]
+    pub ping_url: Option<String>,
+}
+
+/// How jobs are run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ScheduleSettings {
+    /// Whether this service runs jobs by itself.
+    pub enabled: bool,
+    /// The time zone of the schedules, such as `Europe/Berlin` or `UTC`. `service.timezone` when unset.
+    pub timezone: Option<String>,
+    /// How long after a start a job that was missed waits, in seconds, so that the service is up first.
+    pub catch_up_delay_seconds: f64,
+    /// How long a job may take before it is cancelled, in seconds, unless it says otherwise.
+    pub deadline_seconds: f64,
+    /// Each run begins up to this much later, in seconds, unless its job says otherwise.
+    pub jitter_seconds: f64,
+}
+
+impl Default for ScheduleSettings {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            timezone: None,
+            catch_up_delay_seconds: 60.0,
+            deadline_seconds: 24.0 * 3600.0,
+            jitter_seconds: 0.0,
+        }
+    }
+}
+
 /// What a backup holds and how it is made.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -142,9 +213,15 @@ pub struct BackupSettings {
     pub keep_free_bytes: ByteSize,
     /// The layout of a backup: `archive`.
     pub layout: Option<String>,
-    /// When backups are made, as a cron expression. Read by the scheduler.
+    /// When backups are made, as a cron expression: the job `backup`.
     pub schedule: Option<String>,
-    /// Which snapshots are kept. Nothing is deleted by itself without it.
+    /// When the newest backup is verified, as a cron expression: the job `verify`.
+    pub verify_schedule: Option<String>,
+    /// When a restore is rehearsed, as a cron expression: the job `drill`.
+    pub drill_schedule: Option<String>,
+    /// The address that is told of each scheduled backup, see `ping_url` of a job.
+    pub ping_url: Option<String>,
+    /// Which snapshots are kept: the job `retain` deletes the others after each scheduled backup. All are kept without it.
     pub retention: Option<RetentionSettings>,
     /// Says that storing `.env` and other secrets unencrypted is wanted.
     pub clear_secrets: Option<bool>,
@@ -163,6 +240,9 @@ impl Default for BackupSettings {
             keep_free_bytes: ByteSize(256 << 20),
             layout: None,
             schedule: None,
+            verify_schedule: None,
+            drill_schedule: None,
+            ping_url: None,
             retention: None,
             clear_secrets: None,
         }
@@ -170,7 +250,7 @@ impl Default for BackupSettings {
 }
 
 /// Which snapshots are kept: each rule keeps some, and what none keeps is deleted, unless that would be unsafe.
-/// Days, weeks, months and years are those of `service.time_zone`; a rule that is 0 or empty keeps nothing.
+/// Days, weeks, months and years are those of `service.timezone`; a rule that is 0 or empty keeps nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RetentionSettings {
@@ -294,7 +374,7 @@ pub struct HealthSettings {
     pub concurrency: usize,
     /// How long a check may take unless it says otherwise, in seconds.
     pub deadline_seconds: f64,
-    /// The built-in checks (`disk`, `process`, `store`, `backup_age`, `log_errors`) to leave out.
+    /// The built-in checks (`disk`, `process`, `store`, `backup_age`, `jobs`, `log_errors`) to leave out.
     pub without: Vec<String>,
     /// `backup_age` warns past this age of the last verified backup, in seconds; past twice it fails.
     pub backup_age_seconds: f64,
@@ -372,4 +452,12 @@ macro_rules! redacted_debug {
     )*};
 }
 
-redacted_debug!(ServiceSettings, ComponentSettings, CheckSettings, BackupSettings, HttpSettings, WorkerSettings);
+redacted_debug!(
+    ServiceSettings,
+    ComponentSettings,
+    CheckSettings,
+    JobSettings,
+    BackupSettings,
+    HttpSettings,
+    WorkerSettings
+);

@@ -123,10 +123,11 @@ impl Config {
     /// `store.main.path` as `["store", "0", "path"]`. A component's name may have dots in it.
     fn path_of(&self, key: &str) -> KeyPath {
         let settings = &self.settings;
-        let lists: [(&str, Vec<&str>); 3] = [
+        let lists: [(&str, Vec<&str>); 4] = [
             ("store.", settings.stores.iter().map(|it| it.name.as_str()).collect()),
             ("target.", settings.targets.iter().map(|it| it.name.as_str()).collect()),
             ("check.", settings.checks.iter().map(|it| it.name.as_str()).collect()),
+            ("job.", settings.jobs.iter().map(|it| it.name.as_str()).collect()),
         ];
         for (list, names) in lists {
             let Some(rest) = key.strip_prefix(list) else { continue };

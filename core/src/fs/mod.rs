@@ -9,6 +9,7 @@
 
 mod dir;
 pub mod fault;
+mod process_lock;
 pub(crate) mod swap;
 
 use std::ffi::OsStr;
@@ -24,6 +25,7 @@ use crate::value::random_hex;
 
 pub use dir::{Dir, NodeTimes};
 use fault::Op;
+pub use process_lock::ProcessLock;
 
 /// The mode of files that may hold secrets.
 pub const PRIVATE_FILE: u32 = 0o600;

@@ -18,6 +18,7 @@ use crate::worker::{Components, Configuration, Placed, PlacedContract};
 
 use super::builtin::builtin_kinds;
 use super::context::{Context, Kinds, Named, ProcessFacts};
+use super::jobs::JobRoom;
 
 /// What the three contracts that cross the pipe have in common.
 trait Contract: Send + Sync + 'static {
@@ -260,6 +261,7 @@ pub(crate) fn worker_context(
         checks: checks.all,
         sinks: Vec::new(),
         recovered: Vec::new(),
+        jobs: JobRoom::default(),
         process,
     };
     context.health = super::checks::runner(&context)?;

@@ -24,6 +24,7 @@ use super::assemble::{HostSide, refuse_duplicates};
 use super::checks;
 use super::context::{Context, Named, ProcessFacts, RunMode};
 use super::front::Ops;
+use super::jobs::JobRoom;
 use super::recovery;
 
 /// Collects settings, which are data, and components, which are live objects, and makes an [`Ops`] of them.
@@ -255,8 +256,8 @@ impl OpsBuilder {
             command: Launch::find_command(&settings.worker.command, self.worker_command, &root)?,
             environment: self.worker_environment,
             configuration: Configuration {
-                // A worker answers no one over HTTP: its tokens stay here.
-                settings: Settings { http: HttpSettings::default(), ..settings.clone() },
+                // A worker answers no one over HTTP and runs no jobs: the tokens and addresses stay here.
+                settings: Settings { http: HttpSettings::default(), jobs: Vec::new(), ..settings.clone() },
                 environment: environment.clone(),
                 root: WirePath(root.clone()),
                 state: WirePath(state.clone()),
@@ -269,6 +270,10 @@ impl OpsBuilder {
             cancel_grace: seconds("worker.cancel_grace_seconds", settings.worker.cancel_grace_seconds)?,
             idle: seconds("worker.idle_seconds", settings.worker.idle_seconds)?,
         };
+        let mut jobs = JobRoom::new(&settings, &root, &state, self.setup.operations);
+        if self.mode == RunMode::Embedded {
+            jobs.refuse_mistakes(config.as_ref())?;
+        }
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .max_blocking_threads(64)
@@ -294,6 +299,7 @@ impl OpsBuilder {
             checks,
             sinks: self.sinks,
             recovered: Vec::new(),
+            jobs,
             process: ProcessFacts::of_this_process(Some(pool.clone())),
         };
         context.health = checks::runner(&context)?;

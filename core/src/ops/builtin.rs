@@ -5,6 +5,7 @@ use crate::config::BuildFacts;
 use crate::health::checks;
 
 use super::context::Kinds;
+use super::table::find_operation;
 
 /// The kinds that this build has, by its features.
 pub fn builtin_kinds() -> Kinds {
@@ -33,7 +34,15 @@ impl Kinds {
             stores: names(&mut self.stores.kinds().map(|kind| kind.name)),
             targets: names(&mut self.targets.kinds().map(|kind| kind.name)),
             checks: names(&mut self.checks.kinds().map(|kind| kind.name)),
-            acts_on: vec!["backup.layout".to_owned(), "backup.retention".to_owned()],
+            acts_on: self.acts_on(),
         }
+    }
+
+    /// The settings that a small build, or an early version, only reads.
+    fn acts_on(&self) -> Vec<String> {
+        let always = ["backup.layout", "backup.retention", "backup.schedule", "backup.verify_schedule"];
+        let with_operation = [("backup.drill_schedule", "backup.drill")];
+        let there = with_operation.iter().filter(|(_, operation)| find_operation(operation, &[]).is_ok());
+        always.into_iter().chain(there.map(|(key, _)| *key)).map(str::to_owned).collect()
     }
 }

@@ -8,6 +8,7 @@ use crate::config::{CheckSettings, Config, Settings};
 use crate::error::Result;
 use crate::health::checks::backup_age::{BackupAgeCheck, BackupTimes};
 use crate::health::checks::disk::{DiskCheck, DiskSettings};
+use crate::health::checks::jobs::JobsCheck;
 use crate::health::checks::process::{ProcessCheck, ProcessSettings};
 use crate::health::checks::store::{StoreCheck, StoreCheckSettings};
 use crate::health::{HealthCheck, Runner, RunnerEntry};
@@ -73,6 +74,9 @@ pub(super) fn runner(context: &Context) -> Result<Runner> {
             Ok(BackupTimes { last_complete: history.last_complete, last_verified: history.last_verified })
         };
         add("backup_age", false, Arc::new(BackupAgeCheck::new(Arc::new(times), health)?))?;
+    }
+    if !without(&context.settings, "jobs") && context.jobs.jobs().run_by_themselves() {
+        add("jobs", false, Arc::new(JobsCheck::new(context.jobs.source(context.mode))))?;
     }
     Ok(runner)
 }

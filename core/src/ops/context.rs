@@ -15,6 +15,8 @@ use crate::process::ProcessIdentity;
 use crate::store::Store;
 use crate::worker::Pool;
 
+use super::jobs::JobRoom;
+
 /// What operations work with: the settings, and the components built from them. The same type in the host
 /// and in the worker; a component that lives in the other process is a proxy. Prints without the environment,
 /// which is full of secrets.
@@ -47,6 +49,8 @@ pub struct Context {
     pub sinks: Vec<Named<dyn MetricsSink>>,
     /// What became of restores that a dead process left, or that waited for this start. In the host only.
     pub recovered: Vec<Recovered>,
+    /// What runs by itself. In the host only.
+    pub jobs: JobRoom,
     /// The host's process. In a worker: the worker's.
     pub process: ProcessFacts,
 }

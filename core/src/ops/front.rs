@@ -17,7 +17,8 @@ use crate::worker::{CatchPanic, Pool, RunRequest, WorkerRequest, method};
 
 use super::blocking::Blocking;
 use super::builder::OpsBuilder;
-use super::context::Context;
+use super::context::{Context, RunMode};
+use super::job_host::CoreHost;
 use super::operation::{Answer, Entry, Operation, Place};
 use super::table::{TABLE, find_operation};
 
@@ -47,11 +48,11 @@ const DROP_PATIENCE: Duration = Duration::from_secs(60);
 
 /// What running operations hold: not the threads that they run on.
 #[derive(Debug)]
-struct Core {
-    context: Arc<Context>,
+pub(super) struct Core {
+    pub(super) context: Arc<Context>,
     pool: Pool,
-    clock: Arc<dyn Clock>,
-    operations: &'static [Entry],
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) operations: &'static [Entry],
     /// Raised when it is closed or dropped.
     closing: Cancel,
     /// How many operations run.
@@ -79,8 +80,20 @@ impl Ops {
             closing: Cancel::new(),
             running: watch::Sender::new(0),
         };
+        let core = Arc::new(core);
+        core.context.jobs.connect(Arc::new(CoreHost::new(&core)));
+        if core.context.mode == RunMode::Embedded
+            && let Some(engine) = core.context.jobs.engine(&core.closing)
+        {
+            // Counted, so that closing waits until it has kept how things stand.
+            let counted = Counted::new(&core.running);
+            runtime.spawn(async move {
+                engine.run().await;
+                drop(counted);
+            });
+        }
         Self(Arc::new(Shared {
-            core: Arc::new(core),
+            core,
             handle: runtime.handle().clone(),
             runtime: Mutex::new(Some(runtime)),
             ended: watch::Sender::new(None),
@@ -279,7 +292,7 @@ impl Drop for Counted {
     }
 }
 
-fn closed() -> Error {
+pub(super) fn closed() -> Error {
     Error::new(ErrorKind::Cancelled, "the Ops was closed")
 }
 
@@ -304,7 +317,7 @@ pub(super) fn from_answer<O: Operation>(answer: Answer) -> Result<O::Response> {
 
 impl Core {
     /// What runs `entry` and records it, once it is given the flag of the caller's future.
-    fn journalled(
+    pub(super) fn journalled(
         self: Arc<Self>,
         entry: &'static Entry,
         scope: Scope,

@@ -52,3 +52,6 @@ fn about_backups(journal: &Journal, operations: &[&str]) -> Result<Vec<crate::jo
     };
     Ok(journal.read(&query)?.records)
 }
+
+#[cfg(test)]
+mod tests;

@@ -121,6 +121,7 @@ pub struct Entry {
     pub request_schema: fn() -> Schema,
     /// The JSON schema of the response.
     pub response_schema: fn() -> Schema,
+    accepts: fn(&Value) -> Result<()>,
     run: Run,
 }
 
@@ -141,8 +142,17 @@ impl Entry {
             journalled: O::JOURNALLED,
             request_schema: || schemars::schema_for!(O::Request),
             response_schema: || serialized_schema::<O::Response>(),
+            accepts: |request| parse::<O>(request.clone()).map(drop),
             run: |context, scope, request| Box::pin(run_erased::<O>(context, scope, request)),
         }
+    }
+
+    /// Whether it takes that request, before it is asked to do it.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) that names the field.
+    pub fn accepts(&self, request: &Value) -> Result<()> {
+        (self.accepts)(request)
     }
 
     /// Runs it in this process.
@@ -156,15 +166,19 @@ fn serialized_schema<T: JsonSchema>() -> Schema {
     SchemaSettings::draft2020_12().for_serialize().into_generator().into_root_schema_for::<T>()
 }
 
-async fn run_erased<O: Operation>(context: Arc<Context>, scope: Scope, request: Value) -> Result<Answer> {
+fn parse<O: Operation>(request: Value) -> Result<O::Request> {
     // `call NAME` without a request means `{}`.
     let request = if request.is_null() { Value::Object(serde_json::Map::new()) } else { request };
-    let request: O::Request = serde_path_to_error::deserialize(request).map_err(|error| {
+    serde_path_to_error::deserialize(request).map_err(|error| {
         let path = error.path().to_string();
         let at = if path == "." { String::new() } else { format!(" at {path}") };
         Error::invalid(format!("the request is wrong{at}: {}", error.inner()))
             .with_hint(format!("`uplifted-ops schema {}` prints what it takes", O::NAME))
-    })?;
+    })
+}
+
+async fn run_erased<O: Operation>(context: Arc<Context>, scope: Scope, request: Value) -> Result<Answer> {
+    let request = parse::<O>(request)?;
     let response = O::run(context, scope, request).await?;
     let healthy = O::healthy(&response);
     let response = serde_json::to_value(&response)

@@ -4,7 +4,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 use super::operation::Entry;
 use super::status::Status;
-use crate::api::{backup, config, health, journal, keep, metrics, restore, store};
+use crate::api::{backup, config, health, journal, keep, metrics, restore, schedule, store};
 
 /// Every operation of this build, sorted by name. A new one gets one line.
 pub static TABLE: &[Entry] = &[
@@ -27,6 +27,8 @@ pub static TABLE: &[Entry] = &[
     Entry::of::<restore::Plan>(),
     Entry::of::<restore::Undo>(),
     Entry::of::<restore::UndoList>(),
+    Entry::of::<schedule::List>(),
+    Entry::of::<schedule::Run>(),
     Entry::of::<Status>(),
     Entry::of::<store::Stats>(),
     Entry::of::<store::Verify>(),

@@ -1,46 +1,44 @@
-//! Putting the archive together: files first, while the databases are copied, then the databases.
+//! Putting a snapshot together: files first, while the databases are copied, then the databases.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::mpsc;
 
-use super::super::archive::{ArchiveWriter, Special, WriteOptions};
+use super::super::archive::Special;
 use super::super::discover::{Contents, Database};
+use super::super::layout::DatabaseCopy;
 use super::super::manifest::{FORMAT, Manifest, Outcome, RelPath, SkipReason, Skipped, StoreRecord};
 use super::super::meter::Meter;
 use super::super::walk::{Found, FoundKind};
 use super::databases::{Copied, Copy};
-use super::deliver::{Fan, Seal};
 use super::files::{FileStorer, Hook};
+use super::parts::Tee;
 use crate::cancel::Scope;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::IntegrityReport;
 
-/// How much of a copy is read at once.
-const BLOCK: usize = 1 << 20;
-
-/// Everything that one archive is made of.
+/// Everything that one snapshot is made of.
 pub(super) struct Assembly {
     pub(super) root: PathBuf,
     pub(super) contents: Contents,
-    pub(super) options: WriteOptions,
-    /// Filled in by the assembly: stores, skipped, outcome, counts.
+    /// What is known of each database that nobody needs to copy.
+    pub(super) known: Vec<Option<StoreRecord>>,
+    /// Filled in by the assembly: stores, skipped, outcome.
     pub(super) manifest: Manifest,
+    /// The others, in their order.
     pub(super) copies: mpsc::UnboundedReceiver<Copy>,
-    pub(super) fan: Fan,
     pub(super) hook: Option<Hook>,
 }
 
-/// Writes the archive to the fan and returns its manifest and seal. It blocks.
-pub(super) fn assemble(scope: &Scope, assembly: Assembly) -> Result<(Manifest, Seal)> {
-    let Assembly { root, contents, options, mut manifest, mut copies, fan, hook } = assembly;
-    let fan = Arc::new(Mutex::new(fan));
-    let sink = Arc::clone(&fan);
-    let push = move |bytes: &[u8]| sink.lock().unwrap_or_else(PoisonError::into_inner).push(bytes);
-    let mut writer = ArchiveWriter::new(scope, options, Box::new(push))?;
+/// Gives everything to `writer`. It blocks.
+///
+/// # Errors
+/// Those of the service's folder, a cancel, and an end of all targets: why, the writer's results say.
+pub(super) fn assemble(scope: &Scope, assembly: Assembly, writer: &mut Tee) -> Result<()> {
+    let Assembly { root, contents, known, mut manifest, mut copies, hook } = assembly;
     let mut storer = FileStorer::new(scope, &root, hook)?;
+    storer.doubtful = contents.skipped.iter().map(|skipped| skipped.path.clone()).collect();
     storer.skipped = contents.skipped;
 
     // Databases come last, and a file that arrives changes the time of the folder that it arrives in. `tar` sets
@@ -60,17 +58,21 @@ pub(super) fn assemble(scope: &Scope, assembly: Assembly) -> Result<(Manifest, S
         let files = ordinary.len() as u64;
         let mut meter = Meter::start(scope, "storing files".to_owned(), Some(bytes), Some(files));
         for found in &ordinary {
-            storer.store(&mut writer, found, &mut meter)?;
+            storer.store(writer, found, &mut meter)?;
         }
     }
 
-    let mut databases = Databases { scope, writer: &mut writer, storer: &mut storer, records: Vec::new() };
+    let mut databases = Databases { scope, writer, storer: &mut storer, records: Vec::new() };
     let mut stored: Vec<RelPath> = Vec::new();
-    while let Some(copy) = copies.blocking_recv() {
+    for (database, known) in contents.databases.iter().zip(known) {
         scope.cancel.check()?;
-        let path = copy.database.found.path.clone();
-        if databases.take(copy)? {
-            stored.push(path);
+        let is_stored = match known {
+            Some(record) => databases.take_known(database, record)?,
+            // Without a copy the copying has been cancelled.
+            None => copies.blocking_recv().map_or(Ok(false), |copy| databases.take(copy))?,
+        };
+        if is_stored {
+            stored.push(database.found.path.clone());
         }
     }
     scope.cancel.check()?;
@@ -78,7 +80,7 @@ pub(super) fn assemble(scope: &Scope, assembly: Assembly) -> Result<(Manifest, S
     for (found, target) in contents.database_links {
         if stored.contains(&target) {
             let head = storer.head(&found);
-            writer.add(head, Special::HardLink { target })?;
+            writer.add(&head, &Special::HardLink { target })?;
         } else {
             let message = format!("it is another name of {target:?}, which is not stored");
             storer.skipped.push(Skipped { path: found.path, reason: SkipReason::Database, message });
@@ -87,7 +89,7 @@ pub(super) fn assemble(scope: &Scope, assembly: Assembly) -> Result<(Manifest, S
 
     let mut meter = Meter::start(scope, "storing folders".to_owned(), None, None);
     for found in &above_databases {
-        storer.store(&mut writer, found, &mut meter)?;
+        storer.store(writer, found, &mut meter)?;
     }
 
     manifest.format = FORMAT;
@@ -95,19 +97,25 @@ pub(super) fn assemble(scope: &Scope, assembly: Assembly) -> Result<(Manifest, S
     manifest.skipped.sort_by(|a, b| a.path.cmp(&b.path));
     let partial = manifest.skipped.iter().any(|skipped| skipped.reason.makes_partial());
     manifest.outcome = if partial { Outcome::Partial } else { Outcome::Complete };
-    let written = writer.finish(manifest)?;
-    fan.lock().unwrap_or_else(PoisonError::into_inner).flush()?;
-    Ok((written.manifest, Seal { stored_bytes: written.stored_bytes, blake3: written.blake3 }))
+    writer.finish(&manifest)
 }
 
 struct Databases<'a> {
     scope: &'a Scope,
-    writer: &'a mut ArchiveWriter,
+    writer: &'a mut Tee,
     storer: &'a mut FileStorer,
     records: Vec<StoreRecord>,
 }
 
 impl Databases<'_> {
+    /// Stores a database that has not changed since an earlier run.
+    fn take_known(&mut self, database: &Database, record: StoreRecord) -> Result<bool> {
+        let head = self.storer.head(&database.found);
+        self.writer.add_known_database(&head, database)?;
+        self.records.push(record);
+        Ok(true)
+    }
+
     /// Stores a database's copy, or names the database; says whether there is an entry of it.
     fn take(&mut self, copy: Copy) -> Result<bool> {
         let Copy { database, copied } = copy;
@@ -117,7 +125,13 @@ impl Databases<'_> {
             Err(error) => return self.not_copied(&database, &error),
         };
         let Copied { folder, snapshot, check } = copied;
-        self.store(&database, &folder.join(&snapshot.files[0]), snapshot.size_bytes)?;
+        // It is stored with the live file's mode, owner and times.
+        let head = self.storer.head(&database.found);
+        let page_size = snapshot.details.get("page_size").and_then(serde_json::Value::as_u64);
+        let page_size = page_size.and_then(|size| u32::try_from(size).ok()).filter(|size| is_page_size(*size));
+        let file = folder.join(&snapshot.files[0]);
+        let copy = DatabaseCopy { scope: self.scope, database: &database, file: &file, page_size };
+        self.writer.add_database(&head, &copy)?;
         // The copy is small change until it is checked; its check is over soon after it is stored.
         let report = match check.blocking_recv() {
             Ok(Err(error)) if error.kind() == ErrorKind::Cancelled => return Err(error),
@@ -131,36 +145,19 @@ impl Databases<'_> {
             let message = format!("the copy of {:?} failed its integrity check: {first}", database.name);
             self.skip(&database, SkipReason::Corrupt, message);
         }
-        self.records.push(StoreRecord {
-            name: database.name,
+        let record = StoreRecord {
+            name: database.name.clone(),
             kind: database.store.capability().kind,
-            path: database.found.path,
+            path: database.found.path.clone(),
             taken_at: snapshot.taken_at,
             check: report,
             details: snapshot.details,
-        });
-        Ok(true)
-    }
-
-    /// Stores the file of a copy under the live file's name, with the live file's mode, owner and times.
-    fn store(&mut self, database: &Database, file: &Path, total: u64) -> Result<()> {
-        let reading = |error| Error::io(format!("read the copy {file:?}"), error);
-        let mut source = std::fs::File::open(file).map_err(reading)?;
-        let size = source.metadata().map_err(reading)?.len();
-        let mut meter = Meter::start(self.scope, format!("storing database {}", database.name), Some(total), Some(1));
-        let head = self.storer.head(&database.found);
-        self.writer.begin_file(head, size, None)?;
-        let mut buffer = vec![0; BLOCK];
-        let mut left = size;
-        while left > 0 {
-            self.scope.cancel.check()?;
-            let want = usize::try_from(left).unwrap_or(BLOCK).min(BLOCK);
-            std::io::Read::read_exact(&mut source, &mut buffer[..want]).map_err(reading)?;
-            self.writer.write(&buffer[..want])?;
-            left -= want as u64;
-            meter.bytes(want as u64);
+        };
+        if record.check.ok {
+            self.writer.remember_database(&database, &record);
         }
-        self.writer.end_file(None)
+        self.records.push(record);
+        Ok(true)
     }
 
     fn not_copied(&mut self, database: &Database, error: &Error) -> Result<bool> {
@@ -181,6 +178,7 @@ impl Databases<'_> {
         let found: &Found = &database.found;
         if as_file {
             let mut meter = Meter::start(self.scope, format!("storing file {}", found.path), Some(found.size), Some(1));
+            self.storer.doubtful.insert(found.path.clone());
             self.storer.store(self.writer, found, &mut meter)?;
         }
         self.skip(database, reason, message);
@@ -190,6 +188,11 @@ impl Databases<'_> {
     fn skip(&mut self, database: &Database, reason: SkipReason, message: String) {
         self.storer.skipped.push(Skipped { path: database.found.path.clone(), reason, message });
     }
+}
+
+/// Whether a database can have pages of this size (sqlite.org/fileformat2, 1.3.2).
+fn is_page_size(size: u32) -> bool {
+    size.is_power_of_two() && (512..=65_536).contains(&size)
 }
 
 fn failed(problem: &str) -> IntegrityReport {

@@ -4,35 +4,22 @@
 //! stays bounded by the slowest. A target that fails leaves; the others go on.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::super::deposit::{Place, Seal, in_time, show};
 use super::super::lease::Lease;
-use super::super::meter::Meter;
-use super::super::target::{BackupTarget, Upload};
+use super::super::target::BackupTarget;
 use crate::cancel::Scope;
 use crate::error::{Error, ErrorKind, Result};
-use crate::value::ByteSize;
 
 /// How many bytes travel together.
 const BLOCK: usize = 1 << 20;
 /// How many blocks wait for a target.
 const QUEUE: usize = 4;
-/// How many bytes are read back at once.
-const READ_BACK: u64 = 4 << 20;
-/// How long a call that is under way may take after a cancel before it is given up.
-const GRACE: Duration = Duration::from_secs(2);
 
 /// What the stream says when every target has left. Why, the targets know.
 pub(super) const NO_TARGET_LEFT: &str = "no target takes the backup any more";
-
-/// What the whole archive must be, known once its last byte was sent.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Seal {
-    pub(super) stored_bytes: u64,
-    pub(super) blake3: [u8; 32],
-}
 
 /// The sending end: takes the archive's bytes in order.
 pub(super) struct Fan {
@@ -97,137 +84,23 @@ pub(super) async fn deliver(scope: Scope, mut delivery: Delivery) -> Result<()> 
 async fn transfer(scope: &Scope, delivery: &mut Delivery) -> Result<()> {
     let Delivery { name, target, lease, key, blocks, seal } = delivery;
     let mut upload = in_time(scope, target.upload(scope, key, None)).await?;
-    match write_and_check(scope, name, target, blocks, seal, &mut upload).await {
+    let written = async {
+        while let Some(block) = blocks.recv().await {
+            scope.cancel.check()?;
+            in_time(scope, upload.write(&block)).await?;
+        }
+        scope.cancel.check()?;
+        seal.await.map_err(|_| Error::new(ErrorKind::Cancelled, "the backup ended before it was complete"))
+    };
+    match written.await {
         Ok(seal) => {
-            // From here on it is not interrupted: it becomes visible, or it fails.
-            if let Err(error) = lease.confirm().await {
-                let _ = upload.abort().await;
-                return Err(error);
-            }
-            upload.finish().await?;
-            if !target.capability().read_before_finish {
-                return check_finished(scope, name, target, key, &seal).await;
-            }
-            Ok(())
+            let place = Place { name: name.clone(), target: Arc::clone(target), key: key.clone() };
+            show(scope, &place, upload, seal, lease.confirm()).await
         }
         Err(error) => {
             // What is wrong matters more than whether the rest could be cleared away: the next run does.
             let _ = upload.abort().await;
             Err(error)
         }
-    }
-}
-
-async fn write_and_check(
-    scope: &Scope,
-    name: &str,
-    target: &Arc<dyn BackupTarget>,
-    blocks: &mut mpsc::Receiver<Arc<[u8]>>,
-    seal: &mut oneshot::Receiver<Seal>,
-    upload: &mut Box<dyn Upload>,
-) -> Result<Seal> {
-    while let Some(block) = blocks.recv().await {
-        scope.cancel.check()?;
-        in_time(scope, upload.write(&block)).await?;
-    }
-    scope.cancel.check()?;
-    let seal = seal.await.map_err(|_| Error::new(ErrorKind::Cancelled, "the backup ended before it was complete"))?;
-    if target.capability().read_before_finish {
-        let mut hasher = Hasher::start(scope, name, &seal);
-        while let Some(range) = hasher.next() {
-            let block = in_time(scope, upload.read_back(range)).await?;
-            hasher.take(block).await?;
-        }
-        hasher.finish(name, &seal).await?;
-    }
-    Ok(seal)
-}
-
-/// Reads back what is visible already, and removes it when it is not what was sent.
-async fn check_finished(
-    scope: &Scope,
-    name: &str,
-    target: &Arc<dyn BackupTarget>,
-    key: &str,
-    seal: &Seal,
-) -> Result<()> {
-    let read = async {
-        let mut hasher = Hasher::start(scope, name, seal);
-        while let Some(range) = hasher.next() {
-            let block = in_time(scope, target.get(scope, key, range)).await?;
-            hasher.take(block).await?;
-        }
-        hasher.finish(name, seal).await
-    };
-    let Err(error) = read.await else { return Ok(()) };
-    let uncancelled = Scope { cancel: crate::cancel::Cancel::new(), ..scope.clone() };
-    match target.delete(&uncancelled, key).await {
-        Ok(()) => Err(error),
-        Err(stuck) => Err(error.with_context("left_behind", key).with_context("delete", stuck)),
-    }
-}
-
-/// Hashes what is read back, while the next block is on its way.
-struct Hasher {
-    meter: Meter,
-    at: u64,
-    len: u64,
-    scope: Scope,
-    hashing: tokio::task::JoinHandle<blake3::Hasher>,
-}
-
-impl Hasher {
-    fn start(scope: &Scope, name: &str, seal: &Seal) -> Self {
-        let meter = Meter::start(scope, format!("reading back from {name}"), Some(seal.stored_bytes), None);
-        let hashing = tokio::task::spawn_blocking(blake3::Hasher::new);
-        Self { meter, at: 0, len: seal.stored_bytes, scope: scope.clone(), hashing }
-    }
-
-    /// The range to read next.
-    fn next(&self) -> Option<std::ops::Range<u64>> {
-        (self.at < self.len).then(|| self.at..self.len.min(self.at + READ_BACK))
-    }
-
-    async fn take(&mut self, block: Vec<u8>) -> Result<()> {
-        self.scope.cancel.check()?;
-        if block.is_empty() {
-            // The length is wrong: there is nothing more to read.
-            self.len = self.at;
-            return Ok(());
-        }
-        self.at += block.len() as u64;
-        self.meter.bytes(block.len() as u64);
-        let mut hasher = joined((&mut self.hashing).await)?;
-        self.hashing = tokio::task::spawn_blocking(move || {
-            hasher.update(&block);
-            hasher
-        });
-        Ok(())
-    }
-
-    async fn finish(self, name: &str, seal: &Seal) -> Result<()> {
-        let hasher = joined(self.hashing.await)?;
-        if self.at == seal.stored_bytes && hasher.finalize().as_bytes() == &seal.blake3 {
-            return Ok(());
-        }
-        let size = ByteSize(seal.stored_bytes);
-        Err(Error::new(ErrorKind::Corrupt, format!("target {name:?} did not keep the {size} that it was given"))
-            .with_hint("look at the disk and the memory of the target; the older backups are untouched"))
-    }
-}
-
-fn joined<T>(result: std::result::Result<T, tokio::task::JoinError>) -> Result<T> {
-    result.map_err(|error| Error::internal(format!("hashing did not end: {error}")))
-}
-
-/// Waits for a call of a target. After a cancel it has a little time to end by itself.
-async fn in_time<T>(scope: &Scope, call: impl Future<Output = Result<T>>) -> Result<T> {
-    let too_late = async {
-        scope.cancel.cancelled().await;
-        tokio::time::sleep(GRACE).await;
-    };
-    tokio::select! {
-        result = call => result,
-        () = too_late => Err(Error::new(ErrorKind::Cancelled, "cancelled while waiting for a target")),
     }
 }

@@ -3,7 +3,7 @@
 //! Nothing is locked and nobody is asked to stand still. So each file is looked at before and after it was
 //! read, and what changed meanwhile is named.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,12 +11,13 @@ use std::sync::Arc;
 use rustix::fs::{self as sys, SeekFrom};
 use rustix::io::Errno;
 
-use super::super::archive::{ArchiveWriter, NodeHead, Special};
+use super::super::archive::{NodeHead, Special};
 use super::super::discover::open_for_reading;
 use super::super::manifest::{RelPath, SkipReason, Skipped, Xattr};
 use super::super::meter::Meter;
 use super::super::nodes::fit_parts;
 use super::super::walk::{Found, FoundKind, open_root, reason_of};
+use super::parts::Tee;
 use crate::cancel::Scope;
 use crate::error::{Error, Result};
 use crate::value::hex;
@@ -50,10 +51,12 @@ pub(super) struct FileStorer {
     root: PathBuf,
     root_fd: OwnedFd,
     buffer: Vec<u8>,
-    /// First names of files that have several, with what they are called in the archive.
+    /// First names of files that have several, with what they are called in the snapshot.
     first_names: HashMap<(u64, u64), RelPath>,
     hook: Option<Hook>,
     pub(super) skipped: Vec<Skipped>,
+    /// Files that may be more than files: nobody shall take them for known the next time.
+    pub(super) doubtful: HashSet<RelPath>,
 }
 
 /// What became of the reading of a file.
@@ -76,22 +79,23 @@ impl FileStorer {
             first_names: HashMap::new(),
             hook,
             skipped: Vec::new(),
+            doubtful: HashSet::new(),
         })
     }
 
     /// Stores whatever was found. What could not be stored, or not completely, is in `skipped`.
     ///
     /// # Errors
-    /// Those of the archive, and a cancel; never those of the file.
-    pub(super) fn store(&mut self, writer: &mut ArchiveWriter, found: &Found, meter: &mut Meter) -> Result<()> {
+    /// Those of the targets, and a cancel; never those of the file.
+    pub(super) fn store(&mut self, writer: &mut Tee, found: &Found, meter: &mut Meter) -> Result<()> {
         self.scope.cancel.check()?;
         match found.kind {
-            FoundKind::Dir => writer.add(self.head(found), Special::Dir)?,
-            FoundKind::Fifo => writer.add(self.head(found), Special::Fifo)?,
+            FoundKind::Dir => writer.add(&self.head(found), &Special::Dir)?,
+            FoundKind::Fifo => writer.add(&self.head(found), &Special::Fifo)?,
             FoundKind::Symlink => match sys::readlinkat(&self.root_fd, found.path.as_path(), Vec::new()) {
                 Ok(target) => {
                     let target = RelPath::from(target.to_bytes());
-                    writer.add(self.head(found), Special::Symlink { target })?;
+                    writer.add(&self.head(found), &Special::Symlink { target })?;
                 }
                 // EINVAL: it is no symlink any more.
                 Err(Errno::INVAL) => self.skip(found, SkipReason::Changed, "it is no symlink any more".to_owned()),
@@ -105,12 +109,19 @@ impl FileStorer {
         Ok(())
     }
 
-    fn file(&mut self, writer: &mut ArchiveWriter, found: &Found, meter: &mut Meter) -> Result<()> {
+    fn file(&mut self, writer: &mut Tee, found: &Found, meter: &mut Meter) -> Result<()> {
         if let Some(target) = self.first_names.get(&found.identity).filter(|_| found.links > 1) {
             let target = target.clone();
-            return writer.add(self.head(found), Special::HardLink { target });
+            return writer.add(&self.head(found), &Special::HardLink { target });
         }
-        match self.read(writer, found, meter)? {
+        let reading = if writer.knows(found) {
+            writer.add_known(found)?;
+            meter.bytes(found.size.min(found.disk_bytes));
+            Reading::Whole
+        } else {
+            self.read(writer, found, meter)?
+        };
+        match reading {
             Reading::Whole => {}
             Reading::Partly(reason, message) => self.skip(found, reason, message),
             Reading::Not(reason, message) => {
@@ -124,7 +135,7 @@ impl FileStorer {
         Ok(())
     }
 
-    fn read(&mut self, writer: &mut ArchiveWriter, found: &Found, meter: &mut Meter) -> Result<Reading> {
+    fn read(&mut self, writer: &mut Tee, found: &Found, meter: &mut Meter) -> Result<Reading> {
         let opened = self
             .moment(Moment::Open, found)
             .and_then(|()| open_for_reading(&self.root_fd, found.path.as_path()))
@@ -149,13 +160,7 @@ impl FileStorer {
     }
 
     /// Reads the whole file, again while it changes, and then stores it.
-    fn small(
-        &mut self,
-        writer: &mut ArchiveWriter,
-        file: &OwnedFd,
-        mut before: Found,
-        meter: &mut Meter,
-    ) -> Result<Reading> {
+    fn small(&mut self, writer: &mut Tee, file: &OwnedFd, mut before: Found, meter: &mut Meter) -> Result<Reading> {
         let mut outcome = Reading::Whole;
         for attempt in 1..=ATTEMPTS {
             self.scope.cancel.check()?;
@@ -194,9 +199,10 @@ impl FileStorer {
             }
         }
         let bytes = std::mem::take(&mut self.buffer);
-        writer.begin_file(self.head(&before), bytes.len() as u64, None)?;
+        let steady = self.steady(&before, &outcome);
+        writer.begin_file(&self.head(&before), bytes.len() as u64, None)?;
         writer.write(&bytes)?;
-        writer.end_file(None)?;
+        writer.end_file(None, steady.then_some(&before))?;
         meter.bytes(bytes.len() as u64);
         self.buffer = bytes;
         Ok(outcome)
@@ -205,7 +211,7 @@ impl FileStorer {
     /// Stores the file while it is read, with the length that it had at first.
     fn large(
         &mut self,
-        writer: &mut ArchiveWriter,
+        writer: &mut Tee,
         file: &OwnedFd,
         before: &Found,
         data: Option<Vec<(u64, u64)>>,
@@ -214,7 +220,7 @@ impl FileStorer {
         let parts = data.clone().unwrap_or_else(|| vec![(0, before.size)]);
         #[cfg(target_os = "linux")]
         let _ = sys::fadvise(file, 0, None, sys::Advice::Sequential);
-        writer.begin_file(self.head(before), before.size, data)?;
+        writer.begin_file(&self.head(before), before.size, data.as_deref())?;
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.resize(BLOCK, 0);
         let mut failed = None;
@@ -243,24 +249,33 @@ impl FileStorer {
             }
         }
         self.buffer = buffer;
-        writer.end_file(failed.map(|(at, _)| at))?;
-        let after = match sys::fstat(file) {
-            Ok(stat) => before.refreshed(&stat),
-            Err(error) => return Ok(Reading::Partly(SkipReason::Changed, said("look at", before, error))),
+        let reached = failed.as_ref().map(|(at, _)| *at);
+        let reading = match sys::fstat(file).map(|stat| before.refreshed(&stat)) {
+            Err(error) => Reading::Partly(SkipReason::Changed, said("look at", before, error)),
+            Ok(after) => match failed {
+                Some((at, Some(error))) => {
+                    let message = format!("from byte {at} on: {}", said("read", before, error));
+                    Reading::Partly(SkipReason::Unreadable, message)
+                }
+                Some((at, None)) => Reading::Partly(SkipReason::Shrank, shrank(before.size, at)),
+                None if after.size > before.size => Reading::Partly(SkipReason::Grew, grew(before.size, after.size)),
+                None if after.size < before.size => {
+                    Reading::Partly(SkipReason::Shrank, shrank(before.size, after.size))
+                }
+                None if !same_content(before, &after) => {
+                    Reading::Partly(SkipReason::Changed, "its content changed while it was read".to_owned())
+                }
+                None => Reading::Whole,
+            },
         };
-        Ok(match failed {
-            Some((at, Some(error))) => {
-                let message = format!("from byte {at} on: {}", said("read", before, error));
-                Reading::Partly(SkipReason::Unreadable, message)
-            }
-            Some((at, None)) => Reading::Partly(SkipReason::Shrank, shrank(before.size, at)),
-            None if after.size > before.size => Reading::Partly(SkipReason::Grew, grew(before.size, after.size)),
-            None if after.size < before.size => Reading::Partly(SkipReason::Shrank, shrank(before.size, after.size)),
-            None if !same_content(before, &after) => {
-                Reading::Partly(SkipReason::Changed, "its content changed while it was read".to_owned())
-            }
-            None => Reading::Whole,
-        })
+        let steady = self.steady(before, &reading);
+        writer.end_file(reached, steady.then_some(before))?;
+        Ok(reading)
+    }
+
+    /// Whether what was read of a file is all of it, and it is nothing but a file.
+    fn steady(&self, found: &Found, reading: &Reading) -> bool {
+        matches!(reading, Reading::Whole) && !self.doubtful.contains(&found.path)
     }
 
     /// The head of an entry, with its extended attributes; one that cannot be read is named.

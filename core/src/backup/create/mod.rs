@@ -10,29 +10,35 @@ mod assemble;
 mod databases;
 mod deliver;
 mod files;
+mod parts;
 mod plan;
+mod ready;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use self::assemble::{Assembly, assemble};
-use self::deliver::{Delivery, Fan, deliver};
 use self::files::Hook;
+use self::parts::NO_TARGET_LEFT;
 use self::plan::Plan;
+use self::ready::{Ready, Started, TargetTask, start};
 use super::discover::{Contents, NamedStore, Surroundings, discover};
-use super::lease::{Lease, LeaseTimes};
+use super::layout::Finished;
+use super::lease::LeaseTimes;
 use super::list::blocking;
 use super::manifest::{FORMAT, Manifest, Outcome, Skipped, StoreRecord};
+use super::repository::cache::files::FileTablePlace;
+use super::repository::packs::GONE;
 use super::target::BackupTarget;
-use super::walk::walk;
+use super::walk::{Found, walk};
 use crate::cancel::{Cancel, Scope};
 use crate::component::Registry;
 use crate::config::BackupSettings;
-use crate::error::{Error, ErrorBody, ErrorKind, Result};
+use crate::error::{Error, ErrorBody, Result};
 use crate::store::{CheckDepth, Store};
 
 /// A target by its name in the settings.
@@ -84,11 +90,11 @@ pub struct CreateReport {
     pub files: u64,
     /// Bytes of the files' content.
     pub size_bytes: u64,
-    /// Bytes of the archive.
+    /// Bytes of the archive, or what this run added to the repository.
     pub stored_bytes: u64,
     /// How long it took, in seconds.
     pub duration_seconds: f64,
-    /// The archive's key in every target.
+    /// The key of the archive, or of the snapshot's header, in every target.
     pub key: String,
     /// What became of it in each target.
     pub targets: Vec<TargetResult>,
@@ -135,26 +141,49 @@ async fn create_with(scope: &Scope, job: CreateJob, hook: Option<Hook>) -> Resul
     let stop = StopOnDrop::of(scope);
     let scope = &stop.scope;
     let plan = Plan::new(scope, &job)?;
+    // Repositories first: what they know from the last run, nobody opens.
+    let mut results: Vec<Option<Error>> = Vec::new();
+    let mut opened: Vec<Ready> = Vec::new();
+    for (number, target) in job.targets.iter().enumerate() {
+        match Ready::open(scope, &job, plan.layout, number, target).await {
+            Ok(ready) => {
+                opened.push(ready);
+                results.push(None);
+            }
+            Err(error) => results.push(Some(error)),
+        }
+        scope.cancel.check()?;
+    }
+    if opened.is_empty() {
+        return Err(first_error(results));
+    }
     let contents = {
         let (scope, job, walk_plan) = (scope.clone(), job.clone(), plan.walk.clone());
+        let prepared = opened.iter().filter_map(|ready| ready.prepared.as_ref());
+        let tables: Vec<_> = prepared.map(|prepared| prepared.files.clone()).collect();
         blocking(move || {
             let walked = walk(&scope, &walk_plan)?;
             let around =
                 Surroundings { root: &job.root, state: &job.state, configured: &job.stores, kinds: &job.kinds };
-            discover(&scope, &walk_plan, walked, &around)
+            let mut tables: Vec<_> = tables.iter().map(FileTablePlace::open).collect();
+            // What is no database in one of them is none.
+            let mut is_ordinary =
+                |found: &Found| tables.iter_mut().fold(false, |known, table| table.find(found).is_some() || known);
+            discover(&scope, &walk_plan, walked, &around, &mut is_ordinary)
         })
         .await?
     };
 
-    let mut results: Vec<Option<Error>> = Vec::new();
-    let mut ready: Vec<(usize, Lease)> = Vec::new();
-    for (number, (name, target)) in job.targets.iter().enumerate() {
-        match prepare(scope, &job, name, target, &plan, &contents).await {
-            Ok(lease) => {
-                ready.push((number, lease));
-                results.push(None);
-            }
-            Err(error) => results.push(Some(error)),
+    let mut ready: Vec<Ready> = Vec::new();
+    for mut opened in opened {
+        let (number, (name, target)) = (opened.number, &job.targets[opened.number]);
+        let prepared = async {
+            plan.check_room(scope, &job, name, target, &contents, opened.has_snapshots()).await?;
+            opened.take_lease(scope, &job, name, target).await
+        };
+        match prepared.await {
+            Ok(()) => ready.push(opened),
+            Err(error) => results[number] = Some(error),
         }
         scope.cancel.check()?;
     }
@@ -167,55 +196,40 @@ async fn create_with(scope: &Scope, job: CreateJob, hook: Option<Hook>) -> Resul
         blocking(move || plan::make_scratch(&base, allowed, needed, &key)).await?
     };
 
-    let (fan, queues) = Fan::new(ready.len());
-    let mut seals = Vec::new();
-    let mut deliveries = Vec::new();
-    for ((number, lease), blocks) in ready.into_iter().zip(queues) {
-        let (name, target) = job.targets[number].clone();
-        let (sender, seal) = oneshot::channel();
-        seals.push(sender);
-        let delivery = Delivery { name, target, lease, key: plan.key.clone(), blocks, seal };
-        deliveries.push((number, tokio::spawn(deliver(scope.clone(), delivery))));
-    }
+    let Started { mut tee, deliveries } = start(scope, &job, &plan, ready)?;
+    let known: Vec<Option<StoreRecord>> =
+        contents.databases.iter().map(|database| tee.knows_database(database)).collect();
+    let known: Vec<_> =
+        known.into_iter().map(|record| record.map(|record| StoreRecord { taken_at: plan.time, ..record })).collect();
+    let to_copy = contents.databases.iter().zip(&known).filter(|(_, known)| known.is_none());
+    let to_copy = to_copy.map(|(database, _)| database.clone()).collect();
     let (copies_sender, copies) = mpsc::unbounded_channel();
     let scratch = Arc::new(scratch);
-    let copying = tokio::spawn(databases::copy_all(
-        scope.clone(),
-        contents.databases.clone(),
-        Arc::clone(&scratch),
-        job.check,
-        copies_sender,
-    ));
-    let assembly = Assembly {
-        root: job.root.clone(),
-        manifest: plan.manifest(&job, &contents),
-        contents,
-        options: plan.options,
-        copies,
-        fan,
-        hook,
-    };
+    let copying =
+        tokio::spawn(databases::copy_all(scope.clone(), to_copy, Arc::clone(&scratch), job.check, copies_sender));
+    let assembly =
+        Assembly { root: job.root.clone(), manifest: plan.manifest(&job, &contents), contents, known, copies, hook };
+    // With the writers go the targets' tasks: those that have everything show it, the others give up.
     let assembled = {
         let scope = scope.clone();
-        blocking(move || assemble(&scope, assembly)).await
+        blocking(move || {
+            let assembled = assemble(&scope, assembly, &mut tee);
+            Ok((assembled, tee.into_results()))
+        })
+        .await
     };
-
-    // The seal lets the targets go on; without it they give up. Either way everybody is waited for, so that
-    // nothing works on behind the caller's back.
-    match &assembled {
-        Ok((_, seal)) => {
-            for sender in seals {
-                // A target that has left already does not want it.
-                let _ = sender.send(*seal);
-            }
-        }
-        Err(_) => {
-            drop(seals);
-            stop.now();
-        }
+    let (assembled, parts) = match assembled {
+        Ok((assembled, parts)) => (assembled, parts),
+        Err(error) => (Err(error), Vec::new()),
+    };
+    if assembled.is_err() {
+        stop.now();
     }
-    for (number, delivery) in deliveries {
-        let delivered = delivery.await.map_err(|error| Error::internal(format!("a delivery did not end: {error}")));
+    // Everybody is waited for, so that nothing works on behind the caller's back.
+    let mut part_of = vec![None; job.targets.len()];
+    for TargetTask { number, part, task } in deliveries {
+        part_of[number] = Some(part);
+        let delivered = task.await.map_err(|error| Error::internal(format!("a delivery did not end: {error}")));
         results[number] = delivered.and_then(|delivered| delivered).err();
     }
     let _ = copying.await;
@@ -224,21 +238,37 @@ async fn create_with(scope: &Scope, job: CreateJob, hook: Option<Hook>) -> Resul
         Ok(())
     })
     .await?;
-    let (manifest, seal) = match assembled {
-        Ok(assembled) => assembled,
-        // When every target failed the stream had nowhere to go, and they know why.
-        Err(error) if results.iter().all(Option::is_some) && !stop.by_caller() => {
-            return Err(first_cause(results, error));
+    if let Err(error) = assembled
+        && (results.iter().any(Option::is_none) || stop.by_caller() || error.message() != NO_TARGET_LEFT)
+    {
+        // A cancel reaches the parts in any order: the first to stop may blame another that stopped too.
+        stop.caller.check()?;
+        return Err(error);
+    }
+    let mut done = Vec::new();
+    for (number, part) in parts.into_iter().enumerate() {
+        let mut feeds = results.iter_mut().zip(&part_of).filter(|(_, part)| **part == Some(number));
+        match part {
+            Ok(finished) if feeds.any(|(result, _)| result.is_none()) => done.push(finished),
+            Ok(_) => {}
+            // A part that failed because its targets had left: why, they know. Otherwise they only followed it.
+            Err(error) if error.message() == deliver::NO_TARGET_LEFT || error.message() == GONE => {}
+            Err(error) => feeds.for_each(|(result, _)| *result = Some(copy_of(&error))),
         }
-        Err(error) => {
-            // A cancel reaches the parts in any order: the first to stop may blame another that stopped too.
-            stop.caller.check()?;
-            return Err(error);
-        }
-    };
+    }
     if results.iter().all(Option::is_some) {
         return Err(first_error(results));
     }
+    let mut done = done.into_iter();
+    let Some(first) = done.next() else { return Err(first_error(results)) };
+    let Finished { manifest, stored_bytes, keep } = first;
+    let keep: Vec<_> = keep.into_iter().chain(done.filter_map(|finished| finished.keep)).collect();
+    blocking(move || {
+        // What makes the next run faster; this one has succeeded without.
+        keep.into_iter().for_each(|keep| drop(keep()));
+        Ok(())
+    })
+    .await?;
     let targets = job.targets.iter().zip(&results).map(|((name, target), error)| TargetResult {
         target: name.clone(),
         location: target.capability().location,
@@ -250,7 +280,7 @@ async fn create_with(scope: &Scope, job: CreateJob, hook: Option<Hook>) -> Resul
         skipped: manifest.skipped,
         files: manifest.files,
         size_bytes: manifest.size_bytes,
-        stored_bytes: seal.stored_bytes,
+        stored_bytes,
         duration_seconds: scope.clock.monotonic().saturating_sub(started).as_secs_f64(),
         key: plan.key,
         targets: targets.collect(),
@@ -258,30 +288,13 @@ async fn create_with(scope: &Scope, job: CreateJob, hook: Option<Hook>) -> Resul
     })
 }
 
-/// Takes a target's lease and asks for its room.
-async fn prepare(
-    scope: &Scope,
-    job: &CreateJob,
-    name: &str,
-    target: &Arc<dyn BackupTarget>,
-    plan: &Plan,
-    contents: &Contents,
-) -> Result<Lease> {
-    plan.check_room(scope, job, name, target, contents).await?;
-    Lease::acquire(scope, name, Arc::clone(target), &job.host, job.lease).await
-}
-
 fn first_error(results: Vec<Option<Error>>) -> Error {
     results.into_iter().flatten().next().unwrap_or_else(|| Error::internal("a backup failed without an error"))
 }
 
-/// Why the assembly failed: what a target said, unless the targets only followed it.
-fn first_cause(results: Vec<Option<Error>>, assembly: Error) -> Error {
-    let said = results.into_iter().flatten().find(|error| error.kind() != ErrorKind::Cancelled);
-    match said {
-        Some(error) if assembly.message() == deliver::NO_TARGET_LEFT => error,
-        _ => assembly,
-    }
+/// The same error, for another target.
+fn copy_of(error: &Error) -> Error {
+    Error::from(error.to_body())
 }
 
 /// A scope of our own under the caller's: cancelled with it, when something fails, and when dropped.

@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use super::super::archive::WriteOptions;
 use super::super::discover::Contents;
+use super::super::layout::Layout;
 use super::super::list::{archive_key, last_ratio};
+use super::super::repository::id::SnapshotId;
+use super::super::repository::names::snapshot as snapshot_key;
 use super::super::scratch::Scratch;
 use super::super::tags;
 use super::super::target::BackupTarget;
@@ -25,6 +28,7 @@ const MAX_THREADS: usize = 8;
 
 /// What is settled before a byte is read.
 pub(super) struct Plan {
+    pub(super) layout: Layout,
     pub(super) walk: WalkPlan,
     pub(super) snapshot_id: String,
     pub(super) time: Timestamp,
@@ -41,10 +45,13 @@ impl Plan {
             return Err(Error::invalid("there is no target to back up to")
                 .with_hint("add a [[target]] to ops.toml: kind = \"fs\", path = \"/backup/…\""));
         }
-        if let Some(layout) = settings.layout.as_deref().filter(|layout| *layout != "archive") {
-            return Err(Error::new(ErrorKind::Unsupported, format!("this build has no backup layout {layout:?}"))
-                .with_hint("use backup.layout = \"archive\""));
-        }
+        let layout = match settings.layout.as_deref() {
+            None => Layout::default(),
+            Some(name) => Layout::named(name).ok_or_else(|| {
+                Error::invalid(format!("backup.layout is {name:?}, which is no layout"))
+                    .with_hint("use \"repository\" or \"archive\"")
+            })?,
+        };
         if !(1..=19).contains(&settings.level) {
             return Err(Error::invalid(format!("backup.level is {}, not a level from 1 to 19", settings.level))
                 .with_hint("use 3; 19 takes ten times as long for a few percent"));
@@ -68,8 +75,13 @@ impl Plan {
             threads => threads.min(64),
         };
         let (snapshot_id, time) = (random_hex(12)?, scope.clock.now());
+        let key = match layout {
+            Layout::Archive => archive_key(&job.service, time, &snapshot_id),
+            Layout::Repository => snapshot_key(time, parse_id(&snapshot_id)?),
+        };
         Ok(Self {
-            key: archive_key(&job.service, time, &snapshot_id),
+            layout,
+            key,
             walk,
             snapshot_id,
             time,
@@ -88,9 +100,11 @@ impl Plan {
         name: &str,
         target: &Arc<dyn BackupTarget>,
         contents: &Contents,
+        has_snapshots: bool,
     ) -> Result<()> {
         let Some(free) = target.free_bytes(scope).await? else { return Ok(()) };
-        let content = contents.disk_bytes();
+        // A repository that has snapshots grows by what changed, which nobody knows before.
+        let content = if has_snapshots { 0 } else { contents.disk_bytes() };
         let mut needed = content + MARGIN;
         if needed > free
             && let Some(ratio) = last_ratio(scope, target, &job.service).await?
@@ -109,6 +123,12 @@ impl Plan {
             .with_context("target", name)
             .with_hint(format!("free space in {}, or name another [[target]]", capability.location)))
     }
+}
+
+/// The snapshot's id as a repository has it.
+pub(super) fn parse_id(snapshot_id: &str) -> Result<SnapshotId> {
+    SnapshotId::parse(snapshot_id.as_bytes())
+        .ok_or_else(|| Error::internal(format!("{snapshot_id:?} is no id of a snapshot")))
 }
 
 /// Makes the scratch folder of this run, where the databases' copies have room.

@@ -12,6 +12,7 @@ use super::super::manifest::{Entry, Node, SkipReason};
 use super::super::nodes::{ExtractOptions, Selection};
 use super::super::targets::fs::FsTarget;
 use super::*;
+use crate::ErrorKind;
 use crate::cancel::Progress;
 use crate::fs::Dir;
 use crate::testing::MemoryTarget;

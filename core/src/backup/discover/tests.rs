@@ -27,7 +27,7 @@ impl Scene {
             .map(|(name, path)| ((*name).to_owned(), Arc::new(FakeStore { path: root.join(path) }) as Arc<dyn Store>))
             .collect();
         let around = Surroundings { root, state: root, configured: &configured, kinds: &kinds() };
-        discover(&scope, &plan, walked, &around).unwrap()
+        discover(&scope, &plan, walked, &around, &mut |_| false).unwrap()
     }
 }
 

@@ -6,7 +6,10 @@
 // The readers and the writers that stand on this floor use all of it.
 #![allow(dead_code, reason = "the floor of the room is laid before its walls")]
 
+pub(crate) mod cache;
+pub(crate) mod chunk;
 pub(crate) mod collect;
+pub(crate) mod deliver;
 pub(crate) mod extract;
 pub(crate) mod fetch;
 pub(crate) mod header;
@@ -19,12 +22,17 @@ pub(crate) mod lines;
 pub(crate) mod names;
 pub(crate) mod open;
 pub(crate) mod pack;
+pub(crate) mod packs;
 pub(crate) mod pages;
 pub(crate) mod pieces;
+pub(crate) mod prepare;
+pub(crate) mod rebase;
 pub(crate) mod recover;
 pub(crate) mod roll;
+pub(crate) mod sealing;
 pub(crate) mod snapshot;
 pub(crate) mod tree;
+pub(crate) mod write;
 
 #[cfg(test)]
 mod hostile;

@@ -186,3 +186,15 @@ pub(crate) fn broken_links(headers: &[StoredHeader], collected: &[CollectRecord]
     }
     broken
 }
+
+/// What a record says; `None` when it is damaged.
+///
+/// # Errors
+/// Every other one.
+pub(crate) fn genuine<T>(read: Result<T>) -> Result<Option<T>> {
+    match read {
+        Ok(record) => Ok(Some(record)),
+        Err(error) if error.kind() == ErrorKind::Corrupt => Ok(None),
+        Err(error) => Err(error),
+    }
+}

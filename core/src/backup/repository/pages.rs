@@ -91,6 +91,16 @@ impl PageMap {
         }
     }
 
+    /// The same map, which names every unit itself and needs no other.
+    pub(crate) fn without_base(self) -> Self {
+        Self { base: None, depth: 0, inherited: 0, ..self }
+    }
+
+    /// A whole map that stands for a map of this depth, and all below it.
+    pub(crate) fn in_place_of(depth: u32, flat: Self) -> Self {
+        Self { depth, ..flat }
+    }
+
     /// How many units the file has.
     pub(crate) fn units(&self) -> u64 {
         units_in(self.length, self.unit)

@@ -37,7 +37,7 @@ pub struct RetentionPlan {
     /// When it was made.
     pub time: Timestamp,
     /// The time zone that days, weeks, months and years are in.
-    pub time_zone: String,
+    pub timezone: String,
     /// The rules.
     pub policy: RetentionSettings,
     /// Each target by itself: what another one has is no reason to delete anything.
@@ -213,7 +213,7 @@ impl Item<'_> {
 pub fn plan(policy: &Policy, service: &str, stocks: &[Stock], proofs: &Proofs, now: Timestamp) -> RetentionPlan {
     RetentionPlan {
         time: now,
-        time_zone: policy.zone_name().to_owned(),
+        timezone: policy.zone_name().to_owned(),
         policy: policy.rules().clone(),
         targets: stocks.iter().map(|stock| plan_target(policy, service, stock, proofs, now)).collect(),
         failed: Vec::new(),

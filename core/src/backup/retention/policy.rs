@@ -37,7 +37,7 @@ impl Policy {
                  [backup] in ops.toml",
                 )
         })?;
-        Self::new(rules, time_zone(settings.service.time_zone.as_deref())?)
+        Self::new(rules, time_zone(settings.service.timezone.as_deref())?)
     }
 
     /// The rules.

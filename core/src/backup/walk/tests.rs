@@ -188,3 +188,11 @@ fn a_cancelled_walk_ends() {
     let error = walk(&scope, &plan(root.path(), &["."], &[]).unwrap()).unwrap_err();
     assert_eq!(error.kind(), crate::ErrorKind::Cancelled);
 }
+
+#[test]
+fn what_changed_just_now_is_not_settled() {
+    let begin = crate::clock::Timestamp::from_second(1000).unwrap();
+    let look = |mtime, ctime| Look { size: 0, mtime: (mtime, 0), ctime: (ctime, 0), identity: (0, 0) };
+    assert!(look(997, 997).is_settled(begin));
+    assert!(!look(998, 1).is_settled(begin) && !look(1, 998).is_settled(begin) && !look(2000, 1).is_settled(begin));
+}

@@ -12,6 +12,7 @@ pub(super) mod health;
 pub(super) mod journal;
 pub(super) mod keep;
 pub(super) mod restore;
+pub(super) mod schedule;
 pub(super) mod status;
 pub(super) mod store;
 mod table;
@@ -53,8 +54,8 @@ impl Tone {
     fn of(word: &str) -> Self {
         match word {
             "pass" | "ok" | "complete" | "done" | "yes" | "succeeded" | "alive" => Self::Good,
-            "warn" | "warning" | "partial" | "unhealthy" | "cancelled" => Self::Warning,
-            "fail" | "failed" | "error" | "damaged" | "no" | "unknown" => Self::Bad,
+            "warn" | "warning" | "partial" | "unhealthy" | "cancelled" | "interrupted" | "skipped" => Self::Warning,
+            "fail" | "failed" | "timed_out" | "error" | "damaged" | "no" | "unknown" => Self::Bad,
             _ => Self::Plain,
         }
     }
@@ -118,7 +119,7 @@ mod tests {
 
     #[test]
     fn no_renderer_panics_on_an_answer_it_does_not_expect() {
-        let all: [Renderer; 21] = [
+        let all: [Renderer; 23] = [
             backup::create,
             backup::snapshots,
             backup::show,
@@ -138,6 +139,8 @@ mod tests {
             restore::apply,
             restore::undo,
             restore::undo_list,
+            schedule::list,
+            schedule::run,
             store::stats,
             store::verify,
         ];
@@ -149,6 +152,7 @@ mod tests {
             "{}",
             r#"{"snapshots":[1,null,{}],"checks":"x","stores":[{}],"skipped":[null],"problems":[[]],"settings":{"a":1}}"#,
             r#"{"targets":[1,{},{"decisions":[null,{"reasons":[1,{}]}],"withheld":[2]}],"deleted":[{}],"failures":[null]}"#,
+            r#"{"jobs":[1,{"last_run":[]},{"running":7}],"then":[null],"leader":"x","outcome":1}"#,
             r#"{"size_bytes":-1,"stored_bytes":0,"duration_seconds":1e300,"time":"never","files":"x","body":3}"#,
         ];
         for render in all {

@@ -47,8 +47,8 @@ pub struct BuildFacts {
     pub targets: Vec<String>,
     /// Kinds of `[[check]]`.
     pub checks: Vec<String>,
-    /// Those of `backup.schedule`, `backup.retention`, `backup.layout` and `metrics.listen` that this build
-    /// acts on. The others are accepted, with a warning that says so.
+    /// Those of `backup.schedule`, `backup.verify_schedule`, `backup.drill_schedule`, `backup.retention`,
+    /// `backup.layout` and `metrics.listen` that this build acts on. The others are accepted, with a warning that says so.
     pub acts_on: Vec<String>,
 }
 
@@ -148,8 +148,8 @@ impl Checker<'_> {
         if let Some(mistake) = self.config.settings.backup.retention.as_ref().and_then(|policy| policy.mistake()) {
             self.error(mistake.key, mistake.message, mistake.hint);
         }
-        if let Err(error) = time_zone(self.config.settings.service.time_zone.as_deref()) {
-            self.error("service.time_zone", error.message(), error.hint().unwrap_or_default());
+        if let Err(error) = time_zone(self.config.settings.service.timezone.as_deref()) {
+            self.error("service.timezone", error.message(), error.hint().unwrap_or_default());
         }
     }
 
@@ -387,6 +387,8 @@ impl Checker<'_> {
         let layout = backup.layout.as_deref().is_some_and(|layout| layout != "archive");
         for (key, is_set, consequence) in [
             ("backup.schedule", backup.schedule.is_some(), "no backup is made by itself"),
+            ("backup.verify_schedule", backup.verify_schedule.is_some(), "no backup is verified by itself"),
+            ("backup.drill_schedule", backup.drill_schedule.is_some(), "no restore is rehearsed by itself"),
             ("backup.retention", backup.retention.is_some(), "no old backup is deleted"),
             ("backup.layout", layout, "backups are plain archives"),
             ("metrics.listen", settings.metrics.listen.is_some(), "no address is listened on"),
@@ -404,10 +406,16 @@ impl Checker<'_> {
         let components = settings.stores.iter().map(|it| ("store", &it.name, &it.settings));
         let components = components.chain(settings.targets.iter().map(|it| ("target", &it.name, &it.settings)));
         let components = components.chain(settings.checks.iter().map(|it| ("check", &it.name, &it.settings)));
-        let http = [("http.token", &settings.http.token), ("http.write_token", &settings.http.write_token)];
+        let single = [
+            ("http.token", &settings.http.token),
+            ("http.write_token", &settings.http.write_token),
+            ("backup.ping_url", &settings.backup.ping_url),
+        ];
         let literal = |token: &Option<String>| token.as_ref().is_some_and(|text| reference::name_in(text).is_none());
         let mut keys: Vec<String> =
-            http.iter().filter(|(_, token)| literal(token)).map(|(key, _)| (*key).to_owned()).collect();
+            single.iter().filter(|(_, token)| literal(token)).map(|(key, _)| (*key).to_owned()).collect();
+        let jobs = settings.jobs.iter().filter(|job| literal(&job.ping_url));
+        keys.extend(jobs.map(|job| format!("job.{}.ping_url", job.name)));
         for (list, name, fields) in components {
             for (field, value) in fields {
                 if redact::value(field, value) != *value {

@@ -62,7 +62,7 @@ fn each_mistake_is_found() {
             "Warning backup.schedule: this build accepts backup.schedule and does not",
         ),
         (backup("retention = { daily = 7 }"), "Warning backup.retention: this build accepts"),
-        (with("[service]\ntime_zone = \"Europe/Berlim\""), "Error service.time_zone: this machine knows no time zone"),
+        (with("[service]\ntimezone = \"Europe/Berlim\""), "Error service.timezone: this machine knows no time zone"),
         (backup("layout = \"repository\""), "Warning backup.layout: this build accepts"),
         (backup("scratch = \"~/x\""), "Error backup.scratch: `~` is no folder"),
         (include("[]"), "Error backup.include: the list is empty"),

@@ -131,7 +131,15 @@ fn backup(scene: &Scene<'_>) -> String {
     }
     text += "]\n";
     if scene.facts.build.acts_on("backup.schedule") {
-        text += "schedule = \"0 2 * * *\"\n";
+        text += "# Cron expressions, in the machine's time zone or that of [service] timezone. Whatever was missed while the\n\
+                 # service was down is made up for once, after its start.\n\
+                 schedule = \"0 2 * * *\"\n";
+    }
+    if scene.facts.build.acts_on("backup.verify_schedule") {
+        text += "verify_schedule = \"0 4 * * *\"\n";
+    }
+    if scene.facts.build.acts_on("backup.drill_schedule") {
+        text += "drill_schedule = \"0 5 1 * *\"\n";
     }
     if scene.facts.build.acts_on("backup.retention") {
         text +=

@@ -193,6 +193,26 @@ fn an_unknown_layout_lists_everything() {
 }
 
 #[test]
+fn a_build_that_schedules_gets_a_schedule() {
+    let (folder, root) = the_guides();
+    let mut facts = facts(folder.path());
+    let keys = ["backup.schedule", "backup.verify_schedule", "backup.drill_schedule"];
+    facts.build.acts_on = keys.map(str::to_owned).to_vec();
+    let plan = plan_init(&root, &facts).unwrap();
+    let expected = "]
+# Cron expressions, in the machine's time zone or that of [service] timezone. Whatever was missed while the
+# service was down is made up for once, after its start.
+schedule = \"0 2 * * *\"
+verify_schedule = \"0 4 * * *\"
+drill_schedule = \"0 5 1 * *\"
+
+[[target]]";
+    assert!(plan.text.contains(expected), "{}", plan.text);
+    let (config, _) = written(&plan, &facts);
+    assert_eq!(config.settings.backup.schedule.as_deref(), Some("0 2 * * *"));
+}
+
+#[test]
 fn an_empty_folder_and_a_small_build() {
     let folder = tempfile::tempdir().unwrap();
     let plan = plan_init(folder.path(), &InitFacts::default()).unwrap();

@@ -9,13 +9,15 @@
 //! | [`log_errors`] | how many errors did the service log lately |
 //! | [`store`] | does a database answer, and is its log in bounds |
 //! | [`backup_age`] | is the last backup young enough, and verified |
+//! | [`jobs`] | did what runs by itself run, and well |
 //!
-//! The first five are kinds that `[[check]]` in `ops.toml` names. The last two need live objects, and are made
+//! The first five are kinds that `[[check]]` in `ops.toml` names. The last three need live objects, and are made
 //! by whoever has them.
 
 pub mod backup_age;
 pub mod disk;
 pub mod http;
+pub mod jobs;
 pub mod log_errors;
 pub mod process;
 pub mod store;

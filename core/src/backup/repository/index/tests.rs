@@ -53,7 +53,7 @@ fn sample(lengths: &[usize]) -> (Vec<u8>, IndexedPack, Vec<u8>, Vec<BlobId>) {
         (0..200).for_each(|at| map.push_unit(data * 200 + at, data, at));
     }
     let map = IndexedMap { id: ids[0], path: ids[0], pieces: vec![ids[0]], map };
-    index.map(&map, (0..600).map(|_| Ok(PageId([5; 16])))).unwrap();
+    index.map(map, Box::new((0..600).map(|_| Ok(PageId([5; 16])))));
     let indexed = IndexedPack::in_clear(PACK, pack.len() as u64, Digest::of(&pack));
     let bytes = index.finish(&indexed, &key()).unwrap();
     (pack, indexed, bytes, ids)

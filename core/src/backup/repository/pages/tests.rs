@@ -123,9 +123,9 @@ fn what_is_not_whole_is_damage() {
     for (what, change) in [
         (
             "a run is missing",
-            &(|top: &mut PageMap, _: &mut PageMap| drop(top.runs.pop())) as &dyn Fn(&mut PageMap, &mut PageMap),
+            &(|top: &mut PageMap, _: &mut PageMap| _ = top.runs.pop()) as &dyn Fn(&mut PageMap, &mut PageMap),
         ),
-        ("a run is missing below", &|_, base: &mut PageMap| drop(base.runs.remove(1))),
+        ("a run is missing below", &|_, base: &mut PageMap| _ = base.runs.remove(1)),
         ("another unit", &|_, base: &mut PageMap| base.unit = 8192),
         ("another depth", &|top: &mut PageMap, _| top.depth = 2),
         ("the base is shorter", &|_, base: &mut PageMap| base.length = 4096 * 3),

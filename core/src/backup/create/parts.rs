@@ -1,0 +1,199 @@
+//! One reading of the service for all targets: an archive that several of them get, repositories of their own, or both.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::oneshot;
+
+use super::super::archive::{ArchiveWriter, NodeHead, Special, WriteOptions};
+use super::super::deposit::Seal;
+use super::super::discover::Database;
+use super::super::layout::{DatabaseCopy, Finished, SnapshotWriter};
+use super::super::manifest::{Manifest, StoreRecord};
+use super::super::walk::Found;
+use super::deliver::Fan;
+use crate::cancel::Scope;
+use crate::error::{Error, ErrorKind, Result};
+
+/// What is said when every part has failed. Why, their results say.
+pub(super) const NO_TARGET_LEFT: &str = "no part of the backup goes on";
+
+/// An archive, and the targets that it goes to.
+pub(super) struct ArchivePart {
+    writer: ArchiveWriter,
+    fan: Arc<Mutex<Fan>>,
+    /// Without a seal the targets give up.
+    seals: Vec<oneshot::Sender<Seal>>,
+}
+
+impl ArchivePart {
+    pub(super) fn new(
+        scope: &Scope,
+        options: WriteOptions,
+        fan: Fan,
+        seals: Vec<oneshot::Sender<Seal>>,
+    ) -> Result<Self> {
+        let fan = Arc::new(Mutex::new(fan));
+        let sink = Arc::clone(&fan);
+        let push = move |bytes: &[u8]| sink.lock().unwrap_or_else(PoisonError::into_inner).push(bytes);
+        Ok(Self { writer: ArchiveWriter::new(scope, options, Box::new(push))?, fan, seals })
+    }
+}
+
+impl SnapshotWriter for ArchivePart {
+    fn add(&mut self, head: NodeHead, special: Special) -> Result<()> {
+        self.writer.add(head, special)
+    }
+
+    fn begin_file(&mut self, head: NodeHead, size: u64, data: Option<Vec<(u64, u64)>>) -> Result<()> {
+        self.writer.begin_file(head, size, data)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.writer.write(bytes)
+    }
+
+    fn end_file(&mut self, valid: Option<u64>, _steady: Option<&Found>) -> Result<()> {
+        self.writer.end_file(valid)
+    }
+
+    fn finish(self: Box<Self>, manifest: Manifest) -> Result<Finished> {
+        let Self { writer, fan, seals } = *self;
+        let written = writer.finish(manifest)?;
+        fan.lock().unwrap_or_else(PoisonError::into_inner).flush()?;
+        let seal = Seal { stored_bytes: written.stored_bytes, blake3: written.blake3 };
+        for sender in seals {
+            // A target that has left already does not want it.
+            let _ = sender.send(seal);
+        }
+        Ok(Finished { manifest: written.manifest, stored_bytes: written.stored_bytes, keep: None })
+    }
+}
+
+/// Several writers that get the same entries. One that fails leaves; the others go on.
+#[derive(Default)]
+pub(super) struct Tee {
+    parts: Vec<Part>,
+}
+
+/// What became of a part.
+enum Part {
+    Writing(Box<dyn SnapshotWriter>),
+    Finished(Finished),
+    Failed(Error),
+}
+
+impl Tee {
+    pub(super) fn push(&mut self, writer: Box<dyn SnapshotWriter>) {
+        self.parts.push(Part::Writing(writer));
+    }
+
+    /// What each part has made, in their order.
+    pub(super) fn into_results(self) -> Vec<Result<Finished>> {
+        let unfinished = || Error::new(ErrorKind::Cancelled, "the backup ended before it was complete");
+        self.parts
+            .into_iter()
+            .map(|part| match part {
+                Part::Writing(_) => Err(unfinished()),
+                Part::Finished(finished) => Ok(finished),
+                Part::Failed(error) => Err(error),
+            })
+            .collect()
+    }
+
+    /// Has every part do the same.
+    ///
+    /// # Errors
+    /// A cancel, and an end of all parts: what that is about is in their results.
+    fn each(&mut self, mut act: impl FnMut(&mut dyn SnapshotWriter) -> Result<()>) -> Result<()> {
+        for part in &mut self.parts {
+            if let Part::Writing(writer) = part
+                && let Err(error) = act(&mut **writer)
+            {
+                if error.kind() == ErrorKind::Cancelled {
+                    return Err(error);
+                }
+                *part = Part::Failed(error);
+            }
+        }
+        self.check()
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.parts.iter().all(|part| matches!(part, Part::Failed(_))) {
+            return Err(Error::new(ErrorKind::Unavailable, NO_TARGET_LEFT));
+        }
+        Ok(())
+    }
+
+    fn writing(&mut self) -> impl Iterator<Item = &mut Box<dyn SnapshotWriter>> {
+        self.parts.iter_mut().filter_map(|part| match part {
+            Part::Writing(writer) => Some(writer),
+            _ => None,
+        })
+    }
+
+    /// Ends the snapshot in every part. Counts are those of the first one.
+    ///
+    /// # Errors
+    /// As in [`Tee::each`].
+    pub(super) fn finish(&mut self, manifest: &Manifest) -> Result<()> {
+        for part in &mut self.parts {
+            let writing = std::mem::replace(part, Part::Failed(Error::internal("a part of a backup was lost")));
+            *part = match writing {
+                Part::Writing(writer) => match writer.finish(manifest.clone()) {
+                    Ok(finished) => Part::Finished(finished),
+                    Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
+                    Err(error) => Part::Failed(error),
+                },
+                other => other,
+            };
+        }
+        self.check()
+    }
+
+    pub(super) fn knows(&mut self, found: &Found) -> bool {
+        // Everybody is asked: whoever knows remembers what was asked.
+        self.writing().fold(true, |all, writer| writer.knows(found) && all)
+    }
+
+    pub(super) fn add_known(&mut self, found: &Found) -> Result<()> {
+        self.each(|writer| writer.add_known(found))
+    }
+
+    pub(super) fn knows_database(&mut self, database: &Database) -> Option<StoreRecord> {
+        let mut record = None;
+        for writer in self.writing() {
+            let known = writer.knows_database(database)?;
+            record.get_or_insert(known);
+        }
+        record
+    }
+
+    pub(super) fn add_known_database(&mut self, head: &NodeHead, database: &Database) -> Result<()> {
+        self.each(|writer| writer.add_known_database(head.clone(), database))
+    }
+
+    pub(super) fn add(&mut self, head: &NodeHead, special: &Special) -> Result<()> {
+        self.each(|writer| writer.add(head.clone(), special.clone()))
+    }
+
+    pub(super) fn begin_file(&mut self, head: &NodeHead, size: u64, data: Option<&[(u64, u64)]>) -> Result<()> {
+        self.each(|writer| writer.begin_file(head.clone(), size, data.map(<[_]>::to_vec)))
+    }
+
+    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.each(|writer| writer.write(bytes))
+    }
+
+    pub(super) fn end_file(&mut self, valid: Option<u64>, steady: Option<&Found>) -> Result<()> {
+        self.each(|writer| writer.end_file(valid, steady))
+    }
+
+    pub(super) fn add_database(&mut self, head: &NodeHead, copy: &DatabaseCopy<'_>) -> Result<()> {
+        self.each(|writer| writer.add_database(head.clone(), copy))
+    }
+
+    pub(super) fn remember_database(&mut self, database: &Database, record: &StoreRecord) {
+        self.writing().for_each(|writer| writer.remember_database(database, record));
+    }
+}

@@ -1,0 +1,188 @@
+//! The last steps of every object that a backup stores: read back what the target has, then show it.
+//!
+//! What was not read back is not stored. A target that can read before an object is visible shows nothing that is
+//! wrong; with another one the object is read when it is visible, and removed when it is not what was sent.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::meter::Meter;
+use super::target::{BackupTarget, MAX_BLOCK, Upload};
+use crate::cancel::{Cancel, Scope};
+use crate::error::{Error, ErrorKind, Result};
+use crate::value::ByteSize;
+
+/// How many bytes are read back at once.
+const READ_BACK: u64 = 4 << 20;
+/// How long a call that is under way may take after a cancel before it is given up.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// What an object must be, known once its last byte was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Seal {
+    pub(super) stored_bytes: u64,
+    pub(super) blake3: [u8; 32],
+}
+
+/// Where an object goes.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    /// The target's name.
+    pub(super) name: String,
+    pub(super) target: Arc<dyn BackupTarget>,
+    pub(super) key: String,
+}
+
+/// Reads an upload back, asks `may_show`, and makes it visible. After an error nothing is.
+pub(super) async fn show(
+    scope: &Scope,
+    place: &Place,
+    mut upload: Box<dyn Upload>,
+    seal: Seal,
+    may_show: impl Future<Output = Result<()>>,
+) -> Result<()> {
+    let before = place.target.capability().read_before_finish;
+    let checked = async {
+        if before {
+            let mut hasher = Hasher::start(scope, &place.name, &seal);
+            while let Some(range) = hasher.next() {
+                let block = in_time(scope, upload.read_back(range)).await?;
+                hasher.take(block).await?;
+            }
+            hasher.finish(&place.name, &seal).await?;
+        }
+        // From here on it is not interrupted: it becomes visible, or it fails.
+        may_show.await
+    };
+    if let Err(error) = checked.await {
+        // What is wrong matters more than whether the rest could be cleared away: the next run does.
+        let _ = upload.abort().await;
+        return Err(error);
+    }
+    upload.finish().await?;
+    if before { Ok(()) } else { check_visible(scope, place, &seal).await }
+}
+
+/// Stores a small or not so small object that is at hand, under a key that nobody else uses, and reads it back.
+pub(super) async fn put(scope: &Scope, place: &Place, bytes: &[u8]) -> Result<()> {
+    let seal = Seal { stored_bytes: bytes.len() as u64, blake3: *blake3::hash(bytes).as_bytes() };
+    if bytes.len() > MAX_BLOCK {
+        let mut upload = in_time(scope, place.target.upload(scope, &place.key, Some(seal.stored_bytes))).await?;
+        for block in bytes.chunks(MAX_BLOCK) {
+            if let Err(error) = in_time(scope, upload.write(block)).await {
+                let _ = upload.abort().await;
+                return Err(error);
+            }
+        }
+        return show(scope, place, upload, seal, async { Ok(()) }).await;
+    }
+    let fresh = in_time(scope, place.target.put(scope, &place.key, bytes, true)).await?;
+    let back = in_time(scope, place.target.get(scope, &place.key, 0..MAX_BLOCK as u64)).await?;
+    if back == bytes {
+        // Ours, or ours from an attempt whose answer was lost.
+        return Ok(());
+    }
+    if !fresh {
+        return Err(Error::new(
+            ErrorKind::Refused,
+            format!("target {:?} has something else as {:?} already", place.name, place.key),
+        )
+        .with_hint("let nobody else write to the folder of the backups"));
+    }
+    Err(remove(scope, place, not_kept(&place.name, &seal)).await)
+}
+
+/// Reads back what is visible already, and removes it when it is not what was sent.
+async fn check_visible(scope: &Scope, place: &Place, seal: &Seal) -> Result<()> {
+    let read = async {
+        let mut hasher = Hasher::start(scope, &place.name, seal);
+        while let Some(range) = hasher.next() {
+            let block = in_time(scope, place.target.get(scope, &place.key, range)).await?;
+            hasher.take(block).await?;
+        }
+        hasher.finish(&place.name, seal).await
+    };
+    match read.await {
+        Ok(()) => Ok(()),
+        Err(error) => Err(remove(scope, place, error).await),
+    }
+}
+
+/// Removes an object that is wrong, whatever the caller wants by now; returns what to say.
+async fn remove(scope: &Scope, place: &Place, error: Error) -> Error {
+    let uncancelled = Scope { cancel: Cancel::new(), ..scope.clone() };
+    match place.target.delete(&uncancelled, &place.key).await {
+        Ok(()) => error,
+        Err(stuck) => error.with_context("left_behind", &place.key).with_context("delete", stuck),
+    }
+}
+
+fn not_kept(name: &str, seal: &Seal) -> Error {
+    let size = ByteSize(seal.stored_bytes);
+    Error::new(ErrorKind::Corrupt, format!("target {name:?} did not keep the {size} that it was given"))
+        .with_hint("look at the disk and the memory of the target; the older backups are untouched")
+}
+
+/// Hashes what is read back, while the next block is on its way.
+struct Hasher {
+    meter: Meter,
+    at: u64,
+    len: u64,
+    scope: Scope,
+    hashing: tokio::task::JoinHandle<blake3::Hasher>,
+}
+
+impl Hasher {
+    fn start(scope: &Scope, name: &str, seal: &Seal) -> Self {
+        let meter = Meter::start(scope, format!("reading back from {name}"), Some(seal.stored_bytes), None);
+        let hashing = tokio::task::spawn_blocking(blake3::Hasher::new);
+        Self { meter, at: 0, len: seal.stored_bytes, scope: scope.clone(), hashing }
+    }
+
+    /// The range to read next.
+    fn next(&self) -> Option<Range<u64>> {
+        (self.at < self.len).then(|| self.at..self.len.min(self.at + READ_BACK))
+    }
+
+    async fn take(&mut self, block: Vec<u8>) -> Result<()> {
+        self.scope.cancel.check()?;
+        if block.is_empty() {
+            // The length is wrong: there is nothing more to read.
+            self.len = self.at;
+            return Ok(());
+        }
+        self.at += block.len() as u64;
+        self.meter.bytes(block.len() as u64);
+        let mut hasher = joined((&mut self.hashing).await)?;
+        self.hashing = tokio::task::spawn_blocking(move || {
+            hasher.update(&block);
+            hasher
+        });
+        Ok(())
+    }
+
+    async fn finish(self, name: &str, seal: &Seal) -> Result<()> {
+        let hasher = joined(self.hashing.await)?;
+        if self.at == seal.stored_bytes && hasher.finalize().as_bytes() == &seal.blake3 {
+            return Ok(());
+        }
+        Err(not_kept(name, seal))
+    }
+}
+
+fn joined<T>(result: std::result::Result<T, tokio::task::JoinError>) -> Result<T> {
+    result.map_err(|error| Error::internal(format!("hashing did not end: {error}")))
+}
+
+/// Waits for a call of a target. After a cancel it has a little time to end by itself.
+pub(super) async fn in_time<T>(scope: &Scope, call: impl Future<Output = Result<T>>) -> Result<T> {
+    let too_late = async {
+        scope.cancel.cancelled().await;
+        tokio::time::sleep(GRACE).await;
+    };
+    tokio::select! {
+        result = call => result,
+        () = too_late => Err(Error::new(ErrorKind::Cancelled, "cancelled while waiting for a target")),
+    }
+}

@@ -1,0 +1,97 @@
+//! What a host keeps of a repository, so that the next run reads and sends only what changed.
+//!
+//! Everything here may be deleted, cut off, or come from elsewhere at any time. Each file is authenticated with the
+//! repository's key, and whatever is not as it must be counts as not there: it is made again from the index objects of
+//! the repository, or by reading the files. So a cache that is lost costs reading, and never an upload.
+//!
+//! | file | what it holds |
+//! | --- | --- |
+//! | `known` | which pack has which blob |
+//! | `files` | the files of the last run, with what they looked like and what they consist of |
+//! | `databases` | the same for databases |
+//! | `pages-<path id>` | the page ids of a database, and where its units lie |
+
+pub(crate) mod databases;
+pub(crate) mod files;
+pub(crate) mod known;
+pub(crate) mod pages;
+
+use std::path::{Path, PathBuf};
+
+use super::id::{BlobId, RepositoryId};
+use crate::error::Result;
+use crate::fs;
+
+/// Where the caches of one repository are.
+#[derive(Debug, Clone)]
+pub(crate) struct CacheFolder(PathBuf);
+
+impl CacheFolder {
+    /// The folder below the state folder of a service; made if need be.
+    pub(crate) fn open(state: &Path, repository: RepositoryId) -> Result<Self> {
+        let folder = state.join("cache/repository").join(repository.to_string());
+        fs::create_dir_all(&folder, fs::PRIVATE_DIR)?;
+        // What a run that died left half-written.
+        fs::sweep_partials(&folder)?;
+        Ok(Self(folder))
+    }
+
+    pub(crate) fn known(&self) -> PathBuf {
+        self.0.join("known")
+    }
+
+    pub(crate) fn files(&self) -> PathBuf {
+        self.0.join("files")
+    }
+
+    pub(crate) fn databases(&self) -> PathBuf {
+        self.0.join("databases")
+    }
+
+    pub(crate) fn pages(&self, path: BlobId) -> PathBuf {
+        self.0.join(format!("pages-{path}"))
+    }
+}
+
+/// Little-endian numbers and ids out of bytes that are authentic, and may still be cut off.
+#[derive(Debug)]
+struct Take<'a>(&'a [u8]);
+
+impl<'a> Take<'a> {
+    fn bytes(&mut self, len: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(len)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        self.bytes(N)?.try_into().ok()
+    }
+
+    fn u16(&mut self) -> Option<u16> {
+        self.array().map(u16::from_le_bytes)
+    }
+
+    fn u32(&mut self) -> Option<u32> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    fn u64(&mut self) -> Option<u64> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    fn i64(&mut self) -> Option<i64> {
+        self.array().map(i64::from_le_bytes)
+    }
+
+    /// Bytes with their length before them.
+    fn counted(&mut self) -> Option<&'a [u8]> {
+        let len = self.u32()?;
+        self.bytes(len as usize)
+    }
+}
+
+fn put_counted(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
+    out.extend_from_slice(bytes);
+}

@@ -1,0 +1,183 @@
+//! The target's end of a run: stores packs and their indexes as they come, and the header last.
+//!
+//! A pack is read back and followed by its index while the next one is being stored already. A run that ends early
+//! leaves packs with an index, which the next run uses, and nothing that looks like a snapshot.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::collect::CollectRecord;
+use super::header::Header;
+use super::id::{IdKey, PackId};
+use super::open::MAX_HEADER;
+use super::packs::{PackEnd, Step};
+use super::{names, open};
+use crate::backup::blocks::{list_all, read_object};
+use crate::backup::deposit::{Place, in_time, put, show};
+use crate::backup::lease::Lease;
+use crate::backup::target::{BackupTarget, Upload};
+use crate::cancel::Scope;
+use crate::error::{Error, ErrorKind, Result};
+
+/// How many packs are being read back at once.
+const FINISHING: usize = 2;
+
+/// The last step: the snapshot becomes visible.
+#[derive(Debug)]
+pub(crate) struct Commit {
+    pub(crate) header: Header,
+    pub(crate) key: IdKey,
+    /// The collect records that the run has read.
+    pub(crate) collected: HashSet<String>,
+}
+
+/// The receiving end, for one target.
+#[derive(Debug)]
+pub(crate) struct RepositoryDelivery {
+    pub(crate) name: String,
+    pub(crate) target: Arc<dyn BackupTarget>,
+    /// The right to write, where the target cannot create an object only if it is absent.
+    pub(crate) lease: Option<Lease>,
+    pub(crate) steps: mpsc::Receiver<Step>,
+}
+
+impl RepositoryDelivery {
+    /// Stores everything. The snapshot is visible when this succeeds, and not otherwise.
+    pub(crate) async fn run(mut self, scope: Scope) -> Result<()> {
+        let result = self.transfer(&scope).await;
+        if let Some(lease) = self.lease.take() {
+            // A lease that could not be released ends by itself; the backup is no worse for it.
+            let _ = lease.release().await;
+        }
+        result
+    }
+
+    async fn transfer(&mut self, scope: &Scope) -> Result<()> {
+        let mut finishing: JoinSet<Result<()>> = JoinSet::new();
+        let mut current: Option<(Place, Box<dyn Upload>)> = None;
+        let stored = self.store(scope, &mut current, &mut finishing).await;
+        if let Some((_, upload)) = current {
+            // What is wrong matters more than whether the rest could be cleared away: the next run does.
+            let _ = upload.abort().await;
+        }
+        // Whatever is under way ends by itself, also after a cancel: nothing works on behind the caller's back.
+        let mut ended = Ok(());
+        while let Some(pack) = finishing.join_next().await {
+            ended = ended.and(joined(pack));
+        }
+        match stored.and_then(|commit| ended.map(|()| commit))? {
+            Some(commit) => self.show(scope, *commit).await,
+            None => Err(Error::new(ErrorKind::Cancelled, "the backup ended before it was complete")),
+        }
+    }
+
+    /// Stores the packs, up to the commit.
+    async fn store(
+        &mut self,
+        scope: &Scope,
+        current: &mut Option<(Place, Box<dyn Upload>)>,
+        finishing: &mut JoinSet<Result<()>>,
+    ) -> Result<Option<Box<Commit>>> {
+        while let Some(step) = self.steps.recv().await {
+            scope.cancel.check()?;
+            while let Some(pack) = finishing.try_join_next() {
+                joined(pack)?;
+            }
+            match (step, current.take()) {
+                (Step::Begin(key), None) => {
+                    let place = self.place(key);
+                    let upload = in_time(scope, self.target.upload(scope, &place.key, None)).await?;
+                    *current = Some((place, upload));
+                }
+                (Step::Bytes(bytes), Some((place, upload))) => {
+                    let (_, upload) = current.insert((place, upload));
+                    in_time(scope, upload.write(&bytes)).await?;
+                }
+                (Step::End(end), Some((place, upload))) => {
+                    while finishing.len() >= FINISHING
+                        && let Some(pack) = finishing.join_next().await
+                    {
+                        if let Err(error) = joined(pack) {
+                            *current = Some((place, upload));
+                            return Err(error);
+                        }
+                    }
+                    finishing.spawn(finish(scope.clone(), place, upload, end));
+                }
+                (Step::Commit(commit), None) => return Ok(Some(commit)),
+                (_, before) => {
+                    *current = before;
+                    return Err(Error::internal("the steps of a backup came out of order"));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Puts the header, when everything that it needs is there.
+    async fn show(&self, scope: &Scope, commit: Commit) -> Result<()> {
+        let Commit { header, key, collected } = commit;
+        scope.cancel.check()?;
+        self.check_packs(scope, &header, &key, &collected).await?;
+        if let Some(lease) = &self.lease {
+            lease.confirm().await?;
+        }
+        let place = self.place(names::snapshot(header.time, header.snapshot));
+        put(scope, &place, &header.write(&key).0).await
+    }
+
+    /// Makes sure that nobody has collected what the snapshot needs while it was made. A collector first says what it
+    /// will delete, and deletes much later: so where nothing was said, everything is there.
+    async fn check_packs(
+        &self,
+        scope: &Scope,
+        header: &Header,
+        key: &IdKey,
+        collected: &HashSet<String>,
+    ) -> Result<()> {
+        let records = in_time(scope, list_all(scope, &*self.target, names::COLLECT)).await?;
+        let mut new = records.into_iter().filter(|record| !collected.contains(&record.key)).peekable();
+        if new.peek().is_none() {
+            return Ok(());
+        }
+        let mut condemned: HashSet<PackId> = HashSet::new();
+        for object in new {
+            let bytes = match in_time(scope, read_object(scope, &*self.target, &object.key, MAX_HEADER)).await {
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                other => other?,
+            };
+            // One that is damaged condemns nothing: no collector acts on it either.
+            if let Some(record) = open::genuine(CollectRecord::read(&bytes, header.repository, key))? {
+                condemned.extend(record.packs);
+            }
+        }
+        let objects = in_time(scope, list_all(scope, &*self.target, names::PACKS)).await?;
+        let there: HashSet<PackId> =
+            objects.iter().filter_map(|object| names::pack_of(&object.key)).map(|(id, _)| id).collect();
+        match header.packs.iter().find(|pack| condemned.contains(&pack.id) || !there.contains(&pack.id)) {
+            None => Ok(()),
+            Some(pack) => Err(Error::new(
+                ErrorKind::Busy,
+                format!("target {:?} has collected the pack {} while the backup was made", self.name, pack.id),
+            )
+            .with_hint("run the backup again: it stores anew what was collected")),
+        }
+    }
+
+    fn place(&self, key: String) -> Place {
+        Place { name: self.name.clone(), target: Arc::clone(&self.target), key }
+    }
+}
+
+/// Shows a pack, and at once its index.
+async fn finish(scope: Scope, place: Place, upload: Box<dyn Upload>, end: PackEnd) -> Result<()> {
+    show(&scope, &place, upload, end.seal, async { Ok(()) }).await?;
+    put(&scope, &Place { key: end.index_key, ..place }, &end.index).await
+}
+
+fn joined(result: std::result::Result<Result<()>, tokio::task::JoinError>) -> Result<()> {
+    result.map_err(|error| Error::internal(format!("storing a pack did not end: {error}")))?
+}

@@ -1,0 +1,180 @@
+//! What a run settles before it stores anything: which repository, what it has already, what was collected.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use super::cache::CacheFolder;
+use super::cache::databases::{self, DatabaseRecord};
+use super::cache::files::FileTablePlace;
+use super::cache::known::Known;
+use super::id::{BlobId, IdKey, PackId, SnapshotId};
+use super::identity::Identity;
+use super::index::{self, IndexLine, Lines};
+use super::keyring::Keyring;
+use super::open::{Repository, genuine};
+use super::sealing::{Clear, Sealing};
+use super::{names, recover};
+use crate::backup::blocks::Objects;
+use crate::backup::manifest::Digest;
+use crate::backup::target::MAX_BLOCK;
+use crate::error::{Error, ErrorKind, Result};
+
+/// The longest index object.
+pub(super) const MAX_INDEX: u64 = 256 << 20;
+
+/// A repository that is ready for a run.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(crate) repository: Repository,
+    pub(crate) sealing: Arc<dyn Sealing>,
+    pub(crate) caches: CacheFolder,
+    pub(crate) known: Known,
+    pub(crate) files: FileTablePlace,
+    pub(crate) databases: Vec<DatabaseRecord>,
+    /// The newest header, and its mac.
+    pub(crate) previous: Option<(SnapshotId, Digest)>,
+    /// The collect records that were read.
+    pub(crate) collected: HashSet<String>,
+}
+
+impl Prepared {
+    /// Opens the repository in a target, and creates it where there is none. It blocks.
+    ///
+    /// `state` is the service's state folder; `made_for` names the build and the kinds of databases that it recognises:
+    /// what another one took for a plain file may be a database to this one.
+    pub(crate) fn open(objects: &Objects, keys: &Arc<dyn Keyring>, state: &Path, made_for: &str) -> Result<Self> {
+        let repository = match Repository::open(objects, keys)? {
+            Some(repository) => repository,
+            None => {
+                create(objects)?;
+                // Of several creators at once one wins, and everybody uses its record.
+                Repository::open(objects, keys)?.ok_or_else(|| {
+                    Error::new(ErrorKind::Unavailable, "the target does not show the repository that was just created")
+                })?
+            }
+        };
+        put_recovery(objects)?;
+        if repository.sealed {
+            return Err(Error::new(ErrorKind::Unsupported, "this build cannot write to an encrypted repository")
+                .with_hint("use a build with the feature `encryption`"));
+        }
+        let caches = CacheFolder::open(state, repository.id)?;
+        // First what was collected: a pack that is deleted from here on was condemned in a record that is read now, or
+        // in one that is met before the snapshot is shown.
+        let (condemned, collected) = condemned(&repository)?;
+        let previous = newest(&repository)?;
+        let known = load_known(&repository, &caches, &condemned)?;
+        let key = repository.key.clone();
+        Ok(Self {
+            databases: databases::load(&caches.databases(), &key),
+            files: FileTablePlace { file: caches.files(), key, made_for: made_for.to_owned() },
+            sealing: Arc::new(Clear),
+            repository,
+            caches,
+            known,
+            previous,
+            collected,
+        })
+    }
+}
+
+fn create(objects: &Objects) -> Result<()> {
+    let key = IdKey::random()?;
+    let identity = Identity::new(objects.scope().clock.now(), Some(key.clone()))?;
+    objects.put_new(names::REPOSITORY, &identity.write(&key)).map(drop)
+}
+
+/// Puts the ways to restore without this software beside the record, where they are missing.
+fn put_recovery(objects: &Objects) -> Result<()> {
+    let missing = [names::RECOVER_TEXT, names::RECOVER_SCRIPT]
+        .into_iter()
+        .try_fold(false, |missing, key| Ok::<_, Error>(missing || !objects.exists(key)?))?;
+    if missing {
+        let record = match objects.read(names::REPOSITORY, MAX_BLOCK as u64) {
+            // Its only copy is in the text, so that is there.
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            other => other?,
+        };
+        for (key, bytes) in recover::files(&record) {
+            objects.put_new(key, &bytes)?;
+        }
+    }
+    Ok(())
+}
+
+/// The packs that nobody may use any more, and the keys of the records that say so.
+fn condemned(repository: &Repository) -> Result<(HashSet<PackId>, HashSet<String>)> {
+    let keys: HashSet<String> = repository.objects.list(names::COLLECT)?.into_iter().map(|object| object.key).collect();
+    if keys.is_empty() {
+        return Ok((HashSet::new(), keys));
+    }
+    // A damaged record condemns nothing: no collector acts on it either, and a verify names it.
+    let (records, _) = repository.collected()?;
+    Ok((records.into_iter().flat_map(|record| record.packs).collect(), keys))
+}
+
+/// The newest header that is whole.
+fn newest(repository: &Repository) -> Result<Option<(SnapshotId, Digest)>> {
+    for object in repository.objects.list(names::SNAPSHOTS)?.into_iter().rev() {
+        if names::snapshot_of(&object.key).is_none() {
+            continue;
+        }
+        match repository.header(&object.key) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            read => {
+                if let Some((header, mac)) = genuine(read)? {
+                    return Ok(Some((header.snapshot, mac)));
+                }
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Which blobs are where: the cache, and the indexes that it lacks.
+fn load_known(repository: &Repository, caches: &CacheFolder, condemned: &HashSet<PackId>) -> Result<Known> {
+    let objects = &repository.objects;
+    let mut known = Known::load(&caches.known(), &repository.key);
+    let packs: HashMap<PackId, u64> = objects
+        .list(names::PACKS)?
+        .into_iter()
+        .filter_map(|object| Some((names::pack_of(&object.key)?.0, object.size_bytes)))
+        .collect();
+    let indexes: Vec<(PackId, String)> = objects
+        .list(names::INDEX)?
+        .into_iter()
+        .filter_map(|object| Some((names::index_of(&object.key)?, object.key)))
+        .collect();
+    let indexed: HashSet<PackId> = indexes.iter().map(|(id, _)| *id).collect();
+    known.retain_packs(|pack| indexed.contains(&pack.id) && packs.get(&pack.id) == Some(&pack.stored_bytes));
+    for pack in known.packs_mut() {
+        pack.usable = !condemned.contains(&pack.pack.id);
+    }
+    let have: HashSet<PackId> = known.packs().iter().map(|pack| pack.pack.id).collect();
+    let (ids, keys): (Vec<PackId>, Vec<String>) =
+        indexes.into_iter().filter(|(id, _)| packs.contains_key(id) && !have.contains(id)).unzip();
+    objects.read_each(&keys, MAX_INDEX, |number, bytes| {
+        let bytes = match bytes {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            other => other?,
+        };
+        let id = ids[number];
+        let mut blobs: Vec<BlobId> = Vec::new();
+        let read = index::read(&bytes, repository.id, id, &repository.key, Lines::Blobs, |line| {
+            if let IndexLine::Blob(blob) = line {
+                blobs.push(blob.id);
+            }
+            Ok(())
+        });
+        // What lies in a pack whose index is damaged is stored again; a verify names it.
+        if let Some(read) = genuine(read)?
+            && packs.get(&id) == Some(&read.pack.stored_bytes)
+        {
+            let number = known.add_pack(read.pack, !condemned.contains(&id));
+            blobs.into_iter().for_each(|blob| known.insert(blob, number));
+        }
+        Ok(())
+    })?;
+    Ok(known)
+}
