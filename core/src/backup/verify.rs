@@ -89,6 +89,20 @@ pub struct FoundProblem {
     pub message: String,
 }
 
+impl FoundProblem {
+    /// A problem of an object that may be of any snapshot.
+    pub(super) fn in_object(target: &str, key: &str, problem: Problem) -> Self {
+        let Problem { path, kind, message } = problem;
+        Self { target: target.to_owned(), path, kind: word(kind), message: format!("{key}: {message}") }
+    }
+}
+
+/// The word of a kind.
+fn word(kind: ProblemKind) -> String {
+    let kind = serde_json::to_value(kind).ok();
+    kind.as_ref().and_then(serde_json::Value::as_str).unwrap_or("damaged").to_owned()
+}
+
 /// Verifies a snapshot. Damage is in the report.
 ///
 /// # Errors
@@ -120,10 +134,7 @@ pub async fn verify(scope: &Scope, job: VerifyJob) -> Result<VerifyReport> {
 
 async fn verify_copy(scope: &Scope, job: &VerifyJob, copy: &Found, report: &mut VerifyReport) -> Result<()> {
     let blocks = copy.blocks(scope);
-    let threads = match job.threads {
-        0 => std::thread::available_parallelism().map_or(1, usize::from).min(8),
-        threads => threads,
-    };
+    let threads = threads(job.threads);
     let (inner, depth) = (scope.clone(), job.depth);
     let checked = blocking(move || {
         let archive = Archive::open(Arc::new(blocks))?;
@@ -176,6 +187,14 @@ async fn verify_copy(scope: &Scope, job: &VerifyJob, copy: &Found, report: &mut 
         }
     }
     Ok(())
+}
+
+/// How many threads decompress where the settings say `threads`: 0 is one for each core, at most 8.
+pub(super) fn threads(threads: usize) -> usize {
+    match threads {
+        0 => std::thread::available_parallelism().map_or(1, usize::from).min(8),
+        threads => threads,
+    }
 }
 
 /// Restores one database into scratch and lets its store check it: the problems that were found.
@@ -238,8 +257,7 @@ fn of_archive(copy: &Found, kind: &str, message: &str) -> FoundProblem {
 }
 
 fn of_entry(copy: &Found, problem: Problem) -> FoundProblem {
-    let kind = serde_json::to_value(problem.kind).ok();
-    let kind = kind.as_ref().and_then(serde_json::Value::as_str).unwrap_or("damaged").to_owned();
+    let kind = word(problem.kind);
     FoundProblem { target: copy.target.clone(), path: problem.path, kind, message: problem.message }
 }
 

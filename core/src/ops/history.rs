@@ -1,6 +1,12 @@
 //! What the journal says about backups.
 
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::backup::drill::EarlierRows;
 use crate::backup::retention::{Proof, Proofs};
+use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::journal::{Journal, Query};
 use crate::metrics::own::{BackupHistory, Fact};
@@ -10,7 +16,7 @@ const FAR_ENOUGH: usize = 10_000;
 
 /// How the backups stand.
 pub(crate) fn backups(journal: &Journal) -> Result<BackupHistory> {
-    let records = about_backups(journal, &["backup.create", "backup.verify"])?;
+    let records = about_backups(journal, &["backup.create", "backup.verify", "backup.drill"])?;
     Ok(BackupHistory::of(records.iter().map(|record| Fact {
         time: record.time,
         operation: &record.operation,
@@ -20,27 +26,114 @@ pub(crate) fn backups(journal: &Journal) -> Result<BackupHistory> {
     })))
 }
 
-/// What verifications said about each copy of each snapshot: the last one that could tell. A full one proves a copy
-/// whole; one of any depth proves it damaged. Which was the last, the order of the journal says: clocks jump.
-pub(crate) fn proofs(journal: &Journal) -> Result<Proofs> {
-    let mut proofs = Proofs::default();
-    for record in about_backups(journal, &["backup.verify"])? {
+/// What earlier drills did.
+#[derive(Debug, Default)]
+pub(crate) struct Drills {
+    /// When each target was last drilled, well or not.
+    pub(crate) times: Vec<(String, Timestamp)>,
+    /// What the last one that went well counted.
+    pub(crate) rows: EarlierRows,
+}
+
+/// What earlier drills did.
+pub(crate) fn drills(journal: &Journal) -> Result<Drills> {
+    let mut drills = Drills::default();
+    // The newest come first.
+    for record in about_backups(journal, &["backup.drill"])? {
         let response = &record.response;
-        let Some(id) = response["snapshot_id"].as_str() else { continue };
-        let (Some(targets), Some(problems)) = (response["targets"].as_array(), response["problems"].as_array()) else {
-            // So many problems that the record was cut: which copies have them is lost.
-            proofs.note(id, None, Proof::Damaged(record.time));
-            continue;
-        };
-        for target in targets.iter().filter_map(|target| target.as_str()) {
-            if problems.iter().any(|problem| problem["target"] == target) {
-                proofs.note(id, Some(target), Proof::Damaged(record.time));
-            } else if response["depth"] == "full" {
-                proofs.note(id, Some(target), Proof::Whole(record.time));
+        if let Some(target) = response["target"].as_str().filter(|target| !target.is_empty())
+            && !drills.times.iter().any(|(known, _)| known == target)
+        {
+            drills.times.push((target.to_owned(), record.time));
+        }
+        if drills.rows.is_empty() && response["ok"] == true {
+            drills.rows = rows_of(response).unwrap_or_default();
+        }
+    }
+    Ok(drills)
+}
+
+/// How far sampled verification came in each target.
+pub(crate) fn sampled(journal: &Journal) -> Result<BTreeMap<String, Timestamp>> {
+    let mut reached = BTreeMap::new();
+    // The newest come first.
+    for record in about_backups(journal, &["backup.sample"])? {
+        for target in record.response["targets"].as_array().into_iter().flatten() {
+            let time = target["reached"].as_str().and_then(|time| time.parse().ok());
+            if let (Some(name), Some(time)) = (target["target"].as_str(), time) {
+                reached.entry(name.to_owned()).or_insert(time);
             }
         }
     }
+    Ok(reached)
+}
+
+/// The rows that a drill counted.
+fn rows_of(response: &Value) -> Option<EarlierRows> {
+    let mut rows = EarlierRows::new();
+    for database in response["databases"].as_array()? {
+        for table in database["tables"].as_array()? {
+            let name = (database["name"].as_str()?.to_owned(), table["table"].as_str()?.to_owned());
+            rows.insert(name, table["rows"].as_u64()?);
+        }
+    }
+    Some(rows)
+}
+
+/// What was proven of each copy of each snapshot: the last word that could tell. A full verify, or a drill, proves a copy
+/// whole. A verify of any depth proves it damaged, and so does a drill that could not restore it; one that
+/// failed in the service's own eyes takes back what was proven. Damage that a sample found may be anybody's: nothing that was
+/// proven in that target before counts any more. Which was the last, the order of the journal says: clocks jump.
+pub(crate) fn proofs(journal: &Journal) -> Result<Proofs> {
+    let mut proofs = Proofs::default();
+    // The newest come first.
+    for record in about_backups(journal, &["backup.verify", "backup.drill", "backup.sample"])? {
+        let response = &record.response;
+        match (record.operation.as_str(), response["snapshot_id"].as_str()) {
+            ("backup.verify", Some(id)) => of_verify(&mut proofs, id, response, record.time),
+            ("backup.drill", Some(id)) => of_drill(&mut proofs, id, response, record.time),
+            ("backup.sample", _) if !response.is_null() => of_sample(&mut proofs, response),
+            _ => {}
+        }
+    }
     Ok(proofs)
+}
+
+fn of_verify(proofs: &mut Proofs, id: &str, response: &Value, time: Timestamp) {
+    let (Some(targets), Some(problems)) = (response["targets"].as_array(), response["problems"].as_array()) else {
+        // So many problems that the record was cut: which copies have them is lost.
+        return proofs.note(id, None, Proof::Damaged(time));
+    };
+    for target in targets.iter().filter_map(Value::as_str) {
+        if problems.iter().any(|problem| problem["target"] == target) {
+            proofs.note(id, Some(target), Proof::Damaged(time));
+        } else if response["depth"] == "full" {
+            proofs.note(id, Some(target), Proof::Whole(time));
+        }
+    }
+}
+
+fn of_drill(proofs: &mut Proofs, id: &str, response: &Value, time: Timestamp) {
+    let target = response["target"].as_str();
+    // What the service's own migrations, queries and programs think is about the service as well.
+    let is_damage = |problem: &Value| {
+        matches!(problem["step"].as_str(), Some("find" | "open" | "restore" | "integrity" | "rows") | None)
+    };
+    let proof = match response["problems"].as_array() {
+        Some(_) if response["ok"] == true && response["level"] != "sealed" => Proof::Whole(time),
+        Some(_) if response["ok"] == true => return,
+        Some(problems) if !problems.iter().any(is_damage) => Proof::Doubted,
+        _ => Proof::Damaged(time),
+    };
+    proofs.note(id, target, proof);
+}
+
+fn of_sample(proofs: &mut Proofs, response: &Value) {
+    match response["problems"].as_array() {
+        Some(problems) => problems.iter().for_each(|problem| proofs.doubt_all_in(problem["target"].as_str())),
+        // The record was cut.
+        None => proofs.doubt_all_in(None),
+    }
 }
 
 fn about_backups(journal: &Journal, operations: &[&str]) -> Result<Vec<crate::journal::Record>> {

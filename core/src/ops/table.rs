@@ -4,16 +4,20 @@ use crate::error::{Error, ErrorKind, Result};
 
 use super::operation::Entry;
 use super::status::Status;
-use crate::api::{backup, config, health, journal, keep, metrics, restore, schedule, store};
+use crate::api::{backup, config, drill, health, journal, keep, metrics, restore, schedule, store};
 
 /// Every operation of this build, sorted by name. A new one gets one line.
 pub static TABLE: &[Entry] = &[
+    Entry::of::<drill::Bisect>(),
+    Entry::of::<backup::Copy>(),
     Entry::of::<backup::Create>(),
     Entry::of::<keep::Delete>(),
+    Entry::of::<drill::Drill>(),
     Entry::of::<keep::HoldSnapshot>(),
     Entry::of::<backup::List>(),
     Entry::of::<keep::Release>(),
     Entry::of::<keep::Retain>(),
+    Entry::of::<drill::Sample>(),
     Entry::of::<backup::Show>(),
     Entry::of::<backup::Verify>(),
     Entry::of::<config::Check>(),

@@ -18,7 +18,9 @@ use crate::fs::Dir;
 use crate::testing::MemoryTarget;
 
 mod faults;
+mod pause;
 mod reading;
+mod repository;
 
 /// A service's folder, and what is needed to back it up.
 struct Scene {
@@ -62,6 +64,7 @@ impl Scene {
             leave_out: Vec::new(),
             check: CheckDepth::Full,
             lease: LeaseTimes { renew: Duration::from_secs(5), ..LeaseTimes::default() },
+            pause: None,
         }
     }
 

@@ -20,8 +20,9 @@
 //! Partial snapshots stand in for a day (week, …) that has no complete one; they never take the place of one.
 //!
 //! # What counts as verified
-//! A `backup.verify` in full depth of that very copy, without a problem, in the journal of this service; a later
-//! one that found a problem takes it back. There is no mark of it in the target on purpose. A mark that is believed makes
+//! A `backup.verify` in full depth, or a `backup.drill`, of that very copy, without a problem, in the journal of this
+//! service; a later one that found a problem takes it back, and so does damage that a `backup.sample` found anywhere in
+//! that target. There is no mark of it in the target on purpose. A mark that is believed makes
 //! deletion more eager, and whoever may write to the target, but not delete there, could forge it: upload rubbish,
 //! mark it as verified, and let the next retention delete what was good. The journal is on this machine. When it is
 //! lost, nothing is deleted until `min_verified` snapshots were verified again, which costs minutes. Holds, which

@@ -1,33 +1,54 @@
 //! What verifications said about the copies of snapshots.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::list::Listed;
 use super::super::manifest::Outcome;
 use crate::clock::Timestamp;
 
-/// What the last verification that could tell said about one copy.
+/// What the last verification or drill that could tell said about one copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Proof {
-    /// A full one, that found it whole.
+    /// It is whole.
     Whole(Timestamp),
-    /// One of any depth, that found it damaged.
+    /// It is damaged.
     Damaged(Timestamp),
+    /// What was said before does not count any more.
+    Doubted,
 }
 
 /// What verifications said about each copy. A snapshot that is whole in one target may be damaged in another.
+///
+/// The latest word comes first: nothing that is noted later changes what is known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Proofs(BTreeMap<String, Vec<(Option<String>, Proof)>>);
+pub struct Proofs {
+    notes: BTreeMap<String, Vec<(Option<String>, Proof)>>,
+    doubted: BTreeSet<String>,
+    all_doubted: bool,
+}
 
 impl Proofs {
-    /// Notes what a verification said about a snapshot in `target`, or in every target. The latest one comes first:
-    /// nothing that is noted later changes what is known.
+    /// Notes what was said about a snapshot in `target`, or in every target.
     pub fn note(&mut self, snapshot_id: &str, target: Option<&str>, proof: Proof) {
-        self.0.entry(snapshot_id.to_owned()).or_default().push((target.map(str::to_owned), proof));
+        let doubted = self.all_doubted || target.is_some_and(|target| self.doubted.contains(target));
+        let proof = match proof {
+            Proof::Whole(_) if doubted => Proof::Doubted,
+            proof => proof,
+        };
+        self.notes.entry(snapshot_id.to_owned()).or_default().push((target.map(str::to_owned), proof));
+    }
+
+    /// Damage was found in `target`, or nobody knows where, and in which snapshot nobody knows: whatever is noted from now
+    /// on, which is older, proves nothing whole there.
+    pub fn doubt_all_in(&mut self, target: Option<&str>) {
+        match target {
+            Some(target) => drop(self.doubted.insert(target.to_owned())),
+            None => self.all_doubted = true,
+        }
     }
 
     fn of(&self, listed: &Listed) -> Option<&Proof> {
-        let notes = self.0.get(&listed.snapshot_id)?;
+        let notes = self.notes.get(&listed.snapshot_id)?;
         let about = |target: &Option<String>| target.as_ref().is_none_or(|target| *target == listed.target);
         notes.iter().find(|(target, _)| about(target)).map(|(_, proof)| proof)
     }
@@ -37,14 +58,14 @@ impl Proofs {
     pub fn verified_at(&self, listed: &Listed) -> Option<Timestamp> {
         match self.of(listed)? {
             Proof::Whole(at) => Some(*at),
-            Proof::Damaged(_) => None,
+            Proof::Damaged(_) | Proof::Doubted => None,
         }
     }
 
     /// When this copy was found damaged, unless it was found whole since.
     pub fn damaged_at(&self, listed: &Listed) -> Option<Timestamp> {
         match self.of(listed)? {
-            Proof::Whole(_) => None,
+            Proof::Whole(_) | Proof::Doubted => None,
             Proof::Damaged(at) => Some(*at),
         }
     }

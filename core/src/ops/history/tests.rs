@@ -72,4 +72,29 @@ async fn the_last_verification_of_a_copy_that_could_tell_counts() {
     let cut = json!({ "snapshot_id": "aaaa11111111", "depth": "full", "ok": false, "targets": both, "problems": { "cut_items": 9 } });
     assert_eq!(found(&[(1, name, verify("full", both, &[])), (2, name, cut)]), (None, None));
     assert_eq!(found(&[(1, "backup.create", verify("full", both, &[])), (2, name, Value::Null)]), (None, None));
+
+    let drill = |ok: bool, level: &str, problems: Value| json!({ "snapshot_id": "aaaa11111111", "target": "one", "ok": ok, "level": level, "problems": problems });
+    let whole = || (1, name, verify("full", both, &[]));
+    let after_whole = |response: Value| found(&[whole(), (2, "backup.drill", response)]);
+    assert_eq!(found(&[(1, "backup.drill", drill(true, "proven", json!([])))]), (Some(at(1)), None));
+    assert_eq!(found(&[(1, "backup.drill", drill(true, "sealed", json!([])))]), (None, None));
+    assert_eq!(after_whole(drill(true, "sealed", json!([]))), (Some(at(1)), Some(at(1))));
+    // The service did not like what it saw: not damaged, and nothing to fall back on.
+    let (_folder, proofs) =
+        journal(&[whole(), (2, "backup.drill", drill(false, "proven", json!([{ "step": "queries" }])))]);
+    assert_eq!((proofs.verified_at(&one), proofs.damaged_at(&one)), (None, None));
+    let (_folder, proofs) =
+        journal(&[whole(), (2, "backup.drill", drill(false, "proven", json!([{ "step": "restore" }])))]);
+    assert_eq!((proofs.damaged_at(&one), proofs.verified_at(&two)), (Some(at(2)), Some(at(1))));
+
+    // A sample found damage in the target: in which snapshot is open, so all that was proven before is.
+    let sample = |targets: &[&str]| {
+        let problems: Vec<Value> = targets.iter().map(|target| json!({ "target": target })).collect();
+        json!({ "ok": problems.is_empty(), "problems": problems })
+    };
+    assert_eq!(found(&[whole(), (2, "backup.sample", sample(&[]))]), (Some(at(1)), Some(at(1))));
+    assert_eq!(found(&[whole(), (2, "backup.sample", sample(&["two"]))]), (Some(at(1)), None));
+    assert_eq!(found(&[whole(), (2, "backup.sample", json!({ "problems": { "cut_items": 9 } }))]), (None, None));
+    let again = [(1, "backup.sample", sample(&["two"])), (2, name, verify("full", both, &[]))];
+    assert_eq!(found(&again), (Some(at(2)), Some(at(2))));
 }
