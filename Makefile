@@ -42,12 +42,12 @@ conformance: ## Compare what became of the conformance cases in the three suites
 	@python3 tests/conformance/compare.py
 
 demo: ## Show the main job, and three hosts on one folder; `make demo ROOT=<folder>` with a folder of yours, which is only read
-	$(CARGO) build --release --quiet -p uplifted-ops -p uplifted-example
+	$(CARGO) build --release --quiet -p uplifted-ops -p uplifted-example --features uplifted-ops/encryption
 	@$(BIN)/uplifted-demo --work target/demo $(if $(ROOT),--root "$(ROOT)")
 
 bench: ## Time backup, verify and restore beside their peers; SCALE=0.02 ROUNDS=1 for a look
 	@sh .ci/setup zstd sqlite3 restic
-	$(CARGO) build --release --quiet -p uplifted-ops -p uplifted-example -p uplifted-bench
+	$(CARGO) build --release --quiet -p uplifted-ops -p uplifted-example -p uplifted-bench --features uplifted-ops/encryption
 	@$(BIN)/uplifted-bench run --scale $(SCALE) --rounds $(ROUNDS)
 	UPLIFTED_OPS_STRESS_RUNS=1000 $(CARGO) test --release -p uplifted-ops-tests --test e2e -- --nocapture live::
 

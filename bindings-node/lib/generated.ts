@@ -21,41 +21,12 @@ import type {
 export { WireError } from "./codec.js";
 export type { Integer, IntegerInput, Json, JsonObject, Path, PathInput } from "./codec.js";
 
-/** What to look for. */
-export interface BackupBisectRequest {
-  /** What must hold. */
-  check: BisectCheck;
-  /** For `query`: what to ask. It must return a row whose first column is neither null nor zero. */
-  query?: string | null | undefined;
-  /** The database to ask, by its name in the snapshots. The only one when missing. */
-  store?: string | null | undefined;
-  /** Look among the snapshots in this target only. */
-  target?: string | null | undefined;
-}
-
-/** What to copy, and where to. */
-export interface BackupCopyRequest {
-  /** The snapshot: its identifier, the beginning of it, or `latest`. */
-  snapshotId: string;
-  /** The target that it goes to. */
-  to: string;
-  /** The target that it comes from. The first that has a whole copy when missing. */
-  from?: string | null | undefined;
-}
-
 /** What to back up, and where to. */
 export interface BackupCreateRequest {
   /** What to call it. */
   label?: string | null | undefined;
   /** How it is stored. What `backup.layout` says when missing, and else `archive`. */
   layout?: Layout | null | undefined;
-  /**
-   * Words to find it by, and that `backup.retention` may keep it by: at most 32 of at most 64 letters, digits and `. _
-   * - : @ + = /` each.
-   *
-   * @defaultValue `[]`
-   */
-  tags?: readonly string[] | undefined;
   /** This target only. All of the settings when missing. */
   target?: string | null | undefined;
 }
@@ -71,7 +42,7 @@ export interface BackupDeleteRequest {
    */
   dryRun?: boolean | undefined;
   /**
-   * Delete it even when it is the last good one. What is held stays all the same.
+   * Delete it even when it is the last good one.
    *
    * @defaultValue `false`
    */
@@ -80,64 +51,94 @@ export interface BackupDeleteRequest {
   target?: string | null | undefined;
 }
 
-/** What to rehearse. */
-export interface BackupDrillRequest {
-  /** What to do beside restoring and checking integrity. When missing, all that the settings have. */
-  checks?: readonly DrillCheck[] | null | undefined;
+/** What to restore the host's part of the keys with. */
+export interface BackupKeysAdoptRequest {
   /**
-   * A folder, missing or empty, that receives the restored copy and keeps it. When missing, the copy is made in scratch
-   * and removed.
+   * The file with the secret half of a recipient, or a key that was unwrapped by hand. What the settings name when
+   * missing. Read where the request runs, and never recorded.
    */
-  into?: PathInput | null | undefined;
-  /** The snapshot: its identifier, the beginning of it, or `latest`, which is meant when missing. */
-  snapshotId?: string | null | undefined;
-  /** Restore the copy in this target. When missing, the one of the target that was not drilled for the longest time. */
+  identityFile?: PathInput | null | undefined;
+  /** Read the wrapped keys from this target only. */
   target?: string | null | undefined;
 }
 
-/** Which snapshot to hold, and why. */
-export interface BackupHoldRequest {
-  /** The snapshot: its identifier, the beginning of it, or `latest`. */
-  snapshotId: string;
-  /** Why nothing may delete it, for whoever wants to. */
-  reason: string;
-  /** Who holds it. The user and the machine when missing. */
-  by?: string | null | undefined;
-  /** Hold the copy in this target only. Every copy when missing. */
-  target?: string | null | undefined;
-}
-
-/** Where to look. */
-export interface BackupListRequest {
+/** What to prove, and with what. */
+export interface BackupKeysCheckRequest {
+  /**
+   * The file with the secret half of a recipient. What the settings name when missing. Read where the request runs, and
+   * never recorded.
+   */
+  identityFile?: PathInput | null | undefined;
   /** This target only. All of the settings when missing. */
   target?: string | null | undefined;
 }
 
-/** Which snapshot to release. */
-export interface BackupReleaseRequest {
-  /** The snapshot: its identifier, the beginning of it, or `latest`. */
-  snapshotId: string;
-  /** Release the copy in this target only. Every copy when missing. */
+/** How a key comes to be. */
+export interface BackupKeysInitRequest {
+  /**
+   * Make a key although a target holds keys that this host does not know: another host's, or one that was lost.
+   *
+   * @defaultValue `false`
+   */
+  anew?: boolean | undefined;
+  /**
+   * The file with the secret half of a recipient, to prove at once that it opens the new key. Read where the request
+   * runs, and never recorded.
+   */
+  identityFile?: PathInput | null | undefined;
+}
+
+/** Where to look. */
+export interface BackupKeysListRequest {
+  /** This target only. All of the settings when missing. */
   target?: string | null | undefined;
 }
 
-/** Where to delete what the policy does not keep. */
-export interface BackupRetainRequest {
+/** How to wrap the keys anew. */
+export interface BackupKeysRewrapRequest {
   /**
-   * Say what would be deleted and why, and delete nothing.
+   * Say what would be done, and change nothing.
    *
    * @defaultValue `false`
    */
   dryRun?: boolean | undefined;
-  /** This target only. All of the settings when missing. */
-  target?: string | null | undefined;
+  /**
+   * The file with the secret half of a present recipient. What the settings name when missing. Read where the request
+   * runs, and never recorded.
+   */
+  identityFile?: PathInput | null | undefined;
+  /** The variable with the passphrase that opens the present keys, as `env:NAME`. */
+  passphrase?: string | null | undefined;
+  /**
+   * The file with the secret half of a new recipient, to prove that it opens what is stored before the old goes. Not
+   * needed when `identity_file` is that of a new recipient as well.
+   */
+  proofFile?: PathInput | null | undefined;
+  /**
+   * Remove the old although nobody proved that the new can be opened.
+   *
+   * @defaultValue `false`
+   */
+  unproven?: boolean | undefined;
 }
 
-/** How much to read. */
-export interface BackupSampleRequest {
-  /** Not more than about so many bytes; what is due and not read waits for the next run. No bound when missing. */
-  maxBytes?: IntegerInput | null | undefined;
-  /** Read from this target only. From all of the settings when missing. */
+/** How the next key comes to be. */
+export interface BackupKeysRotateRequest {
+  /**
+   * The file with the secret half of a recipient, to prove at once that it opens the new key. Read where the request
+   * runs, and never recorded.
+   */
+  identityFile?: PathInput | null | undefined;
+}
+
+/** Where to look. */
+export interface BackupListRequest {
+  /**
+   * The file with the secret half of a recipient, for encrypted snapshots. What the settings name when missing. Read
+   * where the request runs, and never recorded.
+   */
+  identityFile?: PathInput | null | undefined;
+  /** This target only. All of the settings when missing. */
   target?: string | null | undefined;
 }
 
@@ -145,6 +146,11 @@ export interface BackupSampleRequest {
 export interface BackupShowRequest {
   /** The snapshot: its identifier, the beginning of it, or `latest`. */
   snapshotId: string;
+  /**
+   * The file with the secret half of a recipient, for encrypted snapshots. What the settings name when missing. Read
+   * where the request runs, and never recorded.
+   */
+  identityFile?: PathInput | null | undefined;
   /** Read it from this target only. */
   target?: string | null | undefined;
 }
@@ -160,6 +166,12 @@ export interface BackupVerifyRequest {
    * @defaultValue `"full"`
    */
   depth?: VerifyDepth | undefined;
+  /**
+   * The file with the secret half of a recipient, to look into encrypted snapshots. What the settings name when
+   * missing; without any, the stored bytes alone are compared, and the answer's `level` says so. Read where the request
+   * runs, and never recorded.
+   */
+  identityFile?: PathInput | null | undefined;
   /** Verify the copy in this target only. Every copy when missing. */
   target?: string | null | undefined;
 }
@@ -218,6 +230,11 @@ export interface MetricsRenderRequest {
 export interface RestoreApplyRequest {
   /** The snapshot: its identifier, the beginning of it, or `latest`. */
   snapshotId: string;
+  /**
+   * The file with the secret half of a recipient, for encrypted snapshots. What the settings name when missing. Read
+   * where the request runs, and never recorded.
+   */
+  identityFile?: PathInput | null | undefined;
   /** A folder, missing or empty, that receives the files. In place when missing. */
   into?: PathInput | null | undefined;
   /** What to restore, relative to the root. All when missing or empty. */
@@ -248,6 +265,11 @@ export interface RestoreDiscardRequest {
 export interface RestorePlanRequest {
   /** The snapshot: its identifier, the beginning of it, or `latest`. */
   snapshotId: string;
+  /**
+   * The file with the secret half of a recipient, for encrypted snapshots. What the settings name when missing. Read
+   * where the request runs, and never recorded.
+   */
+  identityFile?: PathInput | null | undefined;
   /** A folder, missing or empty, that receives the files. In place when missing. */
   into?: PathInput | null | undefined;
   /** What to restore, relative to the root. All when missing or empty. */
@@ -299,86 +321,6 @@ export interface StoreVerifyRequest {
   depth?: CheckDepth | undefined;
   /** This database only. All of the settings when missing. */
   store?: string | null | undefined;
-}
-
-/** What must hold in a bisection. */
-export type BisectCheck =
-  /** The database is sound, every index held against its table. */
-  | "integrity"
-  /** The query holds. */
-  | "query"
-  /** The program `backup.drill.command` of the settings ends well in the restored folder. */
-  | "command";
-
-/** A snapshot of a bisection. */
-export interface BisectedSnapshot {
-  /** Its identifier. */
-  snapshotId: string;
-  /** When it was made. */
-  time: Date;
-}
-
-/** What a snapshot answers. */
-export type BisectVerdict =
-  /** The check holds. */
-  | "holds"
-  /** It does not. */
-  | "fails"
-  /** The snapshot is damaged, or lacks the database: it says nothing. */
-  | "unreadable";
-
-/** What a snapshot answered. */
-export interface BisectProbe {
-  /** Its identifier. */
-  snapshotId: string;
-  /** When it was made. */
-  time: Date;
-  /** What it answered. */
-  verdict: BisectVerdict;
-  /** Why it fails, or why it could not be asked. */
-  message: string | null;
-  /** How long that took, in seconds. */
-  durationSeconds: number;
-}
-
-/** What a bisection found. */
-export interface BackupBisectResponse {
-  /** The newest snapshot for which the check holds. Nothing when it holds for none. */
-  good: BisectedSnapshot | null;
-  /** The oldest snapshot after it for which the check fails. Nothing when the newest of all holds. */
-  bad: BisectedSnapshot | null;
-  /** What the search took for granted. */
-  assumption: string;
-  /** Whether the neighbours of `good` and `bad` agree with that. */
-  neighboursAgree: boolean;
-  /** The snapshot that contradicts it. */
-  contradictedBy: BisectedSnapshot | null;
-  /** What was asked, in that order. */
-  probes: BisectProbe[];
-  /** How many snapshots there are. */
-  snapshots: Integer;
-  /** How many were restored, in whole or in part. */
-  restores: Integer;
-  /** How long it took, in seconds. */
-  durationSeconds: number;
-}
-
-/** What became of a copy. */
-export interface BackupCopyResponse {
-  /** The snapshot. */
-  snapshotId: string;
-  /** The target that it was read from. */
-  from: string;
-  /** The target that has it now. */
-  to: string;
-  /** Its key there. */
-  key: string;
-  /** Its bytes there. */
-  storedBytes: Integer;
-  /** Whether it was copied; `false` when the target had it already, whole. */
-  copied: boolean;
-  /** How long it took, in seconds. */
-  durationSeconds: number;
 }
 
 /** How a snapshot is stored. */
@@ -501,36 +443,8 @@ export interface StoreRecord {
   takenAt: Date;
   /** What the check of the copy found. */
   check: IntegrityReport;
-  /** Facts by the driver's names; under `rows` how many rows each table has, where the store counts them. */
+  /** Facts by the driver's names. */
   details: JsonObject;
-}
-
-/** How a pause went. */
-export interface PauseReport {
-  /** From when on nothing was written. */
-  from: Date;
-  /** When writing was let go on. */
-  until: Date;
-  /** Whether it lasted as long as it was wanted, and was not ended by its deadline. */
-  held: boolean;
-  /** What went wrong when writing was let go on: it may still be paused. */
-  error: string | null;
-}
-
-/** Which moments a snapshot is of: its files, and against them its databases, each of which says when it was taken. */
-export interface ConsistencyGroup {
-  /** When the files began to be looked at. */
-  filesFrom: Date;
-  /** When the last of them was read. */
-  filesUntil: Date;
-  /** Whether the service was to be paused. */
-  asked: boolean;
-  /** How the pause went. Nothing when there was none. */
-  pause: PauseReport | null;
-  /** Whether all databases and files are of one moment, proven by a pause that held. */
-  consistent: boolean;
-  /** Why not, when it was asked. */
-  message: string | null;
 }
 
 /** What became of a backup. */
@@ -555,8 +469,8 @@ export interface BackupCreateResponse {
   targets: TargetResult[];
   /** The databases in it. */
   stores: StoreRecord[];
-  /** Which moments it is of. */
-  group: ConsistencyGroup | null;
+  /** The fingerprint of the key that it is encrypted to. Nothing when it is stored in clear. */
+  encryptedTo: string | null;
 }
 
 /** One object to remove. */
@@ -565,21 +479,9 @@ export interface Deletion {
   target: string;
   /** Its key there. */
   key: string;
-  /** How it is stored. */
-  layout: string;
   /** The bytes that become free. */
   storedBytes: Integer;
   /** Why it is removed. */
-  reason: string;
-}
-
-/** Who wants a snapshot kept, since when, and why. */
-export interface Hold {
-  /** Who. */
-  by: string;
-  /** Since when. */
-  at: Date;
-  /** Why. */
   reason: string;
 }
 
@@ -589,151 +491,170 @@ export interface BackupDeleteResponse {
   snapshotId: string;
   /** What is removed. */
   deletions: Deletion[];
-  /** Why nothing may be removed unless it is forced. */
+  /** Why nothing may be removed. */
   refused: string | null;
-  /** Who holds it. What is held is not removed by force either. */
-  holds: Hold[];
   /** Whether it was carried out. */
   deleted: boolean;
 }
 
-/** What a drill does beside restoring and checking integrity. */
-export type DrillCheck =
-  /** Counts the rows of every table. */
-  | "rows"
-  /** Runs `backup.drill.migrate`. */
-  | "migrate"
-  /** Asks `backup.drill.queries`. */
-  | "queries"
-  /** Runs `backup.drill.command`. */
-  | "command";
-
-/** How much is known of a snapshot. */
-export type ProofLevel =
-  /** Every stored byte is what was stored. Nobody has looked inside. */
-  | "sealed"
-  /** It was restored, and its databases are sound. */
-  | "proven";
-
-/** The steps of a drill, in their order. */
-export type DrillPhase =
-  /** Finding the snapshot in its target. */
-  | "find"
-  /** Reading its index. */
-  | "open"
-  /** Restoring its files, until the disk has them. */
-  | "restore"
-  /** The integrity of every database. */
-  | "integrity"
-  /** The rows of every table, against those of the backup or of the drill before. */
-  | "rows"
-  /** The service's migrations on the restored copy. */
-  | "migrate"
-  /** Queries that must hold. */
-  | "queries"
-  /** The service's own look at the restored copy. */
-  | "command";
-
-/** A step of a drill. */
-export interface DrillStep {
-  /** Which step. */
-  step: DrillPhase;
-  /** Whether nothing was wrong. */
-  ok: boolean;
-  /** How long it took, in seconds. */
-  durationSeconds: number;
+/** What the host knows again. */
+export interface BackupKeysAdoptResponse {
+  /** The repository that the keys are of. */
+  repositoryId: string;
+  /** The key that backups are encrypted to from now on: the youngest. */
+  fingerprint: string;
+  /** The earlier ones, oldest first. */
+  former: string[];
 }
 
-/** Something wrong that a drill found. */
-export interface DrillProblem {
-  /** The step that found it. */
-  step: DrillPhase;
-  /** The file or database concerned, relative to the root, when it is one. */
-  path: Path | null;
-  /** What is wrong, for a person. */
-  message: string;
-}
-
-/** A table of a restored database. */
-export interface DrilledTable {
-  /** Its name. */
-  table: string;
-  /** Its rows in the restored copy. */
-  rows: Integer;
-  /** Its rows when the backup was made; nothing where they were not counted. */
-  rowsAtBackup: Integer | null;
-}
-
-/** A database that was restored. */
-export interface DrilledDatabase {
-  /** The store's name. */
-  name: string;
-  /** Its file, relative to the root. */
-  path: Path;
-  /** When its copy was taken. */
-  takenAt: Date;
-  /** Whether its integrity was checked and found whole. */
-  sound: boolean;
-  /** The tables whose rows were counted. */
-  tables: DrilledTable[];
-}
-
-/** What a drill found. */
-export interface BackupDrillResponse {
-  /** The snapshot. */
-  snapshotId: string;
-  /** When it was made: what is proven is that the service can be as it was then. */
-  snapshotTime: Date | null;
-  /** The target whose copy was restored. */
+/** What was proven in a target. */
+export interface CheckedTarget {
+  /** The target. */
   target: string;
-  /** What the drill proves when it is `ok`. */
-  level: ProofLevel;
-  /** Whether the snapshot was restored and stood every test. */
-  ok: boolean;
-  /**
-   * How long it took until the service's files were back, durable, and their databases proven sound, in seconds.
-   * Stopping and starting the service comes on top.
-   */
-  recoverySeconds: number;
-  /** What was done, in order. */
-  steps: DrillStep[];
-  /** What was wrong. */
-  problems: DrillProblem[];
-  /** What to know, and what is no reason to doubt the snapshot. */
-  warnings: string[];
-  /** The databases that were restored. */
-  databases: DrilledDatabase[];
-  /** Regular files that were restored. */
-  restoredFiles: Integer;
-  /** Bytes of the files' content, as the snapshot has it. */
-  sizeBytes: Integer;
-  /** The folder that keeps the restored copy. Nothing when it was removed. */
-  into: Path | null;
-  /** How long all of it took, in seconds. */
-  durationSeconds: number;
+  /** The newest encrypted snapshot there. Nothing when there is none yet. */
+  snapshotId: string | null;
+  /** The key that it is encrypted to. */
+  encryptedTo: string | null;
+  /** Why it could not be opened; nothing when it was. */
+  error: ErrorBody | null;
 }
 
-/** A target that could not be asked. */
-export interface FailedTarget {
-  /** Its name. */
+/** What an identity opens. */
+export interface BackupKeysCheckResponse {
+  /** Whether the newest encrypted snapshot of every target was opened. */
+  ok: boolean;
+  /** The keys that the identity opens, oldest first. */
+  opens: string[];
+  /** What was proven in each target. */
+  targets: CheckedTarget[];
+}
+
+/** A wrapped key in a target. */
+export interface StoredKey {
+  /** The target that has it. */
   target: string;
+  /** Its key there: `keys/<fingerprint>-<n>.age`. */
+  key: string;
+}
+
+/** A key that was made. */
+export interface BackupKeysInitResponse {
+  /** The repository that the key is of: 32 hexadecimal digits. */
+  repositoryId: string;
+  /** The short name of the key. */
+  fingerprint: string;
+  /** Its public half; the secret one is in the wrapped keys alone. */
+  publicKey: string;
+  /** The wrapped keys. */
+  stored: StoredKey[];
+  /** Who can open it. Empty when it is whoever knows the passphrase. */
+  recipients: string[];
+  /** Whether an identity or the passphrase was seen to open it. Where not, `backup.keys_check` proves it. */
+  proven: boolean;
+}
+
+/** What a key is to this host. */
+export type KeyStatus =
+  /** Backups are encrypted to it. */
+  | "current"
+  /** Earlier backups are. */
+  | "former"
+  /** It is another host's, or this one lost its own. */
+  | "unknown";
+
+/** A wrapped key, and what is known of it without opening it. */
+export interface ListedKey {
+  /** The target that has it. */
+  target: string;
+  /** Its key there: `keys/<fingerprint>-<n>.age`. */
+  key: string;
+  /** The short name of the key. */
+  fingerprint: string;
+  /** Whether this host encrypts to it, or did. */
+  status: KeyStatus;
+  /** How many recipients open it. Nothing when it is whoever knows a passphrase. */
+  recipients: Integer | null;
+  /** When it was stored, by the target's clock. */
+  storedAt: Date;
+}
+
+/** A target or a wrapped key that could not be read. */
+export interface FailedKey {
+  /** The target. */
+  target: string;
+  /** The wrapped key, when it is one. */
+  key: string | null;
   /** Why. */
   error: ErrorBody;
 }
 
-/** What is held. */
-export interface BackupHoldResponse {
-  /** The snapshot. */
-  snapshotId: string;
-  /** The hold. */
-  hold: Hold;
-  /** The targets whose copies are held. */
-  targets: string[];
-  /** The targets whose copies could not be held. */
-  failed: FailedTarget[];
+/** The keys. */
+export interface BackupKeysListResponse {
+  /** The repository that this host's key is of. Nothing when it has none. */
+  repositoryId: string | null;
+  /** The key that backups are encrypted to. Nothing when there is none. */
+  current: string | null;
+  /** The wrapped keys in the targets. */
+  keys: ListedKey[];
+  /** The targets that could not be asked, and wrapped keys that could not be read. */
+  failed: FailedKey[];
 }
 
-/** A snapshot, who holds it, and what the journal knows of it. */
+/** A key that is wrapped anew in a target. */
+export interface Rewrap {
+  /** The target. */
+  target: string;
+  /** The short name of the key. */
+  fingerprint: string;
+  /** The new object. Nothing in a dry run. */
+  stored: string | null;
+  /** The objects that it replaces: they are removed. */
+  replaces: string[];
+}
+
+/** What was wrapped anew, or would be. */
+export interface BackupKeysRewrapResponse {
+  /** The keys, once for each target. */
+  rewraps: Rewrap[];
+  /** Wrapped keys that stay as they are, since the identity does not open them. */
+  untouched: StoredKey[];
+  /** Who can open them now. Empty when it is whoever knows the passphrase. */
+  recipients: string[];
+  /** Whether an identity or the passphrase was seen to open the new ones. */
+  proven: boolean;
+  /** Whether it was carried out. */
+  rewrapped: boolean;
+  /** What it does not do: whoever could open the backups before, and kept a copy of a wrapped key, still can. */
+  note: string;
+}
+
+/** A key that was made. */
+export interface BackupKeysRotateResponse {
+  /** The repository that the key is of: 32 hexadecimal digits. */
+  repositoryId: string;
+  /** The short name of the key. */
+  fingerprint: string;
+  /** Its public half; the secret one is in the wrapped keys alone. */
+  publicKey: string;
+  /** The wrapped keys. */
+  stored: StoredKey[];
+  /** Who can open it. Empty when it is whoever knows the passphrase. */
+  recipients: string[];
+  /** Whether an identity or the passphrase was seen to open it. Where not, `backup.keys_check` proves it. */
+  proven: boolean;
+}
+
+/** Whether a verification looked into the snapshot. */
+export type VerifyLevel =
+  /**
+   * A copy is encrypted and no identity was given: its stored bytes are those that the backup read back, and nobody
+   * looked into them. `quick` compared their number, `data` and `full` every one.
+   */
+  | "sealed"
+  /** It was looked into, as far as the depth says. */
+  | "proven";
+
+/** A snapshot, and what the journal knows of it. */
 export interface KnownSnapshot {
   /** The snapshot's identifier: 12 hexadecimal digits. */
   snapshotId: string;
@@ -741,18 +662,14 @@ export interface KnownSnapshot {
   target: string;
   /** Its key there. */
   key: string;
-  /** When the backup began, by the clock of the machine that made it. */
+  /** When the backup began. */
   time: Date;
-  /** When it was stored, by the target's clock. */
-  storedAt: Date;
   /** How it is stored: `archive`. */
   layout: string;
   /** Whether everything was read completely. */
   outcome: Outcome;
   /** What the caller called it. */
   label: string | null;
-  /** The tags that the caller gave it, sorted. */
-  tags: string[];
   /** The service's name. */
   service: string;
   /** The service's version, when it is known. */
@@ -769,13 +686,12 @@ export interface KnownSnapshot {
   skipped: Integer;
   /** How many databases are in it. */
   stores: Integer;
-  /**
-   * When this copy was last verified in full and found whole. Nothing when it never was, when it was found damaged
-   * since, or when the journal is lost.
-   */
+  /** The fingerprint of the key that it is encrypted to. Nothing when it is stored in clear. */
+  encryptedTo: string | null;
+  /** When it was last verified in full and found whole. Nothing when it never was, or the journal is lost. */
   verifiedAt: Date | null;
-  /** Who holds it, so that nothing deletes it. */
-  holds: Hold[];
+  /** Whether it was looked into then. One that is encrypted is not, where no identity was given. */
+  verifiedLevel: VerifyLevel | null;
 }
 
 /** Something that looks like an archive and could not be read as one. */
@@ -790,6 +706,14 @@ export interface Unreadable {
   error: ErrorBody;
 }
 
+/** A target that could not be asked. */
+export interface FailedTarget {
+  /** Its name. */
+  target: string;
+  /** Why. */
+  error: ErrorBody;
+}
+
 /** The snapshots. */
 export interface BackupListResponse {
   /** The snapshots, newest first; one that is in several targets is there once for each. */
@@ -800,260 +724,6 @@ export interface BackupListResponse {
   failed: FailedTarget[];
 }
 
-/** What was released. */
-export interface BackupReleaseResponse {
-  /** The snapshot. */
-  snapshotId: string;
-  /** How many holds were ended, over all targets. 0 when nobody held it. */
-  released: Integer;
-}
-
-/**
- * Which snapshots are kept: each rule keeps some, and what none keeps is deleted, unless that would be unsafe. Days,
- * weeks, months and years are those of `service.timezone`; a rule that is 0 or empty keeps nothing.
- */
-export interface RetentionSettings {
-  /** The newest so many. */
-  keepLast: number;
-  /** The newest of each hour, for the last so many hours that have one. */
-  hourly: number;
-  /** The newest of each day, for the last so many days that have one. */
-  daily: number;
-  /** The newest of each week, Monday to Sunday, for the last so many weeks that have one. */
-  weekly: number;
-  /** The newest of each month, for the last so many months that have one. */
-  monthly: number;
-  /** The newest of each year, for the last so many years that have one. */
-  yearly: number;
-  /** All that are at most so many days older than the newest complete one. */
-  withinDays: number;
-  /** All that have one of these tags. */
-  tags: string[];
-  /** The newest so many of each label. */
-  perLabel: number;
-  /** The newest so many of each tag. */
-  perTag: number;
-  /**
-   * How many verified snapshots each target keeps, whatever the rules say. While it has fewer, nothing is deleted
-   * there. At least 1.
-   */
-  minVerified: number;
-  /**
-   * Whether the rules count the snapshots of each machine apart: `true` where several machines back up data of their
-   * own under one service name, `false` where one goes on for another. Until it is set, nothing is deleted where
-   * snapshots of several machines alternate.
-   */
-  perHost: boolean | null;
-}
-
-/** What becomes of a snapshot. */
-export type RetentionAction =
-  /** It stays. */
-  | "keep"
-  /** It is deleted. */
-  | "delete";
-
-/** What keeps a snapshot, or lets it go. */
-export type RetentionRule =
-  /** One of the last ones. */
-  | "keep_last"
-  /** The newest of an hour. */
-  | "hourly"
-  /** The newest of a day. */
-  | "daily"
-  /** The newest of a week. */
-  | "weekly"
-  /** The newest of a month. */
-  | "monthly"
-  /** The newest of a year. */
-  | "yearly"
-  /** Not much older than the newest. */
-  | "within"
-  /** It has a tag that is kept. */
-  | "tag"
-  /** One of the last ones of its label. */
-  | "per_label"
-  /** One of the last ones of a tag. */
-  | "per_tag"
-  /** Somebody holds it. */
-  | "held"
-  /** The newest complete one. */
-  | "newest"
-  /** One of the newest that are verified. */
-  | "min_verified"
-  /** It is of the future. */
-  | "future"
-  /** The target received it lately, though it claims to be old. */
-  | "received_late"
-  /** A verification found it damaged. */
-  | "damaged"
-  /** Several objects claim to be it. */
-  | "ambiguous"
-  /** Too few snapshots are verified. */
-  | "too_few_verified"
-  /** No newer one is verified. */
-  | "no_newer_verified"
-  /** Snapshots of several machines alternate. */
-  | "several_hosts"
-  /** No rule keeps it, and a newer verified one exists. The only reason to delete. */
-  | "superseded";
-
-/** One reason of a decision. */
-export interface RetentionReason {
-  /** Which rule it is. */
-  rule: RetentionRule;
-  /** The reason in words. */
-  message: string;
-}
-
-/** What becomes of one snapshot in one target. */
-export interface RetentionDecision {
-  /** The snapshot's identifier. */
-  snapshotId: string;
-  /** Its key in the target. */
-  key: string;
-  /** How it is stored. */
-  layout: string;
-  /** When the backup began. */
-  time: Date;
-  /** The machine it was made on. */
-  host: string;
-  /** What the caller called it. */
-  label: string | null;
-  /** Its tags. */
-  tags: string[];
-  /** Whether everything was read completely. */
-  outcome: Outcome;
-  /** Bytes that it takes. */
-  storedBytes: Integer;
-  /** When this copy was last verified in full and found whole. */
-  verifiedAt: Date | null;
-  /** What becomes of it. */
-  action: RetentionAction;
-  /** All the reasons, those of the rules first. */
-  reasons: RetentionReason[];
-}
-
-/** Why snapshots that no rule keeps are not deleted, and what can be done about it. */
-export interface Withheld {
-  /** Why. */
-  message: string;
-  /** What to do. */
-  hint: string;
-  /** How many snapshots it is about. */
-  snapshots: Integer;
-}
-
-/** What is kept and what is deleted in one target. */
-export interface RetentionTargetPlan {
-  /** The target's name. */
-  target: string;
-  /** Every snapshot of the service, newest first. */
-  decisions: RetentionDecision[];
-  /** How many are kept. */
-  kept: Integer;
-  /** How many are deleted. */
-  deletions: Integer;
-  /** The bytes that become free. */
-  freedBytes: Integer;
-  /** How many of those that are kept are complete and verified. */
-  verified: Integer;
-  /** Why snapshots that no rule keeps are not deleted. */
-  withheld: Withheld[];
-  /** What could not be read as a snapshot. It is left alone. */
-  unreadable: Unreadable[];
-}
-
-/** A snapshot that was deleted. */
-export interface DeletedSnapshot {
-  /** The target that had it. */
-  target: string;
-  /** The snapshot. */
-  snapshotId: string;
-  /** Its key there. */
-  key: string;
-  /** The bytes that became free. */
-  storedBytes: Integer;
-}
-
-/** A snapshot that could not be deleted. */
-export interface FailedDeletion {
-  /** The target that has it. */
-  target: string;
-  /** The snapshot. */
-  snapshotId: string;
-  /** Its key there. */
-  key: string;
-  /** Why. */
-  error: ErrorBody;
-}
-
-/** What was planned, and what became of it. */
-export interface BackupRetainResponse {
-  /** When it was made. */
-  time: Date;
-  /** The time zone that days, weeks, months and years are in. */
-  timezone: string;
-  /** The rules. */
-  policy: RetentionSettings;
-  /** Each target by itself: what another one has is no reason to delete anything. */
-  targets: RetentionTargetPlan[];
-  /** The targets that could not be asked. Nothing is deleted there. */
-  failed: FailedTarget[];
-  /** Whether it was to be a plan alone. */
-  dryRun: boolean;
-  /** What was deleted, in this order. */
-  deleted: DeletedSnapshot[];
-  /** What should have been deleted and was not. */
-  failures: FailedDeletion[];
-}
-
-/** Something wrong with a snapshot in a target. */
-export interface FoundProblem {
-  /** The target whose copy it is. */
-  target: string;
-  /** The entry concerned, when it is one. */
-  path: Path | null;
-  /** What is wrong: a word of the archive's, or `corrupt_database`. */
-  kind: string;
-  /** The detail, for a person. */
-  message: string;
-}
-
-/** What was read from a target. */
-export interface SampledTarget {
-  /** The target. */
-  target: string;
-  /** What became due after this moment was to be read. */
-  since: Date;
-  /** All that became due until this moment is read. The next run goes on here. */
-  reached: Date;
-  /** Objects in the target that hold backups. */
-  objects: Integer;
-  /** Their bytes. */
-  storedBytes: Integer;
-  /** Bytes that were read and held against their checksums. */
-  readBytes: Integer;
-  /** Bytes that are due and wait for the next run. */
-  leftBytes: Integer;
-}
-
-/** What a sampled verification read and found. */
-export interface BackupSampleResponse {
-  /** Whether nothing was wrong with what was read. */
-  ok: boolean;
-  /** What was wrong. */
-  problems: FoundProblem[];
-  /** What was read, by target. */
-  targets: SampledTarget[];
-  /** The targets that could not be read. Their next run catches up. */
-  failed: FailedTarget[];
-  /** Every stored byte is read within so many days, as long as runs are at most a quarter of that apart. */
-  withinDays: number;
-  /** How long it took, in seconds. */
-  durationSeconds: number;
-}
-
 /** A snapshot in a target. */
 export interface Listed {
   /** The snapshot's identifier: 12 hexadecimal digits. */
@@ -1062,18 +732,14 @@ export interface Listed {
   target: string;
   /** Its key there. */
   key: string;
-  /** When the backup began, by the clock of the machine that made it. */
+  /** When the backup began. */
   time: Date;
-  /** When it was stored, by the target's clock. */
-  storedAt: Date;
   /** How it is stored: `archive`. */
   layout: string;
   /** Whether everything was read completely. */
   outcome: Outcome;
   /** What the caller called it. */
   label: string | null;
-  /** The tags that the caller gave it, sorted. */
-  tags: string[];
   /** The service's name. */
   service: string;
   /** The service's version, when it is known. */
@@ -1090,6 +756,8 @@ export interface Listed {
   skipped: Integer;
   /** How many databases are in it. */
   stores: Integer;
+  /** The fingerprint of the key that it is encrypted to. Nothing when it is stored in clear. */
+  encryptedTo: string | null;
 }
 
 /** A path that was asked for. */
@@ -1134,10 +802,8 @@ export interface Manifest {
   entries: Integer;
   /** Bytes of the files' content. */
   sizeBytes: Integer;
-  /** Which moments the snapshot is of. Unknown in one that was made without saying. */
-  group: ConsistencyGroup | null;
-  /** The tags that the caller gave it, sorted. */
-  tags: string[];
+  /** The fingerprint of the key that it is encrypted to. Nothing when it is stored in clear. */
+  encryptedTo: string | null;
 }
 
 /** A snapshot with its manifest. */
@@ -1159,12 +825,26 @@ export type VerifyDepth =
   /** Every byte, and the integrity of every database. */
   | "full";
 
+/** Something wrong with a snapshot in a target. */
+export interface FoundProblem {
+  /** The target whose copy it is. */
+  target: string;
+  /** The entry concerned, when it is one. */
+  path: Path | null;
+  /** What is wrong: a word of the archive's, or `corrupt_database`. */
+  kind: string;
+  /** The detail, for a person. */
+  message: string;
+}
+
 /** What a verification found. */
 export interface BackupVerifyResponse {
   /** The snapshot. */
   snapshotId: string;
   /** How much was verified. */
   depth: VerifyDepth;
+  /** Whether the snapshot was looked into. */
+  level: VerifyLevel;
   /** Whether nothing was wrong anywhere. */
   ok: boolean;
   /** What was wrong. */
@@ -1851,41 +1531,6 @@ export interface Progress {
   uninterruptible: boolean;
 }
 
-const bisectedSnapshotCodec = record<BisectedSnapshot>("BisectedSnapshot", {
-  snapshotId: { wire: "snapshot_id" },
-  time: { wire: "time", codec: time },
-});
-
-const bisectProbeCodec = record<BisectProbe>("BisectProbe", {
-  snapshotId: { wire: "snapshot_id" },
-  time: { wire: "time", codec: time },
-  verdict: { wire: "verdict" },
-  message: { wire: "message" },
-  durationSeconds: { wire: "duration_seconds" },
-});
-
-const backupBisectResponseCodec = record<BackupBisectResponse>("BackupBisectResponse", {
-  good: { wire: "good", codec: nullable(bisectedSnapshotCodec) },
-  bad: { wire: "bad", codec: nullable(bisectedSnapshotCodec) },
-  assumption: { wire: "assumption" },
-  neighboursAgree: { wire: "neighbours_agree" },
-  contradictedBy: { wire: "contradicted_by", codec: nullable(bisectedSnapshotCodec) },
-  probes: { wire: "probes", codec: list(bisectProbeCodec) },
-  snapshots: { wire: "snapshots" },
-  restores: { wire: "restores" },
-  durationSeconds: { wire: "duration_seconds" },
-});
-
-const backupCopyResponseCodec = record<BackupCopyResponse>("BackupCopyResponse", {
-  snapshotId: { wire: "snapshot_id" },
-  from: { wire: "from" },
-  to: { wire: "to" },
-  key: { wire: "key" },
-  storedBytes: { wire: "stored_bytes" },
-  copied: { wire: "copied" },
-  durationSeconds: { wire: "duration_seconds" },
-});
-
 const skippedCodec = record<Skipped>("Skipped", {
   path: { wire: "path", codec: path },
   reason: { wire: "reason" },
@@ -1922,22 +1567,6 @@ const storeRecordCodec = record<StoreRecord>("StoreRecord", {
   details: { wire: "details" },
 });
 
-const pauseReportCodec = record<PauseReport>("PauseReport", {
-  from: { wire: "from", codec: time },
-  until: { wire: "until", codec: time },
-  held: { wire: "held" },
-  error: { wire: "error" },
-});
-
-const consistencyGroupCodec = record<ConsistencyGroup>("ConsistencyGroup", {
-  filesFrom: { wire: "files_from", codec: time },
-  filesUntil: { wire: "files_until", codec: time },
-  asked: { wire: "asked" },
-  pause: { wire: "pause", codec: nullable(pauseReportCodec) },
-  consistent: { wire: "consistent" },
-  message: { wire: "message" },
-});
-
 const backupCreateResponseCodec = record<BackupCreateResponse>("BackupCreateResponse", {
   snapshotId: { wire: "snapshot_id" },
   outcome: { wire: "outcome" },
@@ -1949,20 +1578,13 @@ const backupCreateResponseCodec = record<BackupCreateResponse>("BackupCreateResp
   key: { wire: "key" },
   targets: { wire: "targets", codec: list(targetResultCodec) },
   stores: { wire: "stores", codec: list(storeRecordCodec) },
-  group: { wire: "group", codec: nullable(consistencyGroupCodec) },
+  encryptedTo: { wire: "encrypted_to" },
 });
 
 const deletionCodec = record<Deletion>("Deletion", {
   target: { wire: "target" },
   key: { wire: "key" },
-  layout: { wire: "layout" },
   storedBytes: { wire: "stored_bytes" },
-  reason: { wire: "reason" },
-});
-
-const holdCodec = record<Hold>("Hold", {
-  by: { wire: "by" },
-  at: { wire: "at", codec: time },
   reason: { wire: "reason" },
 });
 
@@ -1970,63 +1592,87 @@ const backupDeleteResponseCodec = record<BackupDeleteResponse>("BackupDeleteResp
   snapshotId: { wire: "snapshot_id" },
   deletions: { wire: "deletions", codec: list(deletionCodec) },
   refused: { wire: "refused" },
-  holds: { wire: "holds", codec: list(holdCodec) },
   deleted: { wire: "deleted" },
 });
 
-const drillStepCodec = record<DrillStep>("DrillStep", {
-  step: { wire: "step" },
-  ok: { wire: "ok" },
-  durationSeconds: { wire: "duration_seconds" },
+const backupKeysAdoptResponseCodec = record<BackupKeysAdoptResponse>("BackupKeysAdoptResponse", {
+  repositoryId: { wire: "repository_id" },
+  fingerprint: { wire: "fingerprint" },
+  former: { wire: "former" },
 });
 
-const drillProblemCodec = record<DrillProblem>("DrillProblem", {
-  step: { wire: "step" },
-  path: { wire: "path", codec: nullable(path) },
-  message: { wire: "message" },
-});
-
-const drilledTableCodec = record<DrilledTable>("DrilledTable", {
-  table: { wire: "table" },
-  rows: { wire: "rows" },
-  rowsAtBackup: { wire: "rows_at_backup" },
-});
-
-const drilledDatabaseCodec = record<DrilledDatabase>("DrilledDatabase", {
-  name: { wire: "name" },
-  path: { wire: "path", codec: path },
-  takenAt: { wire: "taken_at", codec: time },
-  sound: { wire: "sound" },
-  tables: { wire: "tables", codec: list(drilledTableCodec) },
-});
-
-const backupDrillResponseCodec = record<BackupDrillResponse>("BackupDrillResponse", {
+const checkedTargetCodec = record<CheckedTarget>("CheckedTarget", {
+  target: { wire: "target" },
   snapshotId: { wire: "snapshot_id" },
-  snapshotTime: { wire: "snapshot_time", codec: nullable(time) },
-  target: { wire: "target" },
-  level: { wire: "level" },
-  ok: { wire: "ok" },
-  recoverySeconds: { wire: "recovery_seconds" },
-  steps: { wire: "steps", codec: list(drillStepCodec) },
-  problems: { wire: "problems", codec: list(drillProblemCodec) },
-  warnings: { wire: "warnings" },
-  databases: { wire: "databases", codec: list(drilledDatabaseCodec) },
-  restoredFiles: { wire: "restored_files" },
-  sizeBytes: { wire: "size_bytes" },
-  into: { wire: "into", codec: nullable(path) },
-  durationSeconds: { wire: "duration_seconds" },
+  encryptedTo: { wire: "encrypted_to" },
+  error: { wire: "error", codec: nullable(errorBodyCodec) },
 });
 
-const failedTargetCodec = record<FailedTarget>("FailedTarget", {
+const backupKeysCheckResponseCodec = record<BackupKeysCheckResponse>("BackupKeysCheckResponse", {
+  ok: { wire: "ok" },
+  opens: { wire: "opens" },
+  targets: { wire: "targets", codec: list(checkedTargetCodec) },
+});
+
+const storedKeyCodec = record<StoredKey>("StoredKey", {
   target: { wire: "target" },
+  key: { wire: "key" },
+});
+
+const backupKeysInitResponseCodec = record<BackupKeysInitResponse>("BackupKeysInitResponse", {
+  repositoryId: { wire: "repository_id" },
+  fingerprint: { wire: "fingerprint" },
+  publicKey: { wire: "public_key" },
+  stored: { wire: "stored", codec: list(storedKeyCodec) },
+  recipients: { wire: "recipients" },
+  proven: { wire: "proven" },
+});
+
+const listedKeyCodec = record<ListedKey>("ListedKey", {
+  target: { wire: "target" },
+  key: { wire: "key" },
+  fingerprint: { wire: "fingerprint" },
+  status: { wire: "status" },
+  recipients: { wire: "recipients" },
+  storedAt: { wire: "stored_at", codec: time },
+});
+
+const failedKeyCodec = record<FailedKey>("FailedKey", {
+  target: { wire: "target" },
+  key: { wire: "key" },
   error: { wire: "error", codec: errorBodyCodec },
 });
 
-const backupHoldResponseCodec = record<BackupHoldResponse>("BackupHoldResponse", {
-  snapshotId: { wire: "snapshot_id" },
-  hold: { wire: "hold", codec: holdCodec },
-  targets: { wire: "targets" },
-  failed: { wire: "failed", codec: list(failedTargetCodec) },
+const backupKeysListResponseCodec = record<BackupKeysListResponse>("BackupKeysListResponse", {
+  repositoryId: { wire: "repository_id" },
+  current: { wire: "current" },
+  keys: { wire: "keys", codec: list(listedKeyCodec) },
+  failed: { wire: "failed", codec: list(failedKeyCodec) },
+});
+
+const rewrapCodec = record<Rewrap>("Rewrap", {
+  target: { wire: "target" },
+  fingerprint: { wire: "fingerprint" },
+  stored: { wire: "stored" },
+  replaces: { wire: "replaces" },
+});
+
+const backupKeysRewrapResponseCodec = record<BackupKeysRewrapResponse>("BackupKeysRewrapResponse", {
+  rewraps: { wire: "rewraps", codec: list(rewrapCodec) },
+  untouched: { wire: "untouched", codec: list(storedKeyCodec) },
+  recipients: { wire: "recipients" },
+  proven: { wire: "proven" },
+  rewrapped: { wire: "rewrapped" },
+  note: { wire: "note" },
+});
+
+const backupKeysRotateResponseCodec = record<BackupKeysRotateResponse>("BackupKeysRotateResponse", {
+  repositoryId: { wire: "repository_id" },
+  fingerprint: { wire: "fingerprint" },
+  publicKey: { wire: "public_key" },
+  stored: { wire: "stored", codec: list(storedKeyCodec) },
+  recipients: { wire: "recipients" },
+  proven: { wire: "proven" },
 });
 
 const knownSnapshotCodec = record<KnownSnapshot>("KnownSnapshot", {
@@ -2034,11 +1680,9 @@ const knownSnapshotCodec = record<KnownSnapshot>("KnownSnapshot", {
   target: { wire: "target" },
   key: { wire: "key" },
   time: { wire: "time", codec: time },
-  storedAt: { wire: "stored_at", codec: time },
   layout: { wire: "layout" },
   outcome: { wire: "outcome" },
   label: { wire: "label" },
-  tags: { wire: "tags" },
   service: { wire: "service" },
   serviceVersion: { wire: "service_version" },
   host: { wire: "host" },
@@ -2047,8 +1691,9 @@ const knownSnapshotCodec = record<KnownSnapshot>("KnownSnapshot", {
   files: { wire: "files" },
   skipped: { wire: "skipped" },
   stores: { wire: "stores" },
+  encryptedTo: { wire: "encrypted_to" },
   verifiedAt: { wire: "verified_at", codec: nullable(time) },
-  holds: { wire: "holds", codec: list(holdCodec) },
+  verifiedLevel: { wire: "verified_level" },
 });
 
 const unreadableCodec = record<Unreadable>("Unreadable", {
@@ -2058,118 +1703,15 @@ const unreadableCodec = record<Unreadable>("Unreadable", {
   error: { wire: "error", codec: errorBodyCodec },
 });
 
+const failedTargetCodec = record<FailedTarget>("FailedTarget", {
+  target: { wire: "target" },
+  error: { wire: "error", codec: errorBodyCodec },
+});
+
 const backupListResponseCodec = record<BackupListResponse>("BackupListResponse", {
   snapshots: { wire: "snapshots", codec: list(knownSnapshotCodec) },
   unreadable: { wire: "unreadable", codec: list(unreadableCodec) },
   failed: { wire: "failed", codec: list(failedTargetCodec) },
-});
-
-const backupReleaseResponseCodec = record<BackupReleaseResponse>("BackupReleaseResponse", {
-  snapshotId: { wire: "snapshot_id" },
-  released: { wire: "released" },
-});
-
-const retentionSettingsCodec = record<RetentionSettings>("RetentionSettings", {
-  keepLast: { wire: "keep_last" },
-  hourly: { wire: "hourly" },
-  daily: { wire: "daily" },
-  weekly: { wire: "weekly" },
-  monthly: { wire: "monthly" },
-  yearly: { wire: "yearly" },
-  withinDays: { wire: "within_days" },
-  tags: { wire: "tags" },
-  perLabel: { wire: "per_label" },
-  perTag: { wire: "per_tag" },
-  minVerified: { wire: "min_verified" },
-  perHost: { wire: "per_host" },
-});
-
-const retentionReasonCodec = record<RetentionReason>("RetentionReason", {
-  rule: { wire: "rule" },
-  message: { wire: "message" },
-});
-
-const retentionDecisionCodec = record<RetentionDecision>("RetentionDecision", {
-  snapshotId: { wire: "snapshot_id" },
-  key: { wire: "key" },
-  layout: { wire: "layout" },
-  time: { wire: "time", codec: time },
-  host: { wire: "host" },
-  label: { wire: "label" },
-  tags: { wire: "tags" },
-  outcome: { wire: "outcome" },
-  storedBytes: { wire: "stored_bytes" },
-  verifiedAt: { wire: "verified_at", codec: nullable(time) },
-  action: { wire: "action" },
-  reasons: { wire: "reasons", codec: list(retentionReasonCodec) },
-});
-
-const withheldCodec = record<Withheld>("Withheld", {
-  message: { wire: "message" },
-  hint: { wire: "hint" },
-  snapshots: { wire: "snapshots" },
-});
-
-const retentionTargetPlanCodec = record<RetentionTargetPlan>("RetentionTargetPlan", {
-  target: { wire: "target" },
-  decisions: { wire: "decisions", codec: list(retentionDecisionCodec) },
-  kept: { wire: "kept" },
-  deletions: { wire: "deletions" },
-  freedBytes: { wire: "freed_bytes" },
-  verified: { wire: "verified" },
-  withheld: { wire: "withheld", codec: list(withheldCodec) },
-  unreadable: { wire: "unreadable", codec: list(unreadableCodec) },
-});
-
-const deletedSnapshotCodec = record<DeletedSnapshot>("DeletedSnapshot", {
-  target: { wire: "target" },
-  snapshotId: { wire: "snapshot_id" },
-  key: { wire: "key" },
-  storedBytes: { wire: "stored_bytes" },
-});
-
-const failedDeletionCodec = record<FailedDeletion>("FailedDeletion", {
-  target: { wire: "target" },
-  snapshotId: { wire: "snapshot_id" },
-  key: { wire: "key" },
-  error: { wire: "error", codec: errorBodyCodec },
-});
-
-const backupRetainResponseCodec = record<BackupRetainResponse>("BackupRetainResponse", {
-  time: { wire: "time", codec: time },
-  timezone: { wire: "timezone" },
-  policy: { wire: "policy", codec: retentionSettingsCodec },
-  targets: { wire: "targets", codec: list(retentionTargetPlanCodec) },
-  failed: { wire: "failed", codec: list(failedTargetCodec) },
-  dryRun: { wire: "dry_run" },
-  deleted: { wire: "deleted", codec: list(deletedSnapshotCodec) },
-  failures: { wire: "failures", codec: list(failedDeletionCodec) },
-});
-
-const foundProblemCodec = record<FoundProblem>("FoundProblem", {
-  target: { wire: "target" },
-  path: { wire: "path", codec: nullable(path) },
-  kind: { wire: "kind" },
-  message: { wire: "message" },
-});
-
-const sampledTargetCodec = record<SampledTarget>("SampledTarget", {
-  target: { wire: "target" },
-  since: { wire: "since", codec: time },
-  reached: { wire: "reached", codec: time },
-  objects: { wire: "objects" },
-  storedBytes: { wire: "stored_bytes" },
-  readBytes: { wire: "read_bytes" },
-  leftBytes: { wire: "left_bytes" },
-});
-
-const backupSampleResponseCodec = record<BackupSampleResponse>("BackupSampleResponse", {
-  ok: { wire: "ok" },
-  problems: { wire: "problems", codec: list(foundProblemCodec) },
-  targets: { wire: "targets", codec: list(sampledTargetCodec) },
-  failed: { wire: "failed", codec: list(failedTargetCodec) },
-  withinDays: { wire: "within_days" },
-  durationSeconds: { wire: "duration_seconds" },
 });
 
 const listedCodec = record<Listed>("Listed", {
@@ -2177,11 +1719,9 @@ const listedCodec = record<Listed>("Listed", {
   target: { wire: "target" },
   key: { wire: "key" },
   time: { wire: "time", codec: time },
-  storedAt: { wire: "stored_at", codec: time },
   layout: { wire: "layout" },
   outcome: { wire: "outcome" },
   label: { wire: "label" },
-  tags: { wire: "tags" },
   service: { wire: "service" },
   serviceVersion: { wire: "service_version" },
   host: { wire: "host" },
@@ -2190,6 +1730,7 @@ const listedCodec = record<Listed>("Listed", {
   files: { wire: "files" },
   skipped: { wire: "skipped" },
   stores: { wire: "stores" },
+  encryptedTo: { wire: "encrypted_to" },
 });
 
 const includedCodec = record<Included>("Included", {
@@ -2214,8 +1755,7 @@ const manifestCodec = record<Manifest>("Manifest", {
   files: { wire: "files" },
   entries: { wire: "entries" },
   sizeBytes: { wire: "size_bytes" },
-  group: { wire: "group", codec: nullable(consistencyGroupCodec), absent: () => null },
-  tags: { wire: "tags", absent: () => [] },
+  encryptedTo: { wire: "encrypted_to", absent: () => null },
 });
 
 const backupShowResponseCodec = record<BackupShowResponse>("BackupShowResponse", {
@@ -2224,9 +1764,17 @@ const backupShowResponseCodec = record<BackupShowResponse>("BackupShowResponse",
   manifest: { wire: "manifest", codec: manifestCodec },
 });
 
+const foundProblemCodec = record<FoundProblem>("FoundProblem", {
+  target: { wire: "target" },
+  path: { wire: "path", codec: nullable(path) },
+  kind: { wire: "kind" },
+  message: { wire: "message" },
+});
+
 const backupVerifyResponseCodec = record<BackupVerifyResponse>("BackupVerifyResponse", {
   snapshotId: { wire: "snapshot_id" },
   depth: { wire: "depth" },
+  level: { wire: "level" },
   ok: { wire: "ok" },
   problems: { wire: "problems", codec: list(foundProblemCodec) },
   targets: { wire: "targets" },
@@ -2540,23 +2088,9 @@ export const progressCodec = record<Progress>("Progress", {
   uninterruptible: { wire: "uninterruptible", absent: () => false },
 });
 
-const backupBisectRequestCodec = record<BackupBisectRequest>("BackupBisectRequest", {
-  check: { wire: "check" },
-  query: { wire: "query" },
-  store: { wire: "store" },
-  target: { wire: "target" },
-});
-
-const backupCopyRequestCodec = record<BackupCopyRequest>("BackupCopyRequest", {
-  snapshotId: { wire: "snapshot_id" },
-  to: { wire: "to" },
-  from: { wire: "from" },
-});
-
 const backupCreateRequestCodec = record<BackupCreateRequest>("BackupCreateRequest", {
   label: { wire: "label" },
   layout: { wire: "layout" },
-  tags: { wire: "tags" },
   target: { wire: "target" },
 });
 
@@ -2567,47 +2101,52 @@ const backupDeleteRequestCodec = record<BackupDeleteRequest>("BackupDeleteReques
   target: { wire: "target" },
 });
 
-const backupDrillRequestCodec = record<BackupDrillRequest>("BackupDrillRequest", {
-  checks: { wire: "checks" },
-  into: { wire: "into", codec: nullable(path) },
-  snapshotId: { wire: "snapshot_id" },
+const backupKeysAdoptRequestCodec = record<BackupKeysAdoptRequest>("BackupKeysAdoptRequest", {
+  identityFile: { wire: "identity_file", codec: nullable(path) },
   target: { wire: "target" },
 });
 
-const backupHoldRequestCodec = record<BackupHoldRequest>("BackupHoldRequest", {
-  snapshotId: { wire: "snapshot_id" },
-  reason: { wire: "reason" },
-  by: { wire: "by" },
+const backupKeysCheckRequestCodec = record<BackupKeysCheckRequest>("BackupKeysCheckRequest", {
+  identityFile: { wire: "identity_file", codec: nullable(path) },
   target: { wire: "target" },
+});
+
+const backupKeysInitRequestCodec = record<BackupKeysInitRequest>("BackupKeysInitRequest", {
+  anew: { wire: "anew" },
+  identityFile: { wire: "identity_file", codec: nullable(path) },
+});
+
+const backupKeysListRequestCodec = record<BackupKeysListRequest>("BackupKeysListRequest", {
+  target: { wire: "target" },
+});
+
+const backupKeysRewrapRequestCodec = record<BackupKeysRewrapRequest>("BackupKeysRewrapRequest", {
+  dryRun: { wire: "dry_run" },
+  identityFile: { wire: "identity_file", codec: nullable(path) },
+  passphrase: { wire: "passphrase" },
+  proofFile: { wire: "proof_file", codec: nullable(path) },
+  unproven: { wire: "unproven" },
+});
+
+const backupKeysRotateRequestCodec = record<BackupKeysRotateRequest>("BackupKeysRotateRequest", {
+  identityFile: { wire: "identity_file", codec: nullable(path) },
 });
 
 const backupListRequestCodec = record<BackupListRequest>("BackupListRequest", {
-  target: { wire: "target" },
-});
-
-const backupReleaseRequestCodec = record<BackupReleaseRequest>("BackupReleaseRequest", {
-  snapshotId: { wire: "snapshot_id" },
-  target: { wire: "target" },
-});
-
-const backupRetainRequestCodec = record<BackupRetainRequest>("BackupRetainRequest", {
-  dryRun: { wire: "dry_run" },
-  target: { wire: "target" },
-});
-
-const backupSampleRequestCodec = record<BackupSampleRequest>("BackupSampleRequest", {
-  maxBytes: { wire: "max_bytes" },
+  identityFile: { wire: "identity_file", codec: nullable(path) },
   target: { wire: "target" },
 });
 
 const backupShowRequestCodec = record<BackupShowRequest>("BackupShowRequest", {
   snapshotId: { wire: "snapshot_id" },
+  identityFile: { wire: "identity_file", codec: nullable(path) },
   target: { wire: "target" },
 });
 
 const backupVerifyRequestCodec = record<BackupVerifyRequest>("BackupVerifyRequest", {
   snapshotId: { wire: "snapshot_id" },
   depth: { wire: "depth" },
+  identityFile: { wire: "identity_file", codec: nullable(path) },
   target: { wire: "target" },
 });
 
@@ -2637,6 +2176,7 @@ const metricsRenderRequestCodec = record<MetricsRenderRequest>("MetricsRenderReq
 
 const restoreApplyRequestCodec = record<RestoreApplyRequest>("RestoreApplyRequest", {
   snapshotId: { wire: "snapshot_id" },
+  identityFile: { wire: "identity_file", codec: nullable(path) },
   into: { wire: "into", codec: nullable(path) },
   paths: { wire: "paths", codec: nullable(list(path)) },
   salvage: { wire: "salvage" },
@@ -2650,6 +2190,7 @@ const restoreDiscardRequestCodec = record<RestoreDiscardRequest>("RestoreDiscard
 
 const restorePlanRequestCodec = record<RestorePlanRequest>("RestorePlanRequest", {
   snapshotId: { wire: "snapshot_id" },
+  identityFile: { wire: "identity_file", codec: nullable(path) },
   into: { wire: "into", codec: nullable(path) },
   paths: { wire: "paths", codec: nullable(list(path)) },
   salvage: { wire: "salvage" },
@@ -2679,16 +2220,15 @@ const storeVerifyRequestCodec = record<StoreVerifyRequest>("StoreVerifyRequest",
   store: { wire: "store" },
 });
 
-const backupBisectOperation = operation("backup.bisect", backupBisectRequestCodec, backupBisectResponseCodec);
-const backupCopyOperation = operation("backup.copy", backupCopyRequestCodec, backupCopyResponseCodec);
 const backupCreateOperation = operation("backup.create", backupCreateRequestCodec, backupCreateResponseCodec);
 const backupDeleteOperation = operation("backup.delete", backupDeleteRequestCodec, backupDeleteResponseCodec);
-const backupDrillOperation = operation("backup.drill", backupDrillRequestCodec, backupDrillResponseCodec);
-const backupHoldOperation = operation("backup.hold", backupHoldRequestCodec, backupHoldResponseCodec);
+const backupKeysAdoptOperation = operation("backup.keys_adopt", backupKeysAdoptRequestCodec, backupKeysAdoptResponseCodec);
+const backupKeysCheckOperation = operation("backup.keys_check", backupKeysCheckRequestCodec, backupKeysCheckResponseCodec);
+const backupKeysInitOperation = operation("backup.keys_init", backupKeysInitRequestCodec, backupKeysInitResponseCodec);
+const backupKeysListOperation = operation("backup.keys_list", backupKeysListRequestCodec, backupKeysListResponseCodec);
+const backupKeysRewrapOperation = operation("backup.keys_rewrap", backupKeysRewrapRequestCodec, backupKeysRewrapResponseCodec);
+const backupKeysRotateOperation = operation("backup.keys_rotate", backupKeysRotateRequestCodec, backupKeysRotateResponseCodec);
 const backupListOperation = operation("backup.list", backupListRequestCodec, backupListResponseCodec);
-const backupReleaseOperation = operation("backup.release", backupReleaseRequestCodec, backupReleaseResponseCodec);
-const backupRetainOperation = operation("backup.retain", backupRetainRequestCodec, backupRetainResponseCodec);
-const backupSampleOperation = operation("backup.sample", backupSampleRequestCodec, backupSampleResponseCodec);
 const backupShowOperation = operation("backup.show", backupShowRequestCodec, backupShowResponseCodec);
 const backupVerifyOperation = operation("backup.verify", backupVerifyRequestCodec, backupVerifyResponseCodec);
 const configCheckOperation = operation("config.check", configCheckRequestCodec, configCheckResponseCodec);
@@ -2710,16 +2250,15 @@ const storeVerifyOperation = operation("store.verify", storeVerifyRequestCodec, 
 
 /** How each operation crosses, by its name: for whoever speaks the wire, over HTTP or with the command line. */
 export const operations = {
-  "backup.bisect": backupBisectOperation,
-  "backup.copy": backupCopyOperation,
   "backup.create": backupCreateOperation,
   "backup.delete": backupDeleteOperation,
-  "backup.drill": backupDrillOperation,
-  "backup.hold": backupHoldOperation,
+  "backup.keys_adopt": backupKeysAdoptOperation,
+  "backup.keys_check": backupKeysCheckOperation,
+  "backup.keys_init": backupKeysInitOperation,
+  "backup.keys_list": backupKeysListOperation,
+  "backup.keys_rewrap": backupKeysRewrapOperation,
+  "backup.keys_rotate": backupKeysRotateOperation,
   "backup.list": backupListOperation,
-  "backup.release": backupReleaseOperation,
-  "backup.retain": backupRetainOperation,
-  "backup.sample": backupSampleOperation,
   "backup.show": backupShowOperation,
   "backup.verify": backupVerifyOperation,
   "config.check": configCheckOperation,
@@ -2754,28 +2293,6 @@ export class BackupGroup {
   }
 
   /**
-   * Find the last snapshot for which a check still holds. Changes nothing.
-   *
-   * @param request - What to look for.
-   * @param options - How to stop it, and who is told of its progress.
-   * @throws OpsError - What could not be done, and the repair.
-   */
-  bisect(request: BackupBisectRequest, options?: CallOptions): Promise<BackupBisectResponse> {
-    return this.#owner._call("backup.bisect", request, options, backupBisectOperation);
-  }
-
-  /**
-   * Copy a snapshot to another target: verified, sent, and read back there. Adds something.
-   *
-   * @param request - What to copy, and where to.
-   * @param options - How to stop it, and who is told of its progress.
-   * @throws OpsError - What could not be done, and the repair.
-   */
-  copy(request: BackupCopyRequest, options?: CallOptions): Promise<BackupCopyResponse> {
-    return this.#owner._call("backup.copy", request, options, backupCopyOperation);
-  }
-
-  /**
    * Back the service up while it runs: databases consistent, read back, then visible. Adds something.
    *
    * @param request - What to back up, and where to.
@@ -2798,25 +2315,69 @@ export class BackupGroup {
   }
 
   /**
-   * Rehearse a restore: restore into scratch, test the copy, say how long recovery takes. Changes nothing.
+   * Restore what this host keeps of the keys, when it was lost or the host is new. Adds something.
    *
-   * @param request - What to rehearse.
+   * @param request - What to restore the host's part of the keys with.
    * @param options - How to stop it, and who is told of its progress.
    * @throws OpsError - What could not be done, and the repair.
    */
-  drill(request: BackupDrillRequest = {}, options?: CallOptions): Promise<BackupDrillResponse> {
-    return this.#owner._call("backup.drill", request, options, backupDrillOperation);
+  keysAdopt(request: BackupKeysAdoptRequest = {}, options?: CallOptions): Promise<BackupKeysAdoptResponse> {
+    return this.#owner._call("backup.keys_adopt", request, options, backupKeysAdoptOperation);
   }
 
   /**
-   * Hold a snapshot: nothing deletes it before it is released. Adds something.
+   * Prove that an identity opens the newest snapshot. Changes nothing.
    *
-   * @param request - Which snapshot to hold, and why.
+   * @param request - What to prove, and with what.
    * @param options - How to stop it, and who is told of its progress.
    * @throws OpsError - What could not be done, and the repair.
    */
-  hold(request: BackupHoldRequest, options?: CallOptions): Promise<BackupHoldResponse> {
-    return this.#owner._call("backup.hold", request, options, backupHoldOperation);
+  keysCheck(request: BackupKeysCheckRequest = {}, options?: CallOptions): Promise<BackupKeysCheckResponse> {
+    return this.#owner._call("backup.keys_check", request, options, backupKeysCheckOperation);
+  }
+
+  /**
+   * Make the key that backups are encrypted to, and keep only its public half here. Adds something.
+   *
+   * @param request - How a key comes to be.
+   * @param options - How to stop it, and who is told of its progress.
+   * @throws OpsError - What could not be done, and the repair.
+   */
+  keysInit(request: BackupKeysInitRequest = {}, options?: CallOptions): Promise<BackupKeysInitResponse> {
+    return this.#owner._call("backup.keys_init", request, options, backupKeysInitOperation);
+  }
+
+  /**
+   * List the keys of encrypted backups, and where they are kept. Changes nothing.
+   *
+   * @param request - Where to look.
+   * @param options - How to stop it, and who is told of its progress.
+   * @throws OpsError - What could not be done, and the repair.
+   */
+  keysList(request: BackupKeysListRequest = {}, options?: CallOptions): Promise<BackupKeysListResponse> {
+    return this.#owner._call("backup.keys_list", request, options, backupKeysListOperation);
+  }
+
+  /**
+   * Wrap the keys to the recipients that the settings name now. Deletes or replaces something.
+   *
+   * @param request - How to wrap the keys anew.
+   * @param options - How to stop it, and who is told of its progress.
+   * @throws OpsError - What could not be done, and the repair.
+   */
+  keysRewrap(request: BackupKeysRewrapRequest = {}, options?: CallOptions): Promise<BackupKeysRewrapResponse> {
+    return this.#owner._call("backup.keys_rewrap", request, options, backupKeysRewrapOperation);
+  }
+
+  /**
+   * Start a new key for new backups; the old ones keep theirs. Adds something.
+   *
+   * @param request - How the next key comes to be.
+   * @param options - How to stop it, and who is told of its progress.
+   * @throws OpsError - What could not be done, and the repair.
+   */
+  keysRotate(request: BackupKeysRotateRequest = {}, options?: CallOptions): Promise<BackupKeysRotateResponse> {
+    return this.#owner._call("backup.keys_rotate", request, options, backupKeysRotateOperation);
   }
 
   /**
@@ -2828,39 +2389,6 @@ export class BackupGroup {
    */
   list(request: BackupListRequest = {}, options?: CallOptions): Promise<BackupListResponse> {
     return this.#owner._call("backup.list", request, options, backupListOperation);
-  }
-
-  /**
-   * End every hold of a snapshot. Deletes or replaces something.
-   *
-   * @param request - Which snapshot to release.
-   * @param options - How to stop it, and who is told of its progress.
-   * @throws OpsError - What could not be done, and the repair.
-   */
-  release(request: BackupReleaseRequest, options?: CallOptions): Promise<BackupReleaseResponse> {
-    return this.#owner._call("backup.release", request, options, backupReleaseOperation);
-  }
-
-  /**
-   * Delete the snapshots that backup.retention does not keep, never the last good ones. Deletes or replaces something.
-   *
-   * @param request - Where to delete what the policy does not keep.
-   * @param options - How to stop it, and who is told of its progress.
-   * @throws OpsError - What could not be done, and the repair.
-   */
-  retain(request: BackupRetainRequest = {}, options?: CallOptions): Promise<BackupRetainResponse> {
-    return this.#owner._call("backup.retain", request, options, backupRetainOperation);
-  }
-
-  /**
-   * Read what is due of all backups, so that every stored byte is read within days. Changes nothing.
-   *
-   * @param request - How much to read.
-   * @param options - How to stop it, and who is told of its progress.
-   * @throws OpsError - What could not be done, and the repair.
-   */
-  sample(request: BackupSampleRequest = {}, options?: CallOptions): Promise<BackupSampleResponse> {
-    return this.#owner._call("backup.sample", request, options, backupSampleOperation);
   }
 
   /**
@@ -3152,8 +2680,8 @@ export class StoreGroup {
 /** The front door to every operation; `Ops` is one. */
 export abstract class Operations {
   /**
-   * The operations `backup.*`: `bisect`, `copy`, `create`, `delete`, `drill`, `hold`, `list`, `release`, `retain`,
-   * `sample`, `show`, `verify`.
+   * The operations `backup.*`: `create`, `delete`, `keysAdopt`, `keysCheck`, `keysInit`, `keysList`, `keysRewrap`,
+   * `keysRotate`, `list`, `show`, `verify`.
    */
   readonly backup: BackupGroup = new BackupGroup(this);
   /** The operations `config.*`: `check`, `init`, `show`. */

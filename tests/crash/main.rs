@@ -11,6 +11,7 @@
 
 mod backup;
 mod drill;
+mod keys;
 mod restore;
 mod retain;
 mod system_calls;

@@ -173,6 +173,7 @@ fn listed(time: Timestamp) -> Listed {
         files: 0,
         skipped: 0,
         stores: 0,
+        encrypted_to: None,
     }
 }
 

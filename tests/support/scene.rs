@@ -81,7 +81,7 @@ impl Scene {
             "ops.toml",
             &format!(
                 "[service]\nname = \"uplifted\"\n\n[[store]]\nname = \"main\"\nkind = \"sqlite\"\npath = \"data/uplifted.db\"\n\n\
-                 [backup]\ninclude = [\"data\", \"config\", \".env\", \"plugins\"]\n\n\
+                 [backup]\ninclude = [\"data\", \"config\", \".env\", \"plugins\"]\nclear_secrets = true\n\n\
                  [[target]]\nname = \"local\"\nkind = \"fs\"\npath = {target:?}\n{more}"
             ),
         );

@@ -16,24 +16,21 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from .types import (
-        BackupBisectResponse,
-        BackupCopyResponse,
         BackupCreateResponse,
         BackupDeleteResponse,
-        BackupDrillResponse,
-        BackupHoldResponse,
+        BackupKeysAdoptResponse,
+        BackupKeysCheckResponse,
+        BackupKeysInitResponse,
+        BackupKeysListResponse,
+        BackupKeysRewrapResponse,
+        BackupKeysRotateResponse,
         BackupListResponse,
-        BackupReleaseResponse,
-        BackupRetainResponse,
-        BackupSampleResponse,
         BackupShowResponse,
         BackupVerifyResponse,
-        BisectCheck,
         CheckDepth,
         ConfigCheckResponse,
         ConfigInitResponse,
         ConfigShowResponse,
-        DrillCheck,
         HealthCheckResponse,
         JournalReadResponse,
         Layout,
@@ -55,16 +52,23 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_BACKUP_BISECT: Response[BackupBisectResponse] = Response("BackupBisectResponse")
-_BACKUP_COPY: Response[BackupCopyResponse] = Response("BackupCopyResponse")
 _BACKUP_CREATE: Response[BackupCreateResponse] = Response("BackupCreateResponse")
 _BACKUP_DELETE: Response[BackupDeleteResponse] = Response("BackupDeleteResponse")
-_BACKUP_DRILL: Response[BackupDrillResponse] = Response("BackupDrillResponse")
-_BACKUP_HOLD: Response[BackupHoldResponse] = Response("BackupHoldResponse")
+_BACKUP_KEYS_ADOPT: Response[BackupKeysAdoptResponse] = Response(
+    "BackupKeysAdoptResponse",
+)
+_BACKUP_KEYS_CHECK: Response[BackupKeysCheckResponse] = Response(
+    "BackupKeysCheckResponse",
+)
+_BACKUP_KEYS_INIT: Response[BackupKeysInitResponse] = Response("BackupKeysInitResponse")
+_BACKUP_KEYS_LIST: Response[BackupKeysListResponse] = Response("BackupKeysListResponse")
+_BACKUP_KEYS_REWRAP: Response[BackupKeysRewrapResponse] = Response(
+    "BackupKeysRewrapResponse",
+)
+_BACKUP_KEYS_ROTATE: Response[BackupKeysRotateResponse] = Response(
+    "BackupKeysRotateResponse",
+)
 _BACKUP_LIST: Response[BackupListResponse] = Response("BackupListResponse")
-_BACKUP_RELEASE: Response[BackupReleaseResponse] = Response("BackupReleaseResponse")
-_BACKUP_RETAIN: Response[BackupRetainResponse] = Response("BackupRetainResponse")
-_BACKUP_SAMPLE: Response[BackupSampleResponse] = Response("BackupSampleResponse")
 _BACKUP_SHOW: Response[BackupShowResponse] = Response("BackupShowResponse")
 _BACKUP_VERIFY: Response[BackupVerifyResponse] = Response("BackupVerifyResponse")
 _CONFIG_CHECK: Response[ConfigCheckResponse] = Response("ConfigCheckResponse")
@@ -96,90 +100,11 @@ class BackupGroup:
     def __init__(self, owner: Operations) -> None:
         self._owner = owner
 
-    def bisect(
-        self,
-        *,
-        check: BisectCheck,
-        query: str | None = None,
-        store: str | None = None,
-        target: str | None = None,
-        on_progress: Callable[[Progress], object] | None = None,
-        timeout: float | None = None,
-    ) -> BackupBisectResponse:
-        """Find the last snapshot for which a check still holds.
-
-        Changes nothing.
-
-        Args:
-            check: What must hold.
-            query: For `query`: what to ask. It must return a row whose first column
-                is neither null nor zero.
-            store: The database to ask, by its name in the snapshots. The only one
-                when missing.
-            target: Look among the snapshots in this target only.
-            on_progress: Called with each `Progress`. What it raises cancels the
-                work.
-            timeout: Seconds after which the work is cancelled, with
-                `TimedOutError`.
-
-        Returns:
-            What a bisection found.
-
-        Raises:
-            OpsError: What could not be done, and the repair.
-        """
-        return self._owner._call(
-            "backup.bisect",
-            request(check=check, query=query, store=store, target=target),
-            _BACKUP_BISECT,
-            on_progress,
-            timeout,
-        )
-
-    def copy(
-        self,
-        *,
-        snapshot_id: str,
-        to: str,
-        from_: str | None = None,
-        on_progress: Callable[[Progress], object] | None = None,
-        timeout: float | None = None,
-    ) -> BackupCopyResponse:
-        """Copy a snapshot to another target: verified, sent, and read back there.
-
-        Adds something.
-
-        Args:
-            snapshot_id: The snapshot: its identifier, the beginning of it, or
-                `latest`.
-            to: The target that it goes to.
-            from_: The target that it comes from. The first that has a whole copy
-                when missing.
-            on_progress: Called with each `Progress`. What it raises cancels the
-                work.
-            timeout: Seconds after which the work is cancelled, with
-                `TimedOutError`.
-
-        Returns:
-            What became of a copy.
-
-        Raises:
-            OpsError: What could not be done, and the repair.
-        """
-        return self._owner._call(
-            "backup.copy",
-            request(snapshot_id=snapshot_id, to=to, from_=from_),
-            _BACKUP_COPY,
-            on_progress,
-            timeout,
-        )
-
     def create(
         self,
         *,
         label: str | None = None,
         layout: Layout | None = None,
-        tags: Sequence[str] | None = None,
         target: str | None = None,
         on_progress: Callable[[Progress], object] | None = None,
         timeout: float | None = None,
@@ -193,8 +118,6 @@ class BackupGroup:
             label: What to call it.
             layout: How it is stored. What `backup.layout` says when missing, and
                 else `archive`.
-            tags: Words to find it by, and that `backup.retention` may keep it by:
-                at most 32 of at most 64 letters, digits and `. _ - : @ + = /` each.
             target: This target only. All of the settings when missing.
             on_progress: Called with each `Progress`. What it raises cancels the
                 work.
@@ -209,12 +132,7 @@ class BackupGroup:
         """
         return self._owner._call(
             "backup.create",
-            request(
-                label=label,
-                layout=layout,
-                tags=None if tags is None else list_to_wire(tags),
-                target=target,
-            ),
+            request(label=label, layout=layout, target=target),
             _BACKUP_CREATE,
             on_progress,
             timeout,
@@ -237,8 +155,7 @@ class BackupGroup:
         Args:
             snapshot_id: The snapshot: its identifier, or the beginning of it.
             dry_run: Say what would be deleted, and delete nothing.
-            force: Delete it even when it is the last good one. What is held stays
-                all the same.
+            force: Delete it even when it is the last good one.
             target: Delete it from this target only. From all when missing.
             on_progress: Called with each `Progress`. What it raises cancels the
                 work.
@@ -264,89 +181,242 @@ class BackupGroup:
             timeout,
         )
 
-    def drill(
+    def keys_adopt(
         self,
         *,
-        checks: Sequence[DrillCheck] | None = None,
-        into: str | os.PathLike[str] | None = None,
-        snapshot_id: str | None = None,
+        identity_file: str | os.PathLike[str] | None = None,
         target: str | None = None,
         on_progress: Callable[[Progress], object] | None = None,
         timeout: float | None = None,
-    ) -> BackupDrillResponse:
-        """Rehearse a restore: restore into scratch, test the copy, say how long
-        recovery takes.
-
-        Changes nothing.
-
-        Args:
-            checks: What to do beside restoring and checking integrity. When
-                missing, all that the settings have.
-            into: A folder, missing or empty, that receives the restored copy and
-                keeps it. When missing, the copy is made in scratch and removed.
-            snapshot_id: The snapshot: its identifier, the beginning of it, or
-                `latest`, which is meant when missing.
-            target: Restore the copy in this target. When missing, the one of the
-                target that was not drilled for the longest time.
-            on_progress: Called with each `Progress`. What it raises cancels the
-                work.
-            timeout: Seconds after which the work is cancelled, with
-                `TimedOutError`.
-
-        Returns:
-            What a drill found.
-
-        Raises:
-            OpsError: What could not be done, and the repair.
-        """
-        return self._owner._call(
-            "backup.drill",
-            request(
-                checks=None if checks is None else list_to_wire(checks),
-                into=None if into is None else path_to_wire(into),
-                snapshot_id=snapshot_id,
-                target=target,
-            ),
-            _BACKUP_DRILL,
-            on_progress,
-            timeout,
-        )
-
-    def hold(
-        self,
-        *,
-        snapshot_id: str,
-        reason: str,
-        by: str | None = None,
-        target: str | None = None,
-        on_progress: Callable[[Progress], object] | None = None,
-        timeout: float | None = None,
-    ) -> BackupHoldResponse:
-        """Hold a snapshot: nothing deletes it before it is released.
+    ) -> BackupKeysAdoptResponse:
+        """Restore what this host keeps of the keys, when it was lost or the host is
+        new.
 
         Adds something.
 
         Args:
-            snapshot_id: The snapshot: its identifier, the beginning of it, or
-                `latest`.
-            reason: Why nothing may delete it, for whoever wants to.
-            by: Who holds it. The user and the machine when missing.
-            target: Hold the copy in this target only. Every copy when missing.
+            identity_file: The file with the secret half of a recipient, or a key
+                that was unwrapped by hand. What the settings name when missing. Read
+                where the request runs, and never recorded.
+            target: Read the wrapped keys from this target only.
             on_progress: Called with each `Progress`. What it raises cancels the
                 work.
             timeout: Seconds after which the work is cancelled, with
                 `TimedOutError`.
 
         Returns:
-            What is held.
+            What the host knows again.
 
         Raises:
             OpsError: What could not be done, and the repair.
         """
         return self._owner._call(
-            "backup.hold",
-            request(snapshot_id=snapshot_id, reason=reason, by=by, target=target),
-            _BACKUP_HOLD,
+            "backup.keys_adopt",
+            request(
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
+                target=target,
+            ),
+            _BACKUP_KEYS_ADOPT,
+            on_progress,
+            timeout,
+        )
+
+    def keys_check(
+        self,
+        *,
+        identity_file: str | os.PathLike[str] | None = None,
+        target: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupKeysCheckResponse:
+        """Prove that an identity opens the newest snapshot.
+
+        Changes nothing.
+
+        Args:
+            identity_file: The file with the secret half of a recipient. What the
+                settings name when missing. Read where the request runs, and never
+                recorded.
+            target: This target only. All of the settings when missing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What an identity opens.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return self._owner._call(
+            "backup.keys_check",
+            request(
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
+                target=target,
+            ),
+            _BACKUP_KEYS_CHECK,
+            on_progress,
+            timeout,
+        )
+
+    def keys_init(
+        self,
+        *,
+        anew: bool = False,
+        identity_file: str | os.PathLike[str] | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupKeysInitResponse:
+        """Make the key that backups are encrypted to, and keep only its public half
+        here.
+
+        Adds something.
+
+        Args:
+            anew: Make a key although a target holds keys that this host does not
+                know: another host's, or one that was lost.
+            identity_file: The file with the secret half of a recipient, to prove at
+                once that it opens the new key. Read where the request runs, and never
+                recorded.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            A key that was made.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return self._owner._call(
+            "backup.keys_init",
+            request(
+                anew=anew,
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
+            ),
+            _BACKUP_KEYS_INIT,
+            on_progress,
+            timeout,
+        )
+
+    def keys_list(
+        self,
+        *,
+        target: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupKeysListResponse:
+        """List the keys of encrypted backups, and where they are kept.
+
+        Changes nothing.
+
+        Args:
+            target: This target only. All of the settings when missing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            The keys.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return self._owner._call(
+            "backup.keys_list",
+            request(target=target),
+            _BACKUP_KEYS_LIST,
+            on_progress,
+            timeout,
+        )
+
+    def keys_rewrap(
+        self,
+        *,
+        dry_run: bool = False,
+        identity_file: str | os.PathLike[str] | None = None,
+        passphrase: str | None = None,
+        proof_file: str | os.PathLike[str] | None = None,
+        unproven: bool = False,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupKeysRewrapResponse:
+        """Wrap the keys to the recipients that the settings name now.
+
+        Deletes or replaces something.
+
+        Args:
+            dry_run: Say what would be done, and change nothing.
+            identity_file: The file with the secret half of a present recipient.
+                What the settings name when missing. Read where the request runs, and
+                never recorded.
+            passphrase: The variable with the passphrase that opens the present
+                keys, as `env:NAME`.
+            proof_file: The file with the secret half of a new recipient, to prove
+                that it opens what is stored before the old goes. Not needed when
+                `identity_file` is that of a new recipient as well.
+            unproven: Remove the old although nobody proved that the new can be
+                opened.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What was wrapped anew, or would be.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return self._owner._call(
+            "backup.keys_rewrap",
+            request(
+                dry_run=dry_run,
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
+                passphrase=passphrase,
+                proof_file=None if proof_file is None else path_to_wire(proof_file),
+                unproven=unproven,
+            ),
+            _BACKUP_KEYS_REWRAP,
+            on_progress,
+            timeout,
+        )
+
+    def keys_rotate(
+        self,
+        *,
+        identity_file: str | os.PathLike[str] | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupKeysRotateResponse:
+        """Start a new key for new backups; the old ones keep theirs.
+
+        Adds something.
+
+        Args:
+            identity_file: The file with the secret half of a recipient, to prove at
+                once that it opens the new key. Read where the request runs, and never
+                recorded.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            A key that was made.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return self._owner._call(
+            "backup.keys_rotate",
+            request(
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
+            ),
+            _BACKUP_KEYS_ROTATE,
             on_progress,
             timeout,
         )
@@ -354,6 +424,7 @@ class BackupGroup:
     def list(
         self,
         *,
+        identity_file: str | os.PathLike[str] | None = None,
         target: str | None = None,
         on_progress: Callable[[Progress], object] | None = None,
         timeout: float | None = None,
@@ -363,6 +434,9 @@ class BackupGroup:
         Changes nothing.
 
         Args:
+            identity_file: The file with the secret half of a recipient, for
+                encrypted snapshots. What the settings name when missing. Read where the
+                request runs, and never recorded.
             target: This target only. All of the settings when missing.
             on_progress: Called with each `Progress`. What it raises cancels the
                 work.
@@ -377,115 +451,11 @@ class BackupGroup:
         """
         return self._owner._call(
             "backup.list",
-            request(target=target),
+            request(
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
+                target=target,
+            ),
             _BACKUP_LIST,
-            on_progress,
-            timeout,
-        )
-
-    def release(
-        self,
-        *,
-        snapshot_id: str,
-        target: str | None = None,
-        on_progress: Callable[[Progress], object] | None = None,
-        timeout: float | None = None,
-    ) -> BackupReleaseResponse:
-        """End every hold of a snapshot.
-
-        Deletes or replaces something.
-
-        Args:
-            snapshot_id: The snapshot: its identifier, the beginning of it, or
-                `latest`.
-            target: Release the copy in this target only. Every copy when missing.
-            on_progress: Called with each `Progress`. What it raises cancels the
-                work.
-            timeout: Seconds after which the work is cancelled, with
-                `TimedOutError`.
-
-        Returns:
-            What was released.
-
-        Raises:
-            OpsError: What could not be done, and the repair.
-        """
-        return self._owner._call(
-            "backup.release",
-            request(snapshot_id=snapshot_id, target=target),
-            _BACKUP_RELEASE,
-            on_progress,
-            timeout,
-        )
-
-    def retain(
-        self,
-        *,
-        dry_run: bool = False,
-        target: str | None = None,
-        on_progress: Callable[[Progress], object] | None = None,
-        timeout: float | None = None,
-    ) -> BackupRetainResponse:
-        """Delete the snapshots that backup.retention does not keep, never the last good
-        ones.
-
-        Deletes or replaces something.
-
-        Args:
-            dry_run: Say what would be deleted and why, and delete nothing.
-            target: This target only. All of the settings when missing.
-            on_progress: Called with each `Progress`. What it raises cancels the
-                work.
-            timeout: Seconds after which the work is cancelled, with
-                `TimedOutError`.
-
-        Returns:
-            What was planned, and what became of it.
-
-        Raises:
-            OpsError: What could not be done, and the repair.
-        """
-        return self._owner._call(
-            "backup.retain",
-            request(dry_run=dry_run, target=target),
-            _BACKUP_RETAIN,
-            on_progress,
-            timeout,
-        )
-
-    def sample(
-        self,
-        *,
-        max_bytes: int | None = None,
-        target: str | None = None,
-        on_progress: Callable[[Progress], object] | None = None,
-        timeout: float | None = None,
-    ) -> BackupSampleResponse:
-        """Read what is due of all backups, so that every stored byte is read within
-        days.
-
-        Changes nothing.
-
-        Args:
-            max_bytes: Not more than about so many bytes; what is due and not read
-                waits for the next run. No bound when missing.
-            target: Read from this target only. From all of the settings when
-                missing.
-            on_progress: Called with each `Progress`. What it raises cancels the
-                work.
-            timeout: Seconds after which the work is cancelled, with
-                `TimedOutError`.
-
-        Returns:
-            What a sampled verification read and found.
-
-        Raises:
-            OpsError: What could not be done, and the repair.
-        """
-        return self._owner._call(
-            "backup.sample",
-            request(max_bytes=max_bytes, target=target),
-            _BACKUP_SAMPLE,
             on_progress,
             timeout,
         )
@@ -494,6 +464,7 @@ class BackupGroup:
         self,
         *,
         snapshot_id: str,
+        identity_file: str | os.PathLike[str] | None = None,
         target: str | None = None,
         on_progress: Callable[[Progress], object] | None = None,
         timeout: float | None = None,
@@ -505,6 +476,9 @@ class BackupGroup:
         Args:
             snapshot_id: The snapshot: its identifier, the beginning of it, or
                 `latest`.
+            identity_file: The file with the secret half of a recipient, for
+                encrypted snapshots. What the settings name when missing. Read where the
+                request runs, and never recorded.
             target: Read it from this target only.
             on_progress: Called with each `Progress`. What it raises cancels the
                 work.
@@ -519,7 +493,11 @@ class BackupGroup:
         """
         return self._owner._call(
             "backup.show",
-            request(snapshot_id=snapshot_id, target=target),
+            request(
+                snapshot_id=snapshot_id,
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
+                target=target,
+            ),
             _BACKUP_SHOW,
             on_progress,
             timeout,
@@ -530,6 +508,7 @@ class BackupGroup:
         *,
         snapshot_id: str,
         depth: VerifyDepth = "full",
+        identity_file: str | os.PathLike[str] | None = None,
         target: str | None = None,
         on_progress: Callable[[Progress], object] | None = None,
         timeout: float | None = None,
@@ -543,6 +522,10 @@ class BackupGroup:
                 `latest`.
             depth: `quick` looks at the index and the sizes; `data` reads every
                 byte; `full`, the default, does so and checks the databases.
+            identity_file: The file with the secret half of a recipient, to look
+                into encrypted snapshots. What the settings name when missing; without
+                any, the stored bytes alone are compared, and the answer's `level` says
+                so. Read where the request runs, and never recorded.
             target: Verify the copy in this target only. Every copy when missing.
             on_progress: Called with each `Progress`. What it raises cancels the
                 work.
@@ -557,7 +540,12 @@ class BackupGroup:
         """
         return self._owner._call(
             "backup.verify",
-            request(snapshot_id=snapshot_id, depth=depth, target=target),
+            request(
+                snapshot_id=snapshot_id,
+                depth=depth,
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
+                target=target,
+            ),
             _BACKUP_VERIFY,
             on_progress,
             timeout,
@@ -813,6 +801,7 @@ class RestoreGroup:
         self,
         *,
         snapshot_id: str,
+        identity_file: str | os.PathLike[str] | None = None,
         into: str | os.PathLike[str] | None = None,
         paths: Sequence[str | os.PathLike[str]] | None = None,
         salvage: bool = False,
@@ -828,6 +817,9 @@ class RestoreGroup:
         Args:
             snapshot_id: The snapshot: its identifier, the beginning of it, or
                 `latest`.
+            identity_file: The file with the secret half of a recipient, for
+                encrypted snapshots. What the settings name when missing. Read where the
+                request runs, and never recorded.
             into: A folder, missing or empty, that receives the files. In place when
                 missing.
             paths: What to restore, relative to the root. All when missing or empty.
@@ -849,6 +841,7 @@ class RestoreGroup:
             "restore.apply",
             request(
                 snapshot_id=snapshot_id,
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
                 into=None if into is None else path_to_wire(into),
                 paths=None if paths is None else list_to_wire(paths, path_to_wire),
                 salvage=salvage,
@@ -897,6 +890,7 @@ class RestoreGroup:
         self,
         *,
         snapshot_id: str,
+        identity_file: str | os.PathLike[str] | None = None,
         into: str | os.PathLike[str] | None = None,
         paths: Sequence[str | os.PathLike[str]] | None = None,
         salvage: bool = False,
@@ -911,6 +905,9 @@ class RestoreGroup:
         Args:
             snapshot_id: The snapshot: its identifier, the beginning of it, or
                 `latest`.
+            identity_file: The file with the secret half of a recipient, for
+                encrypted snapshots. What the settings name when missing. Read where the
+                request runs, and never recorded.
             into: A folder, missing or empty, that receives the files. In place when
                 missing.
             paths: What to restore, relative to the root. All when missing or empty.
@@ -932,6 +929,7 @@ class RestoreGroup:
             "restore.plan",
             request(
                 snapshot_id=snapshot_id,
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
                 into=None if into is None else path_to_wire(into),
                 paths=None if paths is None else list_to_wire(paths, path_to_wire),
                 salvage=salvage,
@@ -1245,90 +1243,11 @@ class AsyncBackupGroup:
     def __init__(self, owner: AsyncOperations) -> None:
         self._owner = owner
 
-    async def bisect(
-        self,
-        *,
-        check: BisectCheck,
-        query: str | None = None,
-        store: str | None = None,
-        target: str | None = None,
-        on_progress: Callable[[Progress], object] | None = None,
-        timeout: float | None = None,
-    ) -> BackupBisectResponse:
-        """Find the last snapshot for which a check still holds.
-
-        Changes nothing.
-
-        Args:
-            check: What must hold.
-            query: For `query`: what to ask. It must return a row whose first column
-                is neither null nor zero.
-            store: The database to ask, by its name in the snapshots. The only one
-                when missing.
-            target: Look among the snapshots in this target only.
-            on_progress: Called with each `Progress`. What it raises cancels the
-                work.
-            timeout: Seconds after which the work is cancelled, with
-                `TimedOutError`.
-
-        Returns:
-            What a bisection found.
-
-        Raises:
-            OpsError: What could not be done, and the repair.
-        """
-        return await self._owner._call(
-            "backup.bisect",
-            request(check=check, query=query, store=store, target=target),
-            _BACKUP_BISECT,
-            on_progress,
-            timeout,
-        )
-
-    async def copy(
-        self,
-        *,
-        snapshot_id: str,
-        to: str,
-        from_: str | None = None,
-        on_progress: Callable[[Progress], object] | None = None,
-        timeout: float | None = None,
-    ) -> BackupCopyResponse:
-        """Copy a snapshot to another target: verified, sent, and read back there.
-
-        Adds something.
-
-        Args:
-            snapshot_id: The snapshot: its identifier, the beginning of it, or
-                `latest`.
-            to: The target that it goes to.
-            from_: The target that it comes from. The first that has a whole copy
-                when missing.
-            on_progress: Called with each `Progress`. What it raises cancels the
-                work.
-            timeout: Seconds after which the work is cancelled, with
-                `TimedOutError`.
-
-        Returns:
-            What became of a copy.
-
-        Raises:
-            OpsError: What could not be done, and the repair.
-        """
-        return await self._owner._call(
-            "backup.copy",
-            request(snapshot_id=snapshot_id, to=to, from_=from_),
-            _BACKUP_COPY,
-            on_progress,
-            timeout,
-        )
-
     async def create(
         self,
         *,
         label: str | None = None,
         layout: Layout | None = None,
-        tags: Sequence[str] | None = None,
         target: str | None = None,
         on_progress: Callable[[Progress], object] | None = None,
         timeout: float | None = None,
@@ -1342,8 +1261,6 @@ class AsyncBackupGroup:
             label: What to call it.
             layout: How it is stored. What `backup.layout` says when missing, and
                 else `archive`.
-            tags: Words to find it by, and that `backup.retention` may keep it by:
-                at most 32 of at most 64 letters, digits and `. _ - : @ + = /` each.
             target: This target only. All of the settings when missing.
             on_progress: Called with each `Progress`. What it raises cancels the
                 work.
@@ -1358,12 +1275,7 @@ class AsyncBackupGroup:
         """
         return await self._owner._call(
             "backup.create",
-            request(
-                label=label,
-                layout=layout,
-                tags=None if tags is None else list_to_wire(tags),
-                target=target,
-            ),
+            request(label=label, layout=layout, target=target),
             _BACKUP_CREATE,
             on_progress,
             timeout,
@@ -1386,8 +1298,7 @@ class AsyncBackupGroup:
         Args:
             snapshot_id: The snapshot: its identifier, or the beginning of it.
             dry_run: Say what would be deleted, and delete nothing.
-            force: Delete it even when it is the last good one. What is held stays
-                all the same.
+            force: Delete it even when it is the last good one.
             target: Delete it from this target only. From all when missing.
             on_progress: Called with each `Progress`. What it raises cancels the
                 work.
@@ -1413,89 +1324,242 @@ class AsyncBackupGroup:
             timeout,
         )
 
-    async def drill(
+    async def keys_adopt(
         self,
         *,
-        checks: Sequence[DrillCheck] | None = None,
-        into: str | os.PathLike[str] | None = None,
-        snapshot_id: str | None = None,
+        identity_file: str | os.PathLike[str] | None = None,
         target: str | None = None,
         on_progress: Callable[[Progress], object] | None = None,
         timeout: float | None = None,
-    ) -> BackupDrillResponse:
-        """Rehearse a restore: restore into scratch, test the copy, say how long
-        recovery takes.
-
-        Changes nothing.
-
-        Args:
-            checks: What to do beside restoring and checking integrity. When
-                missing, all that the settings have.
-            into: A folder, missing or empty, that receives the restored copy and
-                keeps it. When missing, the copy is made in scratch and removed.
-            snapshot_id: The snapshot: its identifier, the beginning of it, or
-                `latest`, which is meant when missing.
-            target: Restore the copy in this target. When missing, the one of the
-                target that was not drilled for the longest time.
-            on_progress: Called with each `Progress`. What it raises cancels the
-                work.
-            timeout: Seconds after which the work is cancelled, with
-                `TimedOutError`.
-
-        Returns:
-            What a drill found.
-
-        Raises:
-            OpsError: What could not be done, and the repair.
-        """
-        return await self._owner._call(
-            "backup.drill",
-            request(
-                checks=None if checks is None else list_to_wire(checks),
-                into=None if into is None else path_to_wire(into),
-                snapshot_id=snapshot_id,
-                target=target,
-            ),
-            _BACKUP_DRILL,
-            on_progress,
-            timeout,
-        )
-
-    async def hold(
-        self,
-        *,
-        snapshot_id: str,
-        reason: str,
-        by: str | None = None,
-        target: str | None = None,
-        on_progress: Callable[[Progress], object] | None = None,
-        timeout: float | None = None,
-    ) -> BackupHoldResponse:
-        """Hold a snapshot: nothing deletes it before it is released.
+    ) -> BackupKeysAdoptResponse:
+        """Restore what this host keeps of the keys, when it was lost or the host is
+        new.
 
         Adds something.
 
         Args:
-            snapshot_id: The snapshot: its identifier, the beginning of it, or
-                `latest`.
-            reason: Why nothing may delete it, for whoever wants to.
-            by: Who holds it. The user and the machine when missing.
-            target: Hold the copy in this target only. Every copy when missing.
+            identity_file: The file with the secret half of a recipient, or a key
+                that was unwrapped by hand. What the settings name when missing. Read
+                where the request runs, and never recorded.
+            target: Read the wrapped keys from this target only.
             on_progress: Called with each `Progress`. What it raises cancels the
                 work.
             timeout: Seconds after which the work is cancelled, with
                 `TimedOutError`.
 
         Returns:
-            What is held.
+            What the host knows again.
 
         Raises:
             OpsError: What could not be done, and the repair.
         """
         return await self._owner._call(
-            "backup.hold",
-            request(snapshot_id=snapshot_id, reason=reason, by=by, target=target),
-            _BACKUP_HOLD,
+            "backup.keys_adopt",
+            request(
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
+                target=target,
+            ),
+            _BACKUP_KEYS_ADOPT,
+            on_progress,
+            timeout,
+        )
+
+    async def keys_check(
+        self,
+        *,
+        identity_file: str | os.PathLike[str] | None = None,
+        target: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupKeysCheckResponse:
+        """Prove that an identity opens the newest snapshot.
+
+        Changes nothing.
+
+        Args:
+            identity_file: The file with the secret half of a recipient. What the
+                settings name when missing. Read where the request runs, and never
+                recorded.
+            target: This target only. All of the settings when missing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What an identity opens.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return await self._owner._call(
+            "backup.keys_check",
+            request(
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
+                target=target,
+            ),
+            _BACKUP_KEYS_CHECK,
+            on_progress,
+            timeout,
+        )
+
+    async def keys_init(
+        self,
+        *,
+        anew: bool = False,
+        identity_file: str | os.PathLike[str] | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupKeysInitResponse:
+        """Make the key that backups are encrypted to, and keep only its public half
+        here.
+
+        Adds something.
+
+        Args:
+            anew: Make a key although a target holds keys that this host does not
+                know: another host's, or one that was lost.
+            identity_file: The file with the secret half of a recipient, to prove at
+                once that it opens the new key. Read where the request runs, and never
+                recorded.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            A key that was made.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return await self._owner._call(
+            "backup.keys_init",
+            request(
+                anew=anew,
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
+            ),
+            _BACKUP_KEYS_INIT,
+            on_progress,
+            timeout,
+        )
+
+    async def keys_list(
+        self,
+        *,
+        target: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupKeysListResponse:
+        """List the keys of encrypted backups, and where they are kept.
+
+        Changes nothing.
+
+        Args:
+            target: This target only. All of the settings when missing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            The keys.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return await self._owner._call(
+            "backup.keys_list",
+            request(target=target),
+            _BACKUP_KEYS_LIST,
+            on_progress,
+            timeout,
+        )
+
+    async def keys_rewrap(
+        self,
+        *,
+        dry_run: bool = False,
+        identity_file: str | os.PathLike[str] | None = None,
+        passphrase: str | None = None,
+        proof_file: str | os.PathLike[str] | None = None,
+        unproven: bool = False,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupKeysRewrapResponse:
+        """Wrap the keys to the recipients that the settings name now.
+
+        Deletes or replaces something.
+
+        Args:
+            dry_run: Say what would be done, and change nothing.
+            identity_file: The file with the secret half of a present recipient.
+                What the settings name when missing. Read where the request runs, and
+                never recorded.
+            passphrase: The variable with the passphrase that opens the present
+                keys, as `env:NAME`.
+            proof_file: The file with the secret half of a new recipient, to prove
+                that it opens what is stored before the old goes. Not needed when
+                `identity_file` is that of a new recipient as well.
+            unproven: Remove the old although nobody proved that the new can be
+                opened.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What was wrapped anew, or would be.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return await self._owner._call(
+            "backup.keys_rewrap",
+            request(
+                dry_run=dry_run,
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
+                passphrase=passphrase,
+                proof_file=None if proof_file is None else path_to_wire(proof_file),
+                unproven=unproven,
+            ),
+            _BACKUP_KEYS_REWRAP,
+            on_progress,
+            timeout,
+        )
+
+    async def keys_rotate(
+        self,
+        *,
+        identity_file: str | os.PathLike[str] | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupKeysRotateResponse:
+        """Start a new key for new backups; the old ones keep theirs.
+
+        Adds something.
+
+        Args:
+            identity_file: The file with the secret half of a recipient, to prove at
+                once that it opens the new key. Read where the request runs, and never
+                recorded.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            A key that was made.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return await self._owner._call(
+            "backup.keys_rotate",
+            request(
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
+            ),
+            _BACKUP_KEYS_ROTATE,
             on_progress,
             timeout,
         )
@@ -1503,6 +1567,7 @@ class AsyncBackupGroup:
     async def list(
         self,
         *,
+        identity_file: str | os.PathLike[str] | None = None,
         target: str | None = None,
         on_progress: Callable[[Progress], object] | None = None,
         timeout: float | None = None,
@@ -1512,6 +1577,9 @@ class AsyncBackupGroup:
         Changes nothing.
 
         Args:
+            identity_file: The file with the secret half of a recipient, for
+                encrypted snapshots. What the settings name when missing. Read where the
+                request runs, and never recorded.
             target: This target only. All of the settings when missing.
             on_progress: Called with each `Progress`. What it raises cancels the
                 work.
@@ -1526,115 +1594,11 @@ class AsyncBackupGroup:
         """
         return await self._owner._call(
             "backup.list",
-            request(target=target),
+            request(
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
+                target=target,
+            ),
             _BACKUP_LIST,
-            on_progress,
-            timeout,
-        )
-
-    async def release(
-        self,
-        *,
-        snapshot_id: str,
-        target: str | None = None,
-        on_progress: Callable[[Progress], object] | None = None,
-        timeout: float | None = None,
-    ) -> BackupReleaseResponse:
-        """End every hold of a snapshot.
-
-        Deletes or replaces something.
-
-        Args:
-            snapshot_id: The snapshot: its identifier, the beginning of it, or
-                `latest`.
-            target: Release the copy in this target only. Every copy when missing.
-            on_progress: Called with each `Progress`. What it raises cancels the
-                work.
-            timeout: Seconds after which the work is cancelled, with
-                `TimedOutError`.
-
-        Returns:
-            What was released.
-
-        Raises:
-            OpsError: What could not be done, and the repair.
-        """
-        return await self._owner._call(
-            "backup.release",
-            request(snapshot_id=snapshot_id, target=target),
-            _BACKUP_RELEASE,
-            on_progress,
-            timeout,
-        )
-
-    async def retain(
-        self,
-        *,
-        dry_run: bool = False,
-        target: str | None = None,
-        on_progress: Callable[[Progress], object] | None = None,
-        timeout: float | None = None,
-    ) -> BackupRetainResponse:
-        """Delete the snapshots that backup.retention does not keep, never the last good
-        ones.
-
-        Deletes or replaces something.
-
-        Args:
-            dry_run: Say what would be deleted and why, and delete nothing.
-            target: This target only. All of the settings when missing.
-            on_progress: Called with each `Progress`. What it raises cancels the
-                work.
-            timeout: Seconds after which the work is cancelled, with
-                `TimedOutError`.
-
-        Returns:
-            What was planned, and what became of it.
-
-        Raises:
-            OpsError: What could not be done, and the repair.
-        """
-        return await self._owner._call(
-            "backup.retain",
-            request(dry_run=dry_run, target=target),
-            _BACKUP_RETAIN,
-            on_progress,
-            timeout,
-        )
-
-    async def sample(
-        self,
-        *,
-        max_bytes: int | None = None,
-        target: str | None = None,
-        on_progress: Callable[[Progress], object] | None = None,
-        timeout: float | None = None,
-    ) -> BackupSampleResponse:
-        """Read what is due of all backups, so that every stored byte is read within
-        days.
-
-        Changes nothing.
-
-        Args:
-            max_bytes: Not more than about so many bytes; what is due and not read
-                waits for the next run. No bound when missing.
-            target: Read from this target only. From all of the settings when
-                missing.
-            on_progress: Called with each `Progress`. What it raises cancels the
-                work.
-            timeout: Seconds after which the work is cancelled, with
-                `TimedOutError`.
-
-        Returns:
-            What a sampled verification read and found.
-
-        Raises:
-            OpsError: What could not be done, and the repair.
-        """
-        return await self._owner._call(
-            "backup.sample",
-            request(max_bytes=max_bytes, target=target),
-            _BACKUP_SAMPLE,
             on_progress,
             timeout,
         )
@@ -1643,6 +1607,7 @@ class AsyncBackupGroup:
         self,
         *,
         snapshot_id: str,
+        identity_file: str | os.PathLike[str] | None = None,
         target: str | None = None,
         on_progress: Callable[[Progress], object] | None = None,
         timeout: float | None = None,
@@ -1654,6 +1619,9 @@ class AsyncBackupGroup:
         Args:
             snapshot_id: The snapshot: its identifier, the beginning of it, or
                 `latest`.
+            identity_file: The file with the secret half of a recipient, for
+                encrypted snapshots. What the settings name when missing. Read where the
+                request runs, and never recorded.
             target: Read it from this target only.
             on_progress: Called with each `Progress`. What it raises cancels the
                 work.
@@ -1668,7 +1636,11 @@ class AsyncBackupGroup:
         """
         return await self._owner._call(
             "backup.show",
-            request(snapshot_id=snapshot_id, target=target),
+            request(
+                snapshot_id=snapshot_id,
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
+                target=target,
+            ),
             _BACKUP_SHOW,
             on_progress,
             timeout,
@@ -1679,6 +1651,7 @@ class AsyncBackupGroup:
         *,
         snapshot_id: str,
         depth: VerifyDepth = "full",
+        identity_file: str | os.PathLike[str] | None = None,
         target: str | None = None,
         on_progress: Callable[[Progress], object] | None = None,
         timeout: float | None = None,
@@ -1692,6 +1665,10 @@ class AsyncBackupGroup:
                 `latest`.
             depth: `quick` looks at the index and the sizes; `data` reads every
                 byte; `full`, the default, does so and checks the databases.
+            identity_file: The file with the secret half of a recipient, to look
+                into encrypted snapshots. What the settings name when missing; without
+                any, the stored bytes alone are compared, and the answer's `level` says
+                so. Read where the request runs, and never recorded.
             target: Verify the copy in this target only. Every copy when missing.
             on_progress: Called with each `Progress`. What it raises cancels the
                 work.
@@ -1706,7 +1683,12 @@ class AsyncBackupGroup:
         """
         return await self._owner._call(
             "backup.verify",
-            request(snapshot_id=snapshot_id, depth=depth, target=target),
+            request(
+                snapshot_id=snapshot_id,
+                depth=depth,
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
+                target=target,
+            ),
             _BACKUP_VERIFY,
             on_progress,
             timeout,
@@ -1962,6 +1944,7 @@ class AsyncRestoreGroup:
         self,
         *,
         snapshot_id: str,
+        identity_file: str | os.PathLike[str] | None = None,
         into: str | os.PathLike[str] | None = None,
         paths: Sequence[str | os.PathLike[str]] | None = None,
         salvage: bool = False,
@@ -1977,6 +1960,9 @@ class AsyncRestoreGroup:
         Args:
             snapshot_id: The snapshot: its identifier, the beginning of it, or
                 `latest`.
+            identity_file: The file with the secret half of a recipient, for
+                encrypted snapshots. What the settings name when missing. Read where the
+                request runs, and never recorded.
             into: A folder, missing or empty, that receives the files. In place when
                 missing.
             paths: What to restore, relative to the root. All when missing or empty.
@@ -1998,6 +1984,7 @@ class AsyncRestoreGroup:
             "restore.apply",
             request(
                 snapshot_id=snapshot_id,
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
                 into=None if into is None else path_to_wire(into),
                 paths=None if paths is None else list_to_wire(paths, path_to_wire),
                 salvage=salvage,
@@ -2046,6 +2033,7 @@ class AsyncRestoreGroup:
         self,
         *,
         snapshot_id: str,
+        identity_file: str | os.PathLike[str] | None = None,
         into: str | os.PathLike[str] | None = None,
         paths: Sequence[str | os.PathLike[str]] | None = None,
         salvage: bool = False,
@@ -2060,6 +2048,9 @@ class AsyncRestoreGroup:
         Args:
             snapshot_id: The snapshot: its identifier, the beginning of it, or
                 `latest`.
+            identity_file: The file with the secret half of a recipient, for
+                encrypted snapshots. What the settings name when missing. Read where the
+                request runs, and never recorded.
             into: A folder, missing or empty, that receives the files. In place when
                 missing.
             paths: What to restore, relative to the root. All when missing or empty.
@@ -2081,6 +2072,7 @@ class AsyncRestoreGroup:
             "restore.plan",
             request(
                 snapshot_id=snapshot_id,
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
                 into=None if into is None else path_to_wire(into),
                 paths=None if paths is None else list_to_wire(paths, path_to_wire),
                 salvage=salvage,

@@ -14,51 +14,39 @@ from typing import Any, Literal, TypeAlias
 from . import _codec
 
 __all__ = [
-    "BackupBisectResponse",
-    "BackupCopyResponse",
     "BackupCreateResponse",
     "BackupDeleteResponse",
-    "BackupDrillResponse",
-    "BackupHoldResponse",
+    "BackupKeysAdoptResponse",
+    "BackupKeysCheckResponse",
+    "BackupKeysInitResponse",
+    "BackupKeysListResponse",
+    "BackupKeysRewrapResponse",
+    "BackupKeysRotateResponse",
     "BackupListResponse",
-    "BackupReleaseResponse",
-    "BackupRetainResponse",
-    "BackupSampleResponse",
     "BackupShowResponse",
     "BackupVerifyResponse",
-    "BisectCheck",
-    "BisectProbe",
-    "BisectVerdict",
-    "BisectedSnapshot",
     "CheckDepth",
     "CheckReport",
     "CheckStatus",
+    "CheckedTarget",
     "ConfigCheckResponse",
     "ConfigInitResponse",
     "ConfigShowResponse",
-    "ConsistencyGroup",
-    "DeletedSnapshot",
     "Deletion",
-    "DrillCheck",
-    "DrillPhase",
-    "DrillProblem",
-    "DrillStep",
-    "DrilledDatabase",
-    "DrilledTable",
     "ErrorBody",
     "ErrorKind",
-    "FailedDeletion",
+    "FailedKey",
     "FailedTarget",
     "Finding",
     "FoundProblem",
     "HealthCheckResponse",
-    "Hold",
     "Holder",
     "Included",
     "InitFound",
     "IntegrityReport",
     "JournalReadResponse",
     "JournalRecord",
+    "KeyStatus",
     "KnownJob",
     "KnownSnapshot",
     "LastRun",
@@ -66,15 +54,14 @@ __all__ = [
     "Leader",
     "LeftOut",
     "Listed",
+    "ListedKey",
     "Manifest",
     "MetricsFormat",
     "MetricsRenderResponse",
     "Outcome",
-    "PauseReport",
     "Problem",
     "ProblemKind",
     "Progress",
-    "ProofLevel",
     "RecordOutcome",
     "RestoreAction",
     "RestoreApplyResponse",
@@ -84,18 +71,12 @@ __all__ = [
     "RestoreUndoListResponse",
     "RestoreUndoResponse",
     "RestoreUnit",
-    "RetentionAction",
-    "RetentionDecision",
-    "RetentionReason",
-    "RetentionRule",
-    "RetentionSettings",
-    "RetentionTargetPlan",
+    "Rewrap",
     "Role",
     "RunMode",
     "RunOutcome",
     "RunReport",
     "RunningJob",
-    "SampledTarget",
     "ScheduleListResponse",
     "ScheduleRunResponse",
     "ServiceFacts",
@@ -111,123 +92,14 @@ __all__ = [
     "StoreStatus",
     "StoreVerdict",
     "StoreVerifyResponse",
+    "StoredKey",
     "TargetResult",
     "UndoArea",
     "Unreadable",
     "VerifyDepth",
+    "VerifyLevel",
     "Why",
-    "Withheld",
 ]
-
-BisectCheck: TypeAlias = Literal["integrity", "query", "command"]
-"""What must hold in a bisection.
-
-- `integrity`: The database is sound, every index held against its table.
-- `query`: The query holds.
-- `command`: The program `backup.drill.command` of the settings ends well in the
-  restored folder.
-"""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BisectedSnapshot:
-    """A snapshot of a bisection."""
-
-    snapshot_id: str
-    """Its identifier."""
-
-    time: datetime
-    """When it was made."""
-
-
-BisectVerdict: TypeAlias = Literal["holds", "fails", "unreadable"]
-"""What a snapshot answers.
-
-- `holds`: The check holds.
-- `fails`: It does not.
-- `unreadable`: The snapshot is damaged, or lacks the database: it says nothing.
-"""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BisectProbe:
-    """What a snapshot answered."""
-
-    snapshot_id: str
-    """Its identifier."""
-
-    time: datetime
-    """When it was made."""
-
-    verdict: BisectVerdict
-    """What it answered."""
-
-    duration_seconds: float
-    """How long that took, in seconds."""
-
-    message: str | None = None
-    """Why it fails, or why it could not be asked."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BackupBisectResponse:
-    """What a bisection found."""
-
-    assumption: str
-    """What the search took for granted."""
-
-    neighbours_agree: bool
-    """Whether the neighbours of `good` and `bad` agree with that."""
-
-    probes: list[BisectProbe]
-    """What was asked, in that order."""
-
-    snapshots: int
-    """How many snapshots there are."""
-
-    restores: int
-    """How many were restored, in whole or in part."""
-
-    duration_seconds: float
-    """How long it took, in seconds."""
-
-    good: BisectedSnapshot | None = None
-    """The newest snapshot for which the check holds. Nothing when it holds for none."""
-
-    bad: BisectedSnapshot | None = None
-    """The oldest snapshot after it for which the check fails. Nothing when the newest
-    of all holds.
-    """
-
-    contradicted_by: BisectedSnapshot | None = None
-    """The snapshot that contradicts it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BackupCopyResponse:
-    """What became of a copy."""
-
-    snapshot_id: str
-    """The snapshot."""
-
-    from_: str
-    """The target that it was read from."""
-
-    to: str
-    """The target that has it now."""
-
-    key: str
-    """Its key there."""
-
-    stored_bytes: int
-    """Its bytes there."""
-
-    copied: bool
-    """Whether it was copied; `false` when the target had it already, whole."""
-
-    duration_seconds: float
-    """How long it took, in seconds."""
-
 
 Layout: TypeAlias = Literal["archive", "repository"]
 """How a snapshot is stored.
@@ -387,52 +259,7 @@ class StoreRecord:
     """What the check of the copy found."""
 
     details: dict[str, Any]
-    """Facts by the driver's names; under `rows` how many rows each table has, where the
-    store counts them.
-    """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PauseReport:
-    """How a pause went."""
-
-    from_: datetime
-    """From when on nothing was written."""
-
-    until: datetime
-    """When writing was let go on."""
-
-    held: bool
-    """Whether it lasted as long as it was wanted, and was not ended by its deadline."""
-
-    error: str | None = None
-    """What went wrong when writing was let go on: it may still be paused."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConsistencyGroup:
-    """Which moments a snapshot is of: its files, and against them its databases, each
-    of which says when it was taken.
-    """
-
-    files_from: datetime
-    """When the files began to be looked at."""
-
-    files_until: datetime
-    """When the last of them was read."""
-
-    asked: bool
-    """Whether the service was to be paused."""
-
-    consistent: bool
-    """Whether all databases and files are of one moment, proven by a pause that held.
-    """
-
-    pause: PauseReport | None = None
-    """How the pause went. Nothing when there was none."""
-
-    message: str | None = None
-    """Why not, when it was asked."""
+    """Facts by the driver's names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -469,8 +296,10 @@ class BackupCreateResponse:
     stores: list[StoreRecord]
     """The databases in it."""
 
-    group: ConsistencyGroup | None = None
-    """Which moments it is of."""
+    encrypted_to: str | None = None
+    """The fingerprint of the key that it is encrypted to. Nothing when it is stored in
+    clear.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -483,28 +312,11 @@ class Deletion:
     key: str
     """Its key there."""
 
-    layout: str
-    """How it is stored."""
-
     stored_bytes: int
     """The bytes that become free."""
 
     reason: str
     """Why it is removed."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hold:
-    """Who wants a snapshot kept, since when, and why."""
-
-    by: str
-    """Who."""
-
-    at: datetime
-    """Since when."""
-
-    reason: str
-    """Why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -517,197 +329,237 @@ class BackupDeleteResponse:
     deletions: list[Deletion]
     """What is removed."""
 
-    holds: list[Hold]
-    """Who holds it. What is held is not removed by force either."""
-
     deleted: bool
     """Whether it was carried out."""
 
     refused: str | None = None
-    """Why nothing may be removed unless it is forced."""
-
-
-DrillCheck: TypeAlias = Literal["rows", "migrate", "queries", "command"]
-"""What a drill does beside restoring and checking integrity.
-
-- `rows`: Counts the rows of every table.
-- `migrate`: Runs `backup.drill.migrate`.
-- `queries`: Asks `backup.drill.queries`.
-- `command`: Runs `backup.drill.command`.
-"""
-
-ProofLevel: TypeAlias = Literal["sealed", "proven"]
-"""How much is known of a snapshot.
-
-- `sealed`: Every stored byte is what was stored. Nobody has looked inside.
-- `proven`: It was restored, and its databases are sound.
-"""
-
-DrillPhase: TypeAlias = Literal[
-    "find",
-    "open",
-    "restore",
-    "integrity",
-    "rows",
-    "migrate",
-    "queries",
-    "command",
-]
-"""The steps of a drill, in their order.
-
-- `find`: Finding the snapshot in its target.
-- `open`: Reading its index.
-- `restore`: Restoring its files, until the disk has them.
-- `integrity`: The integrity of every database.
-- `rows`: The rows of every table, against those of the backup or of the drill before.
-- `migrate`: The service's migrations on the restored copy.
-- `queries`: Queries that must hold.
-- `command`: The service's own look at the restored copy.
-"""
+    """Why nothing may be removed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DrillStep:
-    """A step of a drill."""
+class BackupKeysAdoptResponse:
+    """What the host knows again."""
 
-    step: DrillPhase
-    """Which step."""
+    repository_id: str
+    """The repository that the keys are of."""
 
-    ok: bool
-    """Whether nothing was wrong."""
+    fingerprint: str
+    """The key that backups are encrypted to from now on: the youngest."""
 
-    duration_seconds: float
-    """How long it took, in seconds."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DrillProblem:
-    """Something wrong that a drill found."""
-
-    step: DrillPhase
-    """The step that found it."""
-
-    message: str
-    """What is wrong, for a person."""
-
-    path: str | None = None
-    """The file or database concerned, relative to the root, when it is one."""
+    former: list[str]
+    """The earlier ones, oldest first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DrilledTable:
-    """A table of a restored database."""
-
-    table: str
-    """Its name."""
-
-    rows: int
-    """Its rows in the restored copy."""
-
-    rows_at_backup: int | None = None
-    """Its rows when the backup was made; nothing where they were not counted."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DrilledDatabase:
-    """A database that was restored."""
-
-    name: str
-    """The store's name."""
-
-    path: str
-    """Its file, relative to the root."""
-
-    taken_at: datetime
-    """When its copy was taken."""
-
-    sound: bool
-    """Whether its integrity was checked and found whole."""
-
-    tables: list[DrilledTable]
-    """The tables whose rows were counted."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BackupDrillResponse:
-    """What a drill found."""
-
-    snapshot_id: str
-    """The snapshot."""
+class CheckedTarget:
+    """What was proven in a target."""
 
     target: str
-    """The target whose copy was restored."""
+    """The target."""
 
-    level: ProofLevel
-    """What the drill proves when it is `ok`."""
+    snapshot_id: str | None = None
+    """The newest encrypted snapshot there. Nothing when there is none yet."""
+
+    encrypted_to: str | None = None
+    """The key that it is encrypted to."""
+
+    error: ErrorBody | None = None
+    """Why it could not be opened; nothing when it was."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupKeysCheckResponse:
+    """What an identity opens."""
 
     ok: bool
-    """Whether the snapshot was restored and stood every test."""
+    """Whether the newest encrypted snapshot of every target was opened."""
 
-    recovery_seconds: float
-    """How long it took until the service's files were back, durable, and their
-    databases proven sound, in seconds. Stopping and starting the service comes on top.
+    opens: list[str]
+    """The keys that the identity opens, oldest first."""
+
+    targets: list[CheckedTarget]
+    """What was proven in each target."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredKey:
+    """A wrapped key in a target."""
+
+    target: str
+    """The target that has it."""
+
+    key: str
+    """Its key there: `keys/<fingerprint>-<n>.age`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupKeysInitResponse:
+    """A key that was made."""
+
+    repository_id: str
+    """The repository that the key is of: 32 hexadecimal digits."""
+
+    fingerprint: str
+    """The short name of the key."""
+
+    public_key: str
+    """Its public half; the secret one is in the wrapped keys alone."""
+
+    stored: list[StoredKey]
+    """The wrapped keys."""
+
+    recipients: list[str]
+    """Who can open it. Empty when it is whoever knows the passphrase."""
+
+    proven: bool
+    """Whether an identity or the passphrase was seen to open it. Where not,
+    `backup.keys_check` proves it.
     """
 
-    steps: list[DrillStep]
-    """What was done, in order."""
 
-    problems: list[DrillProblem]
-    """What was wrong."""
+KeyStatus: TypeAlias = Literal["current", "former", "unknown"]
+"""What a key is to this host.
 
-    warnings: list[str]
-    """What to know, and what is no reason to doubt the snapshot."""
-
-    databases: list[DrilledDatabase]
-    """The databases that were restored."""
-
-    restored_files: int
-    """Regular files that were restored."""
-
-    size_bytes: int
-    """Bytes of the files' content, as the snapshot has it."""
-
-    duration_seconds: float
-    """How long all of it took, in seconds."""
-
-    snapshot_time: datetime | None = None
-    """When it was made: what is proven is that the service can be as it was then."""
-
-    into: str | None = None
-    """The folder that keeps the restored copy. Nothing when it was removed."""
+- `current`: Backups are encrypted to it.
+- `former`: Earlier backups are.
+- `unknown`: It is another host's, or this one lost its own.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FailedTarget:
-    """A target that could not be asked."""
+class ListedKey:
+    """A wrapped key, and what is known of it without opening it."""
 
     target: str
-    """Its name."""
+    """The target that has it."""
+
+    key: str
+    """Its key there: `keys/<fingerprint>-<n>.age`."""
+
+    fingerprint: str
+    """The short name of the key."""
+
+    status: KeyStatus
+    """Whether this host encrypts to it, or did."""
+
+    stored_at: datetime
+    """When it was stored, by the target's clock."""
+
+    recipients: int | None = None
+    """How many recipients open it. Nothing when it is whoever knows a passphrase."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedKey:
+    """A target or a wrapped key that could not be read."""
+
+    target: str
+    """The target."""
 
     error: ErrorBody
     """Why."""
 
+    key: str | None = None
+    """The wrapped key, when it is one."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BackupHoldResponse:
-    """What is held."""
+class BackupKeysListResponse:
+    """The keys."""
 
-    snapshot_id: str
-    """The snapshot."""
+    keys: list[ListedKey]
+    """The wrapped keys in the targets."""
 
-    hold: Hold
-    """The hold."""
+    failed: list[FailedKey]
+    """The targets that could not be asked, and wrapped keys that could not be read."""
 
-    targets: list[str]
-    """The targets whose copies are held."""
+    repository_id: str | None = None
+    """The repository that this host's key is of. Nothing when it has none."""
 
-    failed: list[FailedTarget]
-    """The targets whose copies could not be held."""
+    current: str | None = None
+    """The key that backups are encrypted to. Nothing when there is none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rewrap:
+    """A key that is wrapped anew in a target."""
+
+    target: str
+    """The target."""
+
+    fingerprint: str
+    """The short name of the key."""
+
+    replaces: list[str]
+    """The objects that it replaces: they are removed."""
+
+    stored: str | None = None
+    """The new object. Nothing in a dry run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupKeysRewrapResponse:
+    """What was wrapped anew, or would be."""
+
+    rewraps: list[Rewrap]
+    """The keys, once for each target."""
+
+    untouched: list[StoredKey]
+    """Wrapped keys that stay as they are, since the identity does not open them."""
+
+    recipients: list[str]
+    """Who can open them now. Empty when it is whoever knows the passphrase."""
+
+    proven: bool
+    """Whether an identity or the passphrase was seen to open the new ones."""
+
+    rewrapped: bool
+    """Whether it was carried out."""
+
+    note: str
+    """What it does not do: whoever could open the backups before, and kept a copy of a
+    wrapped key, still can.
+    """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupKeysRotateResponse:
+    """A key that was made."""
+
+    repository_id: str
+    """The repository that the key is of: 32 hexadecimal digits."""
+
+    fingerprint: str
+    """The short name of the key."""
+
+    public_key: str
+    """Its public half; the secret one is in the wrapped keys alone."""
+
+    stored: list[StoredKey]
+    """The wrapped keys."""
+
+    recipients: list[str]
+    """Who can open it. Empty when it is whoever knows the passphrase."""
+
+    proven: bool
+    """Whether an identity or the passphrase was seen to open it. Where not,
+    `backup.keys_check` proves it.
+    """
+
+
+VerifyLevel: TypeAlias = Literal["sealed", "proven"]
+"""Whether a verification looked into the snapshot.
+
+- `sealed`: A copy is encrypted and no identity was given: its stored bytes are those
+  that the backup read back, and nobody looked into them. `quick` compared their number,
+  `data` and `full` every one.
+- `proven`: It was looked into, as far as the depth says.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownSnapshot:
-    """A snapshot, who holds it, and what the journal knows of it."""
+    """A snapshot, and what the journal knows of it."""
 
     snapshot_id: str
     """The snapshot's identifier: 12 hexadecimal digits."""
@@ -719,19 +571,13 @@ class KnownSnapshot:
     """Its key there."""
 
     time: datetime
-    """When the backup began, by the clock of the machine that made it."""
-
-    stored_at: datetime
-    """When it was stored, by the target's clock."""
+    """When the backup began."""
 
     layout: str
     """How it is stored: `archive`."""
 
     outcome: Outcome
     """Whether everything was read completely."""
-
-    tags: list[str]
-    """The tags that the caller gave it, sorted."""
 
     service: str
     """The service's name."""
@@ -754,18 +600,25 @@ class KnownSnapshot:
     stores: int
     """How many databases are in it."""
 
-    holds: list[Hold]
-    """Who holds it, so that nothing deletes it."""
-
     label: str | None = None
     """What the caller called it."""
 
     service_version: str | None = None
     """The service's version, when it is known."""
 
+    encrypted_to: str | None = None
+    """The fingerprint of the key that it is encrypted to. Nothing when it is stored in
+    clear.
+    """
+
     verified_at: datetime | None = None
-    """When this copy was last verified in full and found whole. Nothing when it never
-    was, when it was found damaged since, or when the journal is lost.
+    """When it was last verified in full and found whole. Nothing when it never was, or
+    the journal is lost.
+    """
+
+    verified_level: VerifyLevel | None = None
+    """Whether it was looked into then. One that is encrypted is not, where no identity
+    was given.
     """
 
 
@@ -787,6 +640,17 @@ class Unreadable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FailedTarget:
+    """A target that could not be asked."""
+
+    target: str
+    """Its name."""
+
+    error: ErrorBody
+    """Why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BackupListResponse:
     """The snapshots."""
 
@@ -803,353 +667,6 @@ class BackupListResponse:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BackupReleaseResponse:
-    """What was released."""
-
-    snapshot_id: str
-    """The snapshot."""
-
-    released: int
-    """How many holds were ended, over all targets. 0 when nobody held it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RetentionSettings:
-    """Which snapshots are kept: each rule keeps some, and what none keeps is deleted,
-    unless that would be unsafe. Days, weeks, months and years are those of
-    `service.timezone`; a rule that is 0 or empty keeps nothing.
-    """
-
-    keep_last: int
-    """The newest so many."""
-
-    hourly: int
-    """The newest of each hour, for the last so many hours that have one."""
-
-    daily: int
-    """The newest of each day, for the last so many days that have one."""
-
-    weekly: int
-    """The newest of each week, Monday to Sunday, for the last so many weeks that have
-    one.
-    """
-
-    monthly: int
-    """The newest of each month, for the last so many months that have one."""
-
-    yearly: int
-    """The newest of each year, for the last so many years that have one."""
-
-    within_days: int
-    """All that are at most so many days older than the newest complete one."""
-
-    tags: list[str]
-    """All that have one of these tags."""
-
-    per_label: int
-    """The newest so many of each label."""
-
-    per_tag: int
-    """The newest so many of each tag."""
-
-    min_verified: int
-    """How many verified snapshots each target keeps, whatever the rules say. While it
-    has fewer, nothing is deleted there. At least 1.
-    """
-
-    per_host: bool | None = None
-    """Whether the rules count the snapshots of each machine apart: `true` where several
-    machines back up data of their own under one service name, `false` where one goes on
-    for another. Until it is set, nothing is deleted where snapshots of several machines
-    alternate.
-    """
-
-
-RetentionAction: TypeAlias = Literal["keep", "delete"]
-"""What becomes of a snapshot.
-
-- `keep`: It stays.
-- `delete`: It is deleted.
-"""
-
-RetentionRule: TypeAlias = Literal[
-    "keep_last",
-    "hourly",
-    "daily",
-    "weekly",
-    "monthly",
-    "yearly",
-    "within",
-    "tag",
-    "per_label",
-    "per_tag",
-    "held",
-    "newest",
-    "min_verified",
-    "future",
-    "received_late",
-    "damaged",
-    "ambiguous",
-    "too_few_verified",
-    "no_newer_verified",
-    "several_hosts",
-    "superseded",
-]
-"""What keeps a snapshot, or lets it go.
-
-- `keep_last`: One of the last ones.
-- `hourly`: The newest of an hour.
-- `daily`: The newest of a day.
-- `weekly`: The newest of a week.
-- `monthly`: The newest of a month.
-- `yearly`: The newest of a year.
-- `within`: Not much older than the newest.
-- `tag`: It has a tag that is kept.
-- `per_label`: One of the last ones of its label.
-- `per_tag`: One of the last ones of a tag.
-- `held`: Somebody holds it.
-- `newest`: The newest complete one.
-- `min_verified`: One of the newest that are verified.
-- `future`: It is of the future.
-- `received_late`: The target received it lately, though it claims to be old.
-- `damaged`: A verification found it damaged.
-- `ambiguous`: Several objects claim to be it.
-- `too_few_verified`: Too few snapshots are verified.
-- `no_newer_verified`: No newer one is verified.
-- `several_hosts`: Snapshots of several machines alternate.
-- `superseded`: No rule keeps it, and a newer verified one exists. The only reason to
-  delete.
-"""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RetentionReason:
-    """One reason of a decision."""
-
-    rule: RetentionRule
-    """Which rule it is."""
-
-    message: str
-    """The reason in words."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RetentionDecision:
-    """What becomes of one snapshot in one target."""
-
-    snapshot_id: str
-    """The snapshot's identifier."""
-
-    key: str
-    """Its key in the target."""
-
-    layout: str
-    """How it is stored."""
-
-    time: datetime
-    """When the backup began."""
-
-    host: str
-    """The machine it was made on."""
-
-    tags: list[str]
-    """Its tags."""
-
-    outcome: Outcome
-    """Whether everything was read completely."""
-
-    stored_bytes: int
-    """Bytes that it takes."""
-
-    action: RetentionAction
-    """What becomes of it."""
-
-    reasons: list[RetentionReason]
-    """All the reasons, those of the rules first."""
-
-    label: str | None = None
-    """What the caller called it."""
-
-    verified_at: datetime | None = None
-    """When this copy was last verified in full and found whole."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Withheld:
-    """Why snapshots that no rule keeps are not deleted, and what can be done about it.
-    """
-
-    message: str
-    """Why."""
-
-    hint: str
-    """What to do."""
-
-    snapshots: int
-    """How many snapshots it is about."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RetentionTargetPlan:
-    """What is kept and what is deleted in one target."""
-
-    target: str
-    """The target's name."""
-
-    decisions: list[RetentionDecision]
-    """Every snapshot of the service, newest first."""
-
-    kept: int
-    """How many are kept."""
-
-    deletions: int
-    """How many are deleted."""
-
-    freed_bytes: int
-    """The bytes that become free."""
-
-    verified: int
-    """How many of those that are kept are complete and verified."""
-
-    withheld: list[Withheld]
-    """Why snapshots that no rule keeps are not deleted."""
-
-    unreadable: list[Unreadable]
-    """What could not be read as a snapshot. It is left alone."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeletedSnapshot:
-    """A snapshot that was deleted."""
-
-    target: str
-    """The target that had it."""
-
-    snapshot_id: str
-    """The snapshot."""
-
-    key: str
-    """Its key there."""
-
-    stored_bytes: int
-    """The bytes that became free."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FailedDeletion:
-    """A snapshot that could not be deleted."""
-
-    target: str
-    """The target that has it."""
-
-    snapshot_id: str
-    """The snapshot."""
-
-    key: str
-    """Its key there."""
-
-    error: ErrorBody
-    """Why."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BackupRetainResponse:
-    """What was planned, and what became of it."""
-
-    time: datetime
-    """When it was made."""
-
-    timezone: str
-    """The time zone that days, weeks, months and years are in."""
-
-    policy: RetentionSettings
-    """The rules."""
-
-    targets: list[RetentionTargetPlan]
-    """Each target by itself: what another one has is no reason to delete anything."""
-
-    failed: list[FailedTarget]
-    """The targets that could not be asked. Nothing is deleted there."""
-
-    dry_run: bool
-    """Whether it was to be a plan alone."""
-
-    deleted: list[DeletedSnapshot]
-    """What was deleted, in this order."""
-
-    failures: list[FailedDeletion]
-    """What should have been deleted and was not."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FoundProblem:
-    """Something wrong with a snapshot in a target."""
-
-    target: str
-    """The target whose copy it is."""
-
-    kind: str
-    """What is wrong: a word of the archive's, or `corrupt_database`."""
-
-    message: str
-    """The detail, for a person."""
-
-    path: str | None = None
-    """The entry concerned, when it is one."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SampledTarget:
-    """What was read from a target."""
-
-    target: str
-    """The target."""
-
-    since: datetime
-    """What became due after this moment was to be read."""
-
-    reached: datetime
-    """All that became due until this moment is read. The next run goes on here."""
-
-    objects: int
-    """Objects in the target that hold backups."""
-
-    stored_bytes: int
-    """Their bytes."""
-
-    read_bytes: int
-    """Bytes that were read and held against their checksums."""
-
-    left_bytes: int
-    """Bytes that are due and wait for the next run."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BackupSampleResponse:
-    """What a sampled verification read and found."""
-
-    ok: bool
-    """Whether nothing was wrong with what was read."""
-
-    problems: list[FoundProblem]
-    """What was wrong."""
-
-    targets: list[SampledTarget]
-    """What was read, by target."""
-
-    failed: list[FailedTarget]
-    """The targets that could not be read. Their next run catches up."""
-
-    within_days: float
-    """Every stored byte is read within so many days, as long as runs are at most a
-    quarter of that apart.
-    """
-
-    duration_seconds: float
-    """How long it took, in seconds."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Listed:
     """A snapshot in a target."""
 
@@ -1163,19 +680,13 @@ class Listed:
     """Its key there."""
 
     time: datetime
-    """When the backup began, by the clock of the machine that made it."""
-
-    stored_at: datetime
-    """When it was stored, by the target's clock."""
+    """When the backup began."""
 
     layout: str
     """How it is stored: `archive`."""
 
     outcome: Outcome
     """Whether everything was read completely."""
-
-    tags: list[str]
-    """The tags that the caller gave it, sorted."""
 
     service: str
     """The service's name."""
@@ -1203,6 +714,11 @@ class Listed:
 
     service_version: str | None = None
     """The service's version, when it is known."""
+
+    encrypted_to: str | None = None
+    """The fingerprint of the key that it is encrypted to. Nothing when it is stored in
+    clear.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1268,11 +784,10 @@ class Manifest:
     label: str | None = None
     """What the caller called it."""
 
-    group: ConsistencyGroup | None = None
-    """Which moments the snapshot is of. Unknown in one that was made without saying."""
-
-    tags: list[str] = field(default_factory=list)
-    """The tags that the caller gave it, sorted."""
+    encrypted_to: str | None = None
+    """The fingerprint of the key that it is encrypted to. Nothing when it is stored in
+    clear.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1300,6 +815,23 @@ VerifyDepth: TypeAlias = Literal["quick", "data", "full"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FoundProblem:
+    """Something wrong with a snapshot in a target."""
+
+    target: str
+    """The target whose copy it is."""
+
+    kind: str
+    """What is wrong: a word of the archive's, or `corrupt_database`."""
+
+    message: str
+    """The detail, for a person."""
+
+    path: str | None = None
+    """The entry concerned, when it is one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BackupVerifyResponse:
     """What a verification found."""
 
@@ -1308,6 +840,9 @@ class BackupVerifyResponse:
 
     depth: VerifyDepth
     """How much was verified."""
+
+    level: VerifyLevel
+    """Whether the snapshot was looked into."""
 
     ok: bool
     """Whether nothing was wrong anywhere."""
@@ -2269,16 +1804,6 @@ class Progress:
     """
 
 
-_BISECTED_SNAPSHOT = _codec.Record(BisectedSnapshot, time=_codec.TIME)
-_BISECT_PROBE = _codec.Record(BisectProbe, time=_codec.TIME)
-_codec.Record(
-    BackupBisectResponse,
-    good=_BISECTED_SNAPSHOT,
-    bad=_BISECTED_SNAPSHOT,
-    contradicted_by=_BISECTED_SNAPSHOT,
-    probes=_codec.ListOf(_BISECT_PROBE),
-)
-_codec.Record(BackupCopyResponse)
 _SKIPPED = _codec.Record(Skipped, path=_codec.PATH)
 _ERROR_BODY = _codec.Record(ErrorBody)
 _TARGET_RESULT = _codec.Record(TargetResult, error=_ERROR_BODY)
@@ -2289,96 +1814,47 @@ _STORE_RECORD = _codec.Record(
     taken_at=_codec.TIME,
     check=_INTEGRITY_REPORT,
 )
-_PAUSE_REPORT = _codec.Record(PauseReport, from_=_codec.TIME, until=_codec.TIME)
-_CONSISTENCY_GROUP = _codec.Record(
-    ConsistencyGroup,
-    files_from=_codec.TIME,
-    files_until=_codec.TIME,
-    pause=_PAUSE_REPORT,
-)
 _codec.Record(
     BackupCreateResponse,
     skipped=_codec.ListOf(_SKIPPED),
     targets=_codec.ListOf(_TARGET_RESULT),
     stores=_codec.ListOf(_STORE_RECORD),
-    group=_CONSISTENCY_GROUP,
 )
 _DELETION = _codec.Record(Deletion)
-_HOLD = _codec.Record(Hold, at=_codec.TIME)
+_codec.Record(BackupDeleteResponse, deletions=_codec.ListOf(_DELETION))
+_codec.Record(BackupKeysAdoptResponse)
+_CHECKED_TARGET = _codec.Record(CheckedTarget, error=_ERROR_BODY)
+_codec.Record(BackupKeysCheckResponse, targets=_codec.ListOf(_CHECKED_TARGET))
+_STORED_KEY = _codec.Record(StoredKey)
+_codec.Record(BackupKeysInitResponse, stored=_codec.ListOf(_STORED_KEY))
+_LISTED_KEY = _codec.Record(ListedKey, stored_at=_codec.TIME)
+_FAILED_KEY = _codec.Record(FailedKey, error=_ERROR_BODY)
 _codec.Record(
-    BackupDeleteResponse,
-    deletions=_codec.ListOf(_DELETION),
-    holds=_codec.ListOf(_HOLD),
+    BackupKeysListResponse,
+    keys=_codec.ListOf(_LISTED_KEY),
+    failed=_codec.ListOf(_FAILED_KEY),
 )
-_DRILL_STEP = _codec.Record(DrillStep)
-_DRILL_PROBLEM = _codec.Record(DrillProblem, path=_codec.PATH)
-_DRILLED_TABLE = _codec.Record(DrilledTable)
-_DRILLED_DATABASE = _codec.Record(
-    DrilledDatabase,
-    path=_codec.PATH,
-    taken_at=_codec.TIME,
-    tables=_codec.ListOf(_DRILLED_TABLE),
-)
+_REWRAP = _codec.Record(Rewrap)
 _codec.Record(
-    BackupDrillResponse,
-    snapshot_time=_codec.TIME,
-    steps=_codec.ListOf(_DRILL_STEP),
-    problems=_codec.ListOf(_DRILL_PROBLEM),
-    databases=_codec.ListOf(_DRILLED_DATABASE),
-    into=_codec.PATH,
+    BackupKeysRewrapResponse,
+    rewraps=_codec.ListOf(_REWRAP),
+    untouched=_codec.ListOf(_STORED_KEY),
 )
-_FAILED_TARGET = _codec.Record(FailedTarget, error=_ERROR_BODY)
-_codec.Record(BackupHoldResponse, hold=_HOLD, failed=_codec.ListOf(_FAILED_TARGET))
+_codec.Record(BackupKeysRotateResponse, stored=_codec.ListOf(_STORED_KEY))
 _KNOWN_SNAPSHOT = _codec.Record(
     KnownSnapshot,
     time=_codec.TIME,
-    stored_at=_codec.TIME,
     verified_at=_codec.TIME,
-    holds=_codec.ListOf(_HOLD),
 )
 _UNREADABLE = _codec.Record(Unreadable, error=_ERROR_BODY)
+_FAILED_TARGET = _codec.Record(FailedTarget, error=_ERROR_BODY)
 _codec.Record(
     BackupListResponse,
     snapshots=_codec.ListOf(_KNOWN_SNAPSHOT),
     unreadable=_codec.ListOf(_UNREADABLE),
     failed=_codec.ListOf(_FAILED_TARGET),
 )
-_codec.Record(BackupReleaseResponse)
-_RETENTION_SETTINGS = _codec.Record(RetentionSettings)
-_RETENTION_REASON = _codec.Record(RetentionReason)
-_RETENTION_DECISION = _codec.Record(
-    RetentionDecision,
-    time=_codec.TIME,
-    verified_at=_codec.TIME,
-    reasons=_codec.ListOf(_RETENTION_REASON),
-)
-_WITHHELD = _codec.Record(Withheld)
-_RETENTION_TARGET_PLAN = _codec.Record(
-    RetentionTargetPlan,
-    decisions=_codec.ListOf(_RETENTION_DECISION),
-    withheld=_codec.ListOf(_WITHHELD),
-    unreadable=_codec.ListOf(_UNREADABLE),
-)
-_DELETED_SNAPSHOT = _codec.Record(DeletedSnapshot)
-_FAILED_DELETION = _codec.Record(FailedDeletion, error=_ERROR_BODY)
-_codec.Record(
-    BackupRetainResponse,
-    time=_codec.TIME,
-    policy=_RETENTION_SETTINGS,
-    targets=_codec.ListOf(_RETENTION_TARGET_PLAN),
-    failed=_codec.ListOf(_FAILED_TARGET),
-    deleted=_codec.ListOf(_DELETED_SNAPSHOT),
-    failures=_codec.ListOf(_FAILED_DELETION),
-)
-_FOUND_PROBLEM = _codec.Record(FoundProblem, path=_codec.PATH)
-_SAMPLED_TARGET = _codec.Record(SampledTarget, since=_codec.TIME, reached=_codec.TIME)
-_codec.Record(
-    BackupSampleResponse,
-    problems=_codec.ListOf(_FOUND_PROBLEM),
-    targets=_codec.ListOf(_SAMPLED_TARGET),
-    failed=_codec.ListOf(_FAILED_TARGET),
-)
-_LISTED = _codec.Record(Listed, time=_codec.TIME, stored_at=_codec.TIME)
+_LISTED = _codec.Record(Listed, time=_codec.TIME)
 _INCLUDED = _codec.Record(Included, path=_codec.PATH)
 _MANIFEST = _codec.Record(
     Manifest,
@@ -2386,9 +1862,9 @@ _MANIFEST = _codec.Record(
     includes=_codec.ListOf(_INCLUDED),
     stores=_codec.ListOf(_STORE_RECORD),
     skipped=_codec.ListOf(_SKIPPED),
-    group=_CONSISTENCY_GROUP,
 )
 _codec.Record(BackupShowResponse, snapshot=_LISTED, manifest=_MANIFEST)
+_FOUND_PROBLEM = _codec.Record(FoundProblem, path=_codec.PATH)
 _codec.Record(BackupVerifyResponse, problems=_codec.ListOf(_FOUND_PROBLEM))
 _FINDING = _codec.Record(Finding)
 _codec.Record(ConfigCheckResponse, findings=_codec.ListOf(_FINDING))

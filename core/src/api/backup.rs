@@ -6,14 +6,16 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::keyring;
 use super::snapshots::{checkers, host_name, targets};
 use crate::backup::copy::{CopyJob, CopyReport, copy};
 use crate::backup::create::{CreateJob, CreateReport, create};
 use crate::backup::layout::Layout;
 use crate::backup::lease::LeaseTimes;
 use crate::backup::list::{FailedTarget, Listed, Shown, Unreadable, list, show};
+use crate::backup::manifest::RelPath;
 use crate::backup::retention::holds::{Hold, Holds, holds};
-use crate::backup::verify::{VerifyDepth, VerifyJob, VerifyReport, verify};
+use crate::backup::verify::{VerifyDepth, VerifyJob, VerifyLevel, VerifyReport, verify};
 use crate::cancel::Scope;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
@@ -49,28 +51,8 @@ impl Operation for Create {
     type Response = CreateReport;
 
     async fn run(context: Arc<Context>, scope: Scope, request: CreateRequest) -> Result<CreateReport> {
-        let settings = context.settings();
-        let mut backup = settings.backup.clone();
-        if let Some(layout) = request.layout {
-            backup.layout = Some(layout.name().to_owned());
-        }
-        let job = CreateJob {
-            service: settings.service.name.clone(),
-            service_version: settings.service.version.clone(),
-            host: host_name(),
-            root: context.root.clone(),
-            state: context.state.clone(),
-            settings: backup,
-            label: request.label,
-            tags: request.tags,
-            stores: context.stores.iter().map(|store| (store.name.clone(), Arc::clone(&store.component))).collect(),
-            kinds: context.kinds.stores.clone(),
-            targets: targets(&context, request.target.as_deref())?,
-            leave_out: Vec::new(),
-            check: CheckDepth::Quick,
-            lease: LeaseTimes::default(),
-            pause: context.pause.clone(),
-        };
+        let target = request.target.as_deref();
+        let job = create_job(&context, &scope, target, request.layout, request.label, request.tags).await?;
         create(&scope, job).await
     }
 
@@ -79,12 +61,52 @@ impl Operation for Create {
     }
 }
 
+/// A backup of the service as the settings have it.
+pub(super) async fn create_job(
+    context: &Context,
+    scope: &Scope,
+    target: Option<&str>,
+    layout: Option<Layout>,
+    label: Option<String>,
+    tags: Vec<String>,
+) -> Result<CreateJob> {
+    let settings = context.settings();
+    let mut backup = settings.backup.clone();
+    if let Some(layout) = layout {
+        backup.layout = Some(layout.name().to_owned());
+    }
+    let targets = targets(context, target)?;
+    let keys = keyring::for_writing(context, scope, &targets).await?;
+    Ok(CreateJob {
+        service: settings.service.name.clone(),
+        service_version: settings.service.version.clone(),
+        host: host_name(),
+        root: context.root.clone(),
+        state: context.state.clone(),
+        settings: backup,
+        label,
+        tags,
+        stores: context.stores.iter().map(|store| (store.name.clone(), Arc::clone(&store.component))).collect(),
+        kinds: context.kinds.stores.clone(),
+        targets,
+        keys,
+        leave_out: Vec::new(),
+        check: CheckDepth::Quick,
+        lease: LeaseTimes::default(),
+        time: None,
+        pause: context.pause.clone(),
+    })
+}
+
 /// Where to look.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ListRequest {
     /// This target only. All of the settings when missing.
     pub target: Option<String>,
+    /// The file with the secret half of a recipient, for encrypted snapshots. What the settings name when missing. Read
+    /// where the request runs, and never recorded.
+    pub identity_file: Option<RelPath>,
 }
 
 /// The snapshots.
@@ -107,6 +129,8 @@ pub struct KnownSnapshot {
     /// When this copy was last verified in full and found whole. Nothing when it never was, when it was found damaged
     /// since, or when the journal is lost.
     pub verified_at: Option<Timestamp>,
+    /// Whether it was looked into then. One that is encrypted is not, where no identity was given.
+    pub verified_level: Option<VerifyLevel>,
     /// Who holds it, so that nothing deletes it.
     pub holds: Vec<Hold>,
 }
@@ -125,8 +149,9 @@ impl Operation for List {
 
     async fn run(context: Arc<Context>, scope: Scope, request: ListRequest) -> Result<ListResponse> {
         let targets = targets(&context, request.target.as_deref())?;
-        let mut listing = list(&scope, &targets, Some(&context.settings().service.name)).await?;
-        let proofs = history::proofs(&context.journal)?;
+        let keys = keyring::for_reading(&context, &scope, &targets, request.identity_file.as_ref()).await?;
+        let mut listing = list(&scope, &targets, &keys, Some(&context.settings().service.name)).await?;
+        let (proofs, levels) = (history::proofs(&context.journal)?, history::levels(&context.journal)?);
         let mut held: BTreeMap<&str, Holds> = BTreeMap::new();
         let silent = listing.failed.clone();
         for (name, target) in targets.iter().filter(|(name, _)| silent.iter().all(|it| it.target != *name)) {
@@ -138,6 +163,7 @@ impl Operation for List {
         }
         let known = |listed: Listed| KnownSnapshot {
             verified_at: proofs.verified_at(&listed),
+            verified_level: levels.get(&listed.snapshot_id).copied(),
             holds: held
                 .get(listed.target.as_str())
                 .and_then(|it| it.get(&listed.snapshot_id))
@@ -166,6 +192,10 @@ pub struct ShowRequest {
     /// Read it from this target only.
     #[serde(default)]
     pub target: Option<String>,
+    /// The file with the secret half of a recipient, for encrypted snapshots. What the settings name when missing. Read
+    /// where the request runs, and never recorded.
+    #[serde(default)]
+    pub identity_file: Option<RelPath>,
 }
 
 /// `backup.show`
@@ -182,7 +212,8 @@ impl Operation for Show {
 
     async fn run(context: Arc<Context>, scope: Scope, request: ShowRequest) -> Result<Shown> {
         let targets = targets(&context, request.target.as_deref())?;
-        show(&scope, &targets, Some(&context.settings().service.name), &request.snapshot_id).await
+        let keys = keyring::for_reading(&context, &scope, &targets, request.identity_file.as_ref()).await?;
+        show(&scope, &targets, &keys, Some(&context.settings().service.name), &request.snapshot_id).await
     }
 }
 
@@ -199,6 +230,11 @@ pub struct VerifyRequest {
     /// Verify the copy in this target only. Every copy when missing.
     #[serde(default)]
     pub target: Option<String>,
+    /// The file with the secret half of a recipient, to look into encrypted snapshots. What the settings name when missing;
+    /// without any, the stored bytes alone are compared, and the answer's `level` says so. Read where the request runs, and
+    /// never recorded.
+    #[serde(default)]
+    pub identity_file: Option<RelPath>,
 }
 
 fn full() -> VerifyDepth {
@@ -221,8 +257,11 @@ impl Operation for Verify {
 
     async fn run(context: Arc<Context>, scope: Scope, request: VerifyRequest) -> Result<VerifyReport> {
         let backup = &context.settings().backup;
+        let targets = targets(&context, request.target.as_deref())?;
+        let keys = keyring::for_reading(&context, &scope, &targets, request.identity_file.as_ref()).await?;
         let job = VerifyJob {
-            targets: targets(&context, request.target.as_deref())?,
+            targets,
+            keys,
             service: Some(context.settings().service.name.clone()),
             snapshot: request.snapshot_id,
             depth: request.depth,
@@ -272,9 +311,13 @@ impl Operation for Copy {
             return Err(Error::invalid(format!("a snapshot cannot be copied from {:?} to itself", to.0))
                 .with_hint("name another target, or add a second [[target]] to ops.toml"));
         }
+        let mut asked = from.clone();
+        asked.push(to.clone());
+        let keys = keyring::for_reading(&context, &scope, &asked, None).await?;
         let job = CopyJob {
             from,
             to,
+            keys,
             service: Some(context.settings().service.name.clone()),
             snapshot: request.snapshot_id,
             host: host_name(),

@@ -132,6 +132,7 @@ impl Operation for Init {
             let facts = InitFacts {
                 environment: context.environment.clone(),
                 build: context.kinds.facts(),
+                has_key: crate::backup::seal::host_has_keys(&context.state)?,
                 force: request.force,
                 ..InitFacts::default()
             };

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::keyring;
 use super::snapshots::{checkers, limits, targets};
 use crate::backup::bisect::{BisectJob, BisectReport, Question, bisect};
 use crate::backup::drill::{DrillCheck, DrillJob, DrillReport, drill};
@@ -56,8 +57,10 @@ impl Operation for Drill {
         }
         let checks = request.checks.map_or_else(|| DrillCheck::ALL.into(), BTreeSet::from_iter);
         let earlier = history::drills(&context.journal)?;
+        let targets = targets(&context, request.target.as_deref())?;
         let job = DrillJob {
-            targets: targets(&context, request.target.as_deref())?,
+            keys: keyring::for_reading(&context, &scope, &targets, None).await?,
+            targets,
             service: Some(context.settings().service.name.clone()),
             snapshot: request.snapshot_id.unwrap_or_else(|| "latest".to_owned()),
             into,
@@ -194,8 +197,10 @@ impl Operation for Bisect {
             }
             (BisectCheck::Command, None) => Question::Command,
         };
+        let targets = targets(&context, request.target.as_deref())?;
         let job = BisectJob {
-            targets: targets(&context, request.target.as_deref())?,
+            keys: keyring::for_reading(&context, &scope, &targets, None).await?,
+            targets,
             service: context.settings().service.name.clone(),
             question,
             store: request.store,

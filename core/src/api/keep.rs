@@ -5,6 +5,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::keyring;
 use super::snapshots::{host_name, targets};
 use crate::backup::delete::{DeletePlan, apply_delete, plan_delete};
 use crate::backup::lease::LeaseTimes;
@@ -40,10 +41,13 @@ impl Operation for Retain {
 
     async fn run(context: Arc<Context>, scope: Scope, request: RetainRequest) -> Result<RetainReport> {
         let settings = context.settings();
+        let policy = Policy::of(settings)?;
+        let targets = targets(&context, request.target.as_deref())?;
         let job = RetainJob {
-            targets: targets(&context, request.target.as_deref())?,
+            keys: keyring::for_reading(&context, &scope, &targets, None).await?,
+            targets,
             service: settings.service.name.clone(),
-            policy: Policy::of(settings)?,
+            policy,
             proofs: &|| history::proofs(&context.journal),
             host: host_name(),
             lease: LeaseTimes::default(),
@@ -106,7 +110,8 @@ impl Operation for HoldSnapshot {
         }
         let targets = targets(&context, request.target.as_deref())?;
         let service = context.settings().service.name.as_str();
-        let copies = find(&scope, &targets, Some(service), &request.snapshot_id).await?;
+        let keys = keyring::for_reading(&context, &scope, &targets, None).await?;
+        let copies = find(&scope, &targets, &keys, Some(service), &request.snapshot_id).await?;
         let by = request.by.unwrap_or_else(|| this_user(&context.environment));
         let hold = Hold { by, at: scope.clock.now(), reason: request.reason };
         let snapshot_id = copies.first().map(|copy| copy.snapshot_id.clone()).unwrap_or_default();
@@ -177,7 +182,8 @@ impl Operation for Release {
     async fn run(context: Arc<Context>, scope: Scope, request: ReleaseRequest) -> Result<ReleaseResponse> {
         let targets = targets(&context, request.target.as_deref())?;
         let service = context.settings().service.name.as_str();
-        let copies = find(&scope, &targets, Some(service), &request.snapshot_id).await?;
+        let keys = keyring::for_reading(&context, &scope, &targets, None).await?;
+        let copies = find(&scope, &targets, &keys, Some(service), &request.snapshot_id).await?;
         let snapshot_id = copies.first().map(|copy| copy.snapshot_id.clone()).unwrap_or_default();
         let mut released = 0;
         for copy in &copies {
@@ -230,9 +236,11 @@ impl Operation for Delete {
         let targets = targets(&context, request.target.as_deref())?;
         let proofs = history::proofs(&context.journal)?;
         let service = context.settings().service.name.as_str();
-        let plan = plan_delete(&scope, &targets, Some(service), &request.snapshot_id, &proofs, request.force).await?;
+        let keys = keyring::for_reading(&context, &scope, &targets, None).await?;
+        let plan =
+            plan_delete(&scope, &targets, &keys, Some(service), &request.snapshot_id, &proofs, request.force).await?;
         if !request.dry_run {
-            apply_delete(&scope, &targets, &plan, &host_name(), LeaseTimes::default()).await?;
+            apply_delete(&scope, &targets, &keys, &plan, &host_name(), LeaseTimes::default()).await?;
         }
         Ok(DeleteResponse { plan, deleted: !request.dry_run })
     }

@@ -36,6 +36,10 @@ pub struct RestoreRequest {
     /// Restore what is undamaged and name the rest, instead of failing.
     #[serde(default)]
     pub salvage: bool,
+    /// The file with the secret half of a recipient, for encrypted snapshots. What the settings name when missing. Read
+    /// where the request runs, and never recorded.
+    #[serde(default)]
+    pub identity_file: Option<RelPath>,
 }
 
 /// `restore.plan`
@@ -189,14 +193,21 @@ async fn with_job<T: Send + 'static>(
     request: RestoreRequest,
     act: impl FnOnce(&Scope, &RestoreJob<'_>) -> Result<T> + Send + 'static,
 ) -> Result<T> {
-    let archive =
-        snapshots::open(&context, &scope, &request.snapshot_id, request.target.as_deref(), request.salvage).await?;
+    let source = snapshots::open(
+        &context,
+        &scope,
+        &request.snapshot_id,
+        request.target.as_deref(),
+        request.identity_file.as_ref(),
+        request.salvage,
+    )
+    .await?;
     blocking(move || {
         let check = |record: &StoreRecord, file: &std::path::Path| check_copy(&context, &scope, record, file);
         with_site(&context, |site| {
             let job = RestoreJob {
                 site: site.clone(),
-                source: &archive,
+                source: source.as_ref(),
                 into: request.into.as_ref().map(|into| into.as_path().to_owned()),
                 paths: request.paths.iter().flatten().map(|path| path.as_path().to_owned()).collect(),
                 threads: context.settings().backup.threads,

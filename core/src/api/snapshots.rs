@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::backup::archive::Archive;
+use super::keyring;
 use crate::backup::checkers::Checkers;
 use crate::backup::create::NamedTarget;
 use crate::backup::list::find;
+use crate::backup::manifest::RelPath;
 use crate::backup::nodes::Limits;
+use crate::backup::restore::Source;
 use crate::cancel::Scope;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ops::Context;
@@ -44,20 +46,18 @@ pub(super) async fn open(
     scope: &Scope,
     wanted: &str,
     target: Option<&str>,
+    identity_file: Option<&RelPath>,
     salvage: bool,
-) -> Result<Archive> {
+) -> Result<Arc<dyn Source>> {
     let service = context.settings().service.name.as_str();
-    let copies = find(scope, &targets(context, target)?, Some(service), wanted).await?;
+    let targets = targets(context, target)?;
+    let keys = keyring::for_reading(context, scope, &targets, identity_file).await?;
+    let copies = find(scope, &targets, &keys, Some(service), wanted).await?;
     let mut first_error = None;
     for without_index in [false, true] {
         for copy in &copies {
-            let blocks = Arc::new(copy.blocks(scope));
-            let opened = tokio::task::spawn_blocking(move || match without_index {
-                false => Archive::open(blocks),
-                true => Archive::open_without_index(blocks),
-            });
-            match opened.await.map_err(|error| Error::internal(format!("no answer from the archive: {error}")))? {
-                Ok(archive) => return Ok(archive),
+            match copy.source(scope, context.settings().restore.max_entries, without_index).await {
+                Ok(source) => return Ok(source),
                 Err(error) => first_error = first_error.or(Some(error)),
             }
         }

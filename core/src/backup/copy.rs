@@ -16,6 +16,9 @@ use super::list::{Found, blocking, find};
 use super::meter::Meter;
 use super::nodes::ProblemKind;
 use super::target::Upload;
+use crate::backup::seal::{Keys, MAX_SUMMARY, SUMMARY_SUFFIX};
+use crate::backup::target::BackupTarget;
+use crate::backup::verify::VerifyDepth;
 use crate::cancel::Scope;
 use crate::error::{Error, ErrorKind, Result};
 use crate::value::ByteSize;
@@ -30,6 +33,8 @@ pub struct CopyJob {
     pub from: Vec<NamedTarget>,
     /// Where it goes.
     pub to: NamedTarget,
+    /// What is opened to be verified; an encrypted archive is copied as it is.
+    pub keys: Keys,
     /// Whose snapshots `latest` looks among.
     pub service: Option<String>,
     /// An identifier, the beginning of one, or `latest`.
@@ -68,7 +73,7 @@ pub struct CopyReport {
 /// the target has already is not; [`ErrorKind::NoSpace`]; [`ErrorKind::Busy`] while another writes to the target.
 pub async fn copy(scope: &Scope, job: CopyJob) -> Result<CopyReport> {
     let started = scope.clock.monotonic();
-    let copies = find(scope, &job.from, job.service.as_deref(), &job.snapshot).await?;
+    let copies = find(scope, &job.from, &job.keys, job.service.as_deref(), &job.snapshot).await?;
     let source = first_whole(scope, copies, job.threads).await?;
     let layout = source.listed.as_ref().map_or("archive", |listed| listed.layout.as_str());
     let mut report = match layout {
@@ -103,12 +108,20 @@ async fn verify(scope: &Scope, copy: &Found, threads: usize) -> Result<()> {
     scope.progress.stage(format!("verifying {} in {}", copy.snapshot_id, copy.target));
     let blocks = copy.blocks(scope);
     let (inner, threads) = (scope.clone(), super::verify::threads(threads));
-    let problems = blocking(move || Archive::open(Arc::new(blocks))?.verify_full(&inner, threads)).await?;
-    match problems.into_iter().find(|problem| problem.kind != ProblemKind::AttributeNotRestored) {
+    let problem = if copy.can_be_opened() {
+        let opening = copy.clone();
+        let problems = blocking(move || Archive::open(opening.open(blocks)?)?.verify_full(&inner, threads)).await?;
+        let problem = problems.into_iter().find(|problem| problem.kind != ProblemKind::AttributeNotRestored);
+        problem.map(|problem| problem.message)
+    } else {
+        let problems = super::verify::verify_sealed(scope, VerifyDepth::Data, copy).await?;
+        problems.into_iter().next().map(|problem| problem.message)
+    };
+    match problem {
         None => Ok(()),
-        Some(problem) => Err(Error::new(
+        Some(message) => Err(Error::new(
             ErrorKind::Corrupt,
-            format!("snapshot {} in target {:?} is damaged: {}", copy.snapshot_id, copy.target, problem.message),
+            format!("snapshot {} in target {:?} is damaged: {message}", copy.snapshot_id, copy.target),
         )
         .with_hint("`uplifted-ops backup verify` says what is damaged in which target; copy from a whole one")),
     }
@@ -139,11 +152,23 @@ async fn copy_archive(scope: &Scope, job: &CopyJob, source: &Found) -> Result<Co
         .with_hint("free space there, or copy it to another target"));
     }
     let lease = Lease::acquire(scope, name, Arc::clone(target), &job.host, job.lease).await?;
-    let place = Place { name: name.clone(), target: Arc::clone(target), key: source.object.key.clone() };
+    let place = Place { name: name.clone(), target: Arc::clone(target), key: source.object.key.clone(), keys: None };
+    copy_summary(scope, source, target).await?;
     let sent = send(scope, source, &place, &lease).await;
     // A lease that could not be released ends by itself; the copy is no worse for it.
     let _ = lease.release().await;
     sent.map(|()| report(true))
+}
+
+/// Copies the summary beside an encrypted archive, before the archive itself becomes visible.
+async fn copy_summary(scope: &Scope, source: &Found, target: &Arc<dyn BackupTarget>) -> Result<()> {
+    let key = format!("{}{SUMMARY_SUFFIX}", source.object.key);
+    match source.component.get(scope, &key, 0..MAX_SUMMARY).await {
+        Ok(bytes) => target.put(scope, &key, &bytes, false).await.map(drop),
+        // An archive in clear has none, and no restore needs it.
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Sends an archive to its place, where it is read back before it counts.
@@ -198,7 +223,7 @@ async fn pour(scope: &Scope, source: &Found, place: &Place, upload: &mut Box<dyn
 
 /// The snapshot in the target that it is to be copied to.
 async fn already_there(scope: &Scope, job: &CopyJob, source: &Found) -> Result<Option<Found>> {
-    match find(scope, std::slice::from_ref(&job.to), None, &source.snapshot_id).await {
+    match find(scope, std::slice::from_ref(&job.to), &job.keys, None, &source.snapshot_id).await {
         Ok(copies) => Ok(copies.into_iter().next()),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),

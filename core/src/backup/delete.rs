@@ -5,12 +5,16 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::blocks::Objects;
 use super::create::NamedTarget;
-use super::layout::Layout;
 use super::lease::{Lease, LeaseTimes};
-use super::list::{find, list};
+use super::list::{SEALED_SUFFIX, blocking, find, list};
+use super::repository::keyring::Keyring;
+use super::repository::open::Repository;
+use super::repository::{names, removal};
 use super::retention::Proofs;
 use super::retention::holds::{Hold, delete_unless_held, held, holds};
+use super::seal::{Keys, SUMMARY_SUFFIX};
 use super::target::BackupTarget;
 use crate::cancel::Scope;
 use crate::error::{Error, ErrorKind, Result};
@@ -35,9 +39,8 @@ pub struct Deletion {
     pub target: String,
     /// Its key there.
     pub key: String,
-    /// How it is stored.
-    pub layout: String,
-    /// The bytes that become free.
+    /// The bytes that become free; of a snapshot in a repository those of its header, and the packs that nothing else
+    /// needs are collected later.
     pub stored_bytes: u64,
     /// Why it is removed.
     pub reason: String,
@@ -50,12 +53,13 @@ pub struct Deletion {
 pub async fn plan_delete(
     scope: &Scope,
     targets: &[NamedTarget],
+    keys: &Keys,
     service: Option<&str>,
     wanted: &str,
     proofs: &Proofs,
     force: bool,
 ) -> Result<DeletePlan> {
-    let copies = find(scope, targets, service, wanted).await?;
+    let copies = find(scope, targets, keys, service, wanted).await?;
     let snapshot_id = copies.first().map(|copy| copy.snapshot_id.clone()).unwrap_or_default();
     let known = copies.iter().any(|copy| copy.listed.is_some());
     let mut refused = None;
@@ -64,7 +68,7 @@ pub async fn plan_delete(
         held.extend(holds(scope, &*copy.component).await?.remove(&snapshot_id).unwrap_or_default());
         if let Some(listed) = copy.listed.as_ref().filter(|_| !force && refused.is_none()) {
             let here = [(copy.target.clone(), Arc::clone(&copy.component))];
-            let all = list(scope, &here, Some(&listed.service)).await?.snapshots;
+            let all = list(scope, &here, keys, Some(&listed.service)).await?.snapshots;
             refused = proofs.last_of_its_worth(listed, &all);
         }
     }
@@ -78,33 +82,45 @@ pub async fn plan_delete(
     let deletions = copies.into_iter().map(|copy| Deletion {
         target: copy.target,
         key: copy.object.key,
-        // What cannot be read was found by the name of an archive.
-        layout: copy.listed.map_or_else(|| Layout::Archive.name().to_owned(), |listed| listed.layout),
         stored_bytes: copy.object.size_bytes,
         reason: reason.to_owned(),
     });
     Ok(DeletePlan { snapshot_id, deletions: deletions.collect(), refused, holds: held })
 }
 
-/// Does what a layout needs in a target before objects of its snapshots may be deleted there, for all of `keys` at once. The
-/// one place that knows how a snapshot of each layout ends: with the deletion of its object, that is, of the archive.
+/// Deletes the snapshot `id`, whose object is `key`, from a target whose lease is held, unless somebody holds the snapshot. The one
+/// way in which snapshots go, whatever their layout.
 ///
 /// # Errors
-/// [`ErrorKind::Unsupported`] for a layout that this build cannot delete from; nothing of it is deleted then.
-pub(super) async fn prepare_deletion(
-    _scope: &Scope,
-    _target: &dyn BackupTarget,
-    layout: &str,
-    _keys: &[&str],
+/// As [`delete_unless_held`].
+pub(super) async fn delete_snapshot(
+    scope: &Scope,
+    target: &Arc<dyn BackupTarget>,
+    keys: &Keys,
+    lease: &Lease,
+    id: &str,
+    key: &str,
 ) -> Result<()> {
-    match Layout::named(layout) {
-        // Nothing but the archive knows of the archive.
-        Some(Layout::Archive) => Ok(()),
-        _ => {
-            Err(Error::new(ErrorKind::Unsupported, format!("this build cannot delete snapshots of layout {layout:?}"))
-                .with_hint("use the version of uplifted-ops that made them, or a later one"))
-        }
+    let delete = async {
+        lease.confirm().await?;
+        delete_one(scope, target, keys, key).await
+    };
+    delete_unless_held(scope, &**target, id, key, delete).await
+}
+
+/// Removes an archive with what lies beside it, or a snapshot of a repository.
+async fn delete_one(scope: &Scope, target: &Arc<dyn BackupTarget>, keys: &Keys, key: &str) -> Result<()> {
+    if names::snapshot_of(key).is_some() {
+        let (objects, keyring) = (Objects::new(scope, Arc::clone(target)), Arc::new(keys.clone()) as Arc<dyn Keyring>);
+        let repository = blocking(move || Repository::open(&objects, &keyring)).await?;
+        let gone = || Error::new(ErrorKind::NotFound, "the target has no repository any more");
+        return removal::remove(scope, target, repository.ok_or_else(gone)?, key).await;
     }
+    target.delete(scope, key).await?;
+    if key.ends_with(SEALED_SUFFIX) {
+        target.delete(scope, &format!("{key}{SUMMARY_SUFFIX}")).await?;
+    }
+    Ok(())
 }
 
 /// Removes what the plan names, holding each target's lease.
@@ -115,6 +131,7 @@ pub(super) async fn prepare_deletion(
 pub async fn apply_delete(
     scope: &Scope,
     targets: &[NamedTarget],
+    keys: &Keys,
     plan: &DeletePlan,
     host: &str,
     times: LeaseTimes,
@@ -131,11 +148,7 @@ pub async fn apply_delete(
             return Err(Error::new(ErrorKind::NotFound, format!("there is no target {:?}", deletion.target)));
         };
         let lease = Lease::acquire(scope, name, Arc::clone(target), host, times).await?;
-        let (id, key) = (&plan.snapshot_id, &deletion.key);
-        let deleted = match prepare_deletion(scope, &**target, &deletion.layout, &[key]).await {
-            Ok(()) => delete_unless_held(scope, &**target, id, key, lease.confirm()).await,
-            Err(error) => Err(error),
-        };
+        let deleted = delete_snapshot(scope, target, keys, &lease, &plan.snapshot_id, &deletion.key).await;
         let released = lease.release().await;
         deleted?;
         released?;

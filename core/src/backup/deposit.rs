@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::meter::Meter;
+use super::seal::{Keys, Unsealer};
 use super::target::{BackupTarget, MAX_BLOCK, Upload};
 use crate::cancel::{Cancel, Scope};
 use crate::error::{Error, ErrorKind, Result};
@@ -32,6 +33,8 @@ pub(super) struct Place {
     pub(super) name: String,
     pub(super) target: Arc<dyn BackupTarget>,
     pub(super) key: String,
+    /// What the object is encrypted to: it is decrypted when it is read back. None for one in clear.
+    pub(super) keys: Keys,
 }
 
 /// Reads an upload back, asks `may_show`, and makes it visible. After an error nothing is.
@@ -45,7 +48,7 @@ pub(super) async fn show(
     let before = place.target.capability().read_before_finish;
     let checked = async {
         if before {
-            let mut hasher = Hasher::start(scope, &place.name, &seal);
+            let mut hasher = Hasher::start(scope, place, &seal);
             while let Some(range) = hasher.next() {
                 let block = in_time(scope, upload.read_back(range)).await?;
                 hasher.take(block).await?;
@@ -96,7 +99,7 @@ pub(super) async fn put(scope: &Scope, place: &Place, bytes: &[u8]) -> Result<()
 /// Reads back what is visible already, and removes it when it is not what was sent.
 async fn check_visible(scope: &Scope, place: &Place, seal: &Seal) -> Result<()> {
     let read = async {
-        let mut hasher = Hasher::start(scope, &place.name, seal);
+        let mut hasher = Hasher::start(scope, place, seal);
         while let Some(range) = hasher.next() {
             let block = in_time(scope, place.target.get(scope, &place.key, range)).await?;
             hasher.take(block).await?;
@@ -130,14 +133,38 @@ struct Hasher {
     at: u64,
     len: u64,
     scope: Scope,
-    hashing: tokio::task::JoinHandle<blake3::Hasher>,
+    reading: tokio::task::JoinHandle<Result<Reading>>,
+}
+
+/// What was read back so far.
+struct Reading {
+    hasher: blake3::Hasher,
+    /// Decrypts the same with a key that only this run has. What lies in a target is proven to open, although this host
+    /// has no key for it in an hour.
+    unsealer: Option<Unsealer>,
+}
+
+impl Reading {
+    fn take(&mut self, block: &[u8]) -> Result<()> {
+        self.hasher.update(block);
+        self.unsealer.as_mut().map_or(Ok(()), |unsealer| unsealer.push(block, |_| {}))
+    }
+
+    /// Whether it is what `seal` says.
+    fn is(self, seal: &Seal) -> bool {
+        let opened = self.unsealer.is_none_or(|unsealer| unsealer.finish().is_ok());
+        opened && self.hasher.finalize().as_bytes() == &seal.blake3
+    }
 }
 
 impl Hasher {
-    fn start(scope: &Scope, name: &str, seal: &Seal) -> Self {
-        let meter = Meter::start(scope, format!("reading back from {name}"), Some(seal.stored_bytes), None);
-        let hashing = tokio::task::spawn_blocking(blake3::Hasher::new);
-        Self { meter, at: 0, len: seal.stored_bytes, scope: scope.clone(), hashing }
+    fn start(scope: &Scope, place: &Place, seal: &Seal) -> Self {
+        let meter = Meter::start(scope, format!("reading back from {}", place.name), Some(seal.stored_bytes), None);
+        let (keys, len) = (place.keys.clone(), seal.stored_bytes);
+        let reading = tokio::task::spawn_blocking(move || {
+            Ok(Reading { hasher: blake3::Hasher::new(), unsealer: keys.map(|keys| keys.unsealer(len)) })
+        });
+        Self { meter, at: 0, len, scope: scope.clone(), reading }
     }
 
     /// The range to read next.
@@ -154,17 +181,19 @@ impl Hasher {
         }
         self.at += block.len() as u64;
         self.meter.bytes(block.len() as u64);
-        let mut hasher = joined((&mut self.hashing).await)?;
-        self.hashing = tokio::task::spawn_blocking(move || {
-            hasher.update(&block);
-            hasher
+        let reading = joined((&mut self.reading).await)?;
+        self.reading = tokio::task::spawn_blocking(move || {
+            let mut reading = reading?;
+            reading.take(&block)?;
+            Ok(reading)
         });
         Ok(())
     }
 
     async fn finish(self, name: &str, seal: &Seal) -> Result<()> {
-        let hasher = joined(self.hashing.await)?;
-        if self.at == seal.stored_bytes && hasher.finalize().as_bytes() == &seal.blake3 {
+        let (at, reading) = (self.at, joined(self.reading.await)?);
+        // What cannot be decrypted is not what was sent either: the target is at fault.
+        if at == seal.stored_bytes && reading.is_ok_and(|reading| reading.is(seal)) {
             return Ok(());
         }
         Err(not_kept(name, seal))

@@ -17,7 +17,7 @@ pub(crate) async fn put(target: &dyn BackupTarget, manifest: Manifest) -> String
         Ok(())
     });
     let options = WriteOptions { threads: 1, ..WriteOptions::default() };
-    let key = archive_key(&manifest.service, manifest.time, &manifest.snapshot_id);
+    let key = archive_key(&manifest.service, manifest.time, &manifest.snapshot_id, false);
     ArchiveWriter::new(&Scope::default(), options, push).unwrap().finish(manifest).unwrap();
     let bytes = bytes.lock().unwrap().clone();
     target.put(&Scope::default(), &key, &bytes, false).await.unwrap();

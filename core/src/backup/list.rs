@@ -1,7 +1,8 @@
 //! Which snapshots there are, and finding one.
 //!
-//! A list reads the summary at the end of each archive and nothing else. What ends in `.tar.zst` and is no
-//! archive of ours, or a damaged one, is listed apart: never hidden, never fatal.
+//! A list reads the summary at the end of each archive, or beside an encrypted one, and nothing else. What ends in `.tar.zst` and is no
+//! archive of ours, or a damaged one, is listed apart: never hidden, never fatal. Of a repository it reads the headers of
+//! the snapshots. One target may hold both: archives lie at the top, and everything in folders belongs to the repository.
 
 use std::sync::Arc;
 
@@ -9,10 +10,18 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::archive::{Archive, Summary};
-use super::blocks::{TargetBlocks, list_all};
+use super::blocks::{Blocks, Objects, TargetBlocks, list_all, list_top};
 use super::create::NamedTarget;
 use super::layout::Layout;
 use super::manifest::{Manifest, Outcome};
+use super::nodes::Limits;
+use super::repository::header::Header;
+use super::repository::keyring::Keyring;
+use super::repository::names;
+use super::repository::open::Repository;
+use super::repository::snapshot::Snapshot;
+use super::restore::Source;
+use super::seal::{Fingerprint, Keys, MAX_SUMMARY, SUMMARY_SUFFIX, SealedSummary};
 use super::target::{BackupTarget, Object};
 use crate::cancel::Scope;
 use crate::clock::Timestamp;
@@ -20,6 +29,8 @@ use crate::error::{Error, ErrorBody, ErrorKind, Result};
 
 /// How the name of every archive ends.
 pub const SUFFIX: &str = ".tar.zst";
+/// How the name of every encrypted archive ends.
+pub const SEALED_SUFFIX: &str = ".tar.zst.age";
 
 /// All snapshots in some targets.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -45,7 +56,7 @@ pub struct Listed {
     pub time: Timestamp,
     /// When it was stored, by the target's clock.
     pub stored_at: Timestamp,
-    /// How it is stored: `archive`.
+    /// How it is stored: `archive` or `repository`.
     pub layout: String,
     /// Whether everything was read completely.
     pub outcome: Outcome,
@@ -61,7 +72,7 @@ pub struct Listed {
     pub host: String,
     /// Bytes of the files' content.
     pub size_bytes: u64,
-    /// Bytes of the archive.
+    /// Bytes of the archive; of a snapshot in a repository those that its backup added.
     pub stored_bytes: u64,
     /// Regular files, hard links included.
     pub files: u64,
@@ -69,6 +80,8 @@ pub struct Listed {
     pub skipped: u64,
     /// How many databases are in it.
     pub stores: u64,
+    /// The fingerprint of the key that it is encrypted to. Nothing when it is stored in clear.
+    pub encrypted_to: Option<Fingerprint>,
 }
 
 /// Something that looks like an archive and could not be read as one.
@@ -102,17 +115,104 @@ pub struct Found {
     pub target: String,
     /// The target.
     pub component: Arc<dyn BackupTarget>,
-    /// The archive.
+    /// The archive, or the header of a snapshot in a repository.
     pub object: Object,
-    /// What it says about itself; `None` when it is too damaged.
+    /// What it says about itself; `None` when it is too damaged, or encrypted to a key that is not at hand.
     pub listed: Option<Listed>,
+    /// What opens it, when it is encrypted.
+    pub keys: Keys,
 }
 
 impl Found {
-    /// The archive's bytes. Call it inside a runtime, and read on a thread that may wait.
+    /// The stored bytes. Call it inside a runtime, and read on a thread that may wait.
     pub fn blocks(&self, scope: &Scope) -> TargetBlocks {
         TargetBlocks::new(scope, Arc::clone(&self.component), self.object.clone())
     }
+
+    /// Whether it lies in a repository, and is no archive.
+    pub fn in_repository(&self) -> bool {
+        self.object.key.starts_with(names::SNAPSHOTS)
+    }
+
+    /// Whether it is encrypted.
+    pub fn is_encrypted(&self) -> bool {
+        match self.in_repository() {
+            true => self.listed.as_ref().is_some_and(|listed| listed.encrypted_to.is_some()),
+            false => self.object.key.ends_with(SEALED_SUFFIX),
+        }
+    }
+
+    /// Opens it, whatever its layout. With `without_index` an archive is read without its index.
+    ///
+    /// # Errors
+    /// Those of [`Archive::open`]; for a snapshot in a repository [`ErrorKind::Corrupt`] when its header or the root of its
+    /// tree is lost; [`ErrorKind::Denied`] when it is sealed and no key is at hand; [`ErrorKind::Refused`] for more than
+    /// `max_entries` entries.
+    pub async fn source(&self, scope: &Scope, max_entries: u64, without_index: bool) -> Result<Arc<dyn Source>> {
+        let (copy, blocks, scope) = (self.clone(), self.blocks(scope), scope.clone());
+        blocking(move || {
+            if copy.in_repository() {
+                let repository = copy.repository(&scope)?;
+                let (header, _) = repository.header(&copy.object.key)?;
+                let snapshot = Snapshot::open(&scope, &repository, header, max_entries)?;
+                return Ok(Arc::new(snapshot) as Arc<dyn Source>);
+            }
+            let blocks = copy.open(blocks)?;
+            Ok(match without_index {
+                false => Arc::new(Archive::open(blocks)?) as Arc<dyn Source>,
+                true => Arc::new(Archive::open_without_index(blocks)?),
+            })
+        })
+        .await
+    }
+
+    /// The repository that it lies in. Belongs on a thread that may wait.
+    pub(super) fn repository(&self, scope: &Scope) -> Result<Repository> {
+        let keys: Arc<dyn Keyring> = Arc::new(self.keys.clone());
+        Repository::open(&Objects::new(scope, Arc::clone(&self.component)), &keys)?.ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, format!("target {:?} has no repository any more", self.target))
+        })
+    }
+
+    /// Whether there is a key at hand that opens it, should it need one.
+    pub fn can_be_opened(&self) -> bool {
+        !self.is_encrypted() || self.keys.as_ref().is_some_and(|keys| keys.has_identity())
+    }
+
+    /// The archive's bytes, decrypted where they are encrypted, from `blocks` as [`Found::blocks`] made them.
+    /// Belongs on a thread that may wait.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Denied`] without a key, [`ErrorKind::InvalidInput`] with another one; both name what is needed.
+    pub fn open(&self, blocks: TargetBlocks) -> Result<Arc<dyn Blocks>> {
+        open_blocks(&self.object.key, blocks, &self.keys, self.listed.as_ref().and_then(|it| it.encrypted_to.as_ref()))
+    }
+}
+
+/// The archive's bytes from the stored ones.
+fn open_blocks(
+    key: &str,
+    blocks: TargetBlocks,
+    keys: &Keys,
+    encrypted_to: Option<&Fingerprint>,
+) -> Result<Arc<dyn Blocks>> {
+    if !key.ends_with(SEALED_SUFFIX) {
+        return Ok(Arc::new(blocks));
+    }
+    let keys = keys.as_ref().ok_or_else(|| no_key(key))?;
+    Ok(Arc::new(keys.open(Arc::new(blocks), encrypted_to).map_err(|error| error.while_doing(format!("{key:?}")))?))
+}
+
+/// What is said of an encrypted archive where no key of it is at hand.
+pub(super) fn no_key(key: &str) -> Error {
+    if cfg!(not(feature = "encryption")) {
+        return Error::new(ErrorKind::Unsupported, format!("{key:?} is encrypted, and this build has no encryption"))
+            .with_hint("use a build with the feature `encryption`: the packages of PyPI and npm have it");
+    }
+    Error::new(ErrorKind::Denied, format!("{key:?} is encrypted, and this host has no key of it")).with_hint(
+        "pass identity_file (--identity-file FILE), or restore the host's key: `uplifted-ops backup keys adopt \
+         --identity-file FILE`",
+    )
 }
 
 /// A snapshot with its manifest.
@@ -130,10 +230,12 @@ pub struct Shown {
 ///
 /// # Errors
 /// Only a cancel. A target that fails is in the result.
-pub async fn list(scope: &Scope, targets: &[NamedTarget], service: Option<&str>) -> Result<Listing> {
+///
+/// `keys` reads what encrypted archives show of themselves.
+pub async fn list(scope: &Scope, targets: &[NamedTarget], keys: &Keys, service: Option<&str>) -> Result<Listing> {
     let mut listing = Listing::default();
     for (name, target) in targets {
-        match read_target(scope, name, target).await {
+        match read_target(scope, name, target, keys).await {
             Ok(rows) => {
                 for row in rows {
                     match row.listed {
@@ -165,8 +267,14 @@ pub async fn list(scope: &Scope, targets: &[NamedTarget], service: Option<&str>)
 /// # Errors
 /// [`ErrorKind::NotFound`] with what there is; [`ErrorKind::InvalidInput`] when several begin like that; what a
 /// target said when the snapshot may be there.
-pub async fn find(scope: &Scope, targets: &[NamedTarget], service: Option<&str>, wanted: &str) -> Result<Vec<Found>> {
-    let (mut all, failed) = find_all(scope, targets).await?;
+pub async fn find(
+    scope: &Scope,
+    targets: &[NamedTarget],
+    keys: &Keys,
+    service: Option<&str>,
+    wanted: &str,
+) -> Result<Vec<Found>> {
+    let (mut all, failed) = find_all(scope, targets, keys).await?;
     let id = match choose(&all, service, wanted) {
         Ok(id) => id,
         Err(error) => return Err(failed.filter(|_| error.kind() == ErrorKind::NotFound).unwrap_or(error)),
@@ -176,16 +284,26 @@ pub async fn find(scope: &Scope, targets: &[NamedTarget], service: Option<&str>,
 }
 
 /// Finds every copy of every snapshot, whatever the service, in the order of `targets`; and what the first target said
-/// that could not be asked.
+/// that could not be asked, or whose snapshots nobody here can read.
 ///
 /// # Errors
 /// Only a cancel.
-pub(super) async fn find_all(scope: &Scope, targets: &[NamedTarget]) -> Result<(Vec<Found>, Option<Error>)> {
+pub(super) async fn find_all(
+    scope: &Scope,
+    targets: &[NamedTarget],
+    keys: &Keys,
+) -> Result<(Vec<Found>, Option<Error>)> {
     let mut all = Vec::new();
     let mut failed = None;
     for (name, target) in targets {
-        match read_target(scope, name, target).await {
-            Ok(rows) => all.extend(rows.into_iter().filter_map(|row| row.found(name, target))),
+        match read_target(scope, name, target, keys).await {
+            Ok(rows) => {
+                let denied = rows.iter().filter_map(|row| row.listed.as_ref().err());
+                let denied = denied.filter(|error| matches!(error.kind(), ErrorKind::Denied | ErrorKind::Unsupported));
+                // `latest` cannot be told from what nobody here can read.
+                failed = failed.or_else(|| denied.map(|error| Error::from(error.to_body())).next());
+                all.extend(rows.into_iter().filter_map(|row| row.found(name, target, keys)));
+            }
             Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
             Err(error) => failed = failed.or(Some(error)),
         }
@@ -194,18 +312,24 @@ pub(super) async fn find_all(scope: &Scope, targets: &[NamedTarget]) -> Result<(
 }
 
 /// Shows one snapshot with its manifest. `wanted` as for [`find`].
-pub async fn show(scope: &Scope, targets: &[NamedTarget], service: Option<&str>, wanted: &str) -> Result<Shown> {
-    let copies = find(scope, targets, service, wanted).await?;
+pub async fn show(
+    scope: &Scope,
+    targets: &[NamedTarget],
+    keys: &Keys,
+    service: Option<&str>,
+    wanted: &str,
+) -> Result<Shown> {
+    let copies = find(scope, targets, keys, service, wanted).await?;
     let names: Vec<String> = copies.iter().map(|copy| copy.target.clone()).collect();
     let mut first_error = None;
     // A damaged copy is no reason to show nothing while another one is whole.
     for copy in copies {
-        let blocks = copy.blocks(scope);
-        match blocking(move || Archive::open(Arc::new(blocks))).await {
-            Ok(archive) => {
-                let manifest = archive.manifest().clone();
-                let snapshot =
-                    copy.listed.unwrap_or_else(|| listed(&copy.target, &copy.object, Summary::from(&manifest)));
+        match copy.source(scope, Limits::default().max_entries, false).await {
+            Ok(source) => {
+                let manifest = source.manifest().clone();
+                let snapshot = copy.listed.unwrap_or_else(|| {
+                    listed(&copy.target, &copy.object, Summary::from(&manifest), manifest.encrypted_to.clone())
+                });
                 return Ok(Shown { snapshot, targets: names, manifest });
             }
             Err(error) => first_error = first_error.or(Some(error)),
@@ -266,43 +390,151 @@ struct Row {
 
 impl Row {
     /// Ready to be read, when at least its name says which snapshot it is.
-    fn found(self, target: &str, component: &Arc<dyn BackupTarget>) -> Option<Found> {
+    fn found(self, target: &str, component: &Arc<dyn BackupTarget>, keys: &Keys) -> Option<Found> {
         let listed = self.listed.ok();
         let snapshot_id = match &listed {
             Some(listed) => listed.snapshot_id.clone(),
-            None => id_in_key(&self.object.key)?.to_owned(),
+            None => match names::snapshot_of(&self.object.key) {
+                Some(id) => id.to_string(),
+                None => id_in_key(&self.object.key)?.to_owned(),
+            },
         };
         let component = Arc::clone(component);
-        Some(Found { snapshot_id, target: target.to_owned(), component, object: self.object, listed })
+        let keys = keys.clone();
+        Some(Found { snapshot_id, target: target.to_owned(), component, object: self.object, listed, keys })
     }
 }
 
-async fn read_target(scope: &Scope, name: &str, target: &Arc<dyn BackupTarget>) -> Result<Vec<Row>> {
-    let objects = list_all(scope, &**target, "").await?;
-    let sources: Vec<(Object, TargetBlocks)> = objects
-        .into_iter()
-        .filter(|object| object.key.ends_with(SUFFIX))
-        .map(|object| (object.clone(), TargetBlocks::new(scope, Arc::clone(target), object)))
-        .collect();
-    let (scope, name) = (scope.clone(), name.to_owned());
+async fn read_target(scope: &Scope, name: &str, target: &Arc<dyn BackupTarget>, keys: &Keys) -> Result<Vec<Row>> {
+    let top = list_top(scope, &**target).await?;
+    let has_repository = top.folders.iter().any(|folder| names::SNAPSHOTS.strip_suffix('/') == Some(folder));
+    let sources = sources_in(scope, target, &top.objects);
+    let objects = Objects::new(scope, Arc::clone(target));
+    let (scope, name, keys) = (scope.clone(), name.to_owned(), keys.clone());
     blocking(move || {
         let mut rows = Vec::with_capacity(sources.len());
-        for (object, blocks) in sources {
+        for source in sources {
             scope.cancel.check()?;
-            let listed = match Archive::summary(&blocks) {
-                Ok(summary) => Ok(listed(&name, &object, summary)),
+            let object = source.object.clone();
+            let listed = match source.summary(&keys) {
+                Ok((summary, encrypted_to)) => Ok(listed(&name, &object, summary, encrypted_to)),
                 // Deleted since it was listed.
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
                 Err(error) => Err(error),
             };
             rows.push(Row { object, listed });
         }
+        if has_repository {
+            rows.extend(read_repository(&objects, &name, &keys)?);
+        }
         Ok(rows)
     })
     .await
 }
 
-fn listed(target: &str, object: &Object, summary: Summary) -> Listed {
+/// A row for each snapshot of the repository in a target; one that says why when it cannot be opened.
+fn read_repository(objects: &Objects, target: &str, keys: &Keys) -> Result<Vec<Row>> {
+    let keyring: Arc<dyn Keyring> = Arc::new(keys.clone());
+    let opened = Repository::open(objects, &keyring);
+    let why = match opened {
+        Ok(Some(repository)) => {
+            let row = |stored: super::repository::open::StoredHeader| {
+                let object = Object { key: stored.key, size_bytes: stored.len, modified_at: stored.modified_at };
+                let listed = match &stored.header {
+                    Ok((header, _)) => listed_in_repository(target, &object, header),
+                    Err(error) => Err(Error::from(error.to_body())),
+                };
+                Row { object, listed }
+            };
+            return Ok(repository.headers()?.into_iter().map(row).collect());
+        }
+        Ok(None) => {
+            Error::new(ErrorKind::Corrupt, "the record of the repository is missing, and so is its copy in RECOVER.md")
+                .with_hint("`sh recover.sh` restores without it")
+        }
+        Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
+        Err(error) => error,
+    };
+    let headers = objects.list(names::SNAPSHOTS)?;
+    let headers = headers.into_iter().filter(|object| names::snapshot_of(&object.key).is_some());
+    Ok(headers.map(|object| Row { object, listed: Err(Error::from(why.to_body())) }).collect())
+}
+
+fn listed_in_repository(target: &str, object: &Object, header: &Header) -> Result<Listed> {
+    let fingerprint = header.packs.iter().rev().find_map(|pack| pack.fingerprint.as_deref());
+    Ok(Listed {
+        snapshot_id: header.snapshot.to_string(),
+        target: target.to_owned(),
+        key: object.key.clone(),
+        time: header.time,
+        stored_at: object.modified_at,
+        layout: Layout::Repository.name().to_owned(),
+        outcome: header.outcome,
+        label: header.label.clone(),
+        tags: header.tags.clone(),
+        service: header.service.clone(),
+        service_version: header.service_version.clone(),
+        host: header.host.clone(),
+        size_bytes: header.counts.bytes,
+        stored_bytes: header.counts.stored,
+        files: header.counts.files,
+        skipped: header.counts.skipped,
+        stores: header.counts.stores,
+        encrypted_to: fingerprint.map(str::parse).transpose()?,
+    })
+}
+
+/// The archives whose keys begin with `prefix`, in the order of their keys.
+async fn sources(scope: &Scope, target: &Arc<dyn BackupTarget>, prefix: &str) -> Result<Vec<StoredArchive>> {
+    Ok(sources_in(scope, target, &list_all(scope, &**target, prefix).await?))
+}
+
+/// The archives among `objects`.
+fn sources_in(scope: &Scope, target: &Arc<dyn BackupTarget>, objects: &[Object]) -> Vec<StoredArchive> {
+    let of_object = |object: &Object| TargetBlocks::new(scope, Arc::clone(target), object.clone());
+    let is_archive = |key: &str| !key.contains('/') && (key.ends_with(SUFFIX) || key.ends_with(SEALED_SUFFIX));
+    let sources = objects.iter().filter(|object| is_archive(&object.key)).map(|object| {
+        let summary = objects.iter().find(|beside| {
+            beside.key.strip_suffix(SUMMARY_SUFFIX) == Some(&object.key) && beside.size_bytes <= MAX_SUMMARY
+        });
+        StoredArchive { archive: of_object(object), summary: summary.map(&of_object), object: object.clone() }
+    });
+    sources.collect()
+}
+
+/// An archive, and what lies beside it.
+struct StoredArchive {
+    object: Object,
+    archive: TargetBlocks,
+    summary: Option<TargetBlocks>,
+}
+
+impl StoredArchive {
+    /// What it shows of itself, and what it is encrypted to.
+    fn summary(self, keys: &Keys) -> Result<(Summary, Option<Fingerprint>)> {
+        let key = &self.object.key;
+        if !key.ends_with(SEALED_SUFFIX) {
+            return Ok((Archive::summary(&self.archive)?, None));
+        }
+        let ring = keys.as_ref().ok_or_else(|| no_key(key))?;
+        let beside = match self.summary {
+            Some(blocks) => blocks.read(0..MAX_SUMMARY).and_then(|bytes| SealedSummary::read(&bytes, ring, key)),
+            None => Err(Error::new(ErrorKind::Corrupt, format!("the summary of {key:?} is missing"))
+                .with_hint("look into the archive itself: pass identity_file")),
+        };
+        match beside {
+            Ok(sealed) => Ok((sealed.summary, Some(sealed.encrypted_to))),
+            // It is only a convenience: whoever can open the archive finds the same in it.
+            Err(error) if error.kind() == ErrorKind::Corrupt && ring.has_identity() => {
+                let manifest = Archive::open(open_blocks(key, self.archive, keys, None)?)?.manifest().clone();
+                Ok((Summary::from(&manifest), manifest.encrypted_to))
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn listed(target: &str, object: &Object, summary: Summary, encrypted_to: Option<Fingerprint>) -> Listed {
     Listed {
         snapshot_id: summary.snapshot_id,
         target: target.to_owned(),
@@ -321,12 +553,14 @@ fn listed(target: &str, object: &Object, summary: Summary) -> Listed {
         files: summary.files,
         skipped: summary.skipped,
         stores: summary.stores,
+        encrypted_to,
     }
 }
 
-/// The key of a snapshot: `<service>_<YYYYMMDDTHHMMSSZ>_<id>.tar.zst`.
-pub fn archive_key(service: &str, time: Timestamp, snapshot_id: &str) -> String {
-    format!("{}_{}_{snapshot_id}{SUFFIX}", key_name(service), time.strftime("%Y%m%dT%H%M%SZ"))
+/// The key of a snapshot: `<service>_<YYYYMMDDTHHMMSSZ>_<id>.tar.zst`, and `.age` when it is encrypted.
+pub fn archive_key(service: &str, time: Timestamp, snapshot_id: &str, encrypted: bool) -> String {
+    let suffix = if encrypted { SEALED_SUFFIX } else { SUFFIX };
+    format!("{}_{}_{snapshot_id}{suffix}", key_name(service), time.strftime("%Y%m%dT%H%M%SZ"))
 }
 
 /// A service's name with the characters that a key can have.
@@ -344,22 +578,26 @@ fn key_name(service: &str) -> String {
 
 /// The snapshot that a key of [`archive_key`]'s form names.
 fn id_in_key(key: &str) -> Option<&str> {
-    let id = key.strip_suffix(SUFFIX)?.rsplit('_').next()?;
+    let id = key.strip_suffix(".age").unwrap_or(key).strip_suffix(SUFFIX)?.rsplit('_').next()?;
     (id.len() == 12 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(id)
 }
 
 /// How many bytes of the newest backup of `service` in `target` one byte of its content takes.
-pub(super) async fn last_ratio(scope: &Scope, target: &Arc<dyn BackupTarget>, service: &str) -> Result<Option<f64>> {
+pub(super) async fn last_ratio(
+    scope: &Scope,
+    target: &Arc<dyn BackupTarget>,
+    keys: &Keys,
+    service: &str,
+) -> Result<Option<f64>> {
     let prefix = format!("{}_", key_name(service));
     // Keys of one service sort by time.
-    let Some(newest) = list_all(scope, &**target, &prefix).await?.pop() else { return Ok(None) };
-    let stored = newest.size_bytes as f64;
-    let blocks = TargetBlocks::new(scope, Arc::clone(target), newest);
-    let summary = blocking(move || Ok(Archive::summary(&blocks).ok())).await?;
-    Ok(summary.filter(|summary| summary.size_bytes > 0).map(|summary| stored / summary.size_bytes as f64))
+    let Some(newest) = sources(scope, target, &prefix).await?.pop() else { return Ok(None) };
+    let (stored, keys) = (newest.object.size_bytes as f64, keys.clone());
+    let summary = blocking(move || Ok(newest.summary(&keys).ok())).await?;
+    Ok(summary.filter(|(summary, _)| summary.size_bytes > 0).map(|(summary, _)| stored / summary.size_bytes as f64))
 }
 
-pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|error| Error::internal(format!("part of the work on a backup did not end: {error}")))?

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::backup::seal::Fingerprint;
 use crate::clock::Timestamp;
 use crate::store::{IntegrityReport, TableCount};
 
@@ -58,6 +59,9 @@ pub struct Manifest {
     pub entries: u64,
     /// Bytes of the files' content.
     pub size_bytes: u64,
+    /// The fingerprint of the key that it is encrypted to. Nothing when it is stored in clear.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encrypted_to: Option<Fingerprint>,
 }
 
 /// Whether everything was read completely.
@@ -405,6 +409,7 @@ impl Manifest {
             files: 0,
             entries: 0,
             size_bytes: 0,
+            encrypted_to: None,
         }
     }
 }

@@ -12,11 +12,13 @@ pub mod delete;
 mod deposit;
 pub mod discover;
 pub mod drill;
+pub mod export;
 #[cfg(test)]
 pub(crate) mod fake_snapshot;
 #[cfg(test)]
 mod fake_store;
 mod frames;
+pub mod import;
 pub mod layout;
 pub mod lease;
 pub mod list;

@@ -10,12 +10,18 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::archive::Archive;
+use super::blocks::Blocks;
 use super::checkers::Checkers;
 use super::create::NamedTarget;
-use super::list::{Found, blocking, find};
+use super::list::{Found, blocking, find, no_key};
 use super::manifest::{RelPath, StoreRecord};
-use super::nodes::{ExtractOptions, Limits, Problem, ProblemKind, Selection};
+use super::meter::Meter;
+use super::nodes::{ExtractOptions, Limits, Problem, ProblemKind, Selection, restored_len};
+use super::repository::{self, verify::Depth};
+use super::restore::Source;
 use super::scratch::Scratch;
+use super::seal::{Keys, MAX_SUMMARY, SUMMARY_SUFFIX, SealedSummary};
+use super::target::MAX_BLOCK;
 use crate::cancel::Scope;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fs::{self, Dir};
@@ -53,6 +59,19 @@ pub struct VerifyJob {
     pub checkers: Checkers,
     /// Threads that decompress. 0 is one for each core, at most 8.
     pub threads: usize,
+    /// What opens encrypted snapshots, or at least knows their summaries.
+    pub keys: Keys,
+}
+
+/// Whether a verification looked into the snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum VerifyLevel {
+    /// A copy is encrypted and no identity was given: its stored bytes are those that the backup read back, and
+    /// nobody looked into them. `quick` compared their number, `data` and `full` every one.
+    Sealed,
+    /// It was looked into, as far as the depth says.
+    Proven,
 }
 
 /// What a verification found.
@@ -62,6 +81,8 @@ pub struct VerifyReport {
     pub snapshot_id: String,
     /// How much was verified.
     pub depth: VerifyDepth,
+    /// Whether the snapshot was looked into.
+    pub level: VerifyLevel,
     /// Whether nothing was wrong anywhere.
     pub ok: bool,
     /// What was wrong.
@@ -110,10 +131,11 @@ fn word(kind: ProblemKind) -> String {
 /// reason that is not its own, such as [`ErrorKind::NoSpace`] in scratch.
 pub async fn verify(scope: &Scope, job: VerifyJob) -> Result<VerifyReport> {
     let started = scope.clock.monotonic();
-    let copies = find(scope, &job.targets, job.service.as_deref(), &job.snapshot).await?;
+    let copies = find(scope, &job.targets, &job.keys, job.service.as_deref(), &job.snapshot).await?;
     let mut report = VerifyReport {
         snapshot_id: copies.first().map(|copy| copy.snapshot_id.clone()).unwrap_or_default(),
         depth: job.depth,
+        level: VerifyLevel::Proven,
         ok: true,
         problems: Vec::new(),
         targets: Vec::new(),
@@ -123,9 +145,17 @@ pub async fn verify(scope: &Scope, job: VerifyJob) -> Result<VerifyReport> {
     };
     for copy in &copies {
         scope.cancel.check()?;
-        verify_copy(scope, &job, copy, &mut report).await?;
+        if copy.in_repository() {
+            verify_in_repository(scope, &job, copy, &mut report).await?;
+        } else if copy.can_be_opened() {
+            report.stored_bytes += copy.object.size_bytes;
+            verify_copy(scope, &job, copy, &mut report).await?;
+        } else {
+            report.level = VerifyLevel::Sealed;
+            report.stored_bytes += copy.object.size_bytes;
+            report.problems.extend(verify_sealed(scope, job.depth, copy).await?);
+        }
         report.targets.push(copy.target.clone());
-        report.stored_bytes += copy.object.size_bytes;
     }
     report.ok = report.problems.is_empty();
     report.duration_seconds = scope.clock.monotonic().saturating_sub(started).as_secs_f64();
@@ -134,10 +164,10 @@ pub async fn verify(scope: &Scope, job: VerifyJob) -> Result<VerifyReport> {
 
 async fn verify_copy(scope: &Scope, job: &VerifyJob, copy: &Found, report: &mut VerifyReport) -> Result<()> {
     let blocks = copy.blocks(scope);
-    let threads = threads(job.threads);
-    let (inner, depth) = (scope.clone(), job.depth);
+    let threads = job.threads();
+    let (inner, depth, opening) = (scope.clone(), job.depth, copy.clone());
     let checked = blocking(move || {
-        let archive = Archive::open(Arc::new(blocks))?;
+        let archive = Archive::open(opening.open(blocks)?)?;
         let problems = match depth {
             VerifyDepth::Quick => archive.verify_quick(&inner)?,
             VerifyDepth::Data | VerifyDepth::Full => archive.verify_full(&inner, threads)?,
@@ -154,22 +184,59 @@ async fn verify_copy(scope: &Scope, job: &VerifyJob, copy: &Found, report: &mut 
         }
         Err(error) => return Err(error),
     };
-    // A file whose attributes this filesystem does not take says nothing about the archive.
-    let real = problems.into_iter().filter(|problem| problem.kind != ProblemKind::AttributeNotRestored);
-    let found: Vec<FoundProblem> = real.map(|problem| of_entry(copy, problem)).collect();
+    let found: Vec<FoundProblem> = problems.into_iter().map(|problem| of_entry(copy, problem)).collect();
+    check_databases(scope, job, copy, Arc::new(archive), found, report).await
+}
+
+/// The same for a snapshot in a repository.
+async fn verify_in_repository(scope: &Scope, job: &VerifyJob, copy: &Found, report: &mut VerifyReport) -> Result<()> {
+    let (inner, opening, threads) = (scope.clone(), copy.clone(), job.threads());
+    let depth = match job.depth {
+        VerifyDepth::Quick => Depth::Quick,
+        VerifyDepth::Data => Depth::Data,
+        VerifyDepth::Full => Depth::Full,
+    };
+    let verified = blocking(move || {
+        let repository = opening.repository(&inner)?;
+        let most = Limits::default().max_entries;
+        repository::verify::verify(&inner, &repository, &opening.object.key, depth, threads, most)
+    })
+    .await?;
+    report.stored_bytes += verified.stored_bytes;
+    if verified.sealed {
+        report.level = VerifyLevel::Sealed;
+    }
+    let found: Vec<FoundProblem> = verified.problems.into_iter().map(|problem| of_entry(copy, problem)).collect();
+    match verified.snapshot {
+        Some(snapshot) => check_databases(scope, job, copy, Arc::new(snapshot), found, report).await,
+        None => {
+            report.problems.extend(found);
+            Ok(())
+        }
+    }
+}
+
+/// Has the stores check the databases of a copy in which `found` was found, when the job asks for that.
+async fn check_databases(
+    scope: &Scope,
+    job: &VerifyJob,
+    copy: &Found,
+    source: Arc<dyn Source>,
+    found: Vec<FoundProblem>,
+    report: &mut VerifyReport,
+) -> Result<()> {
     let damaged: Vec<Option<RelPath>> = found.iter().map(|problem| problem.path.clone()).collect();
     report.problems.extend(found);
-    if job.depth != VerifyDepth::Full || archive.manifest().stores.is_empty() {
+    if job.depth != VerifyDepth::Full {
         return Ok(());
     }
-    let archive = Arc::new(archive);
-    for record in archive.manifest().stores.clone() {
+    for record in source.manifest().stores.clone() {
         scope.cancel.check()?;
-        // What the archive says is damaged needs no second opinion, and is refused by the extraction.
+        // What is known to be damaged needs no second opinion, and is refused by the extraction.
         if damaged.contains(&Some(record.path.clone())) {
             continue;
         }
-        match check_database(scope, job, &archive, &record).await {
+        match check_database(scope, job, &source, &record).await {
             Ok(problems) => {
                 report.databases.push(record.name.clone());
                 report.problems.extend(problems.into_iter().map(|message| FoundProblem {
@@ -197,15 +264,72 @@ pub(super) fn threads(threads: usize) -> usize {
     }
 }
 
+impl VerifyJob {
+    fn threads(&self) -> usize {
+        threads(self.threads)
+    }
+}
+
+/// Compares the stored bytes of an encrypted copy with what its summary says: the problems that were found.
+pub(super) async fn verify_sealed(scope: &Scope, depth: VerifyDepth, copy: &Found) -> Result<Vec<FoundProblem>> {
+    let key = copy.object.key.clone();
+    let keys = copy.keys.clone().ok_or_else(|| no_key(&key))?;
+    let beside = format!("{key}{SUMMARY_SUFFIX}");
+    let summary = match copy.component.get(scope, &beside, 0..MAX_SUMMARY).await {
+        Ok(bytes) => SealedSummary::read(&bytes, &keys, &key),
+        Err(error) if error.kind() == ErrorKind::NotFound => Err(Error::new(
+            ErrorKind::Corrupt,
+            format!("the summary of {key:?} is missing: pass identity_file to look inside"),
+        )),
+        Err(error) => return Err(error),
+    };
+    let summary = match summary {
+        Ok(summary) => summary,
+        Err(error) if error.kind() == ErrorKind::Corrupt => {
+            return Ok(vec![of_archive(copy, "damaged_summary", error.message())]);
+        }
+        Err(error) => return Err(error),
+    };
+    if copy.object.size_bytes != summary.stored_bytes {
+        let (has, had) = (copy.object.size_bytes, summary.stored_bytes);
+        return Ok(vec![of_archive(copy, "damaged_archive", &format!("it has {has} bytes, and had {had}"))]);
+    }
+    if depth == VerifyDepth::Quick {
+        return Ok(Vec::new());
+    }
+    let (blocks, inner) = (copy.blocks(scope), scope.clone());
+    let digest = blocking(move || {
+        let mut meter = Meter::start(&inner, format!("reading {key}"), Some(blocks.len()), None);
+        let mut hasher = blake3::Hasher::new();
+        let mut at = 0;
+        while at < blocks.len() {
+            let block = blocks.read(at..blocks.len().min(at + MAX_BLOCK as u64))?;
+            hasher.update(&block);
+            meter.bytes(block.len() as u64);
+            at += block.len() as u64;
+        }
+        Ok(*hasher.finalize().as_bytes())
+    });
+    match digest.await {
+        Ok(digest) if digest == summary.blake3.0 => Ok(Vec::new()),
+        Ok(_) => Ok(vec![of_archive(copy, "damaged_archive", "its bytes are not those that were stored")]),
+        Err(error) if error.kind() == ErrorKind::Corrupt => {
+            Ok(vec![of_archive(copy, "damaged_archive", error.message())])
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// Restores one database into scratch and lets its store check it: the problems that were found.
 async fn check_database(
     scope: &Scope,
     job: &VerifyJob,
-    archive: &Arc<Archive>,
+    source: &Arc<dyn Source>,
     record: &StoreRecord,
 ) -> Result<Vec<String>> {
     scope.progress.stage(format!("checking database {}", record.name));
-    let size = archive.entries().iter().find(|entry| entry.path == record.path).map_or(0, entry_size);
+    let size =
+        source.entries().iter().find(|entry| entry.path == record.path).map_or(0, |entry| restored_len(&entry.node));
     let (base, in_memory) = (job.scratch.clone(), job.scratch_in_memory);
     let scratch = blocking(move || {
         let scratch = Scratch::create(&base, in_memory)?;
@@ -218,14 +342,14 @@ async fn check_database(
         Ok(Arc::new(scratch))
     })
     .await?;
-    let (inner, archive, path, held) =
-        (scope.clone(), Arc::clone(archive), record.path.as_path().to_owned(), Arc::clone(&scratch));
+    let (inner, source, path, held) =
+        (scope.clone(), Arc::clone(source), record.path.as_path().to_owned(), Arc::clone(&scratch));
     blocking(move || {
         let into = Dir::open(held.path())?;
         // It was verified whole a moment ago, and its size was compared with the free space.
         let limits = Limits { max_entries: u64::MAX, max_bytes: u64::MAX, max_ratio: u64::MAX };
         let options = ExtractOptions { threads: 1, limits, ..ExtractOptions::default() };
-        archive.extract(&inner, &Selection::Paths(vec![path]), &into, &options).map(drop)
+        source.extract(&inner, &Selection::Paths(vec![path]), &into, &options).map(drop)
     })
     .await?;
     let file = scratch.path().join(record.path.as_path());
@@ -243,13 +367,6 @@ async fn check_database(
         (false, false) => report.problems,
         (false, true) => vec!["its store says that it is damaged".to_owned()],
     })
-}
-
-fn entry_size(entry: &super::manifest::Entry) -> u64 {
-    match &entry.node {
-        super::manifest::Node::File { size, .. } => *size,
-        _ => 0,
-    }
 }
 
 fn of_archive(copy: &Found, kind: &str, message: &str) -> FoundProblem {

@@ -6,6 +6,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+pub(super) use self::keys::{IdentityFile, KeysCommand};
+
+mod keys;
+
 /// Operations built into a service: health, metrics, backup and restore.
 #[derive(Debug, Parser)]
 #[command(
@@ -339,19 +343,25 @@ Examples:
         /// Only in this target
         #[arg(long, value_name = "NAME")]
         target: Option<String>,
+        #[command(flatten)]
+        key: IdentityFile,
     },
     /// Show what a backup says about itself
     #[command(after_help = "Example:\n  uplifted-ops backup show latest")]
     Show {
         #[command(flatten)]
         snapshot: Snapshot,
+        #[command(flatten)]
+        key: IdentityFile,
     },
     /// Check a backup: every byte, and the integrity of its databases
     #[command(after_help = "\
-Exits 1 when anything is wrong.
+Exits 1 when anything is wrong. An encrypted backup is looked into with --identity-file; without one, its stored
+bytes are compared with those that were read back when it was made, and the answer says `sealed`.
 
 Examples:
   uplifted-ops backup verify latest
+  uplifted-ops backup verify latest --identity-file /media/stick/backup-key.txt
   uplifted-ops backup verify 1f0c3a --depth data")]
     Verify {
         #[command(flatten)]
@@ -359,6 +369,8 @@ Examples:
         /// quick: the index and the sizes; data: every byte; full: the integrity of each database too
         #[arg(long, value_name = "DEPTH", default_value = "full", value_parser = ["quick", "data", "full"])]
         depth: String,
+        #[command(flatten)]
+        key: IdentityFile,
     },
     /// Rehearse a restore: restore into scratch, test the copy, say how long recovery takes
     #[command(after_help = "\
@@ -479,6 +491,53 @@ Example:
         #[command(flatten)]
         snapshot: Snapshot,
     },
+    /// Write a backup as a standard .tar.zst, in clear
+    #[command(after_help = "\
+The file is read back before it appears, and a file that exists is never replaced.
+
+Example:
+  uplifted-ops backup export latest --output /tmp/uplifted.tar.zst")]
+    Export {
+        #[command(flatten)]
+        snapshot: Snapshot,
+        /// The file to make
+        #[arg(long, short, value_name = "FILE")]
+        output: PathBuf,
+        #[command(flatten)]
+        key: IdentityFile,
+    },
+    /// Make a backup of an archive in a file: one of ours, or one that tar made
+    #[command(after_help = "\
+Databases in it are recognised and checked. Its time is that of the newest file in it.
+
+Example:
+  uplifted-ops backup import /backup/uplifted/uplifted_20260101_020000.tar.gz")]
+    Import {
+        /// The file
+        #[arg(value_name = "FILE")]
+        path: PathBuf,
+        /// What to call it
+        #[arg(long, value_name = "TEXT")]
+        label: Option<String>,
+        /// Only into this target
+        #[arg(long, value_name = "NAME")]
+        target: Option<String>,
+    },
+    /// Make, list, prove and change the keys that backups are encrypted to
+    #[command(
+        subcommand,
+        after_help = "\
+This host keeps the public half alone: it makes backups and cannot open one. Who can open them stands in ops.toml:
+  [backup.encryption]
+  recipients = [\"age1…\"]          # `age-keygen -o backup-key.txt` on another machine prints it
+
+Examples:
+  uplifted-ops backup keys init
+  uplifted-ops backup keys check --identity-file /media/stick/backup-key.txt
+  uplifted-ops backup keys rewrap --identity-file old.txt --proof-file new.txt
+  uplifted-ops backup keys rotate"
+    )]
+    Keys(KeysCommand),
     /// Delete a backup
     #[command(after_help = "\
 On a terminal it shows what will go and asks; elsewhere it demands --yes.
@@ -555,6 +614,8 @@ pub(super) struct RestoreOptions {
     /// Restore what is intact of a damaged backup; what is not is named
     #[arg(long)]
     pub(super) salvage: bool,
+    #[command(flatten)]
+    pub(super) key: IdentityFile,
     /// Only these files and folders, relative to the root
     #[arg(value_name = "PATH")]
     pub(super) paths: Vec<OsString>,

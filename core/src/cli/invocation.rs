@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::args::{
-    BackupCommand, Command, ConfigCommand, HealthCommand, HealthOptions, MetricsCommand, MetricsFormat, MetricsOptions,
-    RestoreCommand, RestoreOptions, ScheduleCommand, Snapshot, StoreCommand,
+    BackupCommand, Command, ConfigCommand, HealthCommand, HealthOptions, IdentityFile, KeysCommand, MetricsCommand,
+    MetricsFormat, MetricsOptions, RestoreCommand, RestoreOptions, ScheduleCommand, Snapshot, StoreCommand,
 };
 use super::render::{self, Renderer};
 use crate::backup::manifest::RelPath;
@@ -117,8 +117,56 @@ impl Invocation {
         }))
     }
 
+    fn of_keys(command: &KeysCommand) -> Result<Self> {
+        Ok(match command {
+            KeysCommand::Init { key, anew } => {
+                let request = with_identity(Request::new(), key)?.flag("anew", *anew);
+                Self::new("backup.keys_init", request.done(), render::keys::made)
+            }
+            KeysCommand::List { target } => {
+                let request = Request::new().maybe("target", target.as_deref());
+                Self::new("backup.keys_list", request.done(), render::keys::list)
+            }
+            KeysCommand::Check { key, target } => {
+                let request = with_identity(Request::new(), key)?.maybe("target", target.as_deref());
+                Self::new("backup.keys_check", request.done(), render::keys::check)
+            }
+            KeysCommand::Rewrap { key, passphrase, proof_file, unproven, dry_run, yes } => {
+                let proof = proof_file.as_deref().map(absolute).transpose()?;
+                let request = |dry_run| -> Result<Value> {
+                    let request = with_identity(Request::new(), key)?
+                        .maybe("passphrase", passphrase.as_deref())
+                        .maybe("proof_file", proof.as_deref())
+                        .flag("unproven", *unproven)
+                        .flag("dry_run", dry_run);
+                    Ok(request.done())
+                };
+                let mut invocation = Self::new("backup.keys_rewrap", request(*dry_run)?, render::keys::rewrap);
+                if !dry_run {
+                    invocation.consent = Some(Consent {
+                        operation: "backup.keys_rewrap",
+                        request: request(true)?,
+                        render: render::keys::rewrap,
+                        question: "Wrap them anew, and remove the old ones?",
+                        given: *yes,
+                    });
+                }
+                invocation
+            }
+            KeysCommand::Rotate { key } => {
+                let request = with_identity(Request::new(), key)?;
+                Self::new("backup.keys_rotate", request.done(), render::keys::made)
+            }
+            KeysCommand::Adopt { key, target } => {
+                let request = with_identity(Request::new(), key)?.maybe("target", target.as_deref());
+                Self::new("backup.keys_adopt", request.done(), render::keys::adopt)
+            }
+        })
+    }
+
     fn of_backup(command: &BackupCommand) -> Result<Self> {
         Ok(match command {
+            BackupCommand::Keys(command) => return Self::of_keys(command),
             BackupCommand::Create { label, tags, target, layout } => {
                 let request = Request::new()
                     .maybe("label", label.as_deref())
@@ -127,15 +175,15 @@ impl Invocation {
                     .maybe("layout", layout.as_deref());
                 Self::new("backup.create", request.done(), render::backup::create)
             }
-            BackupCommand::List { target } => {
-                let request = Request::new().maybe("target", target.as_deref());
+            BackupCommand::List { target, key } => {
+                let request = with_identity(Request::new(), key)?.maybe("target", target.as_deref());
                 Self::new("backup.list", request.done(), render::backup::snapshots)
             }
-            BackupCommand::Show { snapshot } => {
-                Self::new("backup.show", of_snapshot(snapshot).done(), render::backup::show)
+            BackupCommand::Show { snapshot, key } => {
+                Self::new("backup.show", with_identity(of_snapshot(snapshot), key)?.done(), render::backup::show)
             }
-            BackupCommand::Verify { snapshot, depth } => {
-                let request = of_snapshot(snapshot).with("depth", depth.as_str());
+            BackupCommand::Verify { snapshot, depth, key } => {
+                let request = with_identity(of_snapshot(snapshot), key)?.with("depth", depth.as_str());
                 Self::new("backup.verify", request.done(), render::backup::verify)
             }
             BackupCommand::Drill { id, target, checks, into } => {
@@ -165,6 +213,19 @@ impl Invocation {
                     .with("to", to.as_str())
                     .maybe("from", from.as_deref());
                 Self::new("backup.copy", request.done(), render::backup::copy)
+            }
+            BackupCommand::Export { snapshot, output, key } => {
+                let output = absolute(output)?;
+                let request = with_identity(of_snapshot(snapshot), key)?.with("output", output.as_str());
+                Self::new("backup.export", request.done(), render::backup::export)
+            }
+            BackupCommand::Import { path, label, target } => {
+                let path = absolute(path)?;
+                let request = Request::new()
+                    .with("path", path.as_str())
+                    .maybe("label", label.as_deref())
+                    .maybe("target", target.as_deref());
+                Self::new("backup.import", request.done(), render::backup::create)
             }
             BackupCommand::Retain { target, dry_run, yes } => {
                 let request =
@@ -233,6 +294,11 @@ impl Invocation {
     }
 }
 
+fn with_identity(request: Request, key: &IdentityFile) -> Result<Request> {
+    let file = key.identity_file.as_deref().map(absolute).transpose()?;
+    Ok(request.maybe("identity_file", file.as_deref()))
+}
+
 fn of_snapshot(snapshot: &Snapshot) -> Request {
     Request::new().with("snapshot_id", snapshot.id.as_str()).maybe("target", snapshot.target.as_deref())
 }
@@ -240,7 +306,7 @@ fn of_snapshot(snapshot: &Snapshot) -> Request {
 fn restore_request(options: &RestoreOptions) -> Result<Value> {
     let into = options.into.as_deref().map(absolute).transpose()?;
     let paths: Vec<Value> = options.paths.iter().map(path_value).collect::<Result<_>>()?;
-    Ok(of_snapshot(&options.snapshot)
+    Ok(with_identity(of_snapshot(&options.snapshot), &options.key)?
         .maybe("into", into.as_deref())
         .maybe("paths", (!paths.is_empty()).then_some(paths))
         .flag("salvage", options.salvage)

@@ -104,7 +104,9 @@ pub fn text(text: &str) -> String {
             shown.push_str(Secret::MASK);
             return shown;
         }
-        let hidden = if previous_is_secret && word.len() > 1 && word.starts_with('=') {
+        let hidden = if is_age_identity(word) {
+            Secret::MASK.to_owned()
+        } else if previous_is_secret && word.len() > 1 && word.starts_with('=') {
             format!("={}", Secret::MASK)
         } else {
             assignments(&address(word))
@@ -123,6 +125,11 @@ pub fn text(text: &str) -> String {
         rest = &after[separators..];
     }
     shown
+}
+
+/// Whether a secret key of age is in the word, which a person took for its public half.
+fn is_age_identity(word: &str) -> bool {
+    word.to_ascii_uppercase().contains("AGE-SECRET-KEY-")
 }
 
 /// Hides the user and password of `scheme://user:password@host` and of `user:password@host`.
@@ -226,6 +233,8 @@ mod tests {
             ("--api-key=***", "--api-key=hunter2"),
             ("http://127.0.0.1:7541/status", "http://127.0.0.1:7541/status"),
             ("data/uplifted.db", "data/uplifted.db"),
+            ("wrapped to ***", "wrapped to AGE-SECRET-KEY-1HUNTER2"),
+            ("***", "\"age-secret-key-1hunter2\","),
             ("a@b.example", "a@b.example"),
             ("", ""),
         ] {

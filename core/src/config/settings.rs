@@ -224,7 +224,7 @@ pub struct BackupSettings {
     pub ping_url: Option<String>,
     /// Which snapshots are kept: the job `retain` deletes the others after each scheduled backup. All are kept without it.
     pub retention: Option<RetentionSettings>,
-    /// Says that storing `.env` and other secrets unencrypted is wanted.
+    /// Says that storing `.env` and other secrets unencrypted is wanted: whoever reads a target reads them.
     pub clear_secrets: Option<bool>,
     /// `backup.sample` reads every stored byte again within so many days.
     pub verify_days: f64,
@@ -232,6 +232,8 @@ pub struct BackupSettings {
     pub drill: DrillSettings,
     /// How the service's writes are paused for the moment in which the databases are copied.
     pub pause: PauseSettings,
+    /// Who can open encrypted backups.
+    pub encryption: EncryptionSettings,
 }
 
 /// How a drill puts a restored copy to the test, beside the integrity of its databases and their rows.
@@ -274,6 +276,29 @@ impl Default for PauseSettings {
     }
 }
 
+/// Who can open encrypted backups. `uplifted-ops backup keys init` makes the key; from then on every backup is
+/// encrypted, and this host cannot open one.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema, Default)]
+#[serde(default, deny_unknown_fields)]
+pub struct EncryptionSettings {
+    /// The public halves of the operators' age keys, `age1…`. Each opens every backup alone.
+    pub recipients: Vec<String>,
+    /// A file with more of them, one a line.
+    pub recipients_file: Option<PathBuf>,
+    /// A passphrase instead of recipients. Write `"env:NAME"`, and set the variable only where a backup is opened.
+    pub passphrase: Option<String>,
+    /// The file with the secret half of a recipient's key. Whoever takes this host can then open every backup ever made:
+    /// set it only where drills and full verifications have to run by themselves.
+    pub identity_file: Option<PathBuf>,
+}
+
+impl EncryptionSettings {
+    /// Whether the settings say that backups are to be encrypted.
+    pub fn is_wanted(&self) -> bool {
+        !self.recipients.is_empty() || self.recipients_file.is_some() || self.passphrase.is_some()
+    }
+}
+
 impl Default for BackupSettings {
     fn default() -> Self {
         Self {
@@ -295,6 +320,7 @@ impl Default for BackupSettings {
             verify_days: 30.0,
             drill: DrillSettings::default(),
             pause: PauseSettings::default(),
+            encryption: EncryptionSettings::default(),
         }
     }
 }
@@ -424,7 +450,7 @@ pub struct HealthSettings {
     pub concurrency: usize,
     /// How long a check may take unless it says otherwise, in seconds.
     pub deadline_seconds: f64,
-    /// The built-in checks (`disk`, `process`, `store`, `backup_age`, `jobs`, `log_errors`) to leave out.
+    /// The built-in checks (`disk`, `process`, `store`, `backup_age`, `backup_secrets`, `jobs`, `log_errors`) to leave out.
     pub without: Vec<String>,
     /// `backup_age` warns past this age of the last complete backup, in seconds; past twice it fails.
     pub backup_age_seconds: f64,
@@ -516,6 +542,7 @@ macro_rules! redacted_debug {
 }
 
 redacted_debug!(
+    EncryptionSettings,
     ServiceSettings,
     ComponentSettings,
     CheckSettings,

@@ -138,6 +138,8 @@ pub struct BackupHistory {
     pub first_complete: Option<Timestamp>,
     /// When a backup was last read in full by `backup.verify`, or restored by `backup.drill`, and found whole.
     pub last_verified: Option<Timestamp>,
+    /// The same, where it was also looked into. One that is encrypted is not, where no identity was given.
+    pub last_proven: Option<Timestamp>,
     /// When the newest snapshot was made that a drill restored and found well.
     pub last_restorable: Option<Timestamp>,
     /// The last drill that went well, by target and level of proof.
@@ -188,6 +190,9 @@ impl BackupHistory {
                         && [fact.request, fact.response].into_iter().flatten().any(|side| side["depth"] == "full") =>
                 {
                     history.last_verified = history.last_verified.max(Some(fact.time));
+                    if fact.response.is_some_and(|response| response["level"] != "sealed") {
+                        history.last_proven = history.last_proven.max(Some(fact.time));
+                    }
                 }
                 ("backup.drill", Some(response)) if response["ok"] == true => {
                     history.last_verified = history.last_verified.max(Some(fact.time));
@@ -230,6 +235,13 @@ impl BackupHistory {
                 "seconds",
                 "When a backup was last verified in full, in seconds since the epoch; 0 when none was",
                 seconds(self.last_verified),
+            ),
+            gauge(
+                "uplifted_ops_backup_last_proven_timestamp",
+                "seconds",
+                "When a backup was last verified in full and looked into, in seconds since the epoch; 0 when none was. An \
+                 encrypted one is looked into only with an identity",
+                seconds(self.last_proven),
             ),
             Family::new("uplifted_ops_backups", MetricKind::Counter, "Backups in the journal, by outcome")
                 .number(&[("outcome", "complete")], self.complete as f64)

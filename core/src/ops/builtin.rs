@@ -45,6 +45,7 @@ impl Kinds {
         let always = ["backup.layout", "backup.retention", "backup.schedule", "backup.verify_schedule"];
         let with_operation = [("backup.drill_schedule", "backup.drill")];
         let there = with_operation.iter().filter(|(_, operation)| find_operation(operation, &[]).is_ok());
-        always.into_iter().chain(there.map(|(key, _)| *key)).map(str::to_owned).collect()
+        let with_feature = cfg!(feature = "encryption").then_some("backup.encryption");
+        always.into_iter().chain(with_feature).chain(there.map(|(key, _)| *key)).map(str::to_owned).collect()
     }
 }

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use crate::config::{CheckSettings, Config, Settings};
 use crate::error::Result;
 use crate::health::checks::backup_age::{BackupAgeCheck, BackupTimes};
+use crate::health::checks::backup_secrets::BackupSecretsCheck;
 use crate::health::checks::disk::{DiskCheck, DiskSettings};
 use crate::health::checks::jobs::JobsCheck;
 use crate::health::checks::process::{ProcessCheck, ProcessSettings};
@@ -76,9 +77,14 @@ pub(super) fn runner(context: &Context) -> Result<Runner> {
                 last_complete: history.last_complete,
                 last_verified: history.last_verified,
                 last_restorable: history.last_restorable,
+                last_proven: history.last_proven,
             })
         };
         add("backup_age", false, Arc::new(BackupAgeCheck::new(Arc::new(times), health)?))?;
+    }
+    if !without(&context.settings, "backup_secrets") && !context.targets.is_empty() {
+        let allowed = context.settings.backup.clear_secrets == Some(true);
+        add("backup_secrets", false, Arc::new(BackupSecretsCheck::new(context.state.join("keys"), allowed)))?;
     }
     if !without(&context.settings, "jobs") && context.jobs.jobs().run_by_themselves() {
         add("jobs", false, Arc::new(JobsCheck::new(context.jobs.source(context.mode))))?;

@@ -315,6 +315,14 @@ pub(super) fn from_answer<O: Operation>(answer: Answer) -> Result<O::Response> {
         .map_err(|error| Error::internal(format!("the response of {} has another shape: {error}", O::NAME)))
 }
 
+/// What the journal keeps of a request: where an operator's secret lies is nobody's business but his.
+fn recorded(mut request: Value) -> Value {
+    if let Some(fields) = request.as_object_mut() {
+        fields.retain(|name, _| name != "identity_file" && name != "proof_file");
+    }
+    request
+}
+
 impl Core {
     /// What runs `entry` and records it, once it is given the flag of the caller's future.
     pub(super) fn journalled(
@@ -349,7 +357,7 @@ impl Core {
                     outcome,
                     duration_seconds,
                     pid: self.context.process.identity.pid,
-                    request: redact::value("", &asked),
+                    request: redact::value("", &recorded(asked)),
                     response: result.as_ref().map(|answer| answer.response.clone()).unwrap_or_default(),
                     error: result.as_ref().err().map(Error::to_body),
                 };

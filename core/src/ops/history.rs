@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::backup::drill::EarlierRows;
 use crate::backup::retention::{Proof, Proofs};
+use crate::backup::verify::VerifyLevel;
 use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::journal::{Journal, Query};
@@ -120,8 +121,7 @@ fn of_drill(proofs: &mut Proofs, id: &str, response: &Value, time: Timestamp) {
         matches!(problem["step"].as_str(), Some("find" | "open" | "restore" | "integrity" | "rows") | None)
     };
     let proof = match response["problems"].as_array() {
-        Some(_) if response["ok"] == true && response["level"] != "sealed" => Proof::Whole(time),
-        Some(_) if response["ok"] == true => return,
+        Some(_) if response["ok"] == true => Proof::Whole(time),
         Some(problems) if !problems.iter().any(is_damage) => Proof::Doubted,
         _ => Proof::Damaged(time),
     };
@@ -134,6 +134,21 @@ fn of_sample(proofs: &mut Proofs, response: &Value) {
         // The record was cut.
         None => proofs.doubt_all_in(None),
     }
+}
+
+/// Whether each of those snapshots was looked into when it was last verified in full.
+pub(crate) fn levels(journal: &Journal) -> Result<BTreeMap<String, VerifyLevel>> {
+    let mut levels = BTreeMap::new();
+    // The newest first, and the newest counts.
+    for record in about_backups(journal, &["backup.verify"])? {
+        let whole = record.response["ok"] == true && record.response["depth"] == "full";
+        if let (true, Some(id)) = (whole, record.response["snapshot_id"].as_str()) {
+            let sealed = record.response["level"] == "sealed";
+            let level = if sealed { VerifyLevel::Sealed } else { VerifyLevel::Proven };
+            levels.entry(id.to_owned()).or_insert(level);
+        }
+    }
+    Ok(levels)
 }
 
 fn about_backups(journal: &Journal, operations: &[&str]) -> Result<Vec<crate::journal::Record>> {

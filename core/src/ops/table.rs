@@ -4,7 +4,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 use super::operation::Entry;
 use super::status::Status;
-use crate::api::{backup, config, drill, health, journal, keep, metrics, restore, schedule, store};
+use crate::api::{backup, config, drill, health, journal, keep, keys, metrics, portable, restore, schedule, store};
 
 /// Every operation of this build, sorted by name. A new one gets one line.
 pub static TABLE: &[Entry] = &[
@@ -13,7 +13,15 @@ pub static TABLE: &[Entry] = &[
     Entry::of::<backup::Create>(),
     Entry::of::<keep::Delete>(),
     Entry::of::<drill::Drill>(),
+    Entry::of::<portable::Export>(),
     Entry::of::<keep::HoldSnapshot>(),
+    Entry::of::<portable::Import>(),
+    Entry::of::<keys::Adopt>(),
+    Entry::of::<keys::Check>(),
+    Entry::of::<keys::Init>(),
+    Entry::of::<keys::List>(),
+    Entry::of::<keys::RewrapKeys>(),
+    Entry::of::<keys::Rotate>(),
     Entry::of::<backup::List>(),
     Entry::of::<keep::Release>(),
     Entry::of::<keep::Retain>(),

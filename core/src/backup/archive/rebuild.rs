@@ -74,6 +74,7 @@ fn stand_in(entries: &[Entry]) -> Manifest {
             as u64,
         entries: entries.len() as u64,
         size_bytes: entries.iter().map(|entry| restored_len(&entry.node)).sum(),
+        encrypted_to: None,
     }
 }
 

@@ -19,6 +19,7 @@ use super::nodes::{ExtractOptions, Limits, Selection};
 use super::probe::Tester;
 use super::restore::Source;
 use super::scratch::Scratch;
+use crate::backup::seal::Keys;
 use crate::cancel::Scope;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
@@ -42,6 +43,8 @@ pub enum Question {
 pub struct BisectJob {
     /// Where the snapshots are.
     pub targets: Vec<NamedTarget>,
+    /// What they are opened with.
+    pub keys: Keys,
     /// Whose snapshots are asked.
     pub service: String,
     /// What is asked.
@@ -190,7 +193,7 @@ struct Candidate {
 
 /// The service's snapshots, newest first.
 async fn snapshots(scope: &Scope, job: &BisectJob) -> Result<Vec<Candidate>> {
-    let (all, failed) = find_all(scope, &job.targets).await?;
+    let (all, failed) = find_all(scope, &job.targets, &job.keys).await?;
     let mut snapshots: Vec<Candidate> = Vec::new();
     for found in all {
         // One that cannot say when it was made has no place in the order; its other copies may.

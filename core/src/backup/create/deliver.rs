@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::super::deposit::{Place, Seal, in_time, show};
+use super::super::deposit::{Place, Seal, in_time, put, show};
 use super::super::lease::Lease;
+use super::super::seal::{Keys, SUMMARY_SUFFIX};
 use super::super::target::BackupTarget;
-use crate::cancel::Scope;
+use crate::cancel::{Cancel, Scope};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How many bytes travel together.
@@ -33,9 +34,19 @@ pub(super) struct Delivery {
     pub(super) target: Arc<dyn BackupTarget>,
     pub(super) lease: Lease,
     pub(super) key: String,
+    /// What the archive is encrypted to.
+    pub(super) keys: Keys,
     pub(super) blocks: mpsc::Receiver<Arc<[u8]>>,
     /// Comes when the archive is complete; dropped when it never will be.
-    pub(super) seal: oneshot::Receiver<Seal>,
+    pub(super) seal: oneshot::Receiver<Sent>,
+}
+
+/// What was sent, once all of it was.
+#[derive(Debug, Clone)]
+pub(super) struct Sent {
+    pub(super) seal: Seal,
+    /// What a list shows of an encrypted archive: it is put beside it, before there is an archive to list.
+    pub(super) summary: Option<Arc<[u8]>>,
 }
 
 impl Fan {
@@ -82,7 +93,7 @@ pub(super) async fn deliver(scope: Scope, mut delivery: Delivery) -> Result<()> 
 }
 
 async fn transfer(scope: &Scope, delivery: &mut Delivery) -> Result<()> {
-    let Delivery { name, target, lease, key, blocks, seal } = delivery;
+    let Delivery { name, target, lease, key, keys, blocks, seal } = delivery;
     let mut upload = in_time(scope, target.upload(scope, key, None)).await?;
     let written = async {
         while let Some(block) = blocks.recv().await {
@@ -93,14 +104,39 @@ async fn transfer(scope: &Scope, delivery: &mut Delivery) -> Result<()> {
         seal.await.map_err(|_| Error::new(ErrorKind::Cancelled, "the backup ended before it was complete"))
     };
     match written.await {
-        Ok(seal) => {
-            let place = Place { name: name.clone(), target: Arc::clone(target), key: key.clone() };
-            show(scope, &place, upload, seal, lease.confirm()).await
+        Ok(sent) => {
+            let Sent { seal, summary } = sent;
+            let place = Place { name: name.clone(), target: Arc::clone(target), key: key.clone(), keys: keys.clone() };
+            let may_show = async {
+                lease.confirm().await?;
+                match &summary {
+                    Some(summary) => put(scope, &summary_place(&place), summary).await,
+                    None => Ok(()),
+                }
+            };
+            let shown = show(scope, &place, upload, seal, may_show).await;
+            if shown.is_err() && summary.is_some() {
+                remove_summary(scope, &place).await;
+            }
+            shown
         }
         Err(error) => {
             // What is wrong matters more than whether the rest could be cleared away: the next run does.
             let _ = upload.abort().await;
             Err(error)
         }
+    }
+}
+
+fn summary_place(place: &Place) -> Place {
+    Place { key: format!("{}{SUMMARY_SUFFIX}", place.key), keys: None, ..place.clone() }
+}
+
+/// Takes the summary away again when its archive did not come. A target that failed may have the archive all the
+/// same; where this cannot be told or done, the next backup removes what belongs to no archive.
+async fn remove_summary(scope: &Scope, place: &Place) {
+    let uncancelled = Scope { cancel: Cancel::new(), ..scope.clone() };
+    if matches!(place.target.stat(&uncancelled, &place.key).await, Ok(None)) {
+        let _ = place.target.delete(&uncancelled, &summary_place(place).key).await;
     }
 }

@@ -14,6 +14,7 @@ mod moments;
 mod parts;
 mod plan;
 mod ready;
+mod secrets;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -36,9 +37,11 @@ use super::manifest::{ConsistencyGroup, FORMAT, Manifest, Outcome, Skipped, Stor
 use super::pause::Pauser;
 use super::repository::cache::files::FileTablePlace;
 use super::repository::packs::GONE;
+use super::seal::{Fingerprint, Keys};
 use super::target::BackupTarget;
 use super::walk::{Found, walk};
 use crate::cancel::{Cancel, Scope};
+use crate::clock::Timestamp;
 use crate::component::Registry;
 use crate::config::BackupSettings;
 use crate::error::{Error, ErrorBody, Result};
@@ -80,6 +83,10 @@ pub struct CreateJob {
     pub lease: LeaseTimes,
     /// Who pauses the service while its databases are copied.
     pub pause: Option<Arc<dyn Pauser>>,
+    /// The time of the snapshot; now when unset.
+    pub time: Option<Timestamp>,
+    /// What it is encrypted to. Stored in clear without.
+    pub keys: Keys,
 }
 
 /// What became of a backup.
@@ -107,6 +114,8 @@ pub struct CreateReport {
     pub stores: Vec<StoreRecord>,
     /// Which moments it is of.
     pub group: Option<ConsistencyGroup>,
+    /// The fingerprint of the key that it is encrypted to. Nothing when it is stored in clear.
+    pub encrypted_to: Option<Fingerprint>,
 }
 
 impl CreateReport {
@@ -180,7 +189,9 @@ async fn create_with(scope: &Scope, job: CreateJob, hook: Option<Hook>) -> Resul
             // What is no database in one of them is none.
             let mut is_ordinary =
                 |found: &Found| tables.iter_mut().fold(false, |known, table| table.find(found).is_some() || known);
-            discover(&scope, &walk_plan, walked, &around, &mut is_ordinary)
+            let contents = discover(&scope, &walk_plan, walked, &around, &mut is_ordinary)?;
+            secrets::refuse_in_clear(&job, &contents)?;
+            Ok(contents)
         })
         .await?
     };
@@ -304,6 +315,7 @@ async fn create_with(scope: &Scope, job: CreateJob, hook: Option<Hook>) -> Resul
         targets: targets.collect(),
         stores: manifest.stores,
         group: manifest.group,
+        encrypted_to: manifest.encrypted_to,
     })
 }
 
@@ -377,6 +389,7 @@ impl Plan {
             files: 0,
             entries: 0,
             size_bytes: 0,
+            encrypted_to: job.keys.as_ref().map(|keys| keys.fingerprint()),
         }
     }
 }

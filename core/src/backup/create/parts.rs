@@ -4,13 +4,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::oneshot;
 
-use super::super::archive::{ArchiveWriter, NodeHead, Special, WriteOptions};
+use super::super::archive::{ArchiveWriter, NodeHead, Special, Summary, Written};
 use super::super::deposit::Seal;
 use super::super::discover::Database;
 use super::super::layout::{DatabaseCopy, Finished, SnapshotWriter};
 use super::super::manifest::{Manifest, StoreRecord};
+use super::super::seal::{KeyRing, Keys, SealedSummary, Sealer, Sink};
 use super::super::walk::Found;
-use super::deliver::Fan;
+use super::deliver::{Fan, Sent};
+use super::plan::Plan;
 use crate::cancel::Scope;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -20,23 +22,79 @@ pub(super) const NO_TARGET_LEFT: &str = "no part of the backup goes on";
 /// An archive, and the targets that it goes to.
 pub(super) struct ArchivePart {
     writer: ArchiveWriter,
-    fan: Arc<Mutex<Fan>>,
+    way: Way,
+    /// The archive's key in every target.
+    key: String,
     /// Without a seal the targets give up.
-    seals: Vec<oneshot::Sender<Seal>>,
+    seals: Vec<oneshot::Sender<Sent>>,
 }
 
 impl ArchivePart {
     pub(super) fn new(
         scope: &Scope,
-        options: WriteOptions,
+        plan: &Plan,
+        keys: &Keys,
         fan: Fan,
-        seals: Vec<oneshot::Sender<Seal>>,
+        seals: Vec<oneshot::Sender<Sent>>,
     ) -> Result<Self> {
-        let fan = Arc::new(Mutex::new(fan));
-        let sink = Arc::clone(&fan);
-        let push = move |bytes: &[u8]| sink.lock().unwrap_or_else(PoisonError::into_inner).push(bytes);
-        Ok(Self { writer: ArchiveWriter::new(scope, options, Box::new(push))?, fan, seals })
+        let way = Way::new(fan, keys)?;
+        Ok(Self { writer: ArchiveWriter::new(scope, plan.options, way.sink())?, way, key: plan.key.clone(), seals })
     }
+}
+
+/// The archive's way to the fan: straight, or encrypted.
+struct Way {
+    fan: Arc<Mutex<Fan>>,
+    encryption: Option<(Arc<KeyRing>, Arc<Mutex<Option<Sealer>>>)>,
+}
+
+impl Way {
+    fn new(fan: Fan, keys: &Keys) -> Result<Self> {
+        let fan = Arc::new(Mutex::new(fan));
+        let encryption = match keys {
+            None => None,
+            Some(keys) => {
+                let sealer = keys.sealer(push_to(&fan))?;
+                Some((Arc::clone(keys), Arc::new(Mutex::new(Some(sealer)))))
+            }
+        };
+        Ok(Self { fan, encryption })
+    }
+
+    /// Takes the archive's bytes.
+    fn sink(&self) -> Sink {
+        let Some((_, sealer)) = &self.encryption else { return push_to(&self.fan) };
+        let sealer = Arc::clone(sealer);
+        Box::new(move |bytes| match &mut *sealer.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(sealer) => sealer.write(bytes),
+            None => Err(Error::internal("an archive was written to after its end")),
+        })
+    }
+
+    /// Ends the stream: what the object under `key` must be, and what lies beside it.
+    fn finish(self, key: &str, written: &Written) -> Result<Sent> {
+        let mut sent =
+            Sent { seal: Seal { stored_bytes: written.stored_bytes, blake3: written.blake3 }, summary: None };
+        if let Some((keys, sealer)) = self.encryption {
+            let sealer = sealer.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let sealed = sealer.ok_or_else(|| Error::internal("an archive was ended twice"))?.finish()?;
+            let summary = SealedSummary {
+                summary: Summary::from(&written.manifest),
+                encrypted_to: keys.fingerprint(),
+                stored_bytes: sealed.stored_bytes,
+                blake3: sealed.blake3,
+            };
+            sent.seal = Seal { stored_bytes: sealed.stored_bytes, blake3: sealed.blake3.0 };
+            sent.summary = Some(summary.write(&keys, key)?.into());
+        }
+        self.fan.lock().unwrap_or_else(PoisonError::into_inner).flush()?;
+        Ok(sent)
+    }
+}
+
+fn push_to(fan: &Arc<Mutex<Fan>>) -> Sink {
+    let fan = Arc::clone(fan);
+    Box::new(move |bytes| fan.lock().unwrap_or_else(PoisonError::into_inner).push(bytes))
 }
 
 impl SnapshotWriter for ArchivePart {
@@ -57,15 +115,14 @@ impl SnapshotWriter for ArchivePart {
     }
 
     fn finish(self: Box<Self>, manifest: Manifest) -> Result<Finished> {
-        let Self { writer, fan, seals } = *self;
+        let Self { writer, way, key, seals } = *self;
         let written = writer.finish(manifest)?;
-        fan.lock().unwrap_or_else(PoisonError::into_inner).flush()?;
-        let seal = Seal { stored_bytes: written.stored_bytes, blake3: written.blake3 };
+        let sent = way.finish(&key, &written)?;
         for sender in seals {
             // A target that has left already does not want it.
-            let _ = sender.send(seal);
+            let _ = sender.send(sent.clone());
         }
-        Ok(Finished { manifest: written.manifest, stored_bytes: written.stored_bytes, keep: None })
+        Ok(Finished { manifest: written.manifest, stored_bytes: sent.seal.stored_bytes, keep: None })
     }
 }
 

@@ -68,9 +68,9 @@ impl Plan {
             0 => std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS),
             threads => threads.min(64),
         };
-        let (snapshot_id, time) = (random_hex(12)?, scope.clock.now());
+        let (snapshot_id, time) = (random_hex(12)?, job.time.unwrap_or_else(|| scope.clock.now()));
         let key = match layout {
-            Layout::Archive => archive_key(&job.service, time, &snapshot_id),
+            Layout::Archive => archive_key(&job.service, time, &snapshot_id, job.keys.is_some()),
             Layout::Repository => snapshot_key(time, parse_id(&snapshot_id)?),
         };
         Ok(Self {
@@ -107,7 +107,7 @@ impl Plan {
         let content = if has_snapshots { 0 } else { contents.disk_bytes() };
         let mut needed = content + MARGIN;
         if needed > free
-            && let Some(ratio) = last_ratio(scope, target, &job.service).await?
+            && let Some(ratio) = last_ratio(scope, target, &job.keys, &job.service).await?
         {
             needed = (content as f64 * (ratio * 1.25).min(1.0)) as u64 + MARGIN;
         }

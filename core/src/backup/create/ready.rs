@@ -5,14 +5,14 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use super::super::blocks::Objects;
+use super::super::blocks::{Objects, list_all};
 use super::super::layout::Layout;
 use super::super::lease::Lease;
-use super::super::list::blocking;
+use super::super::list::{SEALED_SUFFIX, blocking};
 use super::super::repository::deliver::RepositoryDelivery;
-use super::super::repository::keyring::{Keyring, NoKeys};
 use super::super::repository::prepare::Prepared;
 use super::super::repository::write::{RepositoryWriter, WriteJob};
+use super::super::seal::SUMMARY_SUFFIX;
 use super::super::target::BackupTarget;
 use super::deliver::{Delivery, Fan, deliver};
 use super::parts::{ArchivePart, Tee};
@@ -42,6 +42,10 @@ impl Ready {
         number: usize,
         (name, target): &NamedTarget,
     ) -> Result<Self> {
+        if let Some(keys) = &job.keys {
+            let named = (name.clone(), Arc::clone(target));
+            keys.provide(scope, &named, &job.targets).await?;
+        }
         if layout == Layout::Archive {
             return Ok(Self { number, lease: None, prepared: None });
         }
@@ -51,12 +55,8 @@ impl Ready {
             false => Some(Lease::acquire(scope, name, Arc::clone(target), &job.host, job.lease).await?),
         };
         let objects = Objects::new(scope, Arc::clone(target));
-        let (state, made_for) = (job.state.clone(), made_for(job));
-        let prepared = blocking(move || {
-            let keys: Arc<dyn Keyring> = Arc::new(NoKeys);
-            Prepared::open(&objects, &keys, &state, &made_for)
-        })
-        .await;
+        let (state, made_for, keys) = (job.state.clone(), made_for(job), job.keys.clone());
+        let prepared = blocking(move || Prepared::open(&objects, &keys, &state, &made_for)).await;
         match prepared {
             Ok(prepared) => Ok(Self { number, lease, prepared: Some(prepared) }),
             Err(error) => {
@@ -78,6 +78,9 @@ impl Ready {
     ) -> Result<()> {
         if self.prepared.is_none() {
             self.lease = Some(Lease::acquire(scope, name, Arc::clone(target), &job.host, job.lease).await?);
+            if job.keys.is_some() {
+                sweep_summaries(scope, &**target).await?;
+            }
         }
         Ok(())
     }
@@ -86,6 +89,18 @@ impl Ready {
     pub(super) fn has_snapshots(&self) -> bool {
         self.prepared.as_ref().is_some_and(|prepared| prepared.previous.is_some())
     }
+}
+
+/// Removes the summaries of archives that a run was putting when it ended. Whoever holds the lease is alone.
+async fn sweep_summaries(scope: &Scope, target: &dyn BackupTarget) -> Result<()> {
+    let objects = list_all(scope, target, "").await?;
+    for object in &objects {
+        let of_archive = object.key.strip_suffix(SUMMARY_SUFFIX).filter(|key| key.ends_with(SEALED_SUFFIX));
+        if of_archive.is_some_and(|key| objects.iter().all(|object| object.key != key)) {
+            target.delete(scope, &object.key).await?;
+        }
+    }
+    Ok(())
 }
 
 /// What a file table must have been made by, so that its files are known to be no databases.
@@ -127,7 +142,8 @@ pub(super) fn start(scope: &Scope, job: &CreateJob, plan: &Plan, ready: Vec<Read
             compression: (plan.options.level, plan.options.threads),
         };
         started.tee.push(Box::new(RepositoryWriter::new(scope, prepared, write, sender)?));
-        let task = tokio::spawn(RepositoryDelivery { name, target, lease, steps }.run(scope.clone()));
+        let task =
+            tokio::spawn(RepositoryDelivery { name, target, lease, steps, keys: job.keys.clone() }.run(scope.clone()));
         started.deliveries.push(TargetTask { number, part: parts, task });
         parts += 1;
     }
@@ -139,7 +155,7 @@ pub(super) fn start(scope: &Scope, job: &CreateJob, plan: &Plan, ready: Vec<Read
         let (name, target) = job.targets[number].clone();
         let (sender, seal) = oneshot::channel();
         seals.push(sender);
-        let delivery = Delivery { name, target, lease, key: plan.key.clone(), blocks, seal };
+        let delivery = Delivery { name, target, lease, key: plan.key.clone(), keys: job.keys.clone(), blocks, seal };
         started.deliveries.push(TargetTask {
             number,
             part: parts,
@@ -147,7 +163,7 @@ pub(super) fn start(scope: &Scope, job: &CreateJob, plan: &Plan, ready: Vec<Read
         });
     }
     if any {
-        started.tee.push(Box::new(ArchivePart::new(scope, plan.options, fan, seals)?));
+        started.tee.push(Box::new(ArchivePart::new(scope, plan, &job.keys, fan, seals)?));
     }
     Ok(started)
 }

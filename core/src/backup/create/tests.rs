@@ -55,7 +55,11 @@ impl Scene {
             host: "here".into(),
             root: self.root(),
             state: self.root().join(".uplifted-ops"),
-            settings: BackupSettings { scratch_in_memory: true, ..BackupSettings::default() },
+            settings: BackupSettings {
+                scratch_in_memory: true,
+                clear_secrets: Some(true),
+                ..BackupSettings::default()
+            },
             label: None,
             tags: Vec::new(),
             stores: Vec::new(),
@@ -65,6 +69,8 @@ impl Scene {
             check: CheckDepth::Full,
             lease: LeaseTimes { renew: Duration::from_secs(5), ..LeaseTimes::default() },
             pause: None,
+            time: None,
+            keys: None,
         }
     }
 
@@ -94,7 +100,7 @@ impl Scene {
 
 async fn open_latest(targets: &[NamedTarget]) -> Archive {
     let scope = Scope::default();
-    let found = find(&scope, targets, None, "latest").await.unwrap().remove(0);
+    let found = find(&scope, targets, &None, None, "latest").await.unwrap().remove(0);
     let blocks = found.blocks(&scope);
     blocking(move || Archive::open(Arc::new(blocks))).await.unwrap()
 }
@@ -223,7 +229,7 @@ async fn the_products_own_places_and_excludes_are_left_out() {
     assert_eq!(names(&archive), ["app.py", "elsewhere", "link-to-backups", "p"]);
     assert_eq!(archive.manifest().excludes, ["**/__pycache__"]);
     // A foreign file is reported, never hidden and never fatal.
-    let listing = list(&Scope::default(), &job.targets, Some("uplifted")).await.unwrap();
+    let listing = list(&Scope::default(), &job.targets, &None, Some("uplifted")).await.unwrap();
     assert_eq!(listing.snapshots.len(), 1);
     assert_eq!(listing.unreadable.iter().map(|u| u.key.as_str()).collect::<Vec<_>>(), ["old.tar.zst"]);
     // Only the mark of the released lease stays beside the archives.

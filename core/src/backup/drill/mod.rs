@@ -25,6 +25,7 @@ use super::nodes::{Limits, Problem, ProblemKind};
 use super::probe::Tester;
 use super::restore::{self, RestoreJob, RestoreReport, Site, Source};
 use super::scratch::Scratch;
+use crate::backup::seal::Keys;
 use crate::cancel::Scope;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
@@ -57,6 +58,8 @@ impl DrillCheck {
 pub struct DrillJob {
     /// Where it may be.
     pub targets: Vec<NamedTarget>,
+    /// What it is opened with.
+    pub keys: Keys,
     /// Whose snapshots `latest` looks among.
     pub service: Option<String>,
     /// An identifier, the beginning of one, or `latest`.
@@ -228,7 +231,7 @@ impl<'a> Run<'a> {
 
 /// The copy whose target waited longest for a drill.
 async fn find_copy(scope: &Scope, job: &DrillJob) -> Result<Done<Found>> {
-    let copies = find(scope, &job.targets, job.service.as_deref(), &job.snapshot).await?;
+    let copies = find(scope, &job.targets, &job.keys, job.service.as_deref(), &job.snapshot).await?;
     let last = |target: &str| job.drilled.iter().find(|(name, _)| name == target).map(|(_, time)| *time);
     // The first of equals: the order is that of the settings.
     let copy = copies.into_iter().min_by_key(|copy| last(&copy.target));
@@ -241,8 +244,8 @@ async fn open(scope: &Scope, copy: &Found) -> Result<Done<Arc<dyn Source>>> {
 
 /// Opens a copy of a snapshot, whatever its layout.
 pub(super) async fn open_source(scope: &Scope, copy: &Found) -> Result<Arc<dyn Source>> {
-    let blocks = copy.blocks(scope);
-    let archive = blocking(move || Archive::open(Arc::new(blocks))).await?;
+    let (blocks, opening) = (copy.blocks(scope), copy.clone());
+    let archive = blocking(move || Archive::open(opening.open(blocks)?)).await?;
     Ok(Arc::new(archive))
 }
 

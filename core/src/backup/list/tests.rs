@@ -42,7 +42,7 @@ async fn newest_first_by_service_and_what_is_damaged_apart() {
     let down = FaultyTarget::nth(Arc::new(MemoryTarget::default()), Call::List, 1);
     let targets =
         [named("one", &one), named("two", &two), ("down".to_owned(), Arc::new(down) as Arc<dyn BackupTarget>)];
-    let listing = list(&Scope::default(), &targets, Some("app")).await.unwrap();
+    let listing = list(&Scope::default(), &targets, &None, Some("app")).await.unwrap();
     let rows: Vec<_> = listing.snapshots.iter().map(|s| (s.snapshot_id.as_str(), s.target.as_str())).collect();
     assert_eq!(rows, [("bbbbbbbbbbbb", "one"), ("aaaaaaaaaaaa", "one"), ("aaaaaaaaaaaa", "two")]);
     assert_eq!(listing.snapshots[0].outcome, Outcome::Partial);
@@ -50,7 +50,7 @@ async fn newest_first_by_service_and_what_is_damaged_apart() {
     let unreadable: Vec<_> = listing.unreadable.iter().map(|u| u.key.as_str()).collect();
     assert_eq!(unreadable, [cut.as_str(), "foreign.tar.zst"]);
     assert_eq!(listing.failed[0].target, "down");
-    assert_eq!(list(&Scope::default(), &targets[..1], None).await.unwrap().snapshots.len(), 3);
+    assert_eq!(list(&Scope::default(), &targets[..1], &None, None).await.unwrap().snapshots.len(), 3);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -64,14 +64,15 @@ async fn a_snapshot_is_found_by_id_prefix_and_latest() {
     two.tamper(&cut, |bytes| bytes.truncate(40));
     let targets = [named("one", &one), named("two", &two)];
     let scope = Scope::default();
-    let id = async |wanted: &str| find(&scope, &targets, Some("app"), wanted).await.map(|f| f[0].snapshot_id.clone());
+    let id =
+        async |wanted: &str| find(&scope, &targets, &None, Some("app"), wanted).await.map(|f| f[0].snapshot_id.clone());
     assert_eq!(id("aaaa1").await.unwrap(), "aaaa11111111");
-    assert_eq!(find(&scope, &targets, None, "aaaa11111111").await.unwrap().len(), 2);
+    assert_eq!(find(&scope, &targets, &None, None, "aaaa11111111").await.unwrap().len(), 2);
     // Another service's newer one is not the latest of this service.
     assert_eq!(id("latest").await.unwrap(), "aaaa22222222");
-    assert_eq!(find(&scope, &targets, None, "latest").await.unwrap()[0].snapshot_id, "bbbb00000000");
+    assert_eq!(find(&scope, &targets, &None, None, "latest").await.unwrap()[0].snapshot_id, "bbbb00000000");
     // One that is too damaged to say so is still found by its name.
-    let damaged = find(&scope, &targets, Some("app"), "cccc").await.unwrap();
+    let damaged = find(&scope, &targets, &None, Some("app"), "cccc").await.unwrap();
     assert!(damaged[0].listed.is_none());
     let error = id("aaaa").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
@@ -82,10 +83,10 @@ async fn a_snapshot_is_found_by_id_prefix_and_latest() {
     assert!(error.hint().unwrap().contains("bbbb00000000"), "{error:?}");
     assert_eq!(id("").await.unwrap_err().kind(), ErrorKind::InvalidInput);
     let none = [named("empty", &MemoryTarget::default())];
-    assert_eq!(find(&scope, &none, Some("app"), "latest").await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(find(&scope, &none, &None, Some("app"), "latest").await.unwrap_err().kind(), ErrorKind::NotFound);
     // With a target that cannot be asked, nobody knows that it is not there.
     let down = FaultyTarget::nth(Arc::new(MemoryTarget::default()), Call::List, 1);
-    let error = find(&scope, &[("down".to_owned(), Arc::new(down))], None, "aaaa").await.unwrap_err();
+    let error = find(&scope, &[("down".to_owned(), Arc::new(down))], &None, None, "aaaa").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
 }
 
@@ -96,10 +97,10 @@ async fn show_reads_a_whole_copy_when_another_is_damaged() {
     put(&two, "app", "aaaa11111111", DAY1, Outcome::Complete).await;
     one.tamper(&key, |bytes| bytes.truncate(30));
     let targets = [named("one", &one), named("two", &two)];
-    let shown = show(&Scope::default(), &targets, None, "aaaa").await.unwrap();
+    let shown = show(&Scope::default(), &targets, &None, None, "aaaa").await.unwrap();
     assert_eq!(shown.manifest.label.as_deref(), Some("tagged"));
     assert_eq!((shown.targets.len(), shown.snapshot.target.as_str()), (2, "two"));
-    let error = show(&Scope::default(), &targets[..1], None, "aaaa").await.unwrap_err();
+    let error = show(&Scope::default(), &targets[..1], &None, None, "aaaa").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);
 }
 
@@ -115,7 +116,7 @@ async fn the_last_good_one_is_not_deleted_unless_forced() {
     let (mut verified, none) = (Proofs::default(), Proofs::default());
     verified.note("aaaa11111111", Some("one"), Proof::Whole(DAY3.parse().unwrap()));
     let plan = async |id: &str, verified: &Proofs, force: bool| {
-        plan_delete(&scope, &targets, Some("app"), id, verified, force).await.unwrap()
+        plan_delete(&scope, &targets, &None, Some("app"), id, verified, force).await.unwrap()
     };
     let refused = async |id: &str, verified: &Proofs| plan(id, verified, false).await.refused.is_some();
     assert!(refused("aaaa", &verified).await);
@@ -126,16 +127,16 @@ async fn the_last_good_one_is_not_deleted_unless_forced() {
     assert!(plan("aaaa", &verified, true).await.refused.is_none());
 
     let stays = plan("aaaa", &verified, false).await;
-    let error = apply_delete(&scope, &targets, &stays, "here", LeaseTimes::default()).await.unwrap_err();
+    let error = apply_delete(&scope, &targets, &None, &stays, "here", LeaseTimes::default()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Refused);
     let plan = plan("bbbb", &verified, false).await;
     assert_eq!(plan.deletions.len(), 1);
     let before = target.keys();
-    apply_delete(&scope, &targets, &plan, "here", LeaseTimes::default()).await.unwrap();
+    apply_delete(&scope, &targets, &None, &plan, "here", LeaseTimes::default()).await.unwrap();
     let gone: Vec<_> = before.iter().filter(|key| !target.keys().contains(key)).collect();
     assert_eq!(gone, [&plan.deletions[0].key]);
     // Applying it again changes nothing.
-    apply_delete(&scope, &targets, &plan, "here", LeaseTimes::default()).await.unwrap();
+    apply_delete(&scope, &targets, &None, &plan, "here", LeaseTimes::default()).await.unwrap();
 }
 
 #[test]
@@ -147,11 +148,11 @@ fn keys_are_keys_whatever_the_service_is_called() {
         ("../Zürich app", "-Z-rich-app_20260102T030405Z_0123456789ab.tar.zst"),
         ("", "service_20260102T030405Z_0123456789ab.tar.zst"),
     ] {
-        let key = archive_key(service, time, "0123456789ab");
+        let key = archive_key(service, time, "0123456789ab", false);
         assert_eq!(key, expected);
         super::super::target::check_key(&key).unwrap();
         assert_eq!(id_in_key(&key), Some("0123456789ab"));
     }
-    super::super::target::check_key(&archive_key(&"x".repeat(500), time, "0123456789ab")).unwrap();
+    super::super::target::check_key(&archive_key(&"x".repeat(500), time, "0123456789ab", false)).unwrap();
     assert_eq!(id_in_key("foreign.tar.zst"), None);
 }

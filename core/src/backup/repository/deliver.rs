@@ -15,6 +15,7 @@ use super::names;
 use super::packs::{PackEnd, Step};
 use crate::backup::deposit::{Place, in_time, put, show};
 use crate::backup::lease::Lease;
+use crate::backup::seal::Keys;
 use crate::backup::target::{BackupTarget, Upload};
 use crate::cancel::{Cancel, Scope};
 use crate::error::{Error, ErrorKind, Result};
@@ -39,6 +40,8 @@ pub(crate) struct RepositoryDelivery {
     /// The right to write, where the target cannot create an object only if it is absent.
     pub(crate) lease: Option<Lease>,
     pub(crate) steps: mpsc::Receiver<Step>,
+    /// What packs are encrypted to; none in clear.
+    pub(crate) keys: Keys,
 }
 
 impl RepositoryDelivery {
@@ -85,7 +88,7 @@ impl RepositoryDelivery {
             }
             match (step, current.take()) {
                 (Step::Begin(key), None) => {
-                    let place = self.place(key);
+                    let place = Place { keys: self.keys.clone(), ..self.place(key) };
                     let upload = in_time(scope, self.target.upload(scope, &place.key, None)).await?;
                     *current = Some((place, upload));
                 }
@@ -133,14 +136,14 @@ impl RepositoryDelivery {
     }
 
     fn place(&self, key: String) -> Place {
-        Place { name: self.name.clone(), target: Arc::clone(&self.target), key }
+        Place { name: self.name.clone(), target: Arc::clone(&self.target), key, keys: None }
     }
 }
 
 /// Shows a pack, and at once its index.
 async fn finish(scope: Scope, place: Place, upload: Box<dyn Upload>, end: PackEnd) -> Result<()> {
     show(&scope, &place, upload, end.seal, async { Ok(()) }).await?;
-    put(&scope, &Place { key: end.index_key, ..place }, &end.index).await
+    put(&scope, &Place { key: end.index_key, keys: None, ..place }, &end.index).await
 }
 
 fn joined(result: std::result::Result<Result<()>, tokio::task::JoinError>) -> Result<()> {

@@ -9,15 +9,15 @@ use super::cache::databases::{self, DatabaseRecord};
 use super::cache::files::FileTablePlace;
 use super::cache::known::Known;
 use super::collecting::guard::Marks;
-use super::id::{BlobId, IdKey, PackId, SnapshotId};
+use super::id::{BlobId, IdKey, PackId, RepositoryId, SnapshotId};
 use super::identity::Identity;
 use super::index::{self, IndexLine, Lines};
-use super::keyring::Keyring;
 use super::open::{Repository, genuine};
-use super::sealing::{Clear, Sealing};
+use super::sealing::Sealing;
 use super::{names, recover};
 use crate::backup::blocks::Objects;
 use crate::backup::manifest::Digest;
+use crate::backup::seal::{Keys, keyring, sealing};
 use crate::backup::target::MAX_BLOCK;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -44,21 +44,27 @@ impl Prepared {
     ///
     /// `state` is the service's state folder; `made_for` names the build and the kinds of databases that it recognises:
     /// what another one took for a plain file may be a database to this one.
-    pub(crate) fn open(objects: &Objects, keys: &Arc<dyn Keyring>, state: &Path, made_for: &str) -> Result<Self> {
-        let repository = match Repository::open(objects, keys)? {
+    pub(crate) fn open(objects: &Objects, keys: &Keys, state: &Path, made_for: &str) -> Result<Self> {
+        let ring = keyring(keys);
+        let repository = match Repository::open(objects, &ring)? {
             Some(repository) => repository,
             None => {
-                create(objects)?;
+                create(objects, keys)?;
                 // Of several creators at once one wins, and everybody uses its record.
-                Repository::open(objects, keys)?.ok_or_else(|| {
+                Repository::open(objects, &ring)?.ok_or_else(|| {
                     Error::new(ErrorKind::Unavailable, "the target does not show the repository that was just created")
                 })?
             }
         };
         put_recovery(objects)?;
-        if repository.sealed {
-            return Err(Error::new(ErrorKind::Unsupported, "this build cannot write to an encrypted repository")
-                .with_hint("use a build with the feature `encryption`"));
+        if keys.is_some() && !repository.sealed {
+            return Err(Error::new(
+                ErrorKind::Refused,
+                "the repository is in clear, and this host encrypts its backups",
+            )
+            .with_hint(
+                "name another folder or prefix in the [[target]]: a repository is encrypted as a whole or not at all",
+            ));
         }
         let caches = CacheFolder::open(state, repository.id)?;
         // First what was collected: a pack that is deleted from here on was condemned in a record that is read now, or
@@ -70,7 +76,7 @@ impl Prepared {
         Ok(Self {
             databases: databases::load(&caches.databases(), &key),
             files: FileTablePlace { file: caches.files(), key, made_for: made_for.to_owned() },
-            sealing: Arc::new(Clear),
+            sealing: sealing(keys),
             repository,
             caches,
             known,
@@ -80,9 +86,20 @@ impl Prepared {
     }
 }
 
-fn create(objects: &Objects) -> Result<()> {
-    let key = IdKey::random()?;
-    let identity = Identity::new(objects.scope().clock.now(), Some(key.clone()))?;
+fn create(objects: &Objects, keys: &Keys) -> Result<()> {
+    let now = objects.scope().clock.now();
+    let (identity, key) = match keys {
+        None => {
+            let key = IdKey::random()?;
+            (Identity::new(now, Some(key.clone()))?, key)
+        }
+        // The wrapped keys name the repository, so it has that name in every target.
+        Some(keys) => {
+            let id = RepositoryId::parse(keys.repository().as_bytes());
+            let id = id.ok_or_else(|| Error::internal("the keys are those of no repository"))?;
+            (Identity { id, ..Identity::new(now, None)? }, IdKey::new(*keys.id_key().reveal()))
+        }
+    };
     objects.put_new(names::REPOSITORY, &identity.write(&key)).map(drop)
 }
 

@@ -7,11 +7,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::create::NamedTarget;
-use super::super::delete::prepare_deletion;
+use super::super::delete::delete_snapshot;
 use super::super::lease::{Lease, LeaseTimes};
 use super::super::list::{FailedTarget, list};
+use super::super::seal::Keys;
 use super::super::target::BackupTarget;
-use super::holds::{self, delete_unless_held};
+use super::holds;
 use super::plan::{Action, Decision, RetentionPlan, Stock, TargetPlan, plan};
 use super::policy::Policy;
 use super::proof::Proofs;
@@ -25,6 +26,8 @@ const PATIENCE: usize = 3;
 pub struct RetainJob<'a> {
     /// The targets, each judged by itself.
     pub targets: Vec<NamedTarget>,
+    /// The keys to read them with.
+    pub keys: Keys,
     /// Whose snapshots.
     pub service: String,
     /// The rules.
@@ -71,7 +74,7 @@ pub struct Deleted {
     pub snapshot_id: String,
     /// Its key there.
     pub key: String,
-    /// The bytes that became free.
+    /// The bytes that became free; of a repository, once they are collected.
     pub stored_bytes: u64,
 }
 
@@ -102,7 +105,7 @@ pub async fn retain(scope: &Scope, job: &RetainJob<'_>) -> Result<RetainReport> 
     let mut stocks = Vec::new();
     let mut failed = Vec::new();
     for (name, target) in &job.targets {
-        match stock(scope, name, target).await {
+        match stock(scope, &job.keys, name, target).await {
             Ok(stock) => stocks.push(stock),
             Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
             Err(error) => failed.push((name, error)),
@@ -169,17 +172,12 @@ async fn apply_under(
     report: &mut RetainReport,
 ) -> Result<()> {
     let stale = report.plan.targets[at].clone();
-    let stock = stock(scope, &stale.target, target).await?;
+    let stock = stock(scope, &job.keys, &stale.target, target).await?;
     let proofs = (job.proofs)()?;
     let fresh = plan(&job.policy, &job.service, std::slice::from_ref(&stock), &proofs, scope.clock.now());
     let fresh = fresh.targets.into_iter().next().unwrap_or_else(|| stale.clone());
     holds::sweep(scope, &**target).await?;
     let doomed = agreed(&stale, &fresh);
-    let layouts: BTreeSet<&str> = doomed.iter().map(|decision| decision.layout.as_str()).collect();
-    for layout in layouts {
-        let keys = doomed.iter().filter(|decision| decision.layout == layout).map(|decision| decision.key.as_str());
-        prepare_deletion(scope, &**target, layout, &keys.collect::<Vec<_>>()).await?;
-    }
     report.plan.targets[at] = fresh;
     let mut left = stock.snapshots;
     let mut in_a_row = 0;
@@ -204,7 +202,7 @@ async fn apply_under(
             report.failures.push(failed(Error::internal(format!("snapshot {snapshot_id} stays: {why}")).to_body()));
             continue;
         }
-        match delete_unless_held(scope, &**target, &snapshot_id, &key, lease.confirm()).await {
+        match delete_snapshot(scope, target, &job.keys, lease, &snapshot_id, &key).await {
             Ok(()) => {
                 in_a_row = 0;
                 left.retain(|listed| listed.key != key);
@@ -231,9 +229,9 @@ fn agreed(stale: &TargetPlan, fresh: &TargetPlan) -> Vec<Decision> {
 }
 
 /// What a target has.
-async fn stock(scope: &Scope, name: &str, target: &Arc<dyn BackupTarget>) -> Result<Stock> {
+async fn stock(scope: &Scope, keys: &Keys, name: &str, target: &Arc<dyn BackupTarget>) -> Result<Stock> {
     let named = [(name.to_owned(), Arc::clone(target))];
-    let listing = list(scope, &named, None).await?;
+    let listing = list(scope, &named, keys, None).await?;
     if let Some(FailedTarget { error, .. }) = listing.failed.into_iter().next() {
         return Err(Error::from(error));
     }

@@ -137,22 +137,22 @@ pub async fn release(scope: &Scope, target: &dyn BackupTarget, id: &str) -> Resu
     Ok(released)
 }
 
-/// Deletes the object `key`, which is the snapshot `id`, unless somebody holds it. Call it under the target's lease;
-/// `confirm` is asked once more before the object goes.
+/// Awaits `delete`, which deletes the snapshot `id` with its object `key`, unless somebody holds it. Call it under the
+/// target's lease; what `delete` does first is the last moment to look whether the lease is still there.
 ///
 /// # Errors
-/// [`ErrorKind::Refused`] when it is held, with nothing deleted; [`ErrorKind::Unavailable`] when the target says that it
-/// deleted the object and still has it.
+/// [`ErrorKind::Refused`] when it is held, with nothing deleted; what `delete` says; [`ErrorKind::Unavailable`] when
+/// the target says that it deleted the object and still has it.
 pub async fn delete_unless_held(
     scope: &Scope,
     target: &dyn BackupTarget,
     id: &str,
     key: &str,
-    confirm: impl Future<Output = Result<()>>,
+    delete: impl Future<Output = Result<()>>,
 ) -> Result<()> {
     let mark = deleting_key(id);
     target.put(scope, &mark, b"", false).await?;
-    let deleted = delete_marked(scope, target, id, key, confirm).await;
+    let deleted = delete_marked(scope, target, id, key, delete).await;
     // A mark that stays is cleared away by the next retention that deletes something. It must not hide what happened.
     let _ = target.delete(&uncancelled(scope), &mark).await;
     deleted
@@ -163,14 +163,13 @@ async fn delete_marked(
     target: &dyn BackupTarget,
     id: &str,
     key: &str,
-    confirm: impl Future<Output = Result<()>>,
+    delete: impl Future<Output = Result<()>>,
 ) -> Result<()> {
     let around = list_all(scope, target, &prefix_of(id)).await?;
     if around.iter().any(|object| object.key != deleting_key(id)) {
         return Err(held(id));
     }
-    confirm.await?;
-    target.delete(scope, key).await?;
+    delete.await?;
     if target.stat(scope, key).await?.is_some() {
         return Err(Error::new(ErrorKind::Unavailable, format!("the target still has {key:?} after deleting it"))
             .with_hint("look whether the target keeps what is deleted: versions, object lock, a read-only mount"));

@@ -22,7 +22,9 @@
 //! # What counts as verified
 //! A `backup.verify` in full depth, or a `backup.drill`, of that very copy, without a problem, in the journal of this
 //! service; a later one that found a problem takes it back, and so does damage that a `backup.sample` found anywhere in
-//! that target. There is no mark of it in the target on purpose. A mark that is believed makes
+//! that target. An encrypted copy counts also where nobody could look inside (level `sealed`): its bytes are those that
+//! were read back and whose databases were checked when it was made, and a host without the identity has no other word.
+//! There is no mark of it in the target on purpose. A mark that is believed makes
 //! deletion more eager, and whoever may write to the target, but not delete there, could forge it: upload rubbish,
 //! mark it as verified, and let the next retention delete what was good. The journal is on this machine. When it is
 //! lost, nothing is deleted until `min_verified` snapshots were verified again, which costs minutes. Holds, which

@@ -58,7 +58,7 @@ pub struct TargetPlan {
     pub kept: u64,
     /// How many are deleted.
     pub deletions: u64,
-    /// The bytes that become free.
+    /// The bytes that become free; of a repository, once they are collected.
     pub freed_bytes: u64,
     /// How many of those that are kept are complete and verified.
     pub verified: u64,

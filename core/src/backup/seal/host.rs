@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::fingerprint::Fingerprint;
 use super::id_key::IdKey;
-use super::recipient::{Fingerprint, Recipient};
+use super::identity::RepositoryIdentity;
+use super::recipient::Recipient;
 use super::wrap::{RepositoryKey, is_repository_id};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
@@ -82,6 +84,16 @@ impl HostKeys {
         former.push(self.current.clone());
         former.retain(|recipient| *recipient != current);
         Ok(Self { current, created: key.created, former, ..self.clone() })
+    }
+
+    /// The next key of this repository: another identity, the same ids.
+    pub fn next_key(&self, now: Timestamp) -> RepositoryKey {
+        RepositoryKey {
+            repository: self.repository.clone(),
+            created: now,
+            identity: RepositoryIdentity::generate(),
+            id_key: self.id_key.clone(),
+        }
     }
 
     /// Every key that the host knows of, oldest first; the last is the current one.

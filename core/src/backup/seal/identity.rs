@@ -7,7 +7,8 @@ use std::str::FromStr;
 use age::secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
-use super::recipient::{Fingerprint, Recipient, is_ssh};
+use super::fingerprint::Fingerprint;
+use super::recipient::{Recipient, is_ssh};
 use super::wrap::RepositoryKey;
 use crate::config::read_small_file;
 use crate::error::{Error, ErrorKind, Result};

@@ -3,12 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::fingerprint::Fingerprint;
 use crate::error::{Error, ErrorKind, Result};
-use crate::value::hex;
 
 /// The public half of an age X25519 key, `age1…`: an operator's, or a repository's.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -18,7 +16,7 @@ impl Recipient {
     /// The short name of the key.
     pub fn fingerprint(&self) -> Fingerprint {
         let digest = Sha256::digest(self.to_string().as_bytes());
-        Fingerprint(hex(&digest[..8]))
+        Fingerprint::from_first_bytes(&digest[..8])
     }
 
     /// The recipients in the text of a file: one a line; empty lines and those that begin with `#` do not count.
@@ -87,58 +85,5 @@ impl fmt::Display for Recipient {
 impl fmt::Debug for Recipient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
-    }
-}
-
-/// The short name of a key: the first 16 hexadecimal digits of the SHA-256 of its public half, `age1…`, as text.
-/// `printf %s age1… | sha256sum | cut -c1-16` prints it.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(try_from = "String", into = "String")]
-#[schemars(with = "String")]
-pub struct Fingerprint(String);
-
-impl Fingerprint {
-    /// The digits.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for Fingerprint {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        let is_one = text.len() == 16 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        if is_one {
-            return Ok(Self(text.to_owned()));
-        }
-        Err(Error::invalid(format!("{text:?} is no fingerprint of a key"))
-            .with_hint("a fingerprint has 16 lower-case hexadecimal digits"))
-    }
-}
-
-impl TryFrom<String> for Fingerprint {
-    type Error = Error;
-
-    fn try_from(text: String) -> Result<Self> {
-        text.parse()
-    }
-}
-
-impl From<Fingerprint> for String {
-    fn from(fingerprint: Fingerprint) -> Self {
-        fingerprint.0
-    }
-}
-
-impl fmt::Display for Fingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for Fingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }

@@ -3,11 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::Sink;
+use super::fingerprint::Fingerprint;
 use super::host::HostKeys;
 use super::id_key::IdKey;
 use super::identity::RepositoryIdentity;
-use super::recipient::{Fingerprint, Recipient};
-use super::stream::{Opener, Sealer, Sink, Unsealer};
+use super::recipient::Recipient;
+use super::stream::{Opener, Sealer, Unsealer};
 use super::wrap::RepositoryKey;
 use crate::backup::blocks::Blocks;
 use crate::error::{Error, ErrorKind, Result};
@@ -119,7 +121,7 @@ impl KeyRing {
     /// Opens what this run encrypted, or what was encrypted to the key `sealed_to`.
     ///
     /// # Errors
-    /// [`ErrorKind::Refused`] when no identity was given, [`ErrorKind::InvalidInput`] when none of those given fits:
+    /// [`ErrorKind::Denied`] when no identity was given, [`ErrorKind::InvalidInput`] when none of those given fits:
     /// both name the key that is needed. As [`Opener::new`] otherwise.
     pub fn open(&self, blocks: Arc<dyn Blocks>, sealed_to: Option<&Fingerprint>) -> Result<Opener> {
         Opener::new(blocks, &self.all()).map_err(|error| match error.kind() {
@@ -155,7 +157,7 @@ impl KeyRing {
 
 /// What is said when something is to be opened and no identity was given.
 pub(super) fn no_identity(needed: &str) -> Error {
-    Error::new(ErrorKind::Refused, format!("{needed}, and no identity was given"))
+    Error::new(ErrorKind::Denied, format!("{needed}, and no identity was given"))
         .with_hint("pass identity_file (--identity-file FILE): the operator's file with AGE-SECRET-KEY-1…")
 }
 

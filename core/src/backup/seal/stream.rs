@@ -16,6 +16,7 @@ use chacha20poly1305::aead::AeadInPlace;
 use super::header::{Header, MAX_HEADER, NotOpened, corrupt};
 use super::identity::RepositoryIdentity;
 use super::recipient::Recipient;
+use super::{Sealed, Sink};
 use crate::backup::blocks::{Blocks, read_exact};
 use crate::backup::manifest::Digest;
 use crate::error::{Error, ErrorKind, Result};
@@ -27,9 +28,6 @@ pub(super) const SEALED_CHUNK: u64 = CHUNK + TAG;
 /// How much is read to find the header. It nearly always has less.
 const FIRST_READ: u64 = 4096;
 
-/// Where encrypted bytes go, in order.
-pub type Sink = Box<dyn FnMut(&[u8]) -> Result<()> + Send>;
-
 /// Encrypts a stream: plain bytes in, an age file out to a sink.
 ///
 /// After an error nothing but dropping it makes sense. Dropped before [`Sealer::finish`], the file lacks its
@@ -38,17 +36,6 @@ pub struct Sealer {
     writer: age::stream::StreamWriter<Out>,
     failed: Failure,
     plain_bytes: u64,
-}
-
-/// What [`Sealer::finish`] wrote.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sealed {
-    /// Bytes of the age file.
-    pub stored_bytes: u64,
-    /// The BLAKE3 of the age file.
-    pub blake3: Digest,
-    /// Bytes before encryption.
-    pub plain_bytes: u64,
 }
 
 impl Sealer {

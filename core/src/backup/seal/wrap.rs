@@ -19,10 +19,11 @@ use std::io::{Read, Write};
 use age::secrecy::SecretString;
 use zeroize::Zeroizing;
 
+use super::fingerprint::Fingerprint;
 use super::header::KeyHolders;
 use super::id_key::IdKey;
 use super::identity::{Means, Operator, RepositoryIdentity};
-use super::recipient::{Fingerprint, Recipient};
+use super::recipient::Recipient;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 use crate::value::{Secret, random_hex};

@@ -33,7 +33,11 @@ impl Scene {
             service_version: None,
             host: "here".into(),
             state: root.join(".state"),
-            settings: BackupSettings { scratch_in_memory: true, ..BackupSettings::default() },
+            settings: BackupSettings {
+                scratch_in_memory: true,
+                clear_secrets: Some(true),
+                ..BackupSettings::default()
+            },
             label: None,
             tags: Vec::new(),
             stores: vec![("main".into(), Arc::new(FakeStore { path: root.join("data/main.db") }))],
@@ -41,8 +45,10 @@ impl Scene {
             targets: vec![("one".into(), Arc::new(one.clone())), ("two".into(), Arc::new(two.clone()))],
             leave_out: Vec::new(),
             check: CheckDepth::Quick,
+            keys: None,
             lease: LeaseTimes::default(),
             pause: None,
+            time: None,
             root,
         };
         let report = create(&Scope::default(), job).await.unwrap();
@@ -59,6 +65,7 @@ impl Scene {
             scratch: self.scratch(),
             scratch_in_memory: true,
             checkers: Checkers { kinds: kinds(), live: Vec::new() },
+            keys: None,
             threads: 1,
         }
     }
@@ -112,7 +119,7 @@ async fn a_flipped_bit_anywhere_is_found_in_its_target() {
 async fn a_truncated_archive_is_a_report_and_not_an_error() {
     let scene = Scene::new("other").await;
     let mut job = scene.job(VerifyDepth::Full);
-    job.snapshot = crate::backup::list::find(&Scope::default(), &job.targets, None, "latest").await.unwrap()[0]
+    job.snapshot = crate::backup::list::find(&Scope::default(), &job.targets, &None, None, "latest").await.unwrap()[0]
         .snapshot_id
         .clone();
     for target in [&scene.one, &scene.two] {

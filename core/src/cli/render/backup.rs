@@ -23,6 +23,10 @@ pub(in crate::cli) fn create(value: &Value, view: &View) -> String {
         }
     }
     out.push_str(&format!(", in {}\n", duration(seconds)));
+    match text(value, "encrypted_to") {
+        "" => {}
+        key => out.push_str(&format!("  encrypted to the key {}\n", clean(key))),
+    }
     for target in list(value, "targets") {
         let (name, place) = (clean(text(target, "target")), clean(text(target, "location")));
         match target.get("error").filter(|error| !error.is_null()) {
@@ -67,6 +71,7 @@ pub(in crate::cli) fn snapshots(value: &Value, view: &View) -> String {
         for item in found {
             let verified = match text(item, "verified_at") {
                 "" => Cell::toned("never", Tone::Warning),
+                at if text(item, "verified_level") == "sealed" => format!("{} (sealed)", age(at, view.now)).into(),
                 at => age(at, view.now).into(),
             };
             table.row([
@@ -120,7 +125,13 @@ pub(in crate::cli) fn verify(value: &Value, view: &View) -> String {
     let ok = value.get("ok").and_then(Value::as_bool).unwrap_or(false);
     let problems = list(value, "problems");
     let mut out = if ok {
-        format!("{}: the backup is intact\n", view.paint(Tone::Good, "ok"))
+        match text(value, "level") {
+            "sealed" => format!(
+                "{}: the encrypted bytes are intact; nobody looked into them: pass --identity-file\n",
+                view.paint(Tone::Good, "sealed")
+            ),
+            _ => format!("{}: the backup is intact\n", view.paint(Tone::Good, "ok")),
+        }
     } else {
         let found = counted(problems.len() as u64, "problem", "problems");
         format!("{}: {found}\n", view.paint(Tone::Bad, "damaged"))
@@ -137,7 +148,7 @@ pub(in crate::cli) fn verify(value: &Value, view: &View) -> String {
         out.push_str(&table.show(view));
         out.push_str(&more(problems.len()));
     }
-    out.push_str(&fields(value, &["ok", "problems"], view));
+    out.push_str(&fields(value, &["ok", "problems", "level"], view));
     out
 }
 
@@ -152,6 +163,23 @@ pub(in crate::cli) fn copy(value: &Value, view: &View) -> String {
     };
     out.push_str(&fields(value, &["snapshot_id", "from", "to", "stored_bytes", "copied"], view));
     out
+}
+
+/// What `backup.export` wrote.
+pub(in crate::cli) fn export(value: &Value, view: &View) -> String {
+    let (files, bytes) = (number(value, "files").unwrap_or(0), number(value, "size_bytes").unwrap_or(0));
+    let stored = number(value, "stored_bytes").unwrap_or(0);
+    let seconds = value.get("duration_seconds").and_then(Value::as_f64).unwrap_or(0.0);
+    format!(
+        "{} {} as {}\n  {}, {}, stored as {}, in {}\n",
+        view.paint(Tone::Good, "exported"),
+        view.paint(Tone::Strong, &clean(text(value, "snapshot_id"))),
+        path(value.get("output")),
+        counted(files, "file", "files"),
+        size(bytes),
+        size(stored),
+        duration(seconds),
+    )
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ mod fields;
 pub(super) mod health;
 pub(super) mod journal;
 pub(super) mod keep;
+pub(super) mod keys;
 pub(super) mod restore;
 pub(super) mod schedule;
 pub(super) mod status;

@@ -47,8 +47,9 @@ pub struct BuildFacts {
     pub targets: Vec<String>,
     /// Kinds of `[[check]]`.
     pub checks: Vec<String>,
-    /// Those of `backup.schedule`, `backup.verify_schedule`, `backup.drill_schedule`, `backup.retention` and
-    /// `metrics.listen` that this build acts on. The others are accepted, with a warning that says so.
+    /// Those of `backup.schedule`, `backup.verify_schedule`, `backup.drill_schedule`, `backup.retention`,
+    /// `backup.layout`, `backup.encryption` and `metrics.listen` that this build acts on. The others are accepted, with
+    /// a warning that says so.
     pub acts_on: Vec<String>,
 }
 
@@ -77,6 +78,7 @@ pub fn check(config: &Config, build: &BuildFacts) -> Vec<Finding> {
     checker.places();
     checker.service();
     checker.metrics();
+    checker.encryption();
     checker.not_acted_on();
     checker.clear_secrets();
     checker.findings.sort_by_key(|finding| finding.severity);
@@ -435,6 +437,59 @@ impl Checker<'_> {
         }
     }
 
+    fn encryption(&mut self) {
+        let backup = &self.config.settings.backup;
+        let encryption = &backup.encryption;
+        if (encryption.is_wanted() || encryption.identity_file.is_some()) && !self.build.acts_on("backup.encryption") {
+            self.error(
+                "backup.encryption",
+                "this build has no encryption",
+                "use a build with the feature `encryption`: the packages of PyPI and npm have it",
+            );
+            return;
+        }
+        let recipients = !encryption.recipients.is_empty() || encryption.recipients_file.is_some();
+        if recipients && encryption.passphrase.is_some() {
+            self.error(
+                "backup.encryption.passphrase",
+                "a key is wrapped to recipients or to a passphrase, not to both",
+                "remove one of them",
+            );
+        }
+        for (number, recipient) in encryption.recipients.iter().enumerate() {
+            let text = recipient.trim();
+            if text.to_ascii_uppercase().starts_with("AGE-SECRET-KEY-") {
+                self.error(
+                    "backup.encryption.recipients",
+                    format!("number {} is the secret half of a key", number + 1),
+                    "name the public half, age1…, and take the secret off this host: it has to be replaced now",
+                );
+            } else if !text.starts_with("age1") {
+                self.error(
+                    "backup.encryption.recipients",
+                    format!("number {} is no age recipient", number + 1),
+                    "name the public half of a key that `age-keygen` made: age1…",
+                );
+            }
+        }
+        let files = [
+            ("backup.encryption.recipients_file", &encryption.recipients_file),
+            ("backup.encryption.identity_file", &encryption.identity_file),
+        ];
+        for (key, file) in files {
+            if file.as_ref().is_some_and(|file| self.config.root.join(file).symlink_metadata().is_err()) {
+                self.error(key, "the file does not exist", "correct the path");
+            }
+        }
+        if encryption.identity_file.is_some() {
+            self.warn(
+                "backup.encryption.identity_file",
+                "the key that opens the backups lies on the host that makes them",
+                "keep it only where drills have to run by themselves, readable for the service alone",
+            );
+        }
+    }
+
     /// Secrets that stand in the file, where `env:NAME` would keep them out.
     fn clear_secrets(&mut self) {
         let settings = &self.config.settings;
@@ -444,6 +499,7 @@ impl Checker<'_> {
         let single = [
             ("http.token", &settings.http.token),
             ("http.write_token", &settings.http.write_token),
+            ("backup.encryption.passphrase", &settings.backup.encryption.passphrase),
             ("backup.ping_url", &settings.backup.ping_url),
         ];
         let literal = |token: &Option<String>| token.as_ref().is_some_and(|text| reference::name_in(text).is_none());

@@ -34,6 +34,8 @@ pub struct InitFacts {
     pub build: BuildFacts,
     /// Where backups go when it exists and can be written: `/backup`.
     pub backup_parent: PathBuf,
+    /// Whether this host has a key that backups are encrypted to.
+    pub has_key: bool,
     /// Whether an `ops.toml` that exists is replaced.
     pub force: bool,
 }
@@ -44,6 +46,7 @@ impl Default for InitFacts {
             environment: Vec::new(),
             build: BuildFacts::default(),
             backup_parent: PathBuf::from("/backup"),
+            has_key: false,
             force: false,
         }
     }
@@ -55,6 +58,7 @@ impl std::fmt::Debug for InitFacts {
             .field("environment", &format_args!("{} variables", self.environment.len()))
             .field("build", &self.build)
             .field("backup_parent", &self.backup_parent)
+            .field("has_key", &self.has_key)
             .field("force", &self.force)
             .finish()
     }

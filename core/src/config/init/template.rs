@@ -130,6 +130,7 @@ fn backup(scene: &Scene<'_>) -> String {
         let _ = writeln!(text, "  {}, # {why}", patterns.join(", "));
     }
     text += "]\n";
+    text += clear_secrets(scene);
     if scene.facts.build.acts_on("backup.schedule") {
         text += "# Cron expressions, in the machine's time zone or that of [service] timezone. Whatever was missed while the\n\
                  # service was down is made up for once, after its start.\n\
@@ -147,6 +148,24 @@ fn backup(scene: &Scene<'_>) -> String {
         text += "retention = { keep_last = 3, daily = 7, weekly = 4, monthly = 12, min_verified = 2 }\n";
     }
     text
+}
+
+/// As long as there is no key: secrets are stored in clear, and the file says so.
+fn clear_secrets(scene: &Scene<'_>) -> &'static str {
+    if scene.facts.has_key {
+        return "";
+    }
+    if scene.facts.build.acts_on("backup.encryption") {
+        "# Backups are not encrypted yet: whoever can read a target reads .env and every other secret in them. To end that,\n\
+         # make a key on another machine (`age-keygen -o backup-key.txt`), write its public half below, run\n\
+         # `uplifted-ops backup keys init`, and remove this line.\n\
+         clear_secrets = true\n\
+         # encryption = { recipients = [\"age1…\"] }\n"
+    } else {
+        "# Backups are not encrypted, since this build cannot do it: whoever can read a target reads .env and every other\n\
+         # secret in them.\n\
+         clear_secrets = true\n"
+    }
 }
 
 /// `key = [ … ]`, on one line where it fits.

@@ -70,6 +70,20 @@ fn written(plan: &InitPlan, facts: &InitFacts) -> (Config, Vec<String>) {
 }
 
 #[test]
+fn a_build_that_encrypts_says_how_until_there_is_a_key() {
+    let (folder, root) = the_guides();
+    let mut facts = facts(folder.path());
+    facts.build.acts_on.push("backup.encryption".to_owned());
+    let text = plan_init(&root, &facts).unwrap().text;
+    assert!(text.contains("\nclear_secrets = true\n# encryption = { recipients = [\"age1…\"] }\n"), "{text}");
+    // The line that is commented out is right as it stands.
+    let without = text.replace("# encryption = ", "encryption = ");
+    assert!(file::parse(&without, FILE_NAME).is_ok());
+    facts.has_key = true;
+    assert!(!plan_init(&root, &facts).unwrap().text.contains("clear_secrets"));
+}
+
+#[test]
 fn the_guides_folder() {
     let (folder, root) = the_guides();
     let facts = facts(folder.path());
@@ -107,6 +121,9 @@ exclude = [
   "my-env", "venv", # installed packages
   "service.pid", # of the running process
 ]
+# Backups are not encrypted, since this build cannot do it: whoever can read a target reads .env and every other
+# secret in them.
+clear_secrets = true
 
 [[target]]
 name = "local"

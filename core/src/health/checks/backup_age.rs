@@ -40,6 +40,9 @@ pub struct BackupTimes {
     pub last_verified: Option<Timestamp>,
     /// When the newest backup was made that a drill has restored.
     pub last_restorable: Option<Timestamp>,
+    /// When one was last looked into as well. The bytes of an encrypted one are verified without an identity, and
+    /// nobody has seen then what is in them.
+    pub last_proven: Option<Timestamp>,
 }
 
 /// Where the check learns about the backups. Called on a thread of its own: it may read the journal.
@@ -116,7 +119,21 @@ impl BackupAgeCheck {
                 "find out why no backup was made since, then run `uplifted-ops backup create`",
             ),
         ];
-        worst(findings).unwrap_or_else(|| CheckOutcome::new(CheckStatus::Warn, "no backup yet"))
+        let outcome = worst(findings).unwrap_or_else(|| CheckOutcome::new(CheckStatus::Warn, "no backup yet"));
+        CheckOutcome { message: format!("{}{}", outcome.message, level(now, &times)), ..outcome }
+    }
+}
+
+/// What a verification that saw no content adds: nothing when the last one looked into the backup.
+fn level(now: Timestamp, times: &BackupTimes) -> String {
+    let sealed = times.last_verified.filter(|verified| times.last_proven.is_none_or(|proven| proven < *verified));
+    match (sealed, times.last_proven) {
+        (None, _) => String::new(),
+        (Some(_), None) => " (sealed: its bytes alone were verified, and none was ever looked into)".to_owned(),
+        (Some(_), Some(proven)) => {
+            let ago = in_words(now.duration_since(proven).as_secs_f64().max(0.0));
+            format!(" (sealed: its bytes alone were verified; one was last looked into {ago} ago)")
+        }
     }
 }
 
@@ -176,7 +193,8 @@ mod tests {
         let now: Timestamp = NOW.parse().unwrap();
         let [first_complete, last_complete, last_verified, last_restorable] =
             hours.map(|hours| hours.map(|hours| now - jiff::SignedDuration::from_secs_f64(hours * 3600.0)));
-        let times = BackupTimes { first_complete, last_complete, last_verified, last_restorable };
+        let times =
+            BackupTimes { first_complete, last_complete, last_verified, last_restorable, last_proven: last_verified };
         let check = BackupAgeCheck::new(Arc::new(move || Ok(times)), &HealthSettings::default()).unwrap();
         let scope = Scope { clock: Arc::new(ManualClock::new(now)), ..Scope::default() };
         check.check(&scope).await.unwrap()
@@ -215,6 +233,27 @@ mod tests {
             let case = format!("{first:?} {last:?} {verified:?} {drilled:?}: {outcome:?}");
             assert_eq!((outcome.status, hours), (status, observed), "{case}");
             assert!(outcome.message.contains(word), "{case}");
+        }
+    }
+
+    #[test]
+    fn the_age_names_its_level() {
+        let now: Timestamp = NOW.parse().unwrap();
+        let ago = |hours: f64| Some(now - jiff::SignedDuration::from_secs_f64(hours * 3600.0));
+        let check = BackupAgeCheck::new(Arc::new(|| Ok(BackupTimes::default())), &HealthSettings::default()).unwrap();
+        for (verified, proven, end) in [
+            (ago(2.0), ago(2.0), "no drill has restored a backup yet"),
+            (ago(2.0), None, "(sealed: its bytes alone were verified, and none was ever looked into)"),
+            (ago(2.0), ago(50.0), "(sealed: its bytes alone were verified; one was last looked into 50.0 h ago)"),
+        ] {
+            let times = BackupTimes {
+                last_complete: ago(2.0),
+                last_verified: verified,
+                last_proven: proven,
+                ..BackupTimes::default()
+            };
+            let outcome = check.judge(now, times);
+            assert!(outcome.message.ends_with(end), "{outcome:?}");
         }
     }
 

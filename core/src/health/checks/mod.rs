@@ -9,12 +9,14 @@
 //! | [`log_errors`] | how many errors did the service log lately |
 //! | [`store`] | does a database answer, and is its log in bounds |
 //! | [`backup_age`] | is the last backup young enough, verified, and provably restorable |
+//! | [`backup_secrets`] | are the backups encrypted |
 //! | [`jobs`] | did what runs by itself run, and well |
 //!
 //! The first five are kinds that `[[check]]` in `ops.toml` names. The last three need live objects, and are made
 //! by whoever has them.
 
 pub mod backup_age;
+pub mod backup_secrets;
 pub mod disk;
 pub mod http;
 pub mod jobs;

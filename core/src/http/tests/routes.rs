@@ -28,7 +28,8 @@ async fn every_place_answers_with_its_shape() {
         (&list["effect"], &list["enabled"], &list["methods"]),
         (&json!("read"), &json!(true), &json!(["GET", "POST"]))
     );
-    assert_eq!(list["fields"][0]["name"], "target");
+    let fields: Vec<&str> = list["fields"].as_array().unwrap().iter().map(|f| f["name"].as_str().unwrap()).collect();
+    assert_eq!(fields, ["identity_file", "target"]);
 }
 
 #[tokio::test]

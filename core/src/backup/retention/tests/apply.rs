@@ -61,9 +61,11 @@ impl Nights {
         proofs: &(dyn Fn() -> crate::Result<Proofs> + Sync),
     ) -> crate::Result<RetainReport> {
         let rules = RetentionSettings { keep_last: 3, ..RetentionSettings::default() };
+        let keys = None;
         let lease = LeaseTimes { watch: Duration::from_millis(20), ..LeaseTimes::default() };
         let (service, host) = ("app".to_owned(), "here".to_owned());
-        retain(&self.scope, &RetainJob { targets, service, policy: policy(rules), proofs, host, lease, dry_run }).await
+        retain(&self.scope, &RetainJob { targets, keys, service, policy: policy(rules), proofs, host, lease, dry_run })
+            .await
     }
 
     fn archives(&self) -> Vec<String> {

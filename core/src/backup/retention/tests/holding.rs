@@ -28,12 +28,9 @@ fn evidence() -> Hold {
     Hold { by: "ann on web1".to_owned(), at: at("2026-01-05T00:00:00Z"), reason: "incident 42".to_owned() }
 }
 
-async fn confirmed() -> crate::Result<()> {
-    Ok(())
-}
-
 async fn delete(target: &dyn BackupTarget) -> crate::Result<()> {
-    delete_unless_held(&Scope::default(), target, ID, KEY, confirmed()).await
+    let scope = Scope::default();
+    delete_unless_held(&scope, target, ID, KEY, target.delete(&scope, KEY)).await
 }
 
 #[tokio::test]

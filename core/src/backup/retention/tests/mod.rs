@@ -46,6 +46,7 @@ fn snapshot(id: &str, time: &str) -> Listed {
         files: 1,
         skipped: 0,
         stores: 0,
+        encrypted_to: None,
     }
 }
 

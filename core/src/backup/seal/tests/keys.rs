@@ -182,7 +182,7 @@ fn a_run_reads_what_it_wrote_and_nothing_else_without_an_identity() {
     assert_eq!(first.open(Bytes::new(bytes.clone()), None).unwrap().read(0..5).unwrap(), b"hello");
     let wanted = key.fingerprint();
     let error = second.open(Bytes::new(bytes.clone()), Some(&wanted)).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Refused);
+    assert_eq!(error.kind(), ErrorKind::Denied);
     assert_eq!(error.message(), format!("it is encrypted to the key {wanted}, and no identity was given"));
     assert!(error.hint().unwrap().contains("--identity-file"));
 

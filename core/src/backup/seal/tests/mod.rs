@@ -1,5 +1,6 @@
 //! Keys, wrapping and streams, against the real `age` where it matters.
 
+mod archives;
 mod keys;
 mod plain_age;
 mod streams;

@@ -149,7 +149,7 @@ fn a_changed_bit_a_moved_chunk_and_what_was_added_are_found() {
         };
         // A header that nobody can open any more may look like that of another key.
         let kinds: &[ErrorKind] =
-            if place < header { &[ErrorKind::Corrupt, ErrorKind::Refused] } else { &[ErrorKind::Corrupt] };
+            if place < header { &[ErrorKind::Corrupt, ErrorKind::Denied] } else { &[ErrorKind::Corrupt] };
         assert!(kinds.contains(&error.kind()), "a bit at {place}: {:?} {error}", error.kind());
         if place >= header {
             let number = (place - header) / SEALED_CHUNK as usize + 1;

@@ -126,7 +126,7 @@ pub(crate) fn settings_beside(root: &Path, work: &Path) -> Result<String, Failur
     let name: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_')).collect();
     let name = if name.is_empty() { "service" } else { &name };
     Ok(format!(
-        "[service]\nname = {}\nroot = {}\n\n[state]\npath = {}\n\n[backup]\ninclude = [\".\"]\n\n{}",
+        "[service]\nname = {}\nroot = {}\n\n[state]\npath = {}\n\n[backup]\ninclude = [\".\"]\nclear_secrets = true\n\n{}",
         quoted(name),
         quoted_path(root)?,
         quoted_path(&work.join("state"))?,
