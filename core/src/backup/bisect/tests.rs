@@ -36,6 +36,8 @@ impl Scene {
             Connection::open(root.join("main.db")).unwrap().execute_batch(&change(number)).unwrap();
             std::fs::write(root.join("number"), number.to_string()).unwrap();
             let job = CreateJob {
+                keys: None,
+                time: None,
                 service: "app".into(),
                 service_version: None,
                 host: "here".into(),
@@ -67,6 +69,7 @@ impl Scene {
     fn job(&self, question: Question) -> BisectJob {
         let command = ["sh", "-c", "test $(cat number) -lt 4", "sh"].map(str::to_owned).into();
         BisectJob {
+            keys: None,
             targets: self.targets(),
             service: "app".into(),
             question,

@@ -24,6 +24,8 @@ impl Scene {
         std::fs::write(root.join("file"), noise).unwrap();
         let (one, two) = (MemoryTarget::default(), MemoryTarget::default());
         let job = CreateJob {
+            keys: None,
+            time: None,
             service: "app".into(),
             service_version: None,
             host: "here".into(),
@@ -50,6 +52,7 @@ impl Scene {
 
     async fn copy_with(&self, scope: &Scope, to: Arc<dyn BackupTarget>) -> Result<CopyReport> {
         let job = CopyJob {
+            keys: None,
             from: vec![("one".into(), Arc::new(self.one.clone())), ("two".into(), Arc::new(self.two.clone()))],
             to: ("three".into(), to),
             service: Some("app".into()),

@@ -35,6 +35,8 @@ impl Scene {
             blake3::Hasher::new().update(&number.to_le_bytes()).finalize_xof().fill(&mut noise);
             std::fs::write(root.join("noise"), noise).unwrap();
             let job = CreateJob {
+                keys: None,
+                time: None,
                 service: "app".into(),
                 service_version: None,
                 host: "here".into(),

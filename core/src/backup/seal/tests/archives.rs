@@ -69,6 +69,7 @@ impl Scene {
 
     fn job(&self, targets: Vec<NamedTarget>) -> CreateJob {
         CreateJob {
+            pause: None,
             service: "app".into(),
             service_version: None,
             host: "here".into(),
