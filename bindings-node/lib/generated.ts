@@ -49,6 +49,13 @@ export interface BackupCreateRequest {
   label?: string | null | undefined;
   /** How it is stored. What `backup.layout` says when missing, and else `archive`. */
   layout?: Layout | null | undefined;
+  /**
+   * Words to find it by, and that `backup.retention` may keep it by: at most 32 of at most 64 letters, digits and `. _
+   * - : @ + = /` each.
+   *
+   * @defaultValue `[]`
+   */
+  tags?: readonly string[] | undefined;
   /** This target only. All of the settings when missing. */
   target?: string | null | undefined;
 }
@@ -64,7 +71,7 @@ export interface BackupDeleteRequest {
    */
   dryRun?: boolean | undefined;
   /**
-   * Delete it even when it is the last good one.
+   * Delete it even when it is the last good one. What is held stays all the same.
    *
    * @defaultValue `false`
    */
@@ -97,6 +104,18 @@ export interface BackupExportRequest {
   /** The operator's identity, when the snapshot is encrypted. The export is not. */
   identityFile?: PathInput | null | undefined;
   /** Read it from this target only. */
+  target?: string | null | undefined;
+}
+
+/** Which snapshot to hold, and why. */
+export interface BackupHoldRequest {
+  /** The snapshot: its identifier, the beginning of it, or `latest`. */
+  snapshotId: string;
+  /** Why nothing may delete it, for whoever wants to. */
+  reason: string;
+  /** Who holds it. The user and the machine when missing. */
+  by?: string | null | undefined;
+  /** Hold the copy in this target only. Every copy when missing. */
   target?: string | null | undefined;
 }
 
@@ -197,6 +216,26 @@ export interface BackupListRequest {
    * where the request runs, and never recorded.
    */
   identityFile?: PathInput | null | undefined;
+  /** This target only. All of the settings when missing. */
+  target?: string | null | undefined;
+}
+
+/** Which snapshot to release. */
+export interface BackupReleaseRequest {
+  /** The snapshot: its identifier, the beginning of it, or `latest`. */
+  snapshotId: string;
+  /** Release the copy in this target only. Every copy when missing. */
+  target?: string | null | undefined;
+}
+
+/** Where to delete what the policy does not keep. */
+export interface BackupRetainRequest {
+  /**
+   * Say what would be deleted and why, and delete nothing.
+   *
+   * @defaultValue `false`
+   */
+  dryRun?: boolean | undefined;
   /** This target only. All of the settings when missing. */
   target?: string | null | undefined;
 }
@@ -665,14 +704,26 @@ export interface Deletion {
   reason: string;
 }
 
+/** Who wants a snapshot kept, since when, and why. */
+export interface Hold {
+  /** Who. */
+  by: string;
+  /** Since when. */
+  at: Date;
+  /** Why. */
+  reason: string;
+}
+
 /** What was deleted, or would be. */
 export interface BackupDeleteResponse {
   /** The snapshot. */
   snapshotId: string;
   /** What is removed. */
   deletions: Deletion[];
-  /** Why nothing may be removed. */
+  /** Why nothing may be removed unless it is forced. */
   refused: string | null;
+  /** Who holds it. What is held is not removed by force either. */
+  holds: Hold[];
   /** Whether it was carried out. */
   deleted: boolean;
 }
@@ -809,6 +860,26 @@ export interface BackupExportResponse {
   sizeBytes: Integer;
   /** How long it took, in seconds. */
   durationSeconds: number;
+}
+
+/** A target that could not be asked. */
+export interface FailedTarget {
+  /** Its name. */
+  target: string;
+  /** Why. */
+  error: ErrorBody;
+}
+
+/** What is held. */
+export interface BackupHoldResponse {
+  /** The snapshot. */
+  snapshotId: string;
+  /** The hold. */
+  hold: Hold;
+  /** The targets whose copies are held. */
+  targets: string[];
+  /** The targets whose copies could not be held. */
+  failed: FailedTarget[];
 }
 
 /** What was imported. */
@@ -1000,7 +1071,7 @@ export type VerifyLevel =
   /** It was looked into, as far as the depth says. */
   | "proven";
 
-/** A snapshot, and what the journal knows of it. */
+/** A snapshot, who holds it, and what the journal knows of it. */
 export interface KnownSnapshot {
   /** The snapshot's identifier: 12 hexadecimal digits. */
   snapshotId: string;
@@ -1008,14 +1079,18 @@ export interface KnownSnapshot {
   target: string;
   /** Its key there. */
   key: string;
-  /** When the backup began. */
+  /** When the backup began, by the clock of the machine that made it. */
   time: Date;
+  /** When it was stored, by the target's clock. */
+  storedAt: Date;
   /** How it is stored: `archive` or `repository`. */
   layout: string;
   /** Whether everything was read completely. */
   outcome: Outcome;
   /** What the caller called it. */
   label: string | null;
+  /** The tags that the caller gave it, sorted. */
+  tags: string[];
   /** The service's name. */
   service: string;
   /** The service's version, when it is known. */
@@ -1034,10 +1109,15 @@ export interface KnownSnapshot {
   stores: Integer;
   /** The fingerprint of the key that it is encrypted to. Nothing when it is stored in clear. */
   encryptedTo: string | null;
-  /** When it was last verified in full and found whole. Nothing when it never was, or the journal is lost. */
+  /**
+   * When this copy was last verified in full and found whole. Nothing when it never was, when it was found damaged
+   * since, or when the journal is lost.
+   */
   verifiedAt: Date | null;
   /** Whether it was looked into then. One that is encrypted is not, where no identity was given. */
   verifiedLevel: VerifyLevel | null;
+  /** Who holds it, so that nothing deletes it. */
+  holds: Hold[];
 }
 
 /** Something that looks like an archive and could not be read as one. */
@@ -1052,14 +1132,6 @@ export interface Unreadable {
   error: ErrorBody;
 }
 
-/** A target that could not be asked. */
-export interface FailedTarget {
-  /** Its name. */
-  target: string;
-  /** Why. */
-  error: ErrorBody;
-}
-
 /** The snapshots. */
 export interface BackupListResponse {
   /** The snapshots, newest first; one that is in several targets is there once for each. */
@@ -1068,6 +1140,214 @@ export interface BackupListResponse {
   unreadable: Unreadable[];
   /** The targets that could not be asked. */
   failed: FailedTarget[];
+}
+
+/** What was released. */
+export interface BackupReleaseResponse {
+  /** The snapshot. */
+  snapshotId: string;
+  /** How many holds were ended, over all targets. 0 when nobody held it. */
+  released: Integer;
+}
+
+/**
+ * Which snapshots are kept: each rule keeps some, and what none keeps is deleted, unless that would be unsafe. Days,
+ * weeks, months and years are those of `service.timezone`; a rule that is 0 or empty keeps nothing.
+ */
+export interface RetentionSettings {
+  /** The newest so many. */
+  keepLast: number;
+  /** The newest of each hour, for the last so many hours that have one. */
+  hourly: number;
+  /** The newest of each day, for the last so many days that have one. */
+  daily: number;
+  /** The newest of each week, Monday to Sunday, for the last so many weeks that have one. */
+  weekly: number;
+  /** The newest of each month, for the last so many months that have one. */
+  monthly: number;
+  /** The newest of each year, for the last so many years that have one. */
+  yearly: number;
+  /** All that are at most so many days older than the newest complete one. */
+  withinDays: number;
+  /** All that have one of these tags. */
+  tags: string[];
+  /** The newest so many of each label. */
+  perLabel: number;
+  /** The newest so many of each tag. */
+  perTag: number;
+  /**
+   * How many verified snapshots each target keeps, whatever the rules say. While it has fewer, nothing is deleted
+   * there. At least 1.
+   */
+  minVerified: number;
+  /**
+   * Whether the rules count the snapshots of each machine apart: `true` where several machines back up data of their
+   * own under one service name, `false` where one goes on for another. Until it is set, nothing is deleted where
+   * snapshots of several machines alternate.
+   */
+  perHost: boolean | null;
+}
+
+/** What becomes of a snapshot. */
+export type RetentionAction =
+  /** It stays. */
+  | "keep"
+  /** It is deleted. */
+  | "delete";
+
+/** What keeps a snapshot, or lets it go. */
+export type RetentionRule =
+  /** One of the last ones. */
+  | "keep_last"
+  /** The newest of an hour. */
+  | "hourly"
+  /** The newest of a day. */
+  | "daily"
+  /** The newest of a week. */
+  | "weekly"
+  /** The newest of a month. */
+  | "monthly"
+  /** The newest of a year. */
+  | "yearly"
+  /** Not much older than the newest. */
+  | "within"
+  /** It has a tag that is kept. */
+  | "tag"
+  /** One of the last ones of its label. */
+  | "per_label"
+  /** One of the last ones of a tag. */
+  | "per_tag"
+  /** Somebody holds it. */
+  | "held"
+  /** The newest complete one. */
+  | "newest"
+  /** One of the newest that are verified. */
+  | "min_verified"
+  /** It is of the future. */
+  | "future"
+  /** The target received it lately, though it claims to be old. */
+  | "received_late"
+  /** A verification found it damaged. */
+  | "damaged"
+  /** Several objects claim to be it. */
+  | "ambiguous"
+  /** Too few snapshots are verified. */
+  | "too_few_verified"
+  /** No newer one is verified. */
+  | "no_newer_verified"
+  /** Snapshots of several machines alternate. */
+  | "several_hosts"
+  /** No rule keeps it, and a newer verified one exists. The only reason to delete. */
+  | "superseded";
+
+/** One reason of a decision. */
+export interface RetentionReason {
+  /** Which rule it is. */
+  rule: RetentionRule;
+  /** The reason in words. */
+  message: string;
+}
+
+/** What becomes of one snapshot in one target. */
+export interface RetentionDecision {
+  /** The snapshot's identifier. */
+  snapshotId: string;
+  /** Its key in the target. */
+  key: string;
+  /** How it is stored. */
+  layout: string;
+  /** When the backup began. */
+  time: Date;
+  /** The machine it was made on. */
+  host: string;
+  /** What the caller called it. */
+  label: string | null;
+  /** Its tags. */
+  tags: string[];
+  /** Whether everything was read completely. */
+  outcome: Outcome;
+  /** Bytes that it takes. */
+  storedBytes: Integer;
+  /** When this copy was last verified in full and found whole. */
+  verifiedAt: Date | null;
+  /** What becomes of it. */
+  action: RetentionAction;
+  /** All the reasons, those of the rules first. */
+  reasons: RetentionReason[];
+}
+
+/** Why snapshots that no rule keeps are not deleted, and what can be done about it. */
+export interface Withheld {
+  /** Why. */
+  message: string;
+  /** What to do. */
+  hint: string;
+  /** How many snapshots it is about. */
+  snapshots: Integer;
+}
+
+/** What is kept and what is deleted in one target. */
+export interface RetentionTargetPlan {
+  /** The target's name. */
+  target: string;
+  /** Every snapshot of the service, newest first. */
+  decisions: RetentionDecision[];
+  /** How many are kept. */
+  kept: Integer;
+  /** How many are deleted. */
+  deletions: Integer;
+  /** The bytes that become free; of a repository, once they are collected. */
+  freedBytes: Integer;
+  /** How many of those that are kept are complete and verified. */
+  verified: Integer;
+  /** Why snapshots that no rule keeps are not deleted. */
+  withheld: Withheld[];
+  /** What could not be read as a snapshot. It is left alone. */
+  unreadable: Unreadable[];
+}
+
+/** A snapshot that was deleted. */
+export interface DeletedSnapshot {
+  /** The target that had it. */
+  target: string;
+  /** The snapshot. */
+  snapshotId: string;
+  /** Its key there. */
+  key: string;
+  /** The bytes that became free; of a repository, once they are collected. */
+  storedBytes: Integer;
+}
+
+/** A snapshot that could not be deleted. */
+export interface FailedDeletion {
+  /** The target that has it. */
+  target: string;
+  /** The snapshot. */
+  snapshotId: string;
+  /** Its key there. */
+  key: string;
+  /** Why. */
+  error: ErrorBody;
+}
+
+/** What was planned, and what became of it. */
+export interface BackupRetainResponse {
+  /** When it was made. */
+  time: Date;
+  /** The time zone that days, weeks, months and years are in. */
+  timezone: string;
+  /** The rules. */
+  policy: RetentionSettings;
+  /** Each target by itself: what another one has is no reason to delete anything. */
+  targets: RetentionTargetPlan[];
+  /** The targets that could not be asked. Nothing is deleted there. */
+  failed: FailedTarget[];
+  /** Whether it was to be a plan alone. */
+  dryRun: boolean;
+  /** What was deleted, in this order. */
+  deleted: DeletedSnapshot[];
+  /** What should have been deleted and was not. */
+  failures: FailedDeletion[];
 }
 
 /** Something wrong with a snapshot in a target. */
@@ -1124,14 +1404,18 @@ export interface Listed {
   target: string;
   /** Its key there. */
   key: string;
-  /** When the backup began. */
+  /** When the backup began, by the clock of the machine that made it. */
   time: Date;
+  /** When it was stored, by the target's clock. */
+  storedAt: Date;
   /** How it is stored: `archive` or `repository`. */
   layout: string;
   /** Whether everything was read completely. */
   outcome: Outcome;
   /** What the caller called it. */
   label: string | null;
+  /** The tags that the caller gave it, sorted. */
+  tags: string[];
   /** The service's name. */
   service: string;
   /** The service's version, when it is known. */
@@ -1198,6 +1482,8 @@ export interface Manifest {
   encryptedTo: string | null;
   /** Which moments the snapshot is of. Unknown in one that was made without saying. */
   group: ConsistencyGroup | null;
+  /** The tags that the caller gave it, sorted. */
+  tags: string[];
 }
 
 /** A snapshot with its manifest. */
@@ -2022,10 +2308,17 @@ const deletionCodec = record<Deletion>("Deletion", {
   reason: { wire: "reason" },
 });
 
+const holdCodec = record<Hold>("Hold", {
+  by: { wire: "by" },
+  at: { wire: "at", codec: time },
+  reason: { wire: "reason" },
+});
+
 const backupDeleteResponseCodec = record<BackupDeleteResponse>("BackupDeleteResponse", {
   snapshotId: { wire: "snapshot_id" },
   deletions: { wire: "deletions", codec: list(deletionCodec) },
   refused: { wire: "refused" },
+  holds: { wire: "holds", codec: list(holdCodec) },
   deleted: { wire: "deleted" },
 });
 
@@ -2080,6 +2373,18 @@ const backupExportResponseCodec = record<BackupExportResponse>("BackupExportResp
   files: { wire: "files" },
   sizeBytes: { wire: "size_bytes" },
   durationSeconds: { wire: "duration_seconds" },
+});
+
+const failedTargetCodec = record<FailedTarget>("FailedTarget", {
+  target: { wire: "target" },
+  error: { wire: "error", codec: errorBodyCodec },
+});
+
+const backupHoldResponseCodec = record<BackupHoldResponse>("BackupHoldResponse", {
+  snapshotId: { wire: "snapshot_id" },
+  hold: { wire: "hold", codec: holdCodec },
+  targets: { wire: "targets" },
+  failed: { wire: "failed", codec: list(failedTargetCodec) },
 });
 
 const backupImportResponseCodec = record<BackupImportResponse>("BackupImportResponse", {
@@ -2184,9 +2489,11 @@ const knownSnapshotCodec = record<KnownSnapshot>("KnownSnapshot", {
   target: { wire: "target" },
   key: { wire: "key" },
   time: { wire: "time", codec: time },
+  storedAt: { wire: "stored_at", codec: time },
   layout: { wire: "layout" },
   outcome: { wire: "outcome" },
   label: { wire: "label" },
+  tags: { wire: "tags" },
   service: { wire: "service" },
   serviceVersion: { wire: "service_version" },
   host: { wire: "host" },
@@ -2198,6 +2505,7 @@ const knownSnapshotCodec = record<KnownSnapshot>("KnownSnapshot", {
   encryptedTo: { wire: "encrypted_to" },
   verifiedAt: { wire: "verified_at", codec: nullable(time) },
   verifiedLevel: { wire: "verified_level" },
+  holds: { wire: "holds", codec: list(holdCodec) },
 });
 
 const unreadableCodec = record<Unreadable>("Unreadable", {
@@ -2207,15 +2515,92 @@ const unreadableCodec = record<Unreadable>("Unreadable", {
   error: { wire: "error", codec: errorBodyCodec },
 });
 
-const failedTargetCodec = record<FailedTarget>("FailedTarget", {
-  target: { wire: "target" },
-  error: { wire: "error", codec: errorBodyCodec },
-});
-
 const backupListResponseCodec = record<BackupListResponse>("BackupListResponse", {
   snapshots: { wire: "snapshots", codec: list(knownSnapshotCodec) },
   unreadable: { wire: "unreadable", codec: list(unreadableCodec) },
   failed: { wire: "failed", codec: list(failedTargetCodec) },
+});
+
+const backupReleaseResponseCodec = record<BackupReleaseResponse>("BackupReleaseResponse", {
+  snapshotId: { wire: "snapshot_id" },
+  released: { wire: "released" },
+});
+
+const retentionSettingsCodec = record<RetentionSettings>("RetentionSettings", {
+  keepLast: { wire: "keep_last" },
+  hourly: { wire: "hourly" },
+  daily: { wire: "daily" },
+  weekly: { wire: "weekly" },
+  monthly: { wire: "monthly" },
+  yearly: { wire: "yearly" },
+  withinDays: { wire: "within_days" },
+  tags: { wire: "tags" },
+  perLabel: { wire: "per_label" },
+  perTag: { wire: "per_tag" },
+  minVerified: { wire: "min_verified" },
+  perHost: { wire: "per_host" },
+});
+
+const retentionReasonCodec = record<RetentionReason>("RetentionReason", {
+  rule: { wire: "rule" },
+  message: { wire: "message" },
+});
+
+const retentionDecisionCodec = record<RetentionDecision>("RetentionDecision", {
+  snapshotId: { wire: "snapshot_id" },
+  key: { wire: "key" },
+  layout: { wire: "layout" },
+  time: { wire: "time", codec: time },
+  host: { wire: "host" },
+  label: { wire: "label" },
+  tags: { wire: "tags" },
+  outcome: { wire: "outcome" },
+  storedBytes: { wire: "stored_bytes" },
+  verifiedAt: { wire: "verified_at", codec: nullable(time) },
+  action: { wire: "action" },
+  reasons: { wire: "reasons", codec: list(retentionReasonCodec) },
+});
+
+const withheldCodec = record<Withheld>("Withheld", {
+  message: { wire: "message" },
+  hint: { wire: "hint" },
+  snapshots: { wire: "snapshots" },
+});
+
+const retentionTargetPlanCodec = record<RetentionTargetPlan>("RetentionTargetPlan", {
+  target: { wire: "target" },
+  decisions: { wire: "decisions", codec: list(retentionDecisionCodec) },
+  kept: { wire: "kept" },
+  deletions: { wire: "deletions" },
+  freedBytes: { wire: "freed_bytes" },
+  verified: { wire: "verified" },
+  withheld: { wire: "withheld", codec: list(withheldCodec) },
+  unreadable: { wire: "unreadable", codec: list(unreadableCodec) },
+});
+
+const deletedSnapshotCodec = record<DeletedSnapshot>("DeletedSnapshot", {
+  target: { wire: "target" },
+  snapshotId: { wire: "snapshot_id" },
+  key: { wire: "key" },
+  storedBytes: { wire: "stored_bytes" },
+});
+
+const failedDeletionCodec = record<FailedDeletion>("FailedDeletion", {
+  target: { wire: "target" },
+  snapshotId: { wire: "snapshot_id" },
+  key: { wire: "key" },
+  error: { wire: "error", codec: errorBodyCodec },
+});
+
+const backupRetainResponseCodec = record<BackupRetainResponse>("BackupRetainResponse", {
+  time: { wire: "time", codec: time },
+  timezone: { wire: "timezone" },
+  policy: { wire: "policy", codec: retentionSettingsCodec },
+  targets: { wire: "targets", codec: list(retentionTargetPlanCodec) },
+  failed: { wire: "failed", codec: list(failedTargetCodec) },
+  dryRun: { wire: "dry_run" },
+  deleted: { wire: "deleted", codec: list(deletedSnapshotCodec) },
+  failures: { wire: "failures", codec: list(failedDeletionCodec) },
 });
 
 const foundProblemCodec = record<FoundProblem>("FoundProblem", {
@@ -2249,9 +2634,11 @@ const listedCodec = record<Listed>("Listed", {
   target: { wire: "target" },
   key: { wire: "key" },
   time: { wire: "time", codec: time },
+  storedAt: { wire: "stored_at", codec: time },
   layout: { wire: "layout" },
   outcome: { wire: "outcome" },
   label: { wire: "label" },
+  tags: { wire: "tags" },
   service: { wire: "service" },
   serviceVersion: { wire: "service_version" },
   host: { wire: "host" },
@@ -2287,6 +2674,7 @@ const manifestCodec = record<Manifest>("Manifest", {
   sizeBytes: { wire: "size_bytes" },
   encryptedTo: { wire: "encrypted_to", absent: () => null },
   group: { wire: "group", codec: nullable(consistencyGroupCodec), absent: () => null },
+  tags: { wire: "tags", absent: () => [] },
 });
 
 const backupShowResponseCodec = record<BackupShowResponse>("BackupShowResponse", {
@@ -2628,6 +3016,7 @@ const backupCopyRequestCodec = record<BackupCopyRequest>("BackupCopyRequest", {
 const backupCreateRequestCodec = record<BackupCreateRequest>("BackupCreateRequest", {
   label: { wire: "label" },
   layout: { wire: "layout" },
+  tags: { wire: "tags" },
   target: { wire: "target" },
 });
 
@@ -2649,6 +3038,13 @@ const backupExportRequestCodec = record<BackupExportRequest>("BackupExportReques
   snapshotId: { wire: "snapshot_id" },
   output: { wire: "output", codec: path },
   identityFile: { wire: "identity_file", codec: nullable(path) },
+  target: { wire: "target" },
+});
+
+const backupHoldRequestCodec = record<BackupHoldRequest>("BackupHoldRequest", {
+  snapshotId: { wire: "snapshot_id" },
+  reason: { wire: "reason" },
+  by: { wire: "by" },
   target: { wire: "target" },
 });
 
@@ -2691,6 +3087,16 @@ const backupKeysRotateRequestCodec = record<BackupKeysRotateRequest>("BackupKeys
 
 const backupListRequestCodec = record<BackupListRequest>("BackupListRequest", {
   identityFile: { wire: "identity_file", codec: nullable(path) },
+  target: { wire: "target" },
+});
+
+const backupReleaseRequestCodec = record<BackupReleaseRequest>("BackupReleaseRequest", {
+  snapshotId: { wire: "snapshot_id" },
+  target: { wire: "target" },
+});
+
+const backupRetainRequestCodec = record<BackupRetainRequest>("BackupRetainRequest", {
+  dryRun: { wire: "dry_run" },
   target: { wire: "target" },
 });
 
@@ -2788,6 +3194,7 @@ const backupCreateOperation = operation("backup.create", backupCreateRequestCode
 const backupDeleteOperation = operation("backup.delete", backupDeleteRequestCodec, backupDeleteResponseCodec);
 const backupDrillOperation = operation("backup.drill", backupDrillRequestCodec, backupDrillResponseCodec);
 const backupExportOperation = operation("backup.export", backupExportRequestCodec, backupExportResponseCodec);
+const backupHoldOperation = operation("backup.hold", backupHoldRequestCodec, backupHoldResponseCodec);
 const backupImportOperation = operation("backup.import", backupImportRequestCodec, backupImportResponseCodec);
 const backupKeysAdoptOperation = operation("backup.keys_adopt", backupKeysAdoptRequestCodec, backupKeysAdoptResponseCodec);
 const backupKeysCheckOperation = operation("backup.keys_check", backupKeysCheckRequestCodec, backupKeysCheckResponseCodec);
@@ -2796,6 +3203,8 @@ const backupKeysListOperation = operation("backup.keys_list", backupKeysListRequ
 const backupKeysRewrapOperation = operation("backup.keys_rewrap", backupKeysRewrapRequestCodec, backupKeysRewrapResponseCodec);
 const backupKeysRotateOperation = operation("backup.keys_rotate", backupKeysRotateRequestCodec, backupKeysRotateResponseCodec);
 const backupListOperation = operation("backup.list", backupListRequestCodec, backupListResponseCodec);
+const backupReleaseOperation = operation("backup.release", backupReleaseRequestCodec, backupReleaseResponseCodec);
+const backupRetainOperation = operation("backup.retain", backupRetainRequestCodec, backupRetainResponseCodec);
 const backupSampleOperation = operation("backup.sample", backupSampleRequestCodec, backupSampleResponseCodec);
 const backupShowOperation = operation("backup.show", backupShowRequestCodec, backupShowResponseCodec);
 const backupVerifyOperation = operation("backup.verify", backupVerifyRequestCodec, backupVerifyResponseCodec);
@@ -2824,6 +3233,7 @@ export const operations = {
   "backup.delete": backupDeleteOperation,
   "backup.drill": backupDrillOperation,
   "backup.export": backupExportOperation,
+  "backup.hold": backupHoldOperation,
   "backup.import": backupImportOperation,
   "backup.keys_adopt": backupKeysAdoptOperation,
   "backup.keys_check": backupKeysCheckOperation,
@@ -2832,6 +3242,8 @@ export const operations = {
   "backup.keys_rewrap": backupKeysRewrapOperation,
   "backup.keys_rotate": backupKeysRotateOperation,
   "backup.list": backupListOperation,
+  "backup.release": backupReleaseOperation,
+  "backup.retain": backupRetainOperation,
   "backup.sample": backupSampleOperation,
   "backup.show": backupShowOperation,
   "backup.verify": backupVerifyOperation,
@@ -2933,6 +3345,17 @@ export class BackupGroup {
   }
 
   /**
+   * Hold a snapshot: nothing deletes it before it is released. Adds something.
+   *
+   * @param request - Which snapshot to hold, and why.
+   * @param options - How to stop it, and who is told of its progress.
+   * @throws OpsError - What could not be done, and the repair.
+   */
+  hold(request: BackupHoldRequest, options?: CallOptions): Promise<BackupHoldResponse> {
+    return this.#owner._call("backup.hold", request, options, backupHoldOperation);
+  }
+
+  /**
    * Make a snapshot of an archive in a file, databases recognised and checked. Adds something.
    *
    * @param request - What to import.
@@ -3018,6 +3441,28 @@ export class BackupGroup {
    */
   list(request: BackupListRequest = {}, options?: CallOptions): Promise<BackupListResponse> {
     return this.#owner._call("backup.list", request, options, backupListOperation);
+  }
+
+  /**
+   * End every hold of a snapshot. Deletes or replaces something.
+   *
+   * @param request - Which snapshot to release.
+   * @param options - How to stop it, and who is told of its progress.
+   * @throws OpsError - What could not be done, and the repair.
+   */
+  release(request: BackupReleaseRequest, options?: CallOptions): Promise<BackupReleaseResponse> {
+    return this.#owner._call("backup.release", request, options, backupReleaseOperation);
+  }
+
+  /**
+   * Delete the snapshots that backup.retention does not keep, never the last good ones. Deletes or replaces something.
+   *
+   * @param request - Where to delete what the policy does not keep.
+   * @param options - How to stop it, and who is told of its progress.
+   * @throws OpsError - What could not be done, and the repair.
+   */
+  retain(request: BackupRetainRequest = {}, options?: CallOptions): Promise<BackupRetainResponse> {
+    return this.#owner._call("backup.retain", request, options, backupRetainOperation);
   }
 
   /**
@@ -3320,8 +3765,9 @@ export class StoreGroup {
 /** The front door to every operation; `Ops` is one. */
 export abstract class Operations {
   /**
-   * The operations `backup.*`: `bisect`, `copy`, `create`, `delete`, `drill`, `export`, `import`, `keysAdopt`,
-   * `keysCheck`, `keysInit`, `keysList`, `keysRewrap`, `keysRotate`, `list`, `sample`, `show`, `verify`.
+   * The operations `backup.*`: `bisect`, `copy`, `create`, `delete`, `drill`, `export`, `hold`, `import`, `keysAdopt`,
+   * `keysCheck`, `keysInit`, `keysList`, `keysRewrap`, `keysRotate`, `list`, `release`, `retain`, `sample`, `show`,
+   * `verify`.
    */
   readonly backup: BackupGroup = new BackupGroup(this);
   /** The operations `config.*`: `check`, `init`, `show`. */

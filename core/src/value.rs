@@ -155,6 +155,13 @@ pub fn random_hex(len: usize) -> Result<String> {
     Ok(text)
 }
 
+/// Whether `text` can be a tag of a snapshot: 1 to 64 bytes of letters, digits and `. _ - : @ + = /`, so that it
+/// survives every shell, every file name and every list with commas.
+pub fn is_tag(text: &str) -> bool {
+    let fits = |c: char| c.is_alphanumeric() || matches!(c, '.' | '_' | '-' | ':' | '@' | '+' | '=' | '/');
+    (1..=64).contains(&text.len()) && text.chars().all(fits)
+}
+
 /// Lower-case hexadecimal.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     use fmt::Write as _;

@@ -13,6 +13,7 @@ mod backup;
 mod drill;
 mod keys;
 mod restore;
+mod retain;
 mod system_calls;
 
 use std::fs;

@@ -8,5 +8,6 @@ mod locks;
 mod main_job;
 mod mounts;
 mod plain_tools;
+mod retention;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_under-test");

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         BackupDeleteResponse,
         BackupDrillResponse,
         BackupExportResponse,
+        BackupHoldResponse,
         BackupImportResponse,
         BackupKeysAdoptResponse,
         BackupKeysCheckResponse,
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
         BackupKeysRewrapResponse,
         BackupKeysRotateResponse,
         BackupListResponse,
+        BackupReleaseResponse,
+        BackupRetainResponse,
         BackupSampleResponse,
         BackupShowResponse,
         BackupVerifyResponse,
@@ -66,6 +69,7 @@ _BACKUP_CREATE: Response[BackupCreateResponse] = Response("BackupCreateResponse"
 _BACKUP_DELETE: Response[BackupDeleteResponse] = Response("BackupDeleteResponse")
 _BACKUP_DRILL: Response[BackupDrillResponse] = Response("BackupDrillResponse")
 _BACKUP_EXPORT: Response[BackupExportResponse] = Response("BackupExportResponse")
+_BACKUP_HOLD: Response[BackupHoldResponse] = Response("BackupHoldResponse")
 _BACKUP_IMPORT: Response[BackupImportResponse] = Response("BackupImportResponse")
 _BACKUP_KEYS_ADOPT: Response[BackupKeysAdoptResponse] = Response(
     "BackupKeysAdoptResponse",
@@ -82,6 +86,8 @@ _BACKUP_KEYS_ROTATE: Response[BackupKeysRotateResponse] = Response(
     "BackupKeysRotateResponse",
 )
 _BACKUP_LIST: Response[BackupListResponse] = Response("BackupListResponse")
+_BACKUP_RELEASE: Response[BackupReleaseResponse] = Response("BackupReleaseResponse")
+_BACKUP_RETAIN: Response[BackupRetainResponse] = Response("BackupRetainResponse")
 _BACKUP_SAMPLE: Response[BackupSampleResponse] = Response("BackupSampleResponse")
 _BACKUP_SHOW: Response[BackupShowResponse] = Response("BackupShowResponse")
 _BACKUP_VERIFY: Response[BackupVerifyResponse] = Response("BackupVerifyResponse")
@@ -197,6 +203,7 @@ class BackupGroup:
         *,
         label: str | None = None,
         layout: Layout | None = None,
+        tags: Sequence[str] | None = None,
         target: str | None = None,
         on_progress: Callable[[Progress], object] | None = None,
         timeout: float | None = None,
@@ -210,6 +217,8 @@ class BackupGroup:
             label: What to call it.
             layout: How it is stored. What `backup.layout` says when missing, and
                 else `archive`.
+            tags: Words to find it by, and that `backup.retention` may keep it by:
+                at most 32 of at most 64 letters, digits and `. _ - : @ + = /` each.
             target: This target only. All of the settings when missing.
             on_progress: Called with each `Progress`. What it raises cancels the
                 work.
@@ -224,7 +233,12 @@ class BackupGroup:
         """
         return self._owner._call(
             "backup.create",
-            request(label=label, layout=layout, target=target),
+            request(
+                label=label,
+                layout=layout,
+                tags=None if tags is None else list_to_wire(tags),
+                target=target,
+            ),
             _BACKUP_CREATE,
             on_progress,
             timeout,
@@ -247,7 +261,8 @@ class BackupGroup:
         Args:
             snapshot_id: The snapshot: its identifier, or the beginning of it.
             dry_run: Say what would be deleted, and delete nothing.
-            force: Delete it even when it is the last good one.
+            force: Delete it even when it is the last good one. What is held stays
+                all the same.
             target: Delete it from this target only. From all when missing.
             on_progress: Called with each `Progress`. What it raises cancels the
                 work.
@@ -363,6 +378,45 @@ class BackupGroup:
                 target=target,
             ),
             _BACKUP_EXPORT,
+            on_progress,
+            timeout,
+        )
+
+    def hold(
+        self,
+        *,
+        snapshot_id: str,
+        reason: str,
+        by: str | None = None,
+        target: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupHoldResponse:
+        """Hold a snapshot: nothing deletes it before it is released.
+
+        Adds something.
+
+        Args:
+            snapshot_id: The snapshot: its identifier, the beginning of it, or
+                `latest`.
+            reason: Why nothing may delete it, for whoever wants to.
+            by: Who holds it. The user and the machine when missing.
+            target: Hold the copy in this target only. Every copy when missing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What is held.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return self._owner._call(
+            "backup.hold",
+            request(snapshot_id=snapshot_id, reason=reason, by=by, target=target),
+            _BACKUP_HOLD,
             on_progress,
             timeout,
         )
@@ -679,6 +733,76 @@ class BackupGroup:
                 target=target,
             ),
             _BACKUP_LIST,
+            on_progress,
+            timeout,
+        )
+
+    def release(
+        self,
+        *,
+        snapshot_id: str,
+        target: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupReleaseResponse:
+        """End every hold of a snapshot.
+
+        Deletes or replaces something.
+
+        Args:
+            snapshot_id: The snapshot: its identifier, the beginning of it, or
+                `latest`.
+            target: Release the copy in this target only. Every copy when missing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What was released.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return self._owner._call(
+            "backup.release",
+            request(snapshot_id=snapshot_id, target=target),
+            _BACKUP_RELEASE,
+            on_progress,
+            timeout,
+        )
+
+    def retain(
+        self,
+        *,
+        dry_run: bool = False,
+        target: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupRetainResponse:
+        """Delete the snapshots that backup.retention does not keep, never the last good
+        ones.
+
+        Deletes or replaces something.
+
+        Args:
+            dry_run: Say what would be deleted and why, and delete nothing.
+            target: This target only. All of the settings when missing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What was planned, and what became of it.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return self._owner._call(
+            "backup.retain",
+            request(dry_run=dry_run, target=target),
+            _BACKUP_RETAIN,
             on_progress,
             timeout,
         )
@@ -1586,6 +1710,7 @@ class AsyncBackupGroup:
         *,
         label: str | None = None,
         layout: Layout | None = None,
+        tags: Sequence[str] | None = None,
         target: str | None = None,
         on_progress: Callable[[Progress], object] | None = None,
         timeout: float | None = None,
@@ -1599,6 +1724,8 @@ class AsyncBackupGroup:
             label: What to call it.
             layout: How it is stored. What `backup.layout` says when missing, and
                 else `archive`.
+            tags: Words to find it by, and that `backup.retention` may keep it by:
+                at most 32 of at most 64 letters, digits and `. _ - : @ + = /` each.
             target: This target only. All of the settings when missing.
             on_progress: Called with each `Progress`. What it raises cancels the
                 work.
@@ -1613,7 +1740,12 @@ class AsyncBackupGroup:
         """
         return await self._owner._call(
             "backup.create",
-            request(label=label, layout=layout, target=target),
+            request(
+                label=label,
+                layout=layout,
+                tags=None if tags is None else list_to_wire(tags),
+                target=target,
+            ),
             _BACKUP_CREATE,
             on_progress,
             timeout,
@@ -1636,7 +1768,8 @@ class AsyncBackupGroup:
         Args:
             snapshot_id: The snapshot: its identifier, or the beginning of it.
             dry_run: Say what would be deleted, and delete nothing.
-            force: Delete it even when it is the last good one.
+            force: Delete it even when it is the last good one. What is held stays
+                all the same.
             target: Delete it from this target only. From all when missing.
             on_progress: Called with each `Progress`. What it raises cancels the
                 work.
@@ -1752,6 +1885,45 @@ class AsyncBackupGroup:
                 target=target,
             ),
             _BACKUP_EXPORT,
+            on_progress,
+            timeout,
+        )
+
+    async def hold(
+        self,
+        *,
+        snapshot_id: str,
+        reason: str,
+        by: str | None = None,
+        target: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupHoldResponse:
+        """Hold a snapshot: nothing deletes it before it is released.
+
+        Adds something.
+
+        Args:
+            snapshot_id: The snapshot: its identifier, the beginning of it, or
+                `latest`.
+            reason: Why nothing may delete it, for whoever wants to.
+            by: Who holds it. The user and the machine when missing.
+            target: Hold the copy in this target only. Every copy when missing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What is held.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return await self._owner._call(
+            "backup.hold",
+            request(snapshot_id=snapshot_id, reason=reason, by=by, target=target),
+            _BACKUP_HOLD,
             on_progress,
             timeout,
         )
@@ -2068,6 +2240,76 @@ class AsyncBackupGroup:
                 target=target,
             ),
             _BACKUP_LIST,
+            on_progress,
+            timeout,
+        )
+
+    async def release(
+        self,
+        *,
+        snapshot_id: str,
+        target: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupReleaseResponse:
+        """End every hold of a snapshot.
+
+        Deletes or replaces something.
+
+        Args:
+            snapshot_id: The snapshot: its identifier, the beginning of it, or
+                `latest`.
+            target: Release the copy in this target only. Every copy when missing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What was released.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return await self._owner._call(
+            "backup.release",
+            request(snapshot_id=snapshot_id, target=target),
+            _BACKUP_RELEASE,
+            on_progress,
+            timeout,
+        )
+
+    async def retain(
+        self,
+        *,
+        dry_run: bool = False,
+        target: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupRetainResponse:
+        """Delete the snapshots that backup.retention does not keep, never the last good
+        ones.
+
+        Deletes or replaces something.
+
+        Args:
+            dry_run: Say what would be deleted and why, and delete nothing.
+            target: This target only. All of the settings when missing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What was planned, and what became of it.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return await self._owner._call(
+            "backup.retain",
+            request(dry_run=dry_run, target=target),
+            _BACKUP_RETAIN,
             on_progress,
             timeout,
         )

@@ -20,6 +20,7 @@ __all__ = [
     "BackupDeleteResponse",
     "BackupDrillResponse",
     "BackupExportResponse",
+    "BackupHoldResponse",
     "BackupImportResponse",
     "BackupKeysAdoptResponse",
     "BackupKeysCheckResponse",
@@ -28,6 +29,8 @@ __all__ = [
     "BackupKeysRewrapResponse",
     "BackupKeysRotateResponse",
     "BackupListResponse",
+    "BackupReleaseResponse",
+    "BackupRetainResponse",
     "BackupSampleResponse",
     "BackupShowResponse",
     "BackupVerifyResponse",
@@ -43,6 +46,7 @@ __all__ = [
     "ConfigInitResponse",
     "ConfigShowResponse",
     "ConsistencyGroup",
+    "DeletedSnapshot",
     "Deletion",
     "DrillCheck",
     "DrillPhase",
@@ -52,11 +56,13 @@ __all__ = [
     "DrilledTable",
     "ErrorBody",
     "ErrorKind",
+    "FailedDeletion",
     "FailedKey",
     "FailedTarget",
     "Finding",
     "FoundProblem",
     "HealthCheckResponse",
+    "Hold",
     "Holder",
     "Included",
     "InitFound",
@@ -90,6 +96,12 @@ __all__ = [
     "RestoreUndoListResponse",
     "RestoreUndoResponse",
     "RestoreUnit",
+    "RetentionAction",
+    "RetentionDecision",
+    "RetentionReason",
+    "RetentionRule",
+    "RetentionSettings",
+    "RetentionTargetPlan",
     "Rewrap",
     "Role",
     "RunMode",
@@ -119,6 +131,7 @@ __all__ = [
     "VerifyDepth",
     "VerifyLevel",
     "Why",
+    "Withheld",
 ]
 
 BisectCheck: TypeAlias = Literal["integrity", "query", "command"]
@@ -500,6 +513,20 @@ class Deletion:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """Who wants a snapshot kept, since when, and why."""
+
+    by: str
+    """Who."""
+
+    at: datetime
+    """Since when."""
+
+    reason: str
+    """Why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BackupDeleteResponse:
     """What was deleted, or would be."""
 
@@ -509,11 +536,14 @@ class BackupDeleteResponse:
     deletions: list[Deletion]
     """What is removed."""
 
+    holds: list[Hold]
+    """Who holds it. What is held is not removed by force either."""
+
     deleted: bool
     """Whether it was carried out."""
 
     refused: str | None = None
-    """Why nothing may be removed."""
+    """Why nothing may be removed unless it is forced."""
 
 
 DrillCheck: TypeAlias = Literal["rows", "migrate", "queries", "command"]
@@ -690,6 +720,34 @@ class BackupExportResponse:
 
     duration_seconds: float
     """How long it took, in seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedTarget:
+    """A target that could not be asked."""
+
+    target: str
+    """Its name."""
+
+    error: ErrorBody
+    """Why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupHoldResponse:
+    """What is held."""
+
+    snapshot_id: str
+    """The snapshot."""
+
+    hold: Hold
+    """The hold."""
+
+    targets: list[str]
+    """The targets whose copies are held."""
+
+    failed: list[FailedTarget]
+    """The targets whose copies could not be held."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -965,7 +1023,7 @@ VerifyLevel: TypeAlias = Literal["sealed", "proven"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownSnapshot:
-    """A snapshot, and what the journal knows of it."""
+    """A snapshot, who holds it, and what the journal knows of it."""
 
     snapshot_id: str
     """The snapshot's identifier: 12 hexadecimal digits."""
@@ -977,13 +1035,19 @@ class KnownSnapshot:
     """Its key there."""
 
     time: datetime
-    """When the backup began."""
+    """When the backup began, by the clock of the machine that made it."""
+
+    stored_at: datetime
+    """When it was stored, by the target's clock."""
 
     layout: str
     """How it is stored: `archive` or `repository`."""
 
     outcome: Outcome
     """Whether everything was read completely."""
+
+    tags: list[str]
+    """The tags that the caller gave it, sorted."""
 
     service: str
     """The service's name."""
@@ -1007,6 +1071,9 @@ class KnownSnapshot:
     stores: int
     """How many databases are in it."""
 
+    holds: list[Hold]
+    """Who holds it, so that nothing deletes it."""
+
     label: str | None = None
     """What the caller called it."""
 
@@ -1019,8 +1086,8 @@ class KnownSnapshot:
     """
 
     verified_at: datetime | None = None
-    """When it was last verified in full and found whole. Nothing when it never was, or
-    the journal is lost.
+    """When this copy was last verified in full and found whole. Nothing when it never
+    was, when it was found damaged since, or when the journal is lost.
     """
 
     verified_level: VerifyLevel | None = None
@@ -1047,17 +1114,6 @@ class Unreadable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FailedTarget:
-    """A target that could not be asked."""
-
-    target: str
-    """Its name."""
-
-    error: ErrorBody
-    """Why."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class BackupListResponse:
     """The snapshots."""
 
@@ -1071,6 +1127,285 @@ class BackupListResponse:
 
     failed: list[FailedTarget]
     """The targets that could not be asked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupReleaseResponse:
+    """What was released."""
+
+    snapshot_id: str
+    """The snapshot."""
+
+    released: int
+    """How many holds were ended, over all targets. 0 when nobody held it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetentionSettings:
+    """Which snapshots are kept: each rule keeps some, and what none keeps is deleted,
+    unless that would be unsafe. Days, weeks, months and years are those of
+    `service.timezone`; a rule that is 0 or empty keeps nothing.
+    """
+
+    keep_last: int
+    """The newest so many."""
+
+    hourly: int
+    """The newest of each hour, for the last so many hours that have one."""
+
+    daily: int
+    """The newest of each day, for the last so many days that have one."""
+
+    weekly: int
+    """The newest of each week, Monday to Sunday, for the last so many weeks that have
+    one.
+    """
+
+    monthly: int
+    """The newest of each month, for the last so many months that have one."""
+
+    yearly: int
+    """The newest of each year, for the last so many years that have one."""
+
+    within_days: int
+    """All that are at most so many days older than the newest complete one."""
+
+    tags: list[str]
+    """All that have one of these tags."""
+
+    per_label: int
+    """The newest so many of each label."""
+
+    per_tag: int
+    """The newest so many of each tag."""
+
+    min_verified: int
+    """How many verified snapshots each target keeps, whatever the rules say. While it
+    has fewer, nothing is deleted there. At least 1.
+    """
+
+    per_host: bool | None = None
+    """Whether the rules count the snapshots of each machine apart: `true` where several
+    machines back up data of their own under one service name, `false` where one goes on
+    for another. Until it is set, nothing is deleted where snapshots of several machines
+    alternate.
+    """
+
+
+RetentionAction: TypeAlias = Literal["keep", "delete"]
+"""What becomes of a snapshot.
+
+- `keep`: It stays.
+- `delete`: It is deleted.
+"""
+
+RetentionRule: TypeAlias = Literal[
+    "keep_last",
+    "hourly",
+    "daily",
+    "weekly",
+    "monthly",
+    "yearly",
+    "within",
+    "tag",
+    "per_label",
+    "per_tag",
+    "held",
+    "newest",
+    "min_verified",
+    "future",
+    "received_late",
+    "damaged",
+    "ambiguous",
+    "too_few_verified",
+    "no_newer_verified",
+    "several_hosts",
+    "superseded",
+]
+"""What keeps a snapshot, or lets it go.
+
+- `keep_last`: One of the last ones.
+- `hourly`: The newest of an hour.
+- `daily`: The newest of a day.
+- `weekly`: The newest of a week.
+- `monthly`: The newest of a month.
+- `yearly`: The newest of a year.
+- `within`: Not much older than the newest.
+- `tag`: It has a tag that is kept.
+- `per_label`: One of the last ones of its label.
+- `per_tag`: One of the last ones of a tag.
+- `held`: Somebody holds it.
+- `newest`: The newest complete one.
+- `min_verified`: One of the newest that are verified.
+- `future`: It is of the future.
+- `received_late`: The target received it lately, though it claims to be old.
+- `damaged`: A verification found it damaged.
+- `ambiguous`: Several objects claim to be it.
+- `too_few_verified`: Too few snapshots are verified.
+- `no_newer_verified`: No newer one is verified.
+- `several_hosts`: Snapshots of several machines alternate.
+- `superseded`: No rule keeps it, and a newer verified one exists. The only reason to
+  delete.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetentionReason:
+    """One reason of a decision."""
+
+    rule: RetentionRule
+    """Which rule it is."""
+
+    message: str
+    """The reason in words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetentionDecision:
+    """What becomes of one snapshot in one target."""
+
+    snapshot_id: str
+    """The snapshot's identifier."""
+
+    key: str
+    """Its key in the target."""
+
+    layout: str
+    """How it is stored."""
+
+    time: datetime
+    """When the backup began."""
+
+    host: str
+    """The machine it was made on."""
+
+    tags: list[str]
+    """Its tags."""
+
+    outcome: Outcome
+    """Whether everything was read completely."""
+
+    stored_bytes: int
+    """Bytes that it takes."""
+
+    action: RetentionAction
+    """What becomes of it."""
+
+    reasons: list[RetentionReason]
+    """All the reasons, those of the rules first."""
+
+    label: str | None = None
+    """What the caller called it."""
+
+    verified_at: datetime | None = None
+    """When this copy was last verified in full and found whole."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Withheld:
+    """Why snapshots that no rule keeps are not deleted, and what can be done about it.
+    """
+
+    message: str
+    """Why."""
+
+    hint: str
+    """What to do."""
+
+    snapshots: int
+    """How many snapshots it is about."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetentionTargetPlan:
+    """What is kept and what is deleted in one target."""
+
+    target: str
+    """The target's name."""
+
+    decisions: list[RetentionDecision]
+    """Every snapshot of the service, newest first."""
+
+    kept: int
+    """How many are kept."""
+
+    deletions: int
+    """How many are deleted."""
+
+    freed_bytes: int
+    """The bytes that become free; of a repository, once they are collected."""
+
+    verified: int
+    """How many of those that are kept are complete and verified."""
+
+    withheld: list[Withheld]
+    """Why snapshots that no rule keeps are not deleted."""
+
+    unreadable: list[Unreadable]
+    """What could not be read as a snapshot. It is left alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeletedSnapshot:
+    """A snapshot that was deleted."""
+
+    target: str
+    """The target that had it."""
+
+    snapshot_id: str
+    """The snapshot."""
+
+    key: str
+    """Its key there."""
+
+    stored_bytes: int
+    """The bytes that became free; of a repository, once they are collected."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedDeletion:
+    """A snapshot that could not be deleted."""
+
+    target: str
+    """The target that has it."""
+
+    snapshot_id: str
+    """The snapshot."""
+
+    key: str
+    """Its key there."""
+
+    error: ErrorBody
+    """Why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupRetainResponse:
+    """What was planned, and what became of it."""
+
+    time: datetime
+    """When it was made."""
+
+    timezone: str
+    """The time zone that days, weeks, months and years are in."""
+
+    policy: RetentionSettings
+    """The rules."""
+
+    targets: list[RetentionTargetPlan]
+    """Each target by itself: what another one has is no reason to delete anything."""
+
+    failed: list[FailedTarget]
+    """The targets that could not be asked. Nothing is deleted there."""
+
+    dry_run: bool
+    """Whether it was to be a plan alone."""
+
+    deleted: list[DeletedSnapshot]
+    """What was deleted, in this order."""
+
+    failures: list[FailedDeletion]
+    """What should have been deleted and was not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1155,13 +1490,19 @@ class Listed:
     """Its key there."""
 
     time: datetime
-    """When the backup began."""
+    """When the backup began, by the clock of the machine that made it."""
+
+    stored_at: datetime
+    """When it was stored, by the target's clock."""
 
     layout: str
     """How it is stored: `archive` or `repository`."""
 
     outcome: Outcome
     """Whether everything was read completely."""
+
+    tags: list[str]
+    """The tags that the caller gave it, sorted."""
 
     service: str
     """The service's name."""
@@ -1267,6 +1608,9 @@ class Manifest:
 
     group: ConsistencyGroup | None = None
     """Which moments the snapshot is of. Unknown in one that was made without saying."""
+
+    tags: list[str] = field(default_factory=list)
+    """The tags that the caller gave it, sorted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -2301,7 +2645,12 @@ _codec.Record(
     group=_CONSISTENCY_GROUP,
 )
 _DELETION = _codec.Record(Deletion)
-_codec.Record(BackupDeleteResponse, deletions=_codec.ListOf(_DELETION))
+_HOLD = _codec.Record(Hold, at=_codec.TIME)
+_codec.Record(
+    BackupDeleteResponse,
+    deletions=_codec.ListOf(_DELETION),
+    holds=_codec.ListOf(_HOLD),
+)
 _DRILL_STEP = _codec.Record(DrillStep)
 _DRILL_PROBLEM = _codec.Record(DrillProblem, path=_codec.PATH)
 _DRILLED_TABLE = _codec.Record(DrilledTable)
@@ -2320,6 +2669,8 @@ _codec.Record(
     into=_codec.PATH,
 )
 _codec.Record(BackupExportResponse, output=_codec.PATH)
+_FAILED_TARGET = _codec.Record(FailedTarget, error=_ERROR_BODY)
+_codec.Record(BackupHoldResponse, hold=_HOLD, failed=_codec.ListOf(_FAILED_TARGET))
 _codec.Record(
     BackupImportResponse,
     skipped=_codec.ListOf(_SKIPPED),
@@ -2351,15 +2702,43 @@ _codec.Record(BackupKeysRotateResponse, stored=_codec.ListOf(_STORED_KEY))
 _KNOWN_SNAPSHOT = _codec.Record(
     KnownSnapshot,
     time=_codec.TIME,
+    stored_at=_codec.TIME,
     verified_at=_codec.TIME,
+    holds=_codec.ListOf(_HOLD),
 )
 _UNREADABLE = _codec.Record(Unreadable, error=_ERROR_BODY)
-_FAILED_TARGET = _codec.Record(FailedTarget, error=_ERROR_BODY)
 _codec.Record(
     BackupListResponse,
     snapshots=_codec.ListOf(_KNOWN_SNAPSHOT),
     unreadable=_codec.ListOf(_UNREADABLE),
     failed=_codec.ListOf(_FAILED_TARGET),
+)
+_codec.Record(BackupReleaseResponse)
+_RETENTION_SETTINGS = _codec.Record(RetentionSettings)
+_RETENTION_REASON = _codec.Record(RetentionReason)
+_RETENTION_DECISION = _codec.Record(
+    RetentionDecision,
+    time=_codec.TIME,
+    verified_at=_codec.TIME,
+    reasons=_codec.ListOf(_RETENTION_REASON),
+)
+_WITHHELD = _codec.Record(Withheld)
+_RETENTION_TARGET_PLAN = _codec.Record(
+    RetentionTargetPlan,
+    decisions=_codec.ListOf(_RETENTION_DECISION),
+    withheld=_codec.ListOf(_WITHHELD),
+    unreadable=_codec.ListOf(_UNREADABLE),
+)
+_DELETED_SNAPSHOT = _codec.Record(DeletedSnapshot)
+_FAILED_DELETION = _codec.Record(FailedDeletion, error=_ERROR_BODY)
+_codec.Record(
+    BackupRetainResponse,
+    time=_codec.TIME,
+    policy=_RETENTION_SETTINGS,
+    targets=_codec.ListOf(_RETENTION_TARGET_PLAN),
+    failed=_codec.ListOf(_FAILED_TARGET),
+    deleted=_codec.ListOf(_DELETED_SNAPSHOT),
+    failures=_codec.ListOf(_FAILED_DELETION),
 )
 _FOUND_PROBLEM = _codec.Record(FoundProblem, path=_codec.PATH)
 _SAMPLED_TARGET = _codec.Record(SampledTarget, since=_codec.TIME, reached=_codec.TIME)
@@ -2369,7 +2748,7 @@ _codec.Record(
     targets=_codec.ListOf(_SAMPLED_TARGET),
     failed=_codec.ListOf(_FAILED_TARGET),
 )
-_LISTED = _codec.Record(Listed, time=_codec.TIME)
+_LISTED = _codec.Record(Listed, time=_codec.TIME, stored_at=_codec.TIME)
 _INCLUDED = _codec.Record(Included, path=_codec.PATH)
 _MANIFEST = _codec.Record(
     Manifest,

@@ -1,4 +1,4 @@
-//! `backup.*`: making, listing, proving and deleting snapshots.
+//! `backup.*`: making, listing and proving snapshots. What deletes them, or prevents it, is in [`keep`](super::keep).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,15 +10,15 @@ use super::keyring;
 use super::snapshots::{checkers, host_name, targets};
 use crate::backup::copy::{CopyJob, CopyReport, copy};
 use crate::backup::create::{CreateJob, CreateReport, create};
-use crate::backup::delete::{DeletePlan, apply_delete, plan_delete};
 use crate::backup::layout::Layout;
 use crate::backup::lease::LeaseTimes;
 use crate::backup::list::{FailedTarget, Listed, Shown, Unreadable, list, show};
 use crate::backup::manifest::RelPath;
+use crate::backup::retention::holds::{Hold, Holds, holds};
 use crate::backup::verify::{VerifyDepth, VerifyJob, VerifyLevel, VerifyReport, verify};
 use crate::cancel::Scope;
 use crate::clock::Timestamp;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::ops::history;
 use crate::ops::{Context, Effect, Lane, Operation, Place};
 use crate::store::CheckDepth;
@@ -33,6 +33,9 @@ pub struct CreateRequest {
     pub layout: Option<Layout>,
     /// What to call it.
     pub label: Option<String>,
+    /// Words to find it by, and that `backup.retention` may keep it by: at most 32 of at most 64 letters, digits
+    /// and `. _ - : @ + = /` each.
+    pub tags: Vec<String>,
 }
 
 /// `backup.create`
@@ -49,7 +52,7 @@ impl Operation for Create {
 
     async fn run(context: Arc<Context>, scope: Scope, request: CreateRequest) -> Result<CreateReport> {
         let target = request.target.as_deref();
-        let job = create_job(&context, &scope, target, request.layout, request.label).await?;
+        let job = create_job(&context, &scope, target, request.layout, request.label, request.tags).await?;
         create(&scope, job).await
     }
 
@@ -65,6 +68,7 @@ pub(super) async fn create_job(
     target: Option<&str>,
     layout: Option<Layout>,
     label: Option<String>,
+    tags: Vec<String>,
 ) -> Result<CreateJob> {
     let settings = context.settings();
     let mut backup = settings.backup.clone();
@@ -81,6 +85,7 @@ pub(super) async fn create_job(
         state: context.state.clone(),
         settings: backup,
         label,
+        tags,
         stores: context.stores.iter().map(|store| (store.name.clone(), Arc::clone(&store.component))).collect(),
         kinds: context.kinds.stores.clone(),
         targets,
@@ -115,16 +120,19 @@ pub struct ListResponse {
     pub failed: Vec<FailedTarget>,
 }
 
-/// A snapshot, and what the journal knows of it.
+/// A snapshot, who holds it, and what the journal knows of it.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct KnownSnapshot {
     /// The snapshot in its target.
     #[serde(flatten)]
     pub listed: Listed,
-    /// When it was last verified in full and found whole. Nothing when it never was, or the journal is lost.
+    /// When this copy was last verified in full and found whole. Nothing when it never was, when it was found damaged
+    /// since, or when the journal is lost.
     pub verified_at: Option<Timestamp>,
     /// Whether it was looked into then. One that is encrypted is not, where no identity was given.
     pub verified_level: Option<VerifyLevel>,
+    /// Who holds it, so that nothing deletes it.
+    pub holds: Vec<Hold>,
 }
 
 /// `backup.list`
@@ -142,12 +150,25 @@ impl Operation for List {
     async fn run(context: Arc<Context>, scope: Scope, request: ListRequest) -> Result<ListResponse> {
         let targets = targets(&context, request.target.as_deref())?;
         let keys = keyring::for_reading(&context, &scope, &targets, request.identity_file.as_ref()).await?;
-        let listing = list(&scope, &targets, &keys, Some(&context.settings().service.name)).await?;
-        let verified = history::verified(&context.journal)?;
-        let levels = history::levels(&context.journal)?;
+        let mut listing = list(&scope, &targets, &keys, Some(&context.settings().service.name)).await?;
+        let (proofs, levels) = (history::proofs(&context.journal)?, history::levels(&context.journal)?);
+        let mut held: BTreeMap<&str, Holds> = BTreeMap::new();
+        let silent = listing.failed.clone();
+        for (name, target) in targets.iter().filter(|(name, _)| silent.iter().all(|it| it.target != *name)) {
+            match holds(&scope, &**target).await {
+                Ok(holds) => drop(held.insert(name, holds)),
+                Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
+                Err(error) => listing.failed.push(FailedTarget { target: name.clone(), error: error.to_body() }),
+            }
+        }
         let known = |listed: Listed| KnownSnapshot {
-            verified_at: verified.get(&listed.snapshot_id).copied(),
+            verified_at: proofs.verified_at(&listed),
             verified_level: levels.get(&listed.snapshot_id).copied(),
+            holds: held
+                .get(listed.target.as_str())
+                .and_then(|it| it.get(&listed.snapshot_id))
+                .cloned()
+                .unwrap_or_default(),
             listed,
         };
         Ok(ListResponse {
@@ -254,60 +275,6 @@ impl Operation for Verify {
 
     fn healthy(response: &VerifyReport) -> bool {
         response.ok
-    }
-}
-
-/// What to delete.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct DeleteRequest {
-    /// The snapshot: its identifier, or the beginning of it.
-    pub snapshot_id: String,
-    /// Delete it from this target only. From all when missing.
-    #[serde(default)]
-    pub target: Option<String>,
-    /// Say what would be deleted, and delete nothing.
-    #[serde(default)]
-    pub dry_run: bool,
-    /// Delete it even when it is the last good one.
-    #[serde(default)]
-    pub force: bool,
-}
-
-/// What was deleted, or would be.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-pub struct DeleteResponse {
-    /// The plan.
-    #[serde(flatten)]
-    pub plan: DeletePlan,
-    /// Whether it was carried out.
-    pub deleted: bool,
-}
-
-/// `backup.delete`
-#[derive(Debug)]
-pub struct Delete;
-
-impl Operation for Delete {
-    const NAME: &'static str = "backup.delete";
-    const SUMMARY: &'static str = "Delete a snapshot, unless it is the last good one";
-    const EFFECT: Effect = Effect::Destroy;
-    const PLACE: Place = Place::Worker(Lane::Prompt);
-    type Request = DeleteRequest;
-    type Response = DeleteResponse;
-
-    async fn run(context: Arc<Context>, scope: Scope, request: DeleteRequest) -> Result<DeleteResponse> {
-        let targets = targets(&context, request.target.as_deref())?;
-        let verified: BTreeMap<_, _> = history::verified(&context.journal)?;
-        let verified: Vec<String> = verified.into_keys().collect();
-        let service = context.settings().service.name.as_str();
-        let keys = keyring::for_reading(&context, &scope, &targets, None).await?;
-        let plan =
-            plan_delete(&scope, &targets, &keys, Some(service), &request.snapshot_id, &verified, request.force).await?;
-        if !request.dry_run {
-            apply_delete(&scope, &targets, &keys, &plan, &host_name(), LeaseTimes::default()).await?;
-        }
-        Ok(DeleteResponse { plan, deleted: !request.dry_run })
     }
 }
 

@@ -8,6 +8,7 @@ pub mod config;
 pub mod drill;
 pub mod health;
 pub mod journal;
+pub mod keep;
 mod keyring;
 pub mod keys;
 pub mod metrics;

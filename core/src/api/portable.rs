@@ -97,7 +97,7 @@ impl Operation for Import {
         let limits = &settings.restore;
         let job = ImportJob {
             path: absolute(request.path.as_path())?,
-            create: create_job(&context, &scope, request.target.as_deref(), None, request.label).await?,
+            create: create_job(&context, &scope, request.target.as_deref(), None, request.label, Vec::new()).await?,
             scratch: context.scratch(),
             scratch_in_memory: settings.backup.scratch_in_memory,
             limits: Limits {

@@ -8,11 +8,12 @@ use serde::{Deserialize, Serialize};
 use super::blocks::Objects;
 use super::create::NamedTarget;
 use super::lease::{Lease, LeaseTimes};
-use super::list::{Listed, SEALED_SUFFIX, blocking, find, list};
-use super::manifest::Outcome;
+use super::list::{SEALED_SUFFIX, blocking, find, list};
 use super::repository::keyring::Keyring;
 use super::repository::open::Repository;
 use super::repository::{names, removal};
+use super::retention::Proofs;
+use super::retention::holds::{Hold, delete_unless_held, held, holds};
 use super::seal::{Keys, SUMMARY_SUFFIX};
 use super::target::BackupTarget;
 use crate::cancel::Scope;
@@ -25,8 +26,10 @@ pub struct DeletePlan {
     pub snapshot_id: String,
     /// What is removed.
     pub deletions: Vec<Deletion>,
-    /// Why nothing may be removed.
+    /// Why nothing may be removed unless it is forced.
     pub refused: Option<String>,
+    /// Who holds it. What is held is not removed by force either.
+    pub holds: Vec<Hold>,
 }
 
 /// One object to remove.
@@ -45,32 +48,36 @@ pub struct Deletion {
 
 /// Plans to delete the snapshot `wanted` (see [`find`]) from `targets`. Changes nothing.
 ///
-/// `verified` are the identifiers of the snapshots that were verified, as the journal knows them. The last
-/// complete snapshot of a service that was verified is not deleted, nor, while none was, the last complete
-/// one; unless `force` is set.
+/// From no target the last good snapshot of its service is deleted, nor, while none there is verified, the last complete
+/// one ([`Proofs::last_of_its_worth`]), unless `force` is set. What is held stays in any case.
 pub async fn plan_delete(
     scope: &Scope,
     targets: &[NamedTarget],
     keys: &Keys,
     service: Option<&str>,
     wanted: &str,
-    verified: &[String],
+    proofs: &Proofs,
     force: bool,
 ) -> Result<DeletePlan> {
     let copies = find(scope, targets, keys, service, wanted).await?;
     let snapshot_id = copies.first().map(|copy| copy.snapshot_id.clone()).unwrap_or_default();
-    let known = copies.iter().find_map(|copy| copy.listed.as_ref());
-    let refused = match known {
-        Some(snapshot) if !force => {
-            let all = list(scope, targets, keys, Some(&snapshot.service)).await?.snapshots;
-            refusal(snapshot, &all, verified)
+    let known = copies.iter().any(|copy| copy.listed.is_some());
+    let mut refused = None;
+    let mut held = Vec::new();
+    for copy in &copies {
+        held.extend(holds(scope, &*copy.component).await?.remove(&snapshot_id).unwrap_or_default());
+        if let Some(listed) = copy.listed.as_ref().filter(|_| !force && refused.is_none()) {
+            let here = [(copy.target.clone(), Arc::clone(&copy.component))];
+            let all = list(scope, &here, keys, Some(&listed.service)).await?.snapshots;
+            refused = proofs.last_of_its_worth(listed, &all);
         }
-        _ => None,
-    };
+    }
+    held.sort_by(|a, b| (a.at, &a.by, &a.reason).cmp(&(b.at, &b.by, &b.reason)));
+    held.dedup();
     let reason = match (known, force) {
-        (None, _) => "named by the caller; it is too damaged to be read",
-        (Some(_), true) => "named by the caller, by force",
-        (Some(_), false) => "named by the caller",
+        (false, _) => "named by the caller; it is too damaged to be read",
+        (true, true) => "named by the caller, by force",
+        (true, false) => "named by the caller",
     };
     let deletions = copies.into_iter().map(|copy| Deletion {
         target: copy.target,
@@ -78,23 +85,27 @@ pub async fn plan_delete(
         stored_bytes: copy.object.size_bytes,
         reason: reason.to_owned(),
     });
-    Ok(DeletePlan { snapshot_id, deletions: deletions.collect(), refused })
+    Ok(DeletePlan { snapshot_id, deletions: deletions.collect(), refused, holds: held })
 }
 
-/// Why `snapshot` must stay, when it is the last of its worth.
-fn refusal(snapshot: &Listed, all: &[Listed], verified: &[String]) -> Option<String> {
-    let complete = || all.iter().filter(|listed| listed.outcome == Outcome::Complete);
-    let is_verified = |listed: &&Listed| verified.contains(&listed.snapshot_id);
-    let is_other = |listed: &Listed| listed.snapshot_id != snapshot.snapshot_id;
-    if snapshot.outcome != Outcome::Complete {
-        return None;
-    }
-    if complete().any(|listed| is_verified(&listed)) {
-        let last = !complete().filter(is_verified).any(is_other);
-        return last.then(|| format!("it is the last complete snapshot of {:?} that was verified", snapshot.service));
-    }
-    let last = !complete().any(is_other);
-    last.then(|| format!("it is the last complete snapshot of {:?}", snapshot.service))
+/// Deletes the snapshot `id`, whose object is `key`, from a target whose lease is held, unless somebody holds the snapshot. The one
+/// way in which snapshots go, whatever their layout.
+///
+/// # Errors
+/// As [`delete_unless_held`].
+pub(super) async fn delete_snapshot(
+    scope: &Scope,
+    target: &Arc<dyn BackupTarget>,
+    keys: &Keys,
+    lease: &Lease,
+    id: &str,
+    key: &str,
+) -> Result<()> {
+    let delete = async {
+        lease.confirm().await?;
+        delete_one(scope, target, keys, key).await
+    };
+    delete_unless_held(scope, &**target, id, key, delete).await
 }
 
 /// Removes an archive with what lies beside it, or a snapshot of a repository.
@@ -125,6 +136,9 @@ pub async fn apply_delete(
     host: &str,
     times: LeaseTimes,
 ) -> Result<()> {
+    if !plan.holds.is_empty() {
+        return Err(held(&plan.snapshot_id));
+    }
     if let Some(why) = &plan.refused {
         return Err(Error::new(ErrorKind::Refused, format!("snapshot {} stays: {why}", plan.snapshot_id))
             .with_hint("make a new backup and verify it first, or delete this one by force"));
@@ -133,8 +147,8 @@ pub async fn apply_delete(
         let Some((name, target)) = targets.iter().find(|(name, _)| *name == deletion.target) else {
             return Err(Error::new(ErrorKind::NotFound, format!("there is no target {:?}", deletion.target)));
         };
-        let lease = Lease::acquire(scope, name, std::sync::Arc::clone(target), host, times).await?;
-        let deleted = delete_one(scope, target, keys, &deletion.key).await;
+        let lease = Lease::acquire(scope, name, Arc::clone(target), host, times).await?;
+        let deleted = delete_snapshot(scope, target, keys, &lease, &plan.snapshot_id, &deletion.key).await;
         let released = lease.release().await;
         deleted?;
         released?;

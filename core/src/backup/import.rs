@@ -287,6 +287,7 @@ fn blank_manifest(name: &str) -> Manifest {
         host: String::new(),
         made_by: name.to_owned(),
         label: None,
+        tags: Vec::new(),
         time: Timestamp::UNIX_EPOCH,
         outcome: Outcome::Complete,
         includes: vec![Included { path: RelPath::new("."), present: true }],

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::archive::{Archive, Summary};
 use super::blocks::{Blocks, Objects, TargetBlocks, list_all, list_top};
 use super::create::NamedTarget;
+use super::layout::Layout;
 use super::manifest::{Manifest, Outcome};
 use super::nodes::Limits;
 use super::repository::header::Header;
@@ -51,14 +52,18 @@ pub struct Listed {
     pub target: String,
     /// Its key there.
     pub key: String,
-    /// When the backup began.
+    /// When the backup began, by the clock of the machine that made it.
     pub time: Timestamp,
+    /// When it was stored, by the target's clock.
+    pub stored_at: Timestamp,
     /// How it is stored: `archive` or `repository`.
     pub layout: String,
     /// Whether everything was read completely.
     pub outcome: Outcome,
     /// What the caller called it.
     pub label: Option<String>,
+    /// The tags that the caller gave it, sorted.
+    pub tags: Vec<String>,
     /// The service's name.
     pub service: String,
     /// The service's version, when it is known.
@@ -462,9 +467,11 @@ fn listed_in_repository(target: &str, object: &Object, header: &Header) -> Resul
         target: target.to_owned(),
         key: object.key.clone(),
         time: header.time,
-        layout: "repository".to_owned(),
+        stored_at: object.modified_at,
+        layout: Layout::Repository.name().to_owned(),
         outcome: header.outcome,
         label: header.label.clone(),
+        tags: header.tags.clone(),
         service: header.service.clone(),
         service_version: header.service_version.clone(),
         host: header.host.clone(),
@@ -533,9 +540,11 @@ fn listed(target: &str, object: &Object, summary: Summary, encrypted_to: Option<
         target: target.to_owned(),
         key: object.key.clone(),
         time: summary.time,
-        layout: "archive".to_owned(),
+        stored_at: object.modified_at,
+        layout: Layout::Archive.name().to_owned(),
         outcome: summary.outcome,
         label: summary.label,
+        tags: summary.tags,
         service: summary.service,
         service_version: summary.service_version,
         host: summary.host,

@@ -35,6 +35,9 @@ pub struct Manifest {
     pub made_by: String,
     /// What the caller called it.
     pub label: Option<String>,
+    /// The tags that the caller gave it, sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
     /// When the backup began.
     pub time: Timestamp,
     /// Whether everything was read completely.
@@ -395,6 +398,7 @@ impl Manifest {
             host: "here".to_owned(),
             made_by: "0.1.0".to_owned(),
             label: None,
+            tags: Vec::new(),
             time: Timestamp::UNIX_EPOCH,
             outcome: Outcome::Complete,
             includes: Vec::new(),

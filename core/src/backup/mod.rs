@@ -14,6 +14,8 @@ pub mod discover;
 pub mod drill;
 pub mod export;
 #[cfg(test)]
+pub(crate) mod fake_snapshot;
+#[cfg(test)]
 mod fake_store;
 mod frames;
 pub mod import;
@@ -28,9 +30,11 @@ mod pool;
 pub mod probe;
 pub(crate) mod repository;
 pub mod restore;
+pub mod retention;
 pub mod sample;
 pub mod scratch;
 pub mod seal;
+pub mod tags;
 pub mod target;
 mod target_clock;
 pub mod targets;

@@ -161,7 +161,7 @@ Examples:
         command: Option<MetricsCommand>,
     },
 
-    /// Make, list, look into, verify, rehearse, copy and delete backups
+    /// Make, list, look into, verify, rehearse, copy, keep and delete backups
     #[command(
         subcommand,
         after_help = "\
@@ -170,6 +170,7 @@ Examples:
   uplifted-ops backup list
   uplifted-ops backup verify latest
   uplifted-ops backup drill
+  uplifted-ops backup retain --dry-run
   uplifted-ops backup delete 1f0c3a --dry-run"
     )]
     Backup(BackupCommand),

@@ -167,9 +167,10 @@ impl Invocation {
     fn of_backup(command: &BackupCommand) -> Result<Self> {
         Ok(match command {
             BackupCommand::Keys(command) => return Self::of_keys(command),
-            BackupCommand::Create { label, target, layout } => {
+            BackupCommand::Create { label, tags, target, layout } => {
                 let request = Request::new()
                     .maybe("label", label.as_deref())
+                    .maybe("tags", (!tags.is_empty()).then(|| tags.clone()))
                     .maybe("target", target.as_deref())
                     .maybe("layout", layout.as_deref());
                 Self::new("backup.create", request.done(), render::backup::create)
@@ -226,14 +227,36 @@ impl Invocation {
                     .maybe("target", target.as_deref());
                 Self::new("backup.import", request.done(), render::backup::create)
             }
+            BackupCommand::Retain { target, dry_run, yes } => {
+                let request =
+                    |dry_run| Request::new().maybe("target", target.as_deref()).flag("dry_run", dry_run).done();
+                let mut invocation = Self::new("backup.retain", request(*dry_run), render::keep::retain);
+                if !dry_run {
+                    invocation.consent = Some(Consent {
+                        operation: "backup.retain",
+                        request: request(true),
+                        render: render::keep::retain,
+                        question: "Delete what no rule keeps?",
+                        given: *yes,
+                    });
+                }
+                invocation
+            }
+            BackupCommand::Hold { snapshot, reason, by } => {
+                let request = of_snapshot(snapshot).with("reason", reason.as_str()).maybe("by", by.as_deref());
+                Self::new("backup.hold", request.done(), render::keep::hold)
+            }
+            BackupCommand::Release { snapshot } => {
+                Self::new("backup.release", of_snapshot(snapshot).done(), render::keep::release)
+            }
             BackupCommand::Delete { snapshot, dry_run, force, yes } => {
                 let request = |dry_run| of_snapshot(snapshot).flag("dry_run", dry_run).flag("force", *force).done();
-                let mut invocation = Self::new("backup.delete", request(*dry_run), render::backup::delete);
+                let mut invocation = Self::new("backup.delete", request(*dry_run), render::keep::delete);
                 if !dry_run {
                     invocation.consent = Some(Consent {
                         operation: "backup.delete",
                         request: request(true),
-                        render: render::backup::delete,
+                        render: render::keep::delete,
                         question: "Delete it?",
                         given: *yes,
                     });
@@ -400,7 +423,17 @@ mod tests {
                 "backup.create",
                 json!({ "label": "a", "target": "local", "layout": "archive" }),
             ),
+            ("backup create --tag a --tag b", "backup.create", json!({ "tags": ["a", "b"] })),
             ("backup list", "backup.list", json!({})),
+            ("backup retain --target a", "backup.retain", json!({ "target": "a" })),
+            ("backup retain --dry-run", "backup.retain", json!({ "dry_run": true })),
+            ("backup hold 1f --reason x", "backup.hold", json!({ "snapshot_id": "1f", "reason": "x" })),
+            (
+                "backup hold 1f --reason x --by ann --target a",
+                "backup.hold",
+                json!({ "snapshot_id": "1f", "reason": "x", "by": "ann", "target": "a" }),
+            ),
+            ("backup release 1f", "backup.release", json!({ "snapshot_id": "1f" })),
             ("backup show latest", "backup.show", json!({ "snapshot_id": "latest" })),
             ("backup verify 1f", "backup.verify", json!({ "snapshot_id": "1f", "depth": "full" })),
             ("backup verify 1f --depth data", "backup.verify", json!({ "snapshot_id": "1f", "depth": "data" })),
@@ -450,7 +483,7 @@ mod tests {
 
     #[test]
     fn only_what_replaces_or_deletes_needs_consent() {
-        for words in ["backup delete 1f", "restore apply 1f", "restore apply 1f config"] {
+        for words in ["backup delete 1f", "backup retain", "restore apply 1f", "restore apply 1f config"] {
             let consent = parse(words).consent.unwrap();
             assert!(!consent.given, "{words}");
         }

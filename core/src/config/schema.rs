@@ -292,7 +292,8 @@ mod tests {
         assert_eq!(kind("backup.include"), (LeafType::TextList, false));
         assert_eq!(kind("backup.keep_free_bytes"), (LeafType::Size, false));
         assert_eq!(kind("restore.max_bytes"), (LeafType::Size, true));
-        assert_eq!(kind("backup.retention"), (LeafType::FreeTable, true));
+        assert_eq!(kind("backup.retention.daily"), (LeafType::Integer { min: 0, max: u32::MAX.into() }, false));
+        assert_eq!(kind("backup.retention.per_host"), (LeafType::Boolean, true));
         assert_eq!(kind("backup.scratch"), (LeafType::Text, true));
         assert_eq!(kind("backup.clear_secrets"), (LeafType::Boolean, true));
         assert_eq!(kind("health.deadline_seconds"), (LeafType::Number, false));
@@ -304,7 +305,7 @@ mod tests {
         assert_eq!(fields.known["request"], Leaf { kind: LeafType::FreeTable, optional: true });
         assert!(fields.closed);
         assert_eq!(schema.place(&path("backup")), Place::Section);
-        assert_eq!(schema.place(&path("backup.retention.daily")), Place::InsideFreeTable);
+        assert_eq!(schema.place(&path("backup.retention")), Place::Section);
         assert_eq!(schema.place(&path("logging.level")), Place::Unknown);
         // Nothing of the settings is missing: the defaults, as JSON, have no key that the schema lacks.
         fn known(schema: &Schema, at: &[String], value: &Value) {
@@ -314,7 +315,8 @@ mod tests {
                         known(schema, &[at, std::slice::from_ref(name)].concat(), value);
                     }
                 }
-                (Place::Leaf(_), _) => {}
+                // A section that may be absent is null then.
+                (Place::Leaf(_), _) | (Place::Section, Value::Null) => {}
                 (other, _) => panic!("{at:?}: {other:?}"),
             }
         }

@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::value::ByteSize;
+use crate::value::{ByteSize, is_tag};
 
 /// All settings. Every field has a default; `ops.toml` names only what differs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, Default)]
@@ -60,6 +60,8 @@ pub struct ServiceSettings {
     pub root: Option<PathBuf>,
     /// The version of the service, for status and manifests.
     pub version: Option<String>,
+    /// The time zone of the service's days and schedules, such as `Europe/Berlin` or `UTC`. The machine's when unset.
+    pub timezone: Option<String>,
     /// The program and arguments that stop the service, never a shell line. Lets a restore stop it.
     pub stop: Vec<String>,
     /// The program and arguments that start it again.
@@ -166,7 +168,7 @@ pub struct JobSettings {
 pub struct ScheduleSettings {
     /// Whether this service runs jobs by itself.
     pub enabled: bool,
-    /// The time zone of the schedules, such as `Europe/Berlin` or `UTC`. The machine's when unset.
+    /// The time zone of the schedules, such as `Europe/Berlin` or `UTC`. `service.timezone` when unset.
     pub timezone: Option<String>,
     /// How long after a start a job that was missed waits, in seconds, so that the service is up first.
     pub catch_up_delay_seconds: f64,
@@ -220,8 +222,8 @@ pub struct BackupSettings {
     pub drill_schedule: Option<String>,
     /// The address that is told of each scheduled backup, see `ping_url` of a job.
     pub ping_url: Option<String>,
-    /// Which snapshots are kept. Read by the scheduler.
-    pub retention: Option<Map<String, Value>>,
+    /// Which snapshots are kept: the job `retain` deletes the others after each scheduled backup. All are kept without it.
+    pub retention: Option<RetentionSettings>,
     /// Says that storing `.env` and other secrets unencrypted is wanted: whoever reads a target reads them.
     pub clear_secrets: Option<bool>,
     /// `backup.sample` reads every stored byte again within so many days.
@@ -320,6 +322,103 @@ impl Default for BackupSettings {
             pause: PauseSettings::default(),
             encryption: EncryptionSettings::default(),
         }
+    }
+}
+
+/// Which snapshots are kept: each rule keeps some, and what none keeps is deleted, unless that would be unsafe.
+/// Days, weeks, months and years are those of `service.timezone`; a rule that is 0 or empty keeps nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RetentionSettings {
+    /// The newest so many.
+    pub keep_last: u32,
+    /// The newest of each hour, for the last so many hours that have one.
+    pub hourly: u32,
+    /// The newest of each day, for the last so many days that have one.
+    pub daily: u32,
+    /// The newest of each week, Monday to Sunday, for the last so many weeks that have one.
+    pub weekly: u32,
+    /// The newest of each month, for the last so many months that have one.
+    pub monthly: u32,
+    /// The newest of each year, for the last so many years that have one.
+    pub yearly: u32,
+    /// All that are at most so many days older than the newest complete one.
+    pub within_days: u32,
+    /// All that have one of these tags.
+    pub tags: Vec<String>,
+    /// The newest so many of each label.
+    pub per_label: u32,
+    /// The newest so many of each tag.
+    pub per_tag: u32,
+    /// How many verified snapshots each target keeps, whatever the rules say. While it has fewer, nothing is
+    /// deleted there. At least 1.
+    pub min_verified: u32,
+    /// Whether the rules count the snapshots of each machine apart: `true` where several machines back up data of
+    /// their own under one service name, `false` where one goes on for another. Until it is set, nothing is deleted
+    /// where snapshots of several machines alternate.
+    pub per_host: Option<bool>,
+}
+
+impl Default for RetentionSettings {
+    fn default() -> Self {
+        Self {
+            keep_last: 0,
+            hourly: 0,
+            daily: 0,
+            weekly: 0,
+            monthly: 0,
+            yearly: 0,
+            within_days: 0,
+            tags: Vec::new(),
+            per_label: 0,
+            per_tag: 0,
+            min_verified: 2,
+            per_host: None,
+        }
+    }
+}
+
+/// Why a retention policy cannot be acted on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyMistake {
+    /// The setting concerned.
+    pub key: &'static str,
+    /// What is wrong, as a sentence without a full stop.
+    pub message: String,
+    /// The repair.
+    pub hint: &'static str,
+}
+
+impl RetentionSettings {
+    /// Whether a rule keeps anything by its place in time. Tags and labels alone are no policy: by them every
+    /// ordinary snapshot would be deleted.
+    fn keeps_by_time(&self) -> bool {
+        let Self { keep_last, hourly, daily, weekly, monthly, yearly, within_days, .. } = *self;
+        [keep_last, hourly, daily, weekly, monthly, yearly, within_days].iter().any(|count| *count > 0)
+    }
+
+    /// What is wrong with it. Whoever acts on a policy asks this first.
+    pub fn mistake(&self) -> Option<PolicyMistake> {
+        if !self.keeps_by_time() {
+            return Some(PolicyMistake {
+                key: "backup.retention",
+                message: "the policy keeps nothing: by it every snapshot would be deleted".to_owned(),
+                hint: "name what is kept, such as { keep_last = 3, daily = 7, weekly = 4, monthly = 12 }",
+            });
+        }
+        if self.min_verified == 0 {
+            return Some(PolicyMistake {
+                key: "backup.retention.min_verified",
+                message: "with 0 the last backup that is known to be good could be deleted".to_owned(),
+                hint: "use 2, or 1 at the least",
+            });
+        }
+        let wrong = self.tags.iter().find(|tag| !is_tag(tag))?;
+        Some(PolicyMistake {
+            key: "backup.retention.tags",
+            message: format!("no snapshot can have the tag {wrong:?}"),
+            hint: "use letters, digits and . _ - : @ + = / only, at most 64 bytes",
+        })
     }
 }
 

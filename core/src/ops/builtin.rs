@@ -42,7 +42,7 @@ impl Kinds {
 
     /// The settings that a small build, or an early version, only reads.
     fn acts_on(&self) -> Vec<String> {
-        let always = ["backup.layout", "backup.schedule", "backup.verify_schedule"];
+        let always = ["backup.layout", "backup.retention", "backup.schedule", "backup.verify_schedule"];
         let with_operation = [("backup.drill_schedule", "backup.drill")];
         let there = with_operation.iter().filter(|(_, operation)| find_operation(operation, &[]).is_ok());
         let with_feature = cfg!(feature = "encryption").then_some("backup.encryption");

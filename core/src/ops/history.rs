@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::backup::drill::EarlierRows;
+use crate::backup::retention::{Proof, Proofs};
 use crate::backup::verify::VerifyLevel;
 use crate::clock::Timestamp;
 use crate::error::Result;
@@ -80,18 +81,59 @@ fn rows_of(response: &Value) -> Option<EarlierRows> {
     Some(rows)
 }
 
-/// When each snapshot was last verified in full, or restored by a drill, and found whole. A quick verify proves no byte.
-pub(crate) fn verified(journal: &Journal) -> Result<BTreeMap<String, Timestamp>> {
-    let mut times = BTreeMap::new();
-    for record in about_backups(journal, &["backup.verify", "backup.drill"])? {
-        let proven =
-            record.response["ok"] == true && (record.operation == "backup.drill" || record.response["depth"] == "full");
-        if let (true, Some(id)) = (proven, record.response["snapshot_id"].as_str()) {
-            let last = times.entry(id.to_owned()).or_insert(record.time);
-            *last = record.time.max(*last);
+/// What was proven of each copy of each snapshot: the last word that could tell. A full verify, or a drill, proves a copy
+/// whole. A verify of any depth proves it damaged, and so does a drill that could not restore it; one that
+/// failed in the service's own eyes takes back what was proven. Damage that a sample found may be anybody's: nothing that was
+/// proven in that target before counts any more. Which was the last, the order of the journal says: clocks jump.
+pub(crate) fn proofs(journal: &Journal) -> Result<Proofs> {
+    let mut proofs = Proofs::default();
+    // The newest come first.
+    for record in about_backups(journal, &["backup.verify", "backup.drill", "backup.sample"])? {
+        let response = &record.response;
+        match (record.operation.as_str(), response["snapshot_id"].as_str()) {
+            ("backup.verify", Some(id)) => of_verify(&mut proofs, id, response, record.time),
+            ("backup.drill", Some(id)) => of_drill(&mut proofs, id, response, record.time),
+            ("backup.sample", _) if !response.is_null() => of_sample(&mut proofs, response),
+            _ => {}
         }
     }
-    Ok(times)
+    Ok(proofs)
+}
+
+fn of_verify(proofs: &mut Proofs, id: &str, response: &Value, time: Timestamp) {
+    let (Some(targets), Some(problems)) = (response["targets"].as_array(), response["problems"].as_array()) else {
+        // So many problems that the record was cut: which copies have them is lost.
+        return proofs.note(id, None, Proof::Damaged(time));
+    };
+    for target in targets.iter().filter_map(Value::as_str) {
+        if problems.iter().any(|problem| problem["target"] == target) {
+            proofs.note(id, Some(target), Proof::Damaged(time));
+        } else if response["depth"] == "full" {
+            proofs.note(id, Some(target), Proof::Whole(time));
+        }
+    }
+}
+
+fn of_drill(proofs: &mut Proofs, id: &str, response: &Value, time: Timestamp) {
+    let target = response["target"].as_str();
+    // What the service's own migrations, queries and programs think is about the service as well.
+    let is_damage = |problem: &Value| {
+        matches!(problem["step"].as_str(), Some("find" | "open" | "restore" | "integrity" | "rows") | None)
+    };
+    let proof = match response["problems"].as_array() {
+        Some(_) if response["ok"] == true => Proof::Whole(time),
+        Some(problems) if !problems.iter().any(is_damage) => Proof::Doubted,
+        _ => Proof::Damaged(time),
+    };
+    proofs.note(id, target, proof);
+}
+
+fn of_sample(proofs: &mut Proofs, response: &Value) {
+    match response["problems"].as_array() {
+        Some(problems) => problems.iter().for_each(|problem| proofs.doubt_all_in(problem["target"].as_str())),
+        // The record was cut.
+        None => proofs.doubt_all_in(None),
+    }
 }
 
 /// Whether each of those snapshots was looked into when it was last verified in full.
@@ -118,3 +160,6 @@ fn about_backups(journal: &Journal, operations: &[&str]) -> Result<Vec<crate::jo
     };
     Ok(journal.read(&query)?.records)
 }
+
+#[cfg(test)]
+mod tests;

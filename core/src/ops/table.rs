@@ -4,16 +4,17 @@ use crate::error::{Error, ErrorKind, Result};
 
 use super::operation::Entry;
 use super::status::Status;
-use crate::api::{backup, config, drill, health, journal, keys, metrics, portable, restore, schedule, store};
+use crate::api::{backup, config, drill, health, journal, keep, keys, metrics, portable, restore, schedule, store};
 
 /// Every operation of this build, sorted by name. A new one gets one line.
 pub static TABLE: &[Entry] = &[
     Entry::of::<drill::Bisect>(),
     Entry::of::<backup::Copy>(),
     Entry::of::<backup::Create>(),
-    Entry::of::<backup::Delete>(),
+    Entry::of::<keep::Delete>(),
     Entry::of::<drill::Drill>(),
     Entry::of::<portable::Export>(),
+    Entry::of::<keep::HoldSnapshot>(),
     Entry::of::<portable::Import>(),
     Entry::of::<keys::Adopt>(),
     Entry::of::<keys::Check>(),
@@ -22,6 +23,8 @@ pub static TABLE: &[Entry] = &[
     Entry::of::<keys::RewrapKeys>(),
     Entry::of::<keys::Rotate>(),
     Entry::of::<backup::List>(),
+    Entry::of::<keep::Release>(),
+    Entry::of::<keep::Retain>(),
     Entry::of::<drill::Sample>(),
     Entry::of::<backup::Show>(),
     Entry::of::<backup::Verify>(),

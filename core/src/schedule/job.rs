@@ -282,12 +282,17 @@ impl Reader<'_> {
             (None, None) => Trigger::ByHand,
             (None, Some(first)) => Trigger::After(first.clone()),
             (Some(expression), None) => {
-                let zone = job.timezone.as_deref().or(defaults.timezone.as_deref());
+                let (own, all) = (job.timezone.as_deref(), defaults.timezone.as_deref());
+                let zone = own.or(all).or(self.settings.service.timezone.as_deref());
                 // The zone first: which of the two is wrong decides which setting is named.
                 if let Some(zone) = zone {
                     time_zone(Some(zone)).map_err(|error| {
-                        let own = job.timezone.is_some();
-                        wrong(if own { under("timezone") } else { "schedule.timezone".to_owned() }, error)
+                        let key = match (own, all) {
+                            (Some(_), _) => under("timezone"),
+                            (None, Some(_)) => "schedule.timezone".to_owned(),
+                            (None, None) => "service.timezone".to_owned(),
+                        };
+                        wrong(key, error)
                     })?;
                 }
                 Trigger::Schedule(Schedule::new(expression, zone).map_err(mistake("schedule"))?)

@@ -62,6 +62,7 @@ fn stand_in(entries: &[Entry]) -> Manifest {
         host: String::new(),
         made_by: String::new(),
         label: None,
+        tags: Vec::new(),
         time: Timestamp::UNIX_EPOCH,
         outcome: Outcome::Partial,
         includes: Vec::new(),

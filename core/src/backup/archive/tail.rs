@@ -47,6 +47,9 @@ pub struct Summary {
     pub made_by: String,
     /// What the caller called it.
     pub label: Option<String>,
+    /// The tags that the caller gave it, sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
     /// When the backup began.
     pub time: Timestamp,
     /// Whether everything was read completely.
@@ -73,6 +76,7 @@ impl From<&Manifest> for Summary {
             host: manifest.host.clone(),
             made_by: manifest.made_by.clone(),
             label: manifest.label.clone(),
+            tags: manifest.tags.clone(),
             time: manifest.time,
             outcome: manifest.outcome,
             files: manifest.files,

@@ -8,10 +8,8 @@ use rusqlite::Connection;
 use super::*;
 use crate::backup::checkers::Checkers;
 use crate::backup::create::{CreateJob, create};
-use crate::backup::lease::LeaseTimes;
 use crate::clock::{Clock, ManualClock};
 use crate::config::{BackupSettings, DrillSettings};
-use crate::store::CheckDepth;
 use crate::testing::MemoryTarget;
 
 struct Scene {
@@ -36,22 +34,11 @@ impl Scene {
             Connection::open(root.join("main.db")).unwrap().execute_batch(&change(number)).unwrap();
             std::fs::write(root.join("number"), number.to_string()).unwrap();
             let job = CreateJob {
-                keys: None,
-                time: None,
                 service: "app".into(),
-                service_version: None,
                 host: "here".into(),
-                root: root.clone(),
-                state: scene.base.path().join("state"),
                 settings: BackupSettings { scratch_in_memory: true, threads: 1, ..BackupSettings::default() },
-                label: None,
-                stores: Vec::new(),
-                kinds: crate::ops::builtin_kinds().stores,
                 targets: scene.targets(),
-                leave_out: Vec::new(),
-                check: CheckDepth::Quick,
-                lease: LeaseTimes::default(),
-                pause: None,
+                ..CreateJob::new(root.clone(), scene.base.path().join("state"), crate::ops::builtin_kinds().stores)
             };
             let scope = Scope { clock: Arc::clone(&clock) as Arc<dyn Clock>, ..Scope::default() };
             let report = create(&scope, job).await.unwrap();

@@ -32,6 +32,7 @@ impl Scene {
             state: root.join(".state"),
             settings: BackupSettings { scratch_in_memory: true, ..BackupSettings::default() },
             label: None,
+            tags: Vec::new(),
             stores: Vec::new(),
             kinds: kinds(),
             targets: vec![("one".into(), Arc::new(one.clone())), ("two".into(), Arc::new(two.clone()))],

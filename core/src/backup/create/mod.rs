@@ -67,6 +67,8 @@ pub struct CreateJob {
     pub settings: BackupSettings,
     /// What the caller calls it.
     pub label: Option<String>,
+    /// Words to find it by, and that retention may keep it by, see [`super::tags`].
+    pub tags: Vec<String>,
     /// The databases in the settings.
     pub stores: Vec<NamedStore>,
     /// The kinds of stores that this build has, to recognise the databases that nobody configured.
@@ -85,6 +87,31 @@ pub struct CreateJob {
     pub time: Option<Timestamp>,
     /// What it is encrypted to. Stored in clear without.
     pub keys: Keys,
+}
+
+impl CreateJob {
+    /// A backup of a folder with the settings' defaults, to no target yet.
+    pub fn new(root: PathBuf, state: PathBuf, kinds: Registry<dyn Store>) -> Self {
+        Self {
+            service: "service".to_owned(),
+            service_version: None,
+            host: "localhost".to_owned(),
+            root,
+            state,
+            settings: BackupSettings::default(),
+            label: None,
+            tags: Vec::new(),
+            stores: Vec::new(),
+            kinds,
+            targets: Vec::new(),
+            leave_out: Vec::new(),
+            check: CheckDepth::Quick,
+            lease: LeaseTimes::default(),
+            pause: None,
+            time: None,
+            keys: None,
+        }
+    }
 }
 
 /// What became of a backup.
@@ -375,6 +402,7 @@ impl Plan {
             host: job.host.clone(),
             made_by: env!("CARGO_PKG_VERSION").to_owned(),
             label: job.label.clone(),
+            tags: self.tags.clone(),
             time: self.time,
             outcome: Outcome::Complete,
             includes: contents.includes.clone(),

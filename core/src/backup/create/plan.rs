@@ -10,6 +10,7 @@ use super::super::list::{archive_key, last_ratio};
 use super::super::repository::id::SnapshotId;
 use super::super::repository::names::snapshot as snapshot_key;
 use super::super::scratch::Scratch;
+use super::super::tags;
 use super::super::target::BackupTarget;
 use super::super::walk::WalkPlan;
 use super::CreateJob;
@@ -31,6 +32,7 @@ pub(super) struct Plan {
     pub(super) walk: WalkPlan,
     pub(super) snapshot_id: String,
     pub(super) time: Timestamp,
+    pub(super) tags: Vec<String>,
     pub(super) key: String,
     pub(super) scratch: PathBuf,
     pub(super) options: WriteOptions,
@@ -77,6 +79,7 @@ impl Plan {
             walk,
             snapshot_id,
             time,
+            tags: tags::tidy(&job.tags)?,
             scratch,
             options: WriteOptions { level: settings.level, threads, ..WriteOptions::default() },
         })

@@ -138,7 +138,7 @@ pub(super) fn start(scope: &Scope, job: &CreateJob, plan: &Plan, ready: Vec<Read
         let write = WriteJob {
             snapshot: parse_id(&plan.snapshot_id)?,
             time: plan.time,
-            tags: Vec::new(),
+            tags: plan.tags.clone(),
             compression: (plan.options.level, plan.options.threads),
         };
         started.tee.push(Box::new(RepositoryWriter::new(scope, prepared, write, sender)?));

@@ -53,23 +53,15 @@ impl Scene {
             service: "uplifted".into(),
             service_version: Some("1.2.3".into()),
             host: "here".into(),
-            root: self.root(),
-            state: self.root().join(".uplifted-ops"),
             settings: BackupSettings {
                 scratch_in_memory: true,
                 clear_secrets: Some(true),
                 ..BackupSettings::default()
             },
-            label: None,
-            stores: Vec::new(),
-            kinds: fake_store::kinds(),
             targets: vec![("memory".into(), Arc::new(self.memory.clone()))],
-            leave_out: Vec::new(),
             check: CheckDepth::Full,
             lease: LeaseTimes { renew: Duration::from_secs(5), ..LeaseTimes::default() },
-            pause: None,
-            time: None,
-            keys: None,
+            ..CreateJob::new(self.root(), self.root().join(".uplifted-ops"), fake_store::kinds())
         }
     }
 

@@ -8,13 +8,11 @@ use rusqlite::Connection;
 use super::*;
 use crate::backup::checkers::Checkers;
 use crate::backup::create::{CreateJob, CreateReport, create};
-use crate::backup::lease::LeaseTimes;
 use crate::backup::manifest::{Entry, Node};
 use crate::backup::nodes::{ExtractOptions, Extracted, Roll, Selection};
 use crate::cancel::Progress;
 use crate::config::{BackupSettings, DrillSettings};
 use crate::fs::Dir;
-use crate::store::CheckDepth;
 use crate::testing::MemoryTarget;
 
 /// A service with a database of 100 users, backed up in two targets.
@@ -58,22 +56,11 @@ impl Scene {
 
     async fn backup(&self) -> CreateReport {
         let job = CreateJob {
-            keys: None,
-            time: None,
             service: "app".into(),
-            service_version: None,
             host: "here".into(),
-            root: self.root(),
-            state: self.base.path().join("state"),
             settings: BackupSettings { scratch_in_memory: true, ..BackupSettings::default() },
-            label: None,
-            stores: Vec::new(),
-            kinds: crate::ops::builtin_kinds().stores,
             targets: self.targets(),
-            leave_out: Vec::new(),
-            check: CheckDepth::Quick,
-            lease: LeaseTimes::default(),
-            pause: None,
+            ..CreateJob::new(self.root(), self.base.path().join("state"), crate::ops::builtin_kinds().stores)
         };
         create(&Scope::default(), job).await.unwrap()
     }

@@ -2,13 +2,12 @@ use std::process::Command;
 
 use super::*;
 use crate::backup::create::NamedTarget;
-use crate::backup::lease::LeaseTimes;
 use crate::backup::list::find;
 use crate::backup::manifest::SkipReason;
 use crate::backup::restore::Source;
 use crate::component::Registry;
 use crate::config::BackupSettings;
-use crate::store::{CheckDepth, Store};
+use crate::store::Store;
 use crate::testing::MemoryTarget;
 
 struct Scene {
@@ -36,27 +35,16 @@ impl Scene {
     async fn import(&self, file: &str) -> Result<ImportReport> {
         let scratch = self.path("scratch");
         let create = CreateJob {
-            pause: None,
             service: "app".into(),
-            service_version: None,
             host: "here".into(),
-            root: self.path("nothing"),
-            state: self.path("state"),
             settings: BackupSettings {
                 scratch: Some(scratch.clone()),
                 scratch_in_memory: true,
                 clear_secrets: Some(true),
                 ..BackupSettings::default()
             },
-            label: None,
-            stores: Vec::new(),
-            kinds: self.kinds.clone(),
             targets: self.targets.clone(),
-            keys: None,
-            leave_out: Vec::new(),
-            check: CheckDepth::Quick,
-            lease: LeaseTimes::default(),
-            time: None,
+            ..CreateJob::new(self.path("nothing"), self.path("state"), self.kinds.clone())
         };
         let limits = Limits::default();
         let job = ImportJob { path: self.path(file), create, scratch, scratch_in_memory: true, limits };

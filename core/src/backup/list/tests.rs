@@ -1,7 +1,8 @@
 use super::*;
-use crate::backup::archive::{ArchiveWriter, WriteOptions};
 use crate::backup::delete::{apply_delete, plan_delete};
+use crate::backup::fake_snapshot;
 use crate::backup::lease::LeaseTimes;
+use crate::backup::retention::{Proof, Proofs};
 use crate::testing::{Call, FaultyTarget, MemoryTarget};
 
 fn manifest(service: &str, id: &str, time: &str, outcome: Outcome) -> Manifest {
@@ -16,19 +17,7 @@ fn manifest(service: &str, id: &str, time: &str, outcome: Outcome) -> Manifest {
 
 /// Puts an empty snapshot and returns its key.
 async fn put(target: &MemoryTarget, service: &str, id: &str, time: &str, outcome: Outcome) -> String {
-    let bytes = Arc::new(std::sync::Mutex::new(Vec::new()));
-    let sink = Arc::clone(&bytes);
-    let push = Box::new(move |part: &[u8]| {
-        sink.lock().unwrap().extend_from_slice(part);
-        Ok(())
-    });
-    let options = WriteOptions { threads: 1, ..WriteOptions::default() };
-    let writer = ArchiveWriter::new(&Scope::default(), options, push).unwrap();
-    writer.finish(manifest(service, id, time, outcome)).unwrap();
-    let key = archive_key(service, time.parse().unwrap(), id, false);
-    let bytes = bytes.lock().unwrap().clone();
-    target.put(&Scope::default(), &key, &bytes, false).await.unwrap();
-    key
+    fake_snapshot::put(target, manifest(service, id, time, outcome)).await
 }
 
 fn named(name: &str, target: &MemoryTarget) -> NamedTarget {
@@ -124,16 +113,17 @@ async fn the_last_good_one_is_not_deleted_unless_forced() {
     put(&target, "other", "dddd11111111", DAY3, Outcome::Complete).await;
     let targets = [named("one", &target)];
     let scope = Scope::default();
-    let verified = ["aaaa11111111".to_owned()];
-    let plan = async |id: &str, verified: &[String], force: bool| {
+    let (mut verified, none) = (Proofs::default(), Proofs::default());
+    verified.note("aaaa11111111", Some("one"), Proof::Whole(DAY3.parse().unwrap()));
+    let plan = async |id: &str, verified: &Proofs, force: bool| {
         plan_delete(&scope, &targets, &None, Some("app"), id, verified, force).await.unwrap()
     };
-    let refused = async |id: &str, verified: &[String]| plan(id, verified, false).await.refused.is_some();
+    let refused = async |id: &str, verified: &Proofs| plan(id, verified, false).await.refused.is_some();
     assert!(refused("aaaa", &verified).await);
     assert!(!refused("bbbb", &verified).await);
     assert!(!refused("cccc", &verified).await);
-    assert!(!refused("aaaa", &[]).await);
-    assert!(refused("dddd", &[]).await);
+    assert!(!refused("aaaa", &none).await);
+    assert!(refused("dddd", &none).await);
     assert!(plan("aaaa", &verified, true).await.refused.is_none());
 
     let stays = plan("aaaa", &verified, false).await;

@@ -255,6 +255,7 @@ fn stand_in(header: &Header) -> Manifest {
         host: header.host.clone(),
         made_by: String::new(),
         label: header.label.clone(),
+        tags: header.tags.clone(),
         time: header.time,
         outcome: header.outcome,
         includes: Vec::new(),

@@ -5,10 +5,8 @@ use std::time::Duration;
 use super::*;
 use crate::backup::create::{CreateJob, create};
 use crate::backup::fake_store::kinds;
-use crate::backup::lease::LeaseTimes;
 use crate::clock::{Clock, ManualClock};
 use crate::config::BackupSettings;
-use crate::store::CheckDepth;
 use crate::testing::{Call, FaultyTarget, MemoryTarget};
 
 /// A target with a few backups, and a clock.
@@ -35,26 +33,15 @@ impl Scene {
             blake3::Hasher::new().update(&number.to_le_bytes()).finalize_xof().fill(&mut noise);
             std::fs::write(root.join("noise"), noise).unwrap();
             let job = CreateJob {
-                keys: None,
-                time: None,
                 service: "app".into(),
-                service_version: None,
                 host: "here".into(),
-                root: root.clone(),
-                state: scene.state(),
                 settings: BackupSettings {
                     scratch_in_memory: true,
                     layout: Some(layout.to_owned()),
                     ..BackupSettings::default()
                 },
-                label: None,
-                stores: Vec::new(),
-                kinds: kinds(),
                 targets: scene.targets(),
-                leave_out: Vec::new(),
-                check: CheckDepth::Quick,
-                lease: LeaseTimes::default(),
-                pause: None,
+                ..CreateJob::new(root.clone(), scene.state(), kinds())
             };
             scene.keys.push(create(&Scope::default(), job).await.unwrap().key);
         }

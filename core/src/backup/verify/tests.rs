@@ -4,7 +4,6 @@ use super::*;
 use crate::backup::checkers::Checkers;
 use crate::backup::create::{CreateJob, create};
 use crate::backup::fake_store::{FakeStore, content, kinds};
-use crate::backup::lease::LeaseTimes;
 use crate::backup::manifest::Outcome;
 use crate::backup::target::BackupTarget;
 use crate::component::Registry;
@@ -30,25 +29,15 @@ impl Scene {
         let (one, two) = (MemoryTarget::default(), MemoryTarget::default());
         let job = CreateJob {
             service: "app".into(),
-            service_version: None,
             host: "here".into(),
-            state: root.join(".state"),
             settings: BackupSettings {
                 scratch_in_memory: true,
                 clear_secrets: Some(true),
                 ..BackupSettings::default()
             },
-            label: None,
             stores: vec![("main".into(), Arc::new(FakeStore { path: root.join("data/main.db") }))],
-            kinds: kinds(),
             targets: vec![("one".into(), Arc::new(one.clone())), ("two".into(), Arc::new(two.clone()))],
-            leave_out: Vec::new(),
-            check: CheckDepth::Quick,
-            keys: None,
-            lease: LeaseTimes::default(),
-            pause: None,
-            time: None,
-            root,
+            ..CreateJob::new(root.clone(), root.join(".state"), kinds())
         };
         let report = create(&Scope::default(), job).await.unwrap();
         assert_eq!(report.outcome == Outcome::Complete, second != "rotten");

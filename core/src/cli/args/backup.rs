@@ -19,6 +19,9 @@ Examples:
         /// What to call it
         #[arg(long, value_name = "TEXT")]
         label: Option<String>,
+        /// A word to find it by, and to keep it by; may be given again
+        #[arg(long = "tag", value_name = "TAG")]
+        tags: Vec<String>,
         /// Only to this target; to every one when not given
         #[arg(long, value_name = "NAME")]
         target: Option<String>,
@@ -137,6 +140,48 @@ Examples:
         /// The target that it comes from; the first that has a whole copy when missing
         #[arg(long, value_name = "NAME")]
         from: Option<String>,
+    },
+    /// Delete the backups that the policy backup.retention does not keep
+    #[command(after_help = "\
+Shows each backup with the rules that keep it. On a terminal it asks then; elsewhere it demands --yes.
+Never deletes the last good backups: while fewer than min_verified are verified, it deletes nothing.
+Exits 1 when it could not delete all that no rule keeps.
+
+Examples:
+  uplifted-ops backup retain --dry-run
+  uplifted-ops backup retain --yes")]
+    Retain {
+        /// Only in this target
+        #[arg(long, value_name = "NAME")]
+        target: Option<String>,
+        /// Print what would go and why, and delete nothing
+        #[arg(long, conflicts_with = "yes")]
+        dry_run: bool,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
+    /// Hold a backup: nothing deletes it before it is released
+    #[command(after_help = "\
+Everybody who uses the target sees the hold, and the reason.
+
+Example:
+  uplifted-ops backup hold 1f0c3a --reason incident-42")]
+    Hold {
+        #[command(flatten)]
+        snapshot: Snapshot,
+        /// Why, for whoever wants to delete it
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+        /// Who; the user and the machine when not given
+        #[arg(long, value_name = "NAME")]
+        by: Option<String>,
+    },
+    /// End every hold of a backup
+    #[command(after_help = "Example:\n  uplifted-ops backup release 1f0c3a")]
+    Release {
+        #[command(flatten)]
+        snapshot: Snapshot,
     },
     /// Write a backup as a standard .tar.zst, in clear
     #[command(after_help = "\

@@ -1,4 +1,4 @@
-//! `backup create|list|show|verify|copy|delete`.
+//! `backup create|list|show|verify|copy`.
 
 use serde_json::Value;
 
@@ -64,7 +64,7 @@ pub(in crate::cli) fn snapshots(value: &Value, view: &View) -> String {
         out.push_str("no backups yet: `uplifted-ops backup create` makes one\n");
     } else {
         let mut table = Table::new(
-            ["SNAPSHOT", "TIME", "AGE", "OUTCOME", "SIZE", "STORED", "VERIFIED", "TARGET", "LABEL"],
+            ["SNAPSHOT", "TIME", "AGE", "OUTCOME", "SIZE", "STORED", "VERIFIED", "HELD", "TARGET", "LABEL", "TAGS"],
             &[4, 5],
         );
         let bytes = |item: &Value, name| number(item, name).map(size).unwrap_or_default();
@@ -82,8 +82,10 @@ pub(in crate::cli) fn snapshots(value: &Value, view: &View) -> String {
                 bytes(item, "size_bytes").into(),
                 bytes(item, "stored_bytes").into(),
                 verified,
+                held(item).into(),
                 clean(text(item, "target")).into(),
                 clean(text(item, "label")).into(),
+                tags(item).into(),
             ]);
         }
         out.push_str(&table.show(view));
@@ -98,6 +100,19 @@ pub(in crate::cli) fn snapshots(value: &Value, view: &View) -> String {
     }
     out.push_str(&fields(value, &["snapshots", "unreadable", "failed"], view));
     out
+}
+
+/// Who holds a snapshot, each once.
+fn held(item: &Value) -> String {
+    let mut names: Vec<String> = list(item, "holds").iter().map(|hold| clean(text(hold, "by"))).collect();
+    names.sort();
+    names.dedup();
+    names.join(", ")
+}
+
+fn tags(item: &Value) -> String {
+    let tags = list(item, "tags").iter().filter_map(Value::as_str);
+    tags.map(clean).collect::<Vec<_>>().join(", ")
 }
 
 /// What a snapshot says about itself.
@@ -167,34 +182,6 @@ pub(in crate::cli) fn export(value: &Value, view: &View) -> String {
     )
 }
 
-/// What was, or would be, deleted.
-pub(in crate::cli) fn delete(value: &Value, view: &View) -> String {
-    let deletions = list(value, "deletions");
-    let id = clean(text(value, "snapshot_id"));
-    let planned = !value.get("deleted").and_then(Value::as_bool).unwrap_or(false);
-    let mut out = match (deletions.len(), planned) {
-        (0, _) => format!("snapshot {id}: nothing to delete\n"),
-        (_, true) => format!("snapshot {id} would be deleted:\n"),
-        (_, false) => format!("snapshot {id} is deleted:\n"),
-    };
-    let mut table = Table::new(["", "", "", ""], &[2]);
-    for item in deletions {
-        table.row([
-            Cell::from(format!("  {}", clean(text(item, "target")))),
-            clean(text(item, "key")).into(),
-            number(item, "stored_bytes").map(size).unwrap_or_default().into(),
-            clean(text(item, "reason")).into(),
-        ]);
-    }
-    out.push_str(&table.show(view));
-    let refused = text(value, "refused");
-    if !refused.is_empty() {
-        out.push_str(&format!("{} {}\n", view.paint(Tone::Bad, "refused without --force:"), clean(refused)));
-    }
-    out.push_str(&fields(value, &["snapshot_id", "deletions", "refused", "deleted"], view));
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -240,14 +227,15 @@ not in the backup:
             { "snapshot_id": "1f0c3a9b22de", "time": "2026-11-22T02:00:00Z", "layout": "archive", "outcome": "complete",
               "size_bytes": 1_825_361_101_u64, "stored_bytes": 511_101_108, "verified_at": "2026-11-22T02:00:09Z" },
             { "snapshot_id": "aa0c3a9b22de", "time": "2026-11-21T02:00:00Z", "layout": "archive", "outcome": "partial",
-              "size_bytes": 1024, "stored_bytes": 512, "verified_at": null, "label": "before-upgrade" },
+              "size_bytes": 1024, "stored_bytes": 512, "verified_at": null, "label": "before-upgrade",
+              "tags": ["keep", "v2"], "holds": [{ "by": "ann on web1" }, { "by": "ann on web1" }] },
         ]});
         assert_eq!(
             snapshots(&value, &plain()),
             "\
-SNAPSHOT      TIME                     AGE       OUTCOME      SIZE     STORED  VERIFIED  LABEL
+SNAPSHOT      TIME                     AGE       OUTCOME      SIZE     STORED  VERIFIED  HELD         LABEL           TAGS
 1f0c3a9b22de  2026-11-22 02:00:00 UTC  10 h ago  complete  1.7 GiB  487.4 MiB  9 h ago
-aa0c3a9b22de  2026-11-21 02:00:00 UTC  34 h ago  partial   1.0 KiB      512 B  never     before-upgrade
+aa0c3a9b22de  2026-11-21 02:00:00 UTC  34 h ago  partial   1.0 KiB      512 B  never     ann on web1  before-upgrade  keep, v2
 "
         );
         assert!(snapshots(&json!({ "snapshots": [] }), &plain()).starts_with("no backups yet"));
@@ -261,20 +249,6 @@ aa0c3a9b22de  2026-11-21 02:00:00 UTC  34 h ago  partial   1.0 KiB      512 B  n
         assert_eq!(
             create(&value, &plain()),
             "backup 1f\n  2 files, 0 B, in 0.00 s\n  in local: /backup/uplifted\n  not in far: it is full\n"
-        );
-    }
-
-    #[test]
-    fn a_deletion_says_what_goes_and_why_it_may_not() {
-        let value = json!({ "snapshot_id": "1f0c", "deleted": false, "refused": "it is the only verified backup",
-            "deletions": [{ "target": "local", "key": "u_1f0c.tar.zst", "stored_bytes": 2048, "reason": "asked for" }] });
-        assert_eq!(
-            delete(&value, &plain()),
-            "\
-snapshot 1f0c would be deleted:
-  local  u_1f0c.tar.zst  2.0 KiB  asked for
-refused without --force: it is the only verified backup
-"
         );
     }
 

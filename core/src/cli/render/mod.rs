@@ -11,6 +11,7 @@ mod error;
 mod fields;
 pub(super) mod health;
 pub(super) mod journal;
+pub(super) mod keep;
 pub(super) mod keys;
 pub(super) mod restore;
 pub(super) mod schedule;
@@ -120,13 +121,12 @@ mod tests {
 
     #[test]
     fn no_renderer_panics_on_an_answer_it_does_not_expect() {
-        let all: [Renderer; 24] = [
+        let all: [Renderer; 27] = [
             backup::create,
             backup::snapshots,
             backup::show,
             backup::verify,
             backup::copy,
-            backup::delete,
             drill::drill,
             drill::bisect,
             drill::sample,
@@ -137,6 +137,10 @@ mod tests {
             health::check,
             health::metrics,
             journal::read,
+            keep::delete,
+            keep::retain,
+            keep::hold,
+            keep::release,
             restore::plan,
             restore::apply,
             restore::undo,
@@ -153,6 +157,7 @@ mod tests {
             "\"\"",
             "{}",
             r#"{"snapshots":[1,null,{}],"checks":"x","stores":[{}],"skipped":[null],"problems":[[]],"settings":{"a":1}}"#,
+            r#"{"targets":[1,{},{"decisions":[null,{"reasons":[1,{}]}],"withheld":[2]}],"deleted":[{}],"failures":[null]}"#,
             r#"{"jobs":[1,{"last_run":[]},{"running":7}],"then":[null],"leader":"x","outcome":1}"#,
             r#"{"size_bytes":-1,"stored_bytes":0,"duration_seconds":1e300,"time":"never","files":"x","body":3}"#,
         ];

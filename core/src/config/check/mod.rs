@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::load::Config;
 use super::{redact, reference};
+use crate::clock::time_zone;
 use crate::fs;
 
 /// How bad a finding is.
@@ -67,6 +68,7 @@ pub fn check(config: &Config, build: &BuildFacts) -> Vec<Finding> {
     let mut checker = Checker { config, build, findings: Vec::new() };
     checker.earlier_warnings();
     checker.numbers();
+    checker.retention();
     checker.kinds();
     checker.drills();
     checker.included();
@@ -157,6 +159,15 @@ impl Checker<'_> {
                 let key = format!("check.{}.deadline_seconds", check.name);
                 self.error(&key, "the check could never answer in time", "use a number above zero");
             }
+        }
+    }
+
+    fn retention(&mut self) {
+        if let Some(mistake) = self.config.settings.backup.retention.as_ref().and_then(|policy| policy.mistake()) {
+            self.error(mistake.key, mistake.message, mistake.hint);
+        }
+        if let Err(error) = time_zone(self.config.settings.service.timezone.as_deref()) {
+            self.error("service.timezone", error.message(), error.hint().unwrap_or_default());
         }
     }
 

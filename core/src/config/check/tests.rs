@@ -62,6 +62,7 @@ fn each_mistake_is_found() {
             "Warning backup.schedule: this build accepts backup.schedule and does not",
         ),
         (backup("retention = { daily = 7 }"), "Warning backup.retention: this build accepts"),
+        (with("[service]\ntimezone = \"Europe/Berlim\""), "Error service.timezone: this machine knows no time zone"),
         (backup("layout = \"repositroy\""), "Error backup.layout: \"repositroy\" is no layout"),
         (backup("scratch = \"~/x\""), "Error backup.scratch: `~` is no folder"),
         (include("[]"), "Error backup.include: the list is empty"),
@@ -112,6 +113,38 @@ fn a_misspelled_kind_gets_a_suggestion() {
         let findings = check(&load(&LoadInput::new(&root)).unwrap(), &build());
         assert_eq!((findings[0].severity, findings[0].hint.as_deref()), (Severity::Error, Some(hint)));
         assert_eq!(findings[0].source, "ops.toml:10");
+    }
+}
+
+#[test]
+fn a_policy_that_deletes_too_much_is_an_error_with_its_line() {
+    let folder = service();
+    let root = folder.path().join("svc");
+    let mut build = build();
+    build.acts_on.push("backup.retention".to_owned());
+    for (policy, key, message) in [
+        ("{ daily = 0 }", "backup.retention", "the policy keeps nothing"),
+        ("{ tags = [\"keep\"], per_label = 3 }", "backup.retention", "the policy keeps nothing"),
+        ("{ daily = 7, min_verified = 0 }", "backup.retention.min_verified", "with 0 the last backup"),
+        ("{ daily = 7, tags = [\"a b\"] }", "backup.retention.tags", "no snapshot can have the tag \"a b\""),
+    ] {
+        std::fs::write(root.join("ops.toml"), GOOD.replace("[backup]\n", &format!("[backup]\nretention = {policy}\n")))
+            .unwrap();
+        let findings = check(&load(&LoadInput::new(&root)).unwrap(), &build);
+        let errors: Vec<&Finding> = findings.iter().filter(|finding| finding.severity == Severity::Error).collect();
+        assert_eq!(errors.len(), 1, "{policy}: {findings:#?}");
+        assert_eq!((errors[0].key.as_str(), errors[0].source.as_str()), (key, "ops.toml:2"), "{policy}");
+        assert!(errors[0].message.starts_with(message), "{policy}: {}", errors[0].message);
+    }
+    for (policy, message) in [
+        ("{ dayly = 7 }", "ops.toml:2: unknown key `backup.retention.dayly`"),
+        ("{ daily = \"7\" }", "ops.toml:2: `backup.retention.daily`: expected a whole number"),
+        ("{ daily = -1 }", "ops.toml:2: `backup.retention.daily`"),
+        ("7", "ops.toml:2: `backup.retention` is a section, found"),
+    ] {
+        std::fs::write(root.join("ops.toml"), format!("[backup]\nretention = {policy}\n")).unwrap();
+        let error = load(&LoadInput::new(&root)).unwrap_err();
+        assert!(error.message().starts_with(message), "{policy}: {error}");
     }
 }
 

@@ -132,7 +132,7 @@ fn backup(scene: &Scene<'_>) -> String {
     text += "]\n";
     text += clear_secrets(scene);
     if scene.facts.build.acts_on("backup.schedule") {
-        text += "# Cron expressions, in the machine's time zone or that of [schedule] timezone. Whatever was missed while the\n\
+        text += "# Cron expressions, in the machine's time zone or that of [service] timezone. Whatever was missed while the\n\
                  # service was down is made up for once, after its start.\n\
                  schedule = \"0 2 * * *\"\n";
     }
@@ -143,6 +143,8 @@ fn backup(scene: &Scene<'_>) -> String {
         text += "drill_schedule = \"0 5 1 * *\"\n";
     }
     if scene.facts.build.acts_on("backup.retention") {
+        text +=
+            "# What `uplifted-ops backup retain` keeps. It deletes nothing before min_verified backups are verified.\n";
         text += "retention = { keep_last = 3, daily = 7, weekly = 4, monthly = 12, min_verified = 2 }\n";
     }
     text

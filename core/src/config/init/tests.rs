@@ -218,7 +218,7 @@ fn a_build_that_schedules_gets_a_schedule() {
     let plan = plan_init(&root, &facts).unwrap();
     let expected = "
 clear_secrets = true
-# Cron expressions, in the machine's time zone or that of [schedule] timezone. Whatever was missed while the
+# Cron expressions, in the machine's time zone or that of [service] timezone. Whatever was missed while the
 # service was down is made up for once, after its start.
 schedule = \"0 2 * * *\"
 verify_schedule = \"0 4 * * *\"

@@ -132,6 +132,7 @@ pub(super) fn manifest() -> Manifest {
         format: 0,
         service_version: Some("1.2.3".to_owned()),
         label: Some("before the upgrade".to_owned()),
+        tags: vec!["keep".to_owned(), "release".to_owned()],
         ..Manifest::of_nothing("0123456789ab")
     }
 }

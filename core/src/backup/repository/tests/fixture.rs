@@ -6,7 +6,6 @@ use std::sync::Arc;
 use super::scene::tree_of;
 use crate::backup::checkers::Checkers;
 use crate::backup::create::{CreateJob, NamedTarget, create};
-use crate::backup::lease::LeaseTimes;
 use crate::backup::list::{find, list};
 use crate::backup::nodes::{ExtractOptions, Selection};
 use crate::backup::target::BackupTarget;
@@ -15,7 +14,7 @@ use crate::cancel::Scope;
 use crate::component::Registry;
 use crate::config::BackupSettings;
 use crate::fs::Dir;
-use crate::store::{CheckDepth, Store};
+use crate::store::Store;
 use crate::testing::MemoryTarget;
 
 fn folder() -> PathBuf {
@@ -69,8 +68,6 @@ async fn it_is_written_when_asked_for() {
             service: "uplifted".into(),
             service_version: Some("1.0".into()),
             host: "fixture".into(),
-            root: root.clone(),
-            state: base.path().join("state"),
             settings: BackupSettings {
                 include: vec![PathBuf::from(".")],
                 layout: Some("repository".to_owned()),
@@ -80,15 +77,8 @@ async fn it_is_written_when_asked_for() {
                 ..BackupSettings::default()
             },
             label: Some(label.to_owned()),
-            stores: Vec::new(),
-            kinds: kinds(),
             targets: vec![("local".into(), Arc::new(target.clone()))],
-            keys: None,
-            leave_out: Vec::new(),
-            check: CheckDepth::Quick,
-            lease: LeaseTimes::default(),
-            time: None,
-            pause: None,
+            ..CreateJob::new(root.clone(), base.path().join("state"), kinds())
         };
         let report = create(&Scope::default(), job).await.unwrap();
         assert!(report.is_healthy(), "{report:?}");

@@ -14,6 +14,7 @@ use crate::backup::list::{find, list, show};
 use crate::backup::manifest::{Manifest, Node, RelPath};
 use crate::backup::nodes::{ExtractOptions, Selection};
 use crate::backup::repository::names;
+use crate::backup::retention::Proofs;
 use crate::backup::verify::{VerifyDepth, VerifyJob, verify};
 use crate::cancel::Scope;
 use crate::error::ErrorKind;
@@ -135,7 +136,7 @@ fn a_deletion_is_recorded_and_no_chain_breaks() {
     let (scene, targets) = both();
     run(async {
         let scope = Scope::default();
-        let plan = plan_delete(&scope, &targets, &None, None, "0101", &[], false).await.unwrap();
+        let plan = plan_delete(&scope, &targets, &None, None, "0101", &Proofs::default(), false).await.unwrap();
         assert_eq!(plan.refused, None);
         let before = scene.target.keys();
         apply_delete(&scope, &targets, &None, &plan, "here", LeaseTimes::default()).await.unwrap();
@@ -163,7 +164,7 @@ fn a_damaged_header_is_listed_apart_found_by_its_name_and_can_be_deleted() {
         assert_eq!(listing.unreadable[0].key, key);
         let report = verify(&scope, job(&targets, "010101010101", VerifyDepth::Quick)).await.unwrap();
         assert_eq!(report.problems[0].kind, "damaged_index");
-        let plan = plan_delete(&scope, &targets, &None, None, "010101010101", &[], false).await.unwrap();
+        let plan = plan_delete(&scope, &targets, &None, None, "010101010101", &Proofs::default(), false).await.unwrap();
         apply_delete(&scope, &targets, &None, &plan, "here", LeaseTimes::default()).await.unwrap();
         let report = verify(&scope, job(&targets, "latest", VerifyDepth::Quick)).await.unwrap();
         assert!(report.ok, "the chain says whose mac it was: {report:?}");

@@ -12,12 +12,12 @@ use crate::backup::delete::{apply_delete, plan_delete};
 use crate::backup::fake_store::kinds;
 use crate::backup::lease::LeaseTimes;
 use crate::backup::list::{blocking, find, list, show};
+use crate::backup::retention::Proofs;
 use crate::backup::target::BackupTarget;
 use crate::backup::verify::{VerifyDepth, VerifyJob, VerifyLevel, VerifyReport, verify};
 use crate::cancel::Scope;
 use crate::config::BackupSettings;
 use crate::error::ErrorKind;
-use crate::store::CheckDepth;
 use crate::testing::{Call, FaultyTarget, MemoryTarget};
 
 /// A service, a target that has its wrapped key, and both halves of that key.
@@ -69,22 +69,12 @@ impl Scene {
 
     fn job(&self, targets: Vec<NamedTarget>) -> CreateJob {
         CreateJob {
-            pause: None,
             service: "app".into(),
-            service_version: None,
             host: "here".into(),
-            root: self.root(),
-            state: self.root().join(".state"),
             settings: BackupSettings { scratch_in_memory: true, ..BackupSettings::default() },
-            label: None,
-            stores: Vec::new(),
-            kinds: kinds(),
             targets,
-            leave_out: Vec::new(),
-            check: CheckDepth::Quick,
-            lease: LeaseTimes::default(),
-            time: None,
             keys: self.sealed(),
+            ..CreateJob::new(self.root(), self.root().join(".state"), kinds())
         }
     }
 
@@ -165,7 +155,8 @@ async fn it_is_made_listed_verified_and_opened() {
         let unwrapped: Keys = Some(Arc::new(KeyRing::of_unwrapped(vec![scene.key.clone()]).unwrap()));
         assert_eq!(find(&scope, &scene.targets(), &unwrapped, Some("app"), "latest").await.unwrap().len(), 1);
 
-        let plan = plan_delete(&scope, &scene.targets(), &scene.sealed(), None, "latest", &[], true).await.unwrap();
+        let (targets, sealed, proofs) = (scene.targets(), scene.sealed(), Proofs::default());
+        let plan = plan_delete(&scope, &targets, &sealed, None, "latest", &proofs, true).await.unwrap();
         apply_delete(&scope, &scene.targets(), &scene.sealed(), &plan, "here", LeaseTimes::default()).await.unwrap();
         assert_eq!(scene.put(), [] as [String; 0]);
     }
