@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from .types import (
         BackupBisectResponse,
+        BackupCollectResponse,
         BackupCopyResponse,
         BackupCreateResponse,
         BackupDeleteResponse,
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _BACKUP_BISECT: Response[BackupBisectResponse] = Response("BackupBisectResponse")
+_BACKUP_COLLECT: Response[BackupCollectResponse] = Response("BackupCollectResponse")
 _BACKUP_COPY: Response[BackupCopyResponse] = Response("BackupCopyResponse")
 _BACKUP_CREATE: Response[BackupCreateResponse] = Response("BackupCreateResponse")
 _BACKUP_DELETE: Response[BackupDeleteResponse] = Response("BackupDeleteResponse")
@@ -156,6 +158,43 @@ class BackupGroup:
             "backup.bisect",
             request(check=check, query=query, store=store, target=target),
             _BACKUP_BISECT,
+            on_progress,
+            timeout,
+        )
+
+    def collect(
+        self,
+        *,
+        accept_missing: bool = False,
+        dry_run: bool = False,
+        target: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupCollectResponse:
+        """Free what no snapshot of a repository needs, while backups go on.
+
+        Deletes or replaces something.
+
+        Args:
+            accept_missing: Go on although snapshots are missing that nobody
+                removed: they are lost for good, and recorded as removed.
+            dry_run: Say what would be done, and change nothing.
+            target: This target only. All of the settings when missing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What was planned for each target, and what became of it.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return self._owner._call(
+            "backup.collect",
+            request(accept_missing=accept_missing, dry_run=dry_run, target=target),
+            _BACKUP_COLLECT,
             on_progress,
             timeout,
         )
@@ -1663,6 +1702,43 @@ class AsyncBackupGroup:
             "backup.bisect",
             request(check=check, query=query, store=store, target=target),
             _BACKUP_BISECT,
+            on_progress,
+            timeout,
+        )
+
+    async def collect(
+        self,
+        *,
+        accept_missing: bool = False,
+        dry_run: bool = False,
+        target: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupCollectResponse:
+        """Free what no snapshot of a repository needs, while backups go on.
+
+        Deletes or replaces something.
+
+        Args:
+            accept_missing: Go on although snapshots are missing that nobody
+                removed: they are lost for good, and recorded as removed.
+            dry_run: Say what would be done, and change nothing.
+            target: This target only. All of the settings when missing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What was planned for each target, and what became of it.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return await self._owner._call(
+            "backup.collect",
+            request(accept_missing=accept_missing, dry_run=dry_run, target=target),
+            _BACKUP_COLLECT,
             on_progress,
             timeout,
         )

@@ -214,6 +214,23 @@ impl Invocation {
                     .maybe("from", from.as_deref());
                 Self::new("backup.copy", request.done(), render::backup::copy)
             }
+            BackupCommand::Collect { target, dry_run, accept_missing, yes } => {
+                let request = |dry_run| {
+                    let request = Request::new().maybe("target", target.as_deref()).flag("dry_run", dry_run);
+                    request.flag("accept_missing", *accept_missing).done()
+                };
+                let mut invocation = Self::new("backup.collect", request(*dry_run), render::collect::collect);
+                if !dry_run {
+                    invocation.consent = Some(Consent {
+                        operation: "backup.collect",
+                        request: request(true),
+                        render: render::collect::collect,
+                        question: "Condemn and delete that?",
+                        given: *yes,
+                    });
+                }
+                invocation
+            }
             BackupCommand::Export { snapshot, output, key } => {
                 let output = absolute(output)?;
                 let request = with_identity(of_snapshot(snapshot), key)?.with("output", output.as_str());
@@ -434,6 +451,12 @@ mod tests {
                 json!({ "snapshot_id": "1f", "reason": "x", "by": "ann", "target": "a" }),
             ),
             ("backup release 1f", "backup.release", json!({ "snapshot_id": "1f" })),
+            ("backup collect --target a", "backup.collect", json!({ "target": "a" })),
+            (
+                "backup collect --dry-run --accept-missing",
+                "backup.collect",
+                json!({ "dry_run": true, "accept_missing": true }),
+            ),
             ("backup show latest", "backup.show", json!({ "snapshot_id": "latest" })),
             ("backup verify 1f", "backup.verify", json!({ "snapshot_id": "1f", "depth": "full" })),
             ("backup verify 1f --depth data", "backup.verify", json!({ "snapshot_id": "1f", "depth": "data" })),
@@ -483,7 +506,9 @@ mod tests {
 
     #[test]
     fn only_what_replaces_or_deletes_needs_consent() {
-        for words in ["backup delete 1f", "backup retain", "restore apply 1f", "restore apply 1f config"] {
+        for words in
+            ["backup delete 1f", "backup collect", "backup retain", "restore apply 1f", "restore apply 1f config"]
+        {
             let consent = parse(words).consent.unwrap();
             assert!(!consent.given, "{words}");
         }

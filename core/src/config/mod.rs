@@ -44,8 +44,8 @@ pub use init::{InitFacts, InitFound, InitPlan, LeftOut, plan_init, write_init};
 pub use load::{Config, ConfigWarning, LoadInput, load};
 pub use settings::{
     BackupSettings, CheckSettings, ComponentSettings, DrillSettings, EncryptionSettings, HealthSettings, HttpSettings,
-    JobSettings, MetricsSettings, PauseSettings, PolicyMistake, RestoreSettings, RetentionSettings, ScheduleSettings,
-    ServiceSettings, Settings, StateSettings, WorkerSettings,
+    JobSettings, MIN_COLLECT_GRACE_HOURS, MetricsSettings, PauseSettings, PolicyMistake, RestoreSettings,
+    RetentionSettings, ScheduleSettings, ServiceSettings, Settings, StateSettings, WorkerSettings,
 };
 pub use show::ShownSetting;
 #[cfg(feature = "encryption")]

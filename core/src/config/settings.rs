@@ -224,6 +224,9 @@ pub struct BackupSettings {
     pub ping_url: Option<String>,
     /// Which snapshots are kept: the job `retain` deletes the others after each scheduled backup. All are kept without it.
     pub retention: Option<RetentionSettings>,
+    /// How long a repository keeps what no snapshot needs after it was condemned, in hours. Twice as long as the longest
+    /// backup stands still, and at least 2.
+    pub collect_grace_hours: f64,
     /// Says that storing `.env` and other secrets unencrypted is wanted: whoever reads a target reads them.
     pub clear_secrets: Option<bool>,
     /// `backup.sample` reads every stored byte again within so many days.
@@ -276,6 +279,9 @@ impl Default for PauseSettings {
     }
 }
 
+/// The least that `backup.collect_grace_hours` may be.
+pub const MIN_COLLECT_GRACE_HOURS: u64 = 2;
+
 /// Who can open encrypted backups. `uplifted-ops backup keys init` makes the key; from then on every backup is
 /// encrypted, and this host cannot open one.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema, Default)]
@@ -316,6 +322,7 @@ impl Default for BackupSettings {
             drill_schedule: None,
             ping_url: None,
             retention: None,
+            collect_grace_hours: 24.0,
             clear_secrets: None,
             verify_days: 30.0,
             drill: DrillSettings::default(),

@@ -4,11 +4,14 @@ use crate::error::{Error, ErrorKind, Result};
 
 use super::operation::Entry;
 use super::status::Status;
-use crate::api::{backup, config, drill, health, journal, keep, keys, metrics, portable, restore, schedule, store};
+use crate::api::{
+    backup, collect, config, drill, health, journal, keep, keys, metrics, portable, restore, schedule, store,
+};
 
 /// Every operation of this build, sorted by name. A new one gets one line.
 pub static TABLE: &[Entry] = &[
     Entry::of::<drill::Bisect>(),
+    Entry::of::<collect::Collect>(),
     Entry::of::<backup::Copy>(),
     Entry::of::<backup::Create>(),
     Entry::of::<keep::Delete>(),

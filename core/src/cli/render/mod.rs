@@ -5,6 +5,7 @@
 //! wire rules have it (`size_bytes`, `duration_seconds`, RFC 3339 times).
 
 pub(super) mod backup;
+pub(super) mod collect;
 pub(super) mod config;
 pub(super) mod drill;
 mod error;
@@ -121,7 +122,8 @@ mod tests {
 
     #[test]
     fn no_renderer_panics_on_an_answer_it_does_not_expect() {
-        let all: [Renderer; 27] = [
+        let all: [Renderer; 28] = [
+            collect::collect,
             backup::create,
             backup::snapshots,
             backup::show,

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::load::Config;
+use super::settings::MIN_COLLECT_GRACE_HOURS;
 use super::{redact, reference};
 use crate::clock::time_zone;
 use crate::fs;
@@ -85,6 +86,9 @@ pub fn check(config: &Config, build: &BuildFacts) -> Vec<Finding> {
     checker.findings
 }
 
+/// What waits longer than a year is never collected.
+const MAX_GRACE_HOURS: f64 = 365.0 * 24.0;
+
 struct Checker<'a> {
     config: &'a Config,
     build: &'a BuildFacts,
@@ -123,6 +127,11 @@ impl Checker<'_> {
         if !(1..=19).contains(&settings.backup.level) {
             let message = format!("level {} is not one of zstd's levels 1 to 19", settings.backup.level);
             self.error("backup.level", message, "use 3, or 19 for the smallest archive");
+        }
+        let grace = settings.backup.collect_grace_hours;
+        if !(MIN_COLLECT_GRACE_HOURS as f64..=MAX_GRACE_HOURS).contains(&grace) {
+            let message = format!("{grace} hours is no grace time between {MIN_COLLECT_GRACE_HOURS} hours and a year");
+            self.error("backup.collect_grace_hours", message, "use 24");
         }
         if let Some(layout) = settings.backup.layout.as_deref().filter(|layout| !LAYOUTS.contains(layout)) {
             let near = LAYOUTS.into_iter().find(|known| strsim::normalized_damerau_levenshtein(known, layout) >= 0.6);

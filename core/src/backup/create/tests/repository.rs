@@ -15,6 +15,7 @@ use super::*;
 use crate::backup::repository::hostile::Random;
 use crate::clock::{ManualClock, Timestamp};
 use crate::store::sqlite;
+use crate::testing::{Call, FaultyTarget};
 
 mod faults;
 mod pages;
@@ -258,8 +259,10 @@ async fn a_pack_that_is_gone_cut_or_condemned_is_stored_anew() {
     let scene = many();
     for hours in 1..4 {
         scene.back_up(2 * hours).await;
-        let pack = scene.keys("packs/").into_iter().max_by_key(|key| scene.bytes(key).len()).unwrap();
-        let id = names::pack_of(&pack).unwrap().0;
+        // Of those that the snapshot needs: the ones that were damaged before are there as well.
+        let (before, _) = restore_memory(&scene).await;
+        let id = before.packs.iter().max_by_key(|pack| pack.stored_bytes).unwrap().id;
+        let pack = names::pack(id, false);
         match hours {
             1 => scene.memory.delete(&Scope::default(), &pack).await.unwrap(),
             2 => scene.memory.tamper(&pack, |bytes| bytes.truncate(bytes.len() - 1)),
@@ -285,6 +288,41 @@ async fn a_pack_that_is_gone_cut_or_condemned_is_stored_anew() {
         same(&scene.root(), into.path());
         assert!(header.packs.iter().all(|pack| pack.id != id), "{hours}");
     }
+}
+
+/// A backup that builds on packs which are deleted while it is made shows nothing, and the next one stores them anew.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn packs_that_are_collected_while_a_backup_is_made_are_missed_before_it_is_shown() {
+    let scene = many();
+    scene.back_up(1).await;
+    let (first, doomed) = (scene.keys("snapshots/").remove(0), [scene.keys("index/"), scene.keys("packs/")].concat());
+    scene.memory.delete(&Scope::default(), &first).await.unwrap();
+    scene.write("new.txt", b"so that a pack is stored");
+    let memory = scene.memory.clone();
+    let collecting = FaultyTarget::new(Arc::new(scene.memory.clone()), move |call, _, _| {
+        if call == Call::Upload {
+            let (memory, doomed) = (memory.clone(), doomed.clone());
+            // A rule does not wait, and the target's calls do.
+            let collector = std::thread::spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                for key in doomed {
+                    runtime.block_on(memory.delete(&Scope::default(), &key)).unwrap();
+                }
+            });
+            collector.join().unwrap();
+        }
+        None
+    });
+    let mut job = scene.repository_job();
+    job.targets = vec![("memory".into(), Arc::new(collecting))];
+    let error = create(&later(2), job).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Busy, "{error}");
+    assert!(error.message().contains("garbage collection has deleted the pack"), "{error}");
+    assert_eq!(scene.keys("snapshots/"), [] as [&str; 0]);
+    let (report, _) = scene.back_up(3).await;
+    assert!(report.is_healthy());
+    let (_, into) = restore_memory(&scene).await;
+    same(&scene.root(), into.path());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -32,23 +32,18 @@ mod judge;
 mod memory;
 mod survey;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::SignedDuration;
 
-use super::collect::CollectRecord;
-use super::header::Header;
-use super::id::{PackId, RepositoryId, SnapshotId};
 use crate::backup::collect::{CollectJob, TargetCollection};
-use crate::backup::manifest::Digest;
 use crate::backup::target::BackupTarget;
 use crate::cancel::Scope;
-use crate::clock::Timestamp;
+use crate::config::MIN_COLLECT_GRACE_HOURS;
 
 /// The shortest grace time.
-pub(crate) const MIN_GRACE: Duration = Duration::from_secs(2 * 3600);
+pub(crate) const MIN_GRACE: Duration = Duration::from_secs(MIN_COLLECT_GRACE_HOURS * 3600);
 /// The usual grace time.
 pub(crate) const DEFAULT_GRACE: Duration = Duration::from_secs(24 * 3600);
 /// How long a record stays that names removed snapshots: whoever looked at the repository within this time can tell a
@@ -70,32 +65,6 @@ pub(crate) struct Collector<'a> {
 pub(crate) struct Look {
     pub(crate) plan: TargetCollection,
     survey: survey::Survey,
-}
-
-/// The record that removes snapshots: it names them, and condemns the packs that nothing but they need. Their headers
-/// are deleted once it is in the target, under [`super::names::collect`].
-pub(crate) fn removal(
-    repository: RepositoryId,
-    headers: &[(Header, Digest)],
-    removed: &[SnapshotId],
-    now: Timestamp,
-    grace: Duration,
-) -> CollectRecord {
-    // Whether anything that stays needs it.
-    let mut packs: HashMap<PackId, bool> = HashMap::new();
-    let mut snapshots = Vec::new();
-    for (header, mac) in headers {
-        let stays = !removed.contains(&header.snapshot);
-        if !stays {
-            snapshots.push((header.snapshot, *mac));
-        }
-        for pack in &header.packs {
-            *packs.entry(pack.id).or_default() |= stays;
-        }
-    }
-    let mut packs: Vec<PackId> = packs.into_iter().filter(|(_, needed)| !needed).map(|(id, _)| id).collect();
-    packs.sort_unstable();
-    CollectRecord { repository, time: now, grace: grace.max(MIN_GRACE), snapshots, packs }
 }
 
 /// A span of time as a signed one.

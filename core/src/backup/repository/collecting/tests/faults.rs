@@ -18,7 +18,7 @@ async fn scene() -> World {
     world.snapshot(2, &[needed]).await;
     world.pass(HOUR);
     world.snapshot(3, &[needed]).await;
-    world.remove(&[first]).await;
+    world.remove(first).await;
     world.pass(30 * HOUR);
     world.collect().await;
     world.put(&names::index(PackId([9; 16])), b"lonely").await;

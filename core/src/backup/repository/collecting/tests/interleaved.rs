@@ -12,10 +12,8 @@ use std::sync::{Condvar, Mutex, OnceLock};
 use super::super::Collector;
 use super::super::guard::Marks;
 use super::*;
-use crate::backup::blocks::{Objects, list_all};
-use crate::backup::list::blocking;
+use crate::backup::blocks::list_all;
 use crate::backup::repository::hostile::Random;
-use crate::backup::repository::open::Repository;
 use crate::error::{Error, ErrorKind};
 use crate::testing::{Call, FaultyTarget};
 
@@ -102,12 +100,8 @@ const OWN: PackId = PackId([2; 16]);
 
 /// One backup: the run's side as `repository/{prepare,deliver}.rs` have it.
 async fn back_up(scope: Scope, target: Arc<dyn BackupTarget>, header: Header, key: IdKey, cast: Cast) -> Result<End> {
-    let objects = Objects::new(&scope, Arc::clone(&target));
-    let marks = blocking(move || {
-        let keys: Arc<dyn super::super::super::keyring::Keyring> = Arc::new(NoKeys);
-        Marks::read(&Repository::open(&objects, &keys)?.unwrap())
-    })
-    .await?;
+    let repository = open(&scope, &target).await?;
+    let marks = blocking(move || Marks::read(&repository)).await?;
     let there = list_all(&scope, &*target, names::PACKS).await?;
     let indexed = list_all(&scope, &*target, names::INDEX).await?;
     let usable = |key: &str, of: fn(&str) -> Option<PackId>| of(key) == Some(WANTED);
@@ -221,13 +215,10 @@ fn play(cast: Cast, choose: &mut dyn FnMut(&[usize], Option<usize>) -> usize) ->
     }
     if cast.remover {
         let (actor, seat, theirs, scope) = (actors, Arc::clone(&turns), gated(actors), world.scope());
-        let record = removal(world.id, &world.headers, &[SnapshotId([1; 6])], world.ours.now(), DEFAULT_GRACE);
         let removed = names::snapshot(world.headers[0].0.time, SnapshotId([1; 6]));
-        let (at, bytes) = (names::collect(record.time, SnapshotId([0xaa; 6])), record.write(&world.key));
         others.push(runtime.spawn(async move {
             seat.wait(actor);
-            theirs.put(&scope, &at, &bytes, true).await?;
-            theirs.delete(&scope, &removed).await?;
+            remove(&scope, &theirs, open(&scope, &theirs).await?, &removed).await?;
             seat.end(actor);
             Ok(())
         }));

@@ -10,15 +10,18 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::collect::CollectRecord;
 use super::super::header::{self, Header, NeededPack};
 use super::super::id::{IdKey, PackId, RepositoryId, SnapshotId};
 use super::super::identity::Identity;
-use super::super::keyring::NoKeys;
+use super::super::keyring::{Keyring, NoKeys};
 use super::super::names;
-use super::{DEFAULT_GRACE, removal};
+use super::super::open::Repository;
+use super::super::removal::remove;
+use super::DEFAULT_GRACE;
+use crate::backup::blocks::Objects;
 use crate::backup::collect::{CollectAction, CollectJob, CollectReport, TargetCollection, collect};
 use crate::backup::lease::LeaseTimes;
+use crate::backup::list::blocking;
 use crate::backup::manifest::Digest;
 use crate::backup::target::BackupTarget;
 use crate::cancel::Scope;
@@ -107,14 +110,14 @@ impl World {
         }
     }
 
-    /// Removes snapshots as a deletion does.
-    async fn remove(&mut self, removed: &[SnapshotId]) {
-        let record = removal(self.id, &self.headers, removed, self.ours.now(), DEFAULT_GRACE);
-        self.record(&record).await;
-        for (header, _) in self.headers.iter().filter(|(header, _)| removed.contains(&header.snapshot)) {
-            self.target.delete(&Scope::default(), &names::snapshot(header.time, header.snapshot)).await.unwrap();
-        }
-        self.headers.retain(|(header, _)| !removed.contains(&header.snapshot));
+    /// Removes a snapshot as a deletion does.
+    async fn remove(&mut self, removed: SnapshotId) {
+        let at = self.headers.iter().position(|(header, _)| header.snapshot == removed).unwrap();
+        let (header, _) = self.headers.remove(at);
+        let target: Arc<dyn BackupTarget> = Arc::new(self.target.clone());
+        let name = names::snapshot(header.time, removed);
+        let repository = open(&self.scope(), &target).await.unwrap();
+        remove(&self.scope(), &target, repository, &name).await.unwrap();
     }
 
     /// Removes the header alone, as somebody's hand does.
@@ -122,11 +125,6 @@ impl World {
         let at = self.headers.iter().position(|(header, _)| header.snapshot == SnapshotId([number; 6])).unwrap();
         let (header, _) = self.headers.remove(at);
         self.target.delete(&Scope::default(), &names::snapshot(header.time, header.snapshot)).await.unwrap();
-    }
-
-    async fn record(&self, record: &CollectRecord) {
-        let number = self.keys("collect/").len() as u8;
-        self.put(&names::collect(record.time, SnapshotId([number; 6])), &record.write(&self.key)).await;
     }
 
     fn keys(&self, prefix: &str) -> Vec<String> {
@@ -166,6 +164,13 @@ impl World {
         change(&mut job);
         collect(&self.scope(), &job).await
     }
+}
+
+/// The repository in a target.
+async fn open(scope: &Scope, target: &Arc<dyn BackupTarget>) -> Result<Repository> {
+    let objects = Objects::new(scope, Arc::clone(target));
+    let keys: Arc<dyn Keyring> = Arc::new(NoKeys);
+    Ok(blocking(move || Repository::open(&objects, &keys)).await?.unwrap())
 }
 
 /// What is decided about a pack.

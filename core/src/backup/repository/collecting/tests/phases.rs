@@ -40,7 +40,7 @@ async fn a_removed_snapshot_takes_the_packs_along_that_only_it_needs() {
     let first = world.snapshot(1, &[old, both]).await;
     world.pass(HOUR);
     world.snapshot(2, &[both, new]).await;
-    world.remove(&[first]).await;
+    world.remove(first).await;
     // The packs are an hour old: the record says that they are no running backup's.
     assert_eq!(of(&world.collect().await, old).0, CollectAction::Wait);
     world.pass(24 * HOUR);
@@ -51,7 +51,7 @@ async fn a_removed_snapshot_takes_the_packs_along_that_only_it_needs() {
     assert_eq!((record.kind, record.action), (CollectKind::Record, CollectAction::Keep));
     let second = world.headers[0].0.snapshot;
     let third = world.snapshot(3, &[both]).await;
-    world.remove(&[second]).await;
+    world.remove(second).await;
     world.pass(28 * 24 * HOUR);
     world.collect().await;
     assert_eq!(world.keys("collect/").len(), 2);
@@ -76,7 +76,7 @@ async fn a_condemned_pack_that_a_snapshot_came_to_need_stays_until_that_goes() {
         assert_eq!(world.keys("collect/").len(), 1, "as long as the pack is there nobody may use it");
     }
     world.snapshot(2, &[]).await;
-    world.remove(&[snapshot]).await;
+    world.remove(snapshot).await;
     assert_eq!(of(&world.collect().await, pack).0, CollectAction::Delete);
     assert_eq!(world.has(pack), (false, false));
 }
