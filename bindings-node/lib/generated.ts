@@ -21,11 +21,21 @@ import type {
 export { WireError } from "./codec.js";
 export type { Integer, IntegerInput, Json, JsonObject, Path, PathInput } from "./codec.js";
 
+/** What to copy, and where to. */
+export interface BackupCopyRequest {
+  /** The snapshot: its identifier, the beginning of it, or `latest`. */
+  snapshotId: string;
+  /** The target that it goes to. */
+  to: string;
+  /** The target that it comes from. The first that has a whole copy when missing. */
+  from?: string | null | undefined;
+}
+
 /** What to back up, and where to. */
 export interface BackupCreateRequest {
   /** What to call it. */
   label?: string | null | undefined;
-  /** How it is stored. `archive` when missing. */
+  /** How it is stored. What `backup.layout` says when missing, and else `archive`. */
   layout?: Layout | null | undefined;
   /** This target only. All of the settings when missing. */
   target?: string | null | undefined;
@@ -217,10 +227,30 @@ export interface StoreVerifyRequest {
   store?: string | null | undefined;
 }
 
+/** What became of a copy. */
+export interface BackupCopyResponse {
+  /** The snapshot. */
+  snapshotId: string;
+  /** The target that it was read from. */
+  from: string;
+  /** The target that has it now. */
+  to: string;
+  /** Its key there. */
+  key: string;
+  /** Its bytes there. */
+  storedBytes: Integer;
+  /** Whether it was copied; `false` when the target had it already, whole. */
+  copied: boolean;
+  /** How long it took, in seconds. */
+  durationSeconds: number;
+}
+
 /** How a snapshot is stored. */
 export type Layout =
   /** One standard `.tar.zst` for each snapshot. */
-  | "archive";
+  | "archive"
+  /** Packs that snapshots share: each adds only what changed. */
+  | "repository";
 
 /** Whether everything was read completely. */
 export type Outcome =
@@ -351,11 +381,11 @@ export interface BackupCreateResponse {
   files: Integer;
   /** Bytes of the files' content. */
   sizeBytes: Integer;
-  /** Bytes of the archive. */
+  /** Bytes of the archive, or what this run added to the repository. */
   storedBytes: Integer;
   /** How long it took, in seconds. */
   durationSeconds: number;
-  /** The archive's key in every target. */
+  /** The key of the archive, or of the snapshot's header, in every target. */
   key: string;
   /** What became of it in each target. */
   targets: TargetResult[];
@@ -788,6 +818,12 @@ export type ProblemKind =
   | "inconsistent"
   /** More entries or bytes than allowed, or a compression that only an attack has. */
   | "limit_exceeded"
+  /** A pack of the repository is missing, damaged, or not the one that it was. */
+  | "damaged_pack"
+  /** A part of the list of what is in the snapshot is lost. */
+  | "damaged_tree"
+  /** The snapshot before this one is gone, or another one than it was. */
+  | "broken_chain"
   /** The file is a database that does not pass its own check, or that is missing. */
   | "damaged_database"
   /** The file is restored, but the filesystem or the permissions did not take an attribute of it. */
@@ -1247,6 +1283,16 @@ export interface Progress {
   /** While true the work is inside a step that must not be interrupted; a cancel waits. */
   uninterruptible: boolean;
 }
+
+const backupCopyResponseCodec = record<BackupCopyResponse>("BackupCopyResponse", {
+  snapshotId: { wire: "snapshot_id" },
+  from: { wire: "from" },
+  to: { wire: "to" },
+  key: { wire: "key" },
+  storedBytes: { wire: "stored_bytes" },
+  copied: { wire: "copied" },
+  durationSeconds: { wire: "duration_seconds" },
+});
 
 const skippedCodec = record<Skipped>("Skipped", {
   path: { wire: "path", codec: path },
@@ -1719,6 +1765,12 @@ export const progressCodec = record<Progress>("Progress", {
   uninterruptible: { wire: "uninterruptible", absent: () => false },
 });
 
+const backupCopyRequestCodec = record<BackupCopyRequest>("BackupCopyRequest", {
+  snapshotId: { wire: "snapshot_id" },
+  to: { wire: "to" },
+  from: { wire: "from" },
+});
+
 const backupCreateRequestCodec = record<BackupCreateRequest>("BackupCreateRequest", {
   label: { wire: "label" },
   layout: { wire: "layout" },
@@ -1815,6 +1867,7 @@ const storeVerifyRequestCodec = record<StoreVerifyRequest>("StoreVerifyRequest",
   store: { wire: "store" },
 });
 
+const backupCopyOperation = operation("backup.copy", backupCopyRequestCodec, backupCopyResponseCodec);
 const backupCreateOperation = operation("backup.create", backupCreateRequestCodec, backupCreateResponseCodec);
 const backupDeleteOperation = operation("backup.delete", backupDeleteRequestCodec, backupDeleteResponseCodec);
 const backupListOperation = operation("backup.list", backupListRequestCodec, backupListResponseCodec);
@@ -1839,6 +1892,7 @@ const storeVerifyOperation = operation("store.verify", storeVerifyRequestCodec, 
 
 /** How each operation crosses, by its name: for whoever speaks the wire, over HTTP or with the command line. */
 export const operations = {
+  "backup.copy": backupCopyOperation,
   "backup.create": backupCreateOperation,
   "backup.delete": backupDeleteOperation,
   "backup.list": backupListOperation,
@@ -1873,6 +1927,17 @@ export class BackupGroup {
    */
   constructor(owner: Operations) {
     this.#owner = owner;
+  }
+
+  /**
+   * Copy a snapshot to another target: verified, sent, and read back there. Adds something.
+   *
+   * @param request - What to copy, and where to.
+   * @param options - How to stop it, and who is told of its progress.
+   * @throws OpsError - What could not be done, and the repair.
+   */
+  copy(request: BackupCopyRequest, options?: CallOptions): Promise<BackupCopyResponse> {
+    return this.#owner._call("backup.copy", request, options, backupCopyOperation);
   }
 
   /**
@@ -2196,7 +2261,7 @@ export class StoreGroup {
 
 /** The front door to every operation; `Ops` is one. */
 export abstract class Operations {
-  /** The operations `backup.*`: `create`, `delete`, `list`, `show`, `verify`. */
+  /** The operations `backup.*`: `copy`, `create`, `delete`, `list`, `show`, `verify`. */
   readonly backup: BackupGroup = new BackupGroup(this);
   /** The operations `config.*`: `check`, `init`, `show`. */
   readonly config: ConfigGroup = new ConfigGroup(this);

@@ -5,6 +5,7 @@
 mod live;
 mod locks;
 mod main_job;
+mod mounts;
 mod plain_tools;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_under-test");

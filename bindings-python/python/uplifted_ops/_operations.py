@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from .types import (
+        BackupCopyResponse,
         BackupCreateResponse,
         BackupDeleteResponse,
         BackupListResponse,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_BACKUP_COPY: Response[BackupCopyResponse] = Response("BackupCopyResponse")
 _BACKUP_CREATE: Response[BackupCreateResponse] = Response("BackupCreateResponse")
 _BACKUP_DELETE: Response[BackupDeleteResponse] = Response("BackupDeleteResponse")
 _BACKUP_LIST: Response[BackupListResponse] = Response("BackupListResponse")
@@ -80,6 +82,44 @@ class BackupGroup:
     def __init__(self, owner: Operations) -> None:
         self._owner = owner
 
+    def copy(
+        self,
+        *,
+        snapshot_id: str,
+        to: str,
+        from_: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupCopyResponse:
+        """Copy a snapshot to another target: verified, sent, and read back there.
+
+        Adds something.
+
+        Args:
+            snapshot_id: The snapshot: its identifier, the beginning of it, or
+                `latest`.
+            to: The target that it goes to.
+            from_: The target that it comes from. The first that has a whole copy
+                when missing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What became of a copy.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return self._owner._call(
+            "backup.copy",
+            request(snapshot_id=snapshot_id, to=to, from_=from_),
+            _BACKUP_COPY,
+            on_progress,
+            timeout,
+        )
+
     def create(
         self,
         *,
@@ -96,7 +136,8 @@ class BackupGroup:
 
         Args:
             label: What to call it.
-            layout: How it is stored. `archive` when missing.
+            layout: How it is stored. What `backup.layout` says when missing, and
+                else `archive`.
             target: This target only. All of the settings when missing.
             on_progress: Called with each `Progress`. What it raises cancels the
                 work.
@@ -947,6 +988,44 @@ class AsyncBackupGroup:
     def __init__(self, owner: AsyncOperations) -> None:
         self._owner = owner
 
+    async def copy(
+        self,
+        *,
+        snapshot_id: str,
+        to: str,
+        from_: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupCopyResponse:
+        """Copy a snapshot to another target: verified, sent, and read back there.
+
+        Adds something.
+
+        Args:
+            snapshot_id: The snapshot: its identifier, the beginning of it, or
+                `latest`.
+            to: The target that it goes to.
+            from_: The target that it comes from. The first that has a whole copy
+                when missing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What became of a copy.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return await self._owner._call(
+            "backup.copy",
+            request(snapshot_id=snapshot_id, to=to, from_=from_),
+            _BACKUP_COPY,
+            on_progress,
+            timeout,
+        )
+
     async def create(
         self,
         *,
@@ -963,7 +1042,8 @@ class AsyncBackupGroup:
 
         Args:
             label: What to call it.
-            layout: How it is stored. `archive` when missing.
+            layout: How it is stored. What `backup.layout` says when missing, and
+                else `archive`.
             target: This target only. All of the settings when missing.
             on_progress: Called with each `Progress`. What it raises cancels the
                 work.

@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeAlias
 from . import _codec
 
 __all__ = [
+    "BackupCopyResponse",
     "BackupCreateResponse",
     "BackupDeleteResponse",
     "BackupListResponse",
@@ -88,10 +89,38 @@ __all__ = [
     "Why",
 ]
 
-Layout: TypeAlias = Literal["archive"]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupCopyResponse:
+    """What became of a copy."""
+
+    snapshot_id: str
+    """The snapshot."""
+
+    from_: str
+    """The target that it was read from."""
+
+    to: str
+    """The target that has it now."""
+
+    key: str
+    """Its key there."""
+
+    stored_bytes: int
+    """Its bytes there."""
+
+    copied: bool
+    """Whether it was copied; `false` when the target had it already, whole."""
+
+    duration_seconds: float
+    """How long it took, in seconds."""
+
+
+Layout: TypeAlias = Literal["archive", "repository"]
 """How a snapshot is stored.
 
 - `archive`: One standard `.tar.zst` for each snapshot.
+- `repository`: Packs that snapshots share: each adds only what changed.
 """
 
 Outcome: TypeAlias = Literal["complete", "partial"]
@@ -268,13 +297,13 @@ class BackupCreateResponse:
     """Bytes of the files' content."""
 
     stored_bytes: int
-    """Bytes of the archive."""
+    """Bytes of the archive, or what this run added to the repository."""
 
     duration_seconds: float
     """How long it took, in seconds."""
 
     key: str
-    """The archive's key in every target."""
+    """The key of the archive, or of the snapshot's header, in every target."""
 
     targets: list[TargetResult]
     """What became of it in each target."""
@@ -868,6 +897,9 @@ ProblemKind: TypeAlias = Literal[
     "bad_entry",
     "inconsistent",
     "limit_exceeded",
+    "damaged_pack",
+    "damaged_tree",
+    "broken_chain",
     "damaged_database",
     "attribute_not_restored",
 ]
@@ -885,6 +917,10 @@ ProblemKind: TypeAlias = Literal[
 - `inconsistent`: Offsets, lengths or counts that contradict each other.
 - `limit_exceeded`: More entries or bytes than allowed, or a compression that only an
   attack has.
+- `damaged_pack`: A pack of the repository is missing, damaged, or not the one that it
+  was.
+- `damaged_tree`: A part of the list of what is in the snapshot is lost.
+- `broken_chain`: The snapshot before this one is gone, or another one than it was.
 - `damaged_database`: The file is a database that does not pass its own check, or that
   is missing.
 - `attribute_not_restored`: The file is restored, but the filesystem or the permissions
@@ -1534,6 +1570,7 @@ class Progress:
     """
 
 
+_codec.Record(BackupCopyResponse)
 _SKIPPED = _codec.Record(Skipped, path=_codec.PATH)
 _ERROR_BODY = _codec.Record(ErrorBody)
 _TARGET_RESULT = _codec.Record(TargetResult, error=_ERROR_BODY)

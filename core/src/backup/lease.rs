@@ -232,8 +232,13 @@ impl Drop for Lease {
 
 impl Held {
     async fn is_ours(&self) -> Result<bool> {
-        let Some((generation, _)) = highest(&self.scope, &*self.target).await? else { return Ok(false) };
-        Ok(generation == self.generation)
+        let Some((generation, object)) = highest(&self.scope, &*self.target).await? else { return Ok(false) };
+        if generation != self.generation || self.target.capability().put_if_absent {
+            return Ok(generation == self.generation);
+        }
+        // Where create-if-absent is not atomic, two may have created the generation: the last one wrote over the other.
+        let written = read_record(&self.scope, &*self.target, &object.key).await?;
+        Ok(written.is_some_and(|record| record.owner.token == self.owner.token))
     }
 
     /// Gives the lease back. Whether the target takes it or not, from here on this process does not hold it:

@@ -120,10 +120,7 @@ pub async fn verify(scope: &Scope, job: VerifyJob) -> Result<VerifyReport> {
 
 async fn verify_copy(scope: &Scope, job: &VerifyJob, copy: &Found, report: &mut VerifyReport) -> Result<()> {
     let blocks = copy.blocks(scope);
-    let threads = match job.threads {
-        0 => std::thread::available_parallelism().map_or(1, usize::from).min(8),
-        threads => threads,
-    };
+    let threads = threads(job.threads);
     let (inner, depth) = (scope.clone(), job.depth);
     let checked = blocking(move || {
         let archive = Archive::open(Arc::new(blocks))?;
@@ -176,6 +173,14 @@ async fn verify_copy(scope: &Scope, job: &VerifyJob, copy: &Found, report: &mut 
         }
     }
     Ok(())
+}
+
+/// How many threads decompress where the settings say `threads`: 0 is one for each core, at most 8.
+pub(super) fn threads(threads: usize) -> usize {
+    match threads {
+        0 => std::thread::available_parallelism().map_or(1, usize::from).min(8),
+        threads => threads,
+    }
 }
 
 /// Restores one database into scratch and lets its store check it: the problems that were found.

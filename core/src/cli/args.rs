@@ -155,7 +155,7 @@ Examples:
         command: Option<MetricsCommand>,
     },
 
-    /// Make, list, look into, verify and delete backups
+    /// Make, list, look into, verify, copy and delete backups
     #[command(
         subcommand,
         after_help = "\
@@ -354,6 +354,24 @@ Examples:
         /// quick: the index and the sizes; data: every byte; full: the integrity of each database too
         #[arg(long, value_name = "DEPTH", default_value = "full", value_parser = ["quick", "data", "full"])]
         depth: String,
+    },
+    /// Copy a backup to another target
+    #[command(after_help = "\
+Every byte is verified before, and read back where it went.
+
+Examples:
+  uplifted-ops backup copy latest --to offsite
+  uplifted-ops backup copy 1f0c3a --from local --to offsite")]
+    Copy {
+        /// The snapshot: its identifier, the beginning of it, or `latest`
+        #[arg(value_name = "ID")]
+        id: String,
+        /// The target that it goes to
+        #[arg(long, value_name = "NAME")]
+        to: String,
+        /// The target that it comes from; the first that has a whole copy when missing
+        #[arg(long, value_name = "NAME")]
+        from: Option<String>,
     },
     /// Delete a backup
     #[command(after_help = "\

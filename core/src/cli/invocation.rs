@@ -137,6 +137,13 @@ impl Invocation {
                 let request = of_snapshot(snapshot).with("depth", depth.as_str());
                 Self::new("backup.verify", request.done(), render::backup::verify)
             }
+            BackupCommand::Copy { id, to, from } => {
+                let request = Request::new()
+                    .with("snapshot_id", id.as_str())
+                    .with("to", to.as_str())
+                    .maybe("from", from.as_deref());
+                Self::new("backup.copy", request.done(), render::backup::copy)
+            }
             BackupCommand::Delete { snapshot, dry_run, force, yes } => {
                 let request = |dry_run| of_snapshot(snapshot).flag("dry_run", dry_run).flag("force", *force).done();
                 let mut invocation = Self::new("backup.delete", request(*dry_run), render::backup::delete);
@@ -310,6 +317,8 @@ mod tests {
             ("backup show latest", "backup.show", json!({ "snapshot_id": "latest" })),
             ("backup verify 1f", "backup.verify", json!({ "snapshot_id": "1f", "depth": "full" })),
             ("backup verify 1f --depth data", "backup.verify", json!({ "snapshot_id": "1f", "depth": "data" })),
+            ("backup copy 1f --to b", "backup.copy", json!({ "snapshot_id": "1f", "to": "b" })),
+            ("backup copy 1f --from a --to b", "backup.copy", json!({ "snapshot_id": "1f", "from": "a", "to": "b" })),
             ("backup delete 1f", "backup.delete", json!({ "snapshot_id": "1f" })),
             (
                 "backup delete 1f --dry-run --force --target a",

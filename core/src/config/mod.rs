@@ -33,7 +33,7 @@ pub mod reference;
 mod schema;
 mod settings;
 mod show;
-mod small_file;
+pub(crate) mod small_file;
 
 #[cfg(test)]
 mod tests;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use crate::backup::BackupTarget;
-use crate::component::{BuildContext, Placement, Registry};
+use crate::backup::{BackupTarget, decorate};
+use crate::component::{BuildContext, Kind, Placement, Registry};
 use crate::config::{ComponentSettings, Settings};
 use crate::error::{Error, ErrorKind, Result};
 use crate::health::{HealthCheck, Runner};
@@ -26,6 +26,10 @@ trait Contract: Send + Sync + 'static {
     const WHAT: &'static str;
     fn registry(kinds: &Kinds) -> &Registry<Self>;
     fn placed(&self) -> PlacedContract;
+    /// Makes one of `kind` from its settings.
+    fn build(kind: &Kind<Self>, context: &BuildContext, settings: &Map<String, Value>) -> Result<Arc<Self>> {
+        (kind.build)(context, settings)
+    }
     /// A proxy for one that was placed in the other process.
     fn remote(name: &str, placed: PlacedContract, link: &Arc<dyn Link>) -> Option<Arc<Self>>;
 }
@@ -56,6 +60,10 @@ impl Contract for dyn BackupTarget {
 
     fn placed(&self) -> PlacedContract {
         PlacedContract::Target(self.capability())
+    }
+
+    fn build(kind: &Kind<Self>, context: &BuildContext, settings: &Map<String, Value>) -> Result<Arc<Self>> {
+        decorate::build(kind, context, settings)
     }
 
     fn remote(name: &str, placed: PlacedContract, link: &Arc<dyn Link>) -> Option<Arc<Self>> {
@@ -116,7 +124,7 @@ impl<'a> Wanted<'a> {
             .map_err(|error| error.while_doing(format!("{} {:?}", T::WHAT, self.name)))?;
         let context =
             BuildContext { name: self.name.to_owned(), root: folders.root.to_owned(), state: folders.state.to_owned() };
-        Ok(((kind.build)(&context, self.settings)?, kind.placement))
+        Ok((T::build(kind, &context, self.settings)?, kind.placement))
     }
 }
 

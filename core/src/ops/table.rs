@@ -8,6 +8,7 @@ use crate::api::{backup, config, health, journal, metrics, restore, schedule, st
 
 /// Every operation of this build, sorted by name. A new one gets one line.
 pub static TABLE: &[Entry] = &[
+    Entry::of::<backup::Copy>(),
     Entry::of::<backup::Create>(),
     Entry::of::<backup::Delete>(),
     Entry::of::<backup::List>(),

@@ -138,7 +138,7 @@ async fn create_with(scope: &Scope, job: CreateJob, hook: Option<Hook>) -> Resul
     // Everything below stops when the caller cancels, when the caller's future is dropped, and when a part fails.
     let stop = StopOnDrop::of(scope);
     let scope = &stop.scope;
-    let plan = Plan::new(scope, &job)?;
+    let mut plan = Plan::new(scope, &job)?;
     // Repositories first: what they know from the last run, nobody opens.
     let mut results: Vec<Option<Error>> = Vec::new();
     let mut opened: Vec<Ready> = Vec::new();
@@ -155,6 +155,7 @@ async fn create_with(scope: &Scope, job: CreateJob, hook: Option<Hook>) -> Resul
     if opened.is_empty() {
         return Err(first_error(results));
     }
+    plan.look_again(&job)?;
     let contents = {
         let (scope, job, walk_plan) = (scope.clone(), job.clone(), plan.walk.clone());
         let prepared = opened.iter().filter_map(|ready| ready.prepared.as_ref());

@@ -19,6 +19,7 @@ use crate::testing::MemoryTarget;
 
 mod faults;
 mod reading;
+mod repository;
 
 /// A service's folder, and what is needed to back it up.
 struct Scene {

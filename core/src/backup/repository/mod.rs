@@ -36,4 +36,4 @@ pub(crate) mod tree;
 pub(crate) mod write;
 
 #[cfg(test)]
-mod hostile;
+pub(in crate::backup) mod hostile;

@@ -118,11 +118,12 @@ mod tests {
 
     #[test]
     fn no_renderer_panics_on_an_answer_it_does_not_expect() {
-        let all: [Renderer; 20] = [
+        let all: [Renderer; 21] = [
             backup::create,
             backup::snapshots,
             backup::show,
             backup::verify,
+            backup::copy,
             backup::delete,
             config::init,
             config::preview,
