@@ -4,6 +4,7 @@
 //! [`TABLE`](crate::ops::TABLE). It appears with its types and its documentation on the command line, in `schema`, and in every language.
 
 pub mod backup;
+pub mod collect;
 pub mod config;
 pub mod health;
 pub mod journal;

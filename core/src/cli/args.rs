@@ -373,6 +373,28 @@ Examples:
         #[arg(long, value_name = "NAME")]
         from: Option<String>,
     },
+    /// Free what no backup of a repository needs
+    #[command(after_help = "\
+What nobody needs is condemned first, and deleted by a later call, backup.collect_grace_hours after that: backups
+may go on meanwhile, from any machine. On a terminal it shows what will go and asks; elsewhere it demands --yes.
+
+Examples:
+  uplifted-ops backup collect --dry-run
+  uplifted-ops backup collect --yes")]
+    Collect {
+        /// Only in this target
+        #[arg(long, value_name = "NAME")]
+        target: Option<String>,
+        /// Print what would go and why, and change nothing
+        #[arg(long, conflicts_with = "yes")]
+        dry_run: bool,
+        /// Go on although backups are missing that nobody removed: they are lost for good
+        #[arg(long)]
+        accept_missing: bool,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
     /// Delete a backup
     #[command(after_help = "\
 On a terminal it shows what will go and asks; elsewhere it demands --yes.

@@ -144,6 +144,23 @@ impl Invocation {
                     .maybe("from", from.as_deref());
                 Self::new("backup.copy", request.done(), render::backup::copy)
             }
+            BackupCommand::Collect { target, dry_run, accept_missing, yes } => {
+                let request = |dry_run| {
+                    let request = Request::new().maybe("target", target.as_deref()).flag("dry_run", dry_run);
+                    request.flag("accept_missing", *accept_missing).done()
+                };
+                let mut invocation = Self::new("backup.collect", request(*dry_run), render::collect::collect);
+                if !dry_run {
+                    invocation.consent = Some(Consent {
+                        operation: "backup.collect",
+                        request: request(true),
+                        render: render::collect::collect,
+                        question: "Condemn and delete that?",
+                        given: *yes,
+                    });
+                }
+                invocation
+            }
             BackupCommand::Delete { snapshot, dry_run, force, yes } => {
                 let request = |dry_run| of_snapshot(snapshot).flag("dry_run", dry_run).flag("force", *force).done();
                 let mut invocation = Self::new("backup.delete", request(*dry_run), render::backup::delete);
@@ -314,6 +331,12 @@ mod tests {
                 json!({ "label": "a", "target": "local", "layout": "archive" }),
             ),
             ("backup list", "backup.list", json!({})),
+            ("backup collect --target a", "backup.collect", json!({ "target": "a" })),
+            (
+                "backup collect --dry-run --accept-missing",
+                "backup.collect",
+                json!({ "dry_run": true, "accept_missing": true }),
+            ),
             ("backup show latest", "backup.show", json!({ "snapshot_id": "latest" })),
             ("backup verify 1f", "backup.verify", json!({ "snapshot_id": "1f", "depth": "full" })),
             ("backup verify 1f --depth data", "backup.verify", json!({ "snapshot_id": "1f", "depth": "data" })),
@@ -350,7 +373,7 @@ mod tests {
 
     #[test]
     fn only_what_replaces_or_deletes_needs_consent() {
-        for words in ["backup delete 1f", "restore apply 1f", "restore apply 1f config"] {
+        for words in ["backup delete 1f", "backup collect", "restore apply 1f", "restore apply 1f config"] {
             let consent = parse(words).consent.unwrap();
             assert!(!consent.given, "{words}");
         }

@@ -221,9 +221,15 @@ pub struct BackupSettings {
     pub ping_url: Option<String>,
     /// Which snapshots are kept. Read by the scheduler.
     pub retention: Option<Map<String, Value>>,
+    /// How long a repository keeps what no snapshot needs after it was condemned, in hours. Twice as long as the longest
+    /// backup stands still, and at least 2.
+    pub collect_grace_hours: f64,
     /// Says that storing `.env` and other secrets unencrypted is wanted.
     pub clear_secrets: Option<bool>,
 }
+
+/// The least that `backup.collect_grace_hours` may be.
+pub const MIN_COLLECT_GRACE_HOURS: u64 = 2;
 
 impl Default for BackupSettings {
     fn default() -> Self {
@@ -242,6 +248,7 @@ impl Default for BackupSettings {
             drill_schedule: None,
             ping_url: None,
             retention: None,
+            collect_grace_hours: 24.0,
             clear_secrets: None,
         }
     }

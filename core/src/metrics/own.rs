@@ -4,6 +4,7 @@
 //! processes, so their numbers are worked out from the journal when a page is written ([`BackupHistory`]), and
 //! every process of the service shows the same ones.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use serde_json::Value;
@@ -136,6 +137,19 @@ pub struct BackupHistory {
     pub partial: u64,
     /// Attempts that failed.
     pub failed: u64,
+    /// For each target with a repository, what the last `backup.collect` saw there.
+    pub repositories: BTreeMap<String, RepositoryBytes>,
+}
+
+/// How large the repository in a target is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RepositoryBytes {
+    /// When that was seen.
+    pub time: Timestamp,
+    /// Bytes of everything in it.
+    pub all: f64,
+    /// Bytes of what no snapshot needs.
+    pub dead: f64,
 }
 
 impl BackupHistory {
@@ -160,6 +174,7 @@ impl BackupHistory {
                         history.last_duration_seconds = Some(fact.duration_seconds);
                     }
                 }
+                ("backup.collect", Some(response)) => history.note_repositories(fact.time, response),
                 // A quick verify looks at sizes and the index: it proves no byte. The answer says what was done,
                 // also where the request left the depth to the default.
                 ("backup.verify", Some(response))
@@ -172,6 +187,18 @@ impl BackupHistory {
             }
         }
         history
+    }
+
+    fn note_repositories(&mut self, time: Timestamp, response: &Value) {
+        for target in response["targets"].as_array().into_iter().flatten() {
+            let bytes = |name: &str| target[name].as_f64();
+            if let (Some(name), Some(all), Some(dead)) =
+                (target["target"].as_str(), bytes("repository_bytes"), bytes("dead_bytes"))
+                && self.repositories.get(name).is_none_or(|known| known.time <= time)
+            {
+                self.repositories.insert(name.to_owned(), RepositoryBytes { time, all, dead });
+            }
+        }
     }
 
     /// The same as metrics. A time that never was is 0, so that an alert on its age fires.
@@ -210,6 +237,23 @@ impl BackupHistory {
         ];
         let known = last.into_iter().filter_map(|(name, unit, help, value)| Some(gauge(name, unit, help, value?)));
         families.extend(known);
+        if !self.repositories.is_empty() {
+            type Bytes = fn(&RepositoryBytes) -> f64;
+            let sizes: [(&str, &str, Bytes); 2] = [
+                ("uplifted_ops_backup_repository_bytes", "Bytes of the repository in a target", |bytes| bytes.all),
+                (
+                    "uplifted_ops_backup_repository_dead_bytes",
+                    "Bytes in a repository that no snapshot needs and that are not deleted yet",
+                    |bytes| bytes.dead,
+                ),
+            ];
+            families.extend(sizes.map(|(name, help, bytes)| {
+                let family = Family::new(name, MetricKind::Gauge, help).unit("bytes");
+                self.repositories.iter().fold(family, |family, (target, repository)| {
+                    family.number(&[("target", target)], bytes(repository))
+                })
+            }));
+        }
         families
     }
 }

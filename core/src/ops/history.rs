@@ -12,7 +12,7 @@ const FAR_ENOUGH: usize = 10_000;
 
 /// How the backups stand.
 pub(crate) fn backups(journal: &Journal) -> Result<BackupHistory> {
-    let records = about_backups(journal, &["backup.create", "backup.verify"])?;
+    let records = about_backups(journal, &["backup.create", "backup.verify", "backup.collect"])?;
     Ok(BackupHistory::of(records.iter().map(|record| Fact {
         time: record.time,
         operation: &record.operation,

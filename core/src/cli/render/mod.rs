@@ -5,6 +5,7 @@
 //! wire rules have it (`size_bytes`, `duration_seconds`, RFC 3339 times).
 
 pub(super) mod backup;
+pub(super) mod collect;
 pub(super) mod config;
 mod error;
 mod fields;
@@ -118,7 +119,8 @@ mod tests {
 
     #[test]
     fn no_renderer_panics_on_an_answer_it_does_not_expect() {
-        let all: [Renderer; 21] = [
+        let all: [Renderer; 22] = [
+            collect::collect,
             backup::create,
             backup::snapshots,
             backup::show,

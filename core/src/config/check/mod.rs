@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::load::Config;
+use super::settings::MIN_COLLECT_GRACE_HOURS;
 use super::{redact, reference};
 use crate::fs;
 
@@ -77,6 +78,9 @@ pub fn check(config: &Config, build: &BuildFacts) -> Vec<Finding> {
     checker.findings
 }
 
+/// What waits longer than a year is never collected.
+const MAX_GRACE_HOURS: f64 = 365.0 * 24.0;
+
 struct Checker<'a> {
     config: &'a Config,
     build: &'a BuildFacts,
@@ -115,6 +119,11 @@ impl Checker<'_> {
         if !(1..=19).contains(&settings.backup.level) {
             let message = format!("level {} is not one of zstd's levels 1 to 19", settings.backup.level);
             self.error("backup.level", message, "use 3, or 19 for the smallest archive");
+        }
+        let grace = settings.backup.collect_grace_hours;
+        if !(MIN_COLLECT_GRACE_HOURS as f64..=MAX_GRACE_HOURS).contains(&grace) {
+            let message = format!("{grace} hours is no grace time between {MIN_COLLECT_GRACE_HOURS} hours and a year");
+            self.error("backup.collect_grace_hours", message, "use 24");
         }
         if settings.health.concurrency == 0 {
             self.error("health.concurrency", "no check could ever run", "use at least 1");

@@ -56,6 +56,7 @@ fn each_mistake_is_found() {
     for (text, expected) in [
         (backup("level = 0"), "Error backup.level: level 0 is not one of zstd's"),
         (backup("level = 20"), "Error backup.level: level 20 is not one of zstd's"),
+        (backup("collect_grace_hours = 1"), "Error backup.collect_grace_hours: 1 hours is no grace time between 2"),
         (backup("rollback_copy_seconds = 0"), "Error backup.rollback_copy_seconds"),
         (
             backup("schedule = \"0 2 * * *\""),

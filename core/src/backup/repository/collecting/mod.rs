@@ -46,9 +46,10 @@ use crate::backup::manifest::Digest;
 use crate::backup::target::BackupTarget;
 use crate::cancel::Scope;
 use crate::clock::Timestamp;
+use crate::config::MIN_COLLECT_GRACE_HOURS;
 
 /// The shortest grace time.
-pub(crate) const MIN_GRACE: Duration = Duration::from_secs(2 * 3600);
+pub(crate) const MIN_GRACE: Duration = Duration::from_secs(MIN_COLLECT_GRACE_HOURS * 3600);
 /// The usual grace time.
 pub(crate) const DEFAULT_GRACE: Duration = Duration::from_secs(24 * 3600);
 /// How long a record stays that names removed snapshots: whoever looked at the repository within this time can tell a
