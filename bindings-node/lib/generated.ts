@@ -21,6 +21,24 @@ import type {
 export { WireError } from "./codec.js";
 export type { Integer, IntegerInput, Json, JsonObject, Path, PathInput } from "./codec.js";
 
+/** Where to collect. */
+export interface BackupCollectRequest {
+  /**
+   * Go on although snapshots are missing that nobody removed: they are lost for good, and recorded as removed.
+   *
+   * @defaultValue `false`
+   */
+  acceptMissing?: boolean | undefined;
+  /**
+   * Say what would be done, and change nothing.
+   *
+   * @defaultValue `false`
+   */
+  dryRun?: boolean | undefined;
+  /** This target only. All of the settings when missing. */
+  target?: string | null | undefined;
+}
+
 /** What to copy, and where to. */
 export interface BackupCopyRequest {
   /** The snapshot: its identifier, the beginning of it, or `latest`. */
@@ -227,6 +245,172 @@ export interface StoreVerifyRequest {
   store?: string | null | undefined;
 }
 
+/** Why nothing may be collected. */
+export interface CollectRefusal {
+  /** What is wrong. */
+  message: string;
+  /** The repair. */
+  hint: string;
+}
+
+/** What an object of a repository is. */
+export type CollectKind =
+  /** Content. */
+  | "pack"
+  /** An index whose pack is gone. */
+  | "index"
+  /** A collect record. */
+  | "record";
+
+/** What is done with an object. */
+export type CollectAction =
+  /** It is deleted. */
+  | "delete"
+  /** It is recorded that nobody needs it: no run uses it from then on, and a later collection deletes it. */
+  | "condemn"
+  /** Its time has not come. */
+  | "wait"
+  /** It stays as long as something needs it. */
+  | "keep";
+
+/** What is decided about an object, and why. */
+export interface CollectDecision {
+  /** Its key. */
+  key: string;
+  /** What it is. */
+  kind: CollectKind;
+  /** Its size; of a pack with its index. */
+  storedBytes: Integer;
+  /** What is to be done. */
+  action: CollectAction;
+  /** Why. */
+  reason: string;
+}
+
+/** An object that was deleted. */
+export interface CollectedObject {
+  /** Its key. */
+  key: string;
+  /** The bytes that became free. */
+  storedBytes: Integer;
+}
+
+/** What the caller must do. Few on purpose: match on these, show the rest to a person. */
+export type ErrorKind =
+  /** The request or a setting is wrong: change it. */
+  | "invalid_input"
+  /** What was named does not exist: name something that does. */
+  | "not_found"
+  /** Doing it now would be unsafe: meet the condition in the hint first. */
+  | "refused"
+  /** Somebody else holds what is needed: try again later. */
+  | "busy"
+  /** The operating system or a server said no: grant the permission. */
+  | "denied"
+  /** The disk or the target is full: free space. */
+  | "no_space"
+  /** Something outside did not answer, or a device failed: bring it back, then try again. */
+  | "unavailable"
+  /** The deadline passed: try again, or allow more time. */
+  | "timeout"
+  /** Data is damaged: do not trust it, use another copy. */
+  | "corrupt"
+  /** This build, or this component, cannot do that. */
+  | "unsupported"
+  /** The caller cancelled. Nothing was left half-done. */
+  | "cancelled"
+  /** A defect of ours: report it. */
+  | "internal";
+
+/** An `Error` on the wire: the value of `error` in `{"error": {…}}`. */
+export interface ErrorBody {
+  /** What the caller must do. */
+  kind: ErrorKind;
+  /** What happened, for a person. */
+  message: string;
+  /** The repair, one line. */
+  hint: string | null;
+  /** Whether the same call can succeed later without anybody changing it. */
+  retryable: boolean;
+  /** The operation that failed. */
+  operation: string | null;
+  /** The messages of the underlying causes, nearest first. */
+  causes: string[];
+  /** Names and values that help to find the place. */
+  context: Record<string, string>;
+}
+
+/** An object that could not be deleted. */
+export interface CollectFailure {
+  /** Its key. */
+  key: string;
+  /** Why. */
+  error: ErrorBody;
+}
+
+/** What is decided about the repository in a target, and what was done. */
+export interface TargetCollection {
+  /** The target. */
+  target: string;
+  /** The repository: 32 hexadecimal digits. */
+  repositoryId: string;
+  /**
+   * What time it is by the target's clock, which ages are judged by. In a dry run it is estimated, since asking a
+   * target for its time takes writing to it.
+   */
+  targetTime: Date;
+  /** How long a pack stays after it was condemned. */
+  graceHours: number;
+  /** How many snapshots there are. */
+  snapshots: Integer;
+  /** How many packs there are. */
+  packs: Integer;
+  /** How many of them no snapshot needs. */
+  deadPacks: Integer;
+  /** Bytes of all packs, indexes and records. */
+  repositoryBytes: Integer;
+  /** Bytes of the packs that no snapshot needs, with their indexes. */
+  deadBytes: Integer;
+  /** Why nothing may be done here. */
+  refusals: CollectRefusal[];
+  /** What is decided about each object that somebody could do without. */
+  decisions: CollectDecision[];
+  /** Snapshots that are gone, and that are recorded as removed because the caller says that they are lost. */
+  acceptedMissing: string[];
+  /** What is wrong and does not stand in the way. */
+  problems: string[];
+  /** Why what is due to be deleted is left for the next time. */
+  deferred: string | null;
+  /** How many packs were condemned. */
+  condemned: Integer;
+  /** What was deleted, in this order. */
+  deleted: CollectedObject[];
+  /** Bytes that became free. */
+  freedBytes: Integer;
+  /** What should have been deleted and was not. */
+  failures: CollectFailure[];
+}
+
+/** A target that could not be asked. */
+export interface FailedTarget {
+  /** Its name. */
+  target: string;
+  /** Why. */
+  error: ErrorBody;
+}
+
+/** What was planned for each target, and what became of it. */
+export interface BackupCollectResponse {
+  /** The targets that have a repository. */
+  targets: TargetCollection[];
+  /** The targets that have none: there is nothing to collect. */
+  withoutRepository: string[];
+  /** The targets that could not be asked, or where it ended early. */
+  failed: FailedTarget[];
+  /** Whether it was to be a plan alone. */
+  dryRun: boolean;
+}
+
 /** What became of a copy. */
 export interface BackupCopyResponse {
   /** The snapshot. */
@@ -288,51 +472,6 @@ export interface Skipped {
   reason: SkipReason;
   /** The detail, for a person. */
   message: string;
-}
-
-/** What the caller must do. Few on purpose: match on these, show the rest to a person. */
-export type ErrorKind =
-  /** The request or a setting is wrong: change it. */
-  | "invalid_input"
-  /** What was named does not exist: name something that does. */
-  | "not_found"
-  /** Doing it now would be unsafe: meet the condition in the hint first. */
-  | "refused"
-  /** Somebody else holds what is needed: try again later. */
-  | "busy"
-  /** The operating system or a server said no: grant the permission. */
-  | "denied"
-  /** The disk or the target is full: free space. */
-  | "no_space"
-  /** Something outside did not answer, or a device failed: bring it back, then try again. */
-  | "unavailable"
-  /** The deadline passed: try again, or allow more time. */
-  | "timeout"
-  /** Data is damaged: do not trust it, use another copy. */
-  | "corrupt"
-  /** This build, or this component, cannot do that. */
-  | "unsupported"
-  /** The caller cancelled. Nothing was left half-done. */
-  | "cancelled"
-  /** A defect of ours: report it. */
-  | "internal";
-
-/** An `Error` on the wire: the value of `error` in `{"error": {…}}`. */
-export interface ErrorBody {
-  /** What the caller must do. */
-  kind: ErrorKind;
-  /** What happened, for a person. */
-  message: string;
-  /** The repair, one line. */
-  hint: string | null;
-  /** Whether the same call can succeed later without anybody changing it. */
-  retryable: boolean;
-  /** The operation that failed. */
-  operation: string | null;
-  /** The messages of the underlying causes, nearest first. */
-  causes: string[];
-  /** Names and values that help to find the place. */
-  context: Record<string, string>;
 }
 
 /** What became of a backup in one target. */
@@ -462,14 +601,6 @@ export interface Unreadable {
   /** Its size. */
   storedBytes: Integer;
   /** Why it could not be read. */
-  error: ErrorBody;
-}
-
-/** A target that could not be asked. */
-export interface FailedTarget {
-  /** Its name. */
-  target: string;
-  /** Why. */
   error: ErrorBody;
 }
 
@@ -1284,6 +1415,72 @@ export interface Progress {
   uninterruptible: boolean;
 }
 
+const collectRefusalCodec = record<CollectRefusal>("CollectRefusal", {
+  message: { wire: "message" },
+  hint: { wire: "hint" },
+});
+
+const collectDecisionCodec = record<CollectDecision>("CollectDecision", {
+  key: { wire: "key" },
+  kind: { wire: "kind" },
+  storedBytes: { wire: "stored_bytes" },
+  action: { wire: "action" },
+  reason: { wire: "reason" },
+});
+
+const collectedObjectCodec = record<CollectedObject>("CollectedObject", {
+  key: { wire: "key" },
+  storedBytes: { wire: "stored_bytes" },
+});
+
+const errorBodyCodec = record<ErrorBody>("ErrorBody", {
+  kind: { wire: "kind" },
+  message: { wire: "message" },
+  hint: { wire: "hint" },
+  retryable: { wire: "retryable" },
+  operation: { wire: "operation" },
+  causes: { wire: "causes", absent: () => [] },
+  context: { wire: "context", absent: () => ({}) },
+});
+
+const collectFailureCodec = record<CollectFailure>("CollectFailure", {
+  key: { wire: "key" },
+  error: { wire: "error", codec: errorBodyCodec },
+});
+
+const targetCollectionCodec = record<TargetCollection>("TargetCollection", {
+  target: { wire: "target" },
+  repositoryId: { wire: "repository_id" },
+  targetTime: { wire: "target_time", codec: time },
+  graceHours: { wire: "grace_hours" },
+  snapshots: { wire: "snapshots" },
+  packs: { wire: "packs" },
+  deadPacks: { wire: "dead_packs" },
+  repositoryBytes: { wire: "repository_bytes" },
+  deadBytes: { wire: "dead_bytes" },
+  refusals: { wire: "refusals", codec: list(collectRefusalCodec) },
+  decisions: { wire: "decisions", codec: list(collectDecisionCodec) },
+  acceptedMissing: { wire: "accepted_missing" },
+  problems: { wire: "problems" },
+  deferred: { wire: "deferred" },
+  condemned: { wire: "condemned" },
+  deleted: { wire: "deleted", codec: list(collectedObjectCodec) },
+  freedBytes: { wire: "freed_bytes" },
+  failures: { wire: "failures", codec: list(collectFailureCodec) },
+});
+
+const failedTargetCodec = record<FailedTarget>("FailedTarget", {
+  target: { wire: "target" },
+  error: { wire: "error", codec: errorBodyCodec },
+});
+
+const backupCollectResponseCodec = record<BackupCollectResponse>("BackupCollectResponse", {
+  targets: { wire: "targets", codec: list(targetCollectionCodec) },
+  withoutRepository: { wire: "without_repository" },
+  failed: { wire: "failed", codec: list(failedTargetCodec) },
+  dryRun: { wire: "dry_run" },
+});
+
 const backupCopyResponseCodec = record<BackupCopyResponse>("BackupCopyResponse", {
   snapshotId: { wire: "snapshot_id" },
   from: { wire: "from" },
@@ -1298,16 +1495,6 @@ const skippedCodec = record<Skipped>("Skipped", {
   path: { wire: "path", codec: path },
   reason: { wire: "reason" },
   message: { wire: "message" },
-});
-
-const errorBodyCodec = record<ErrorBody>("ErrorBody", {
-  kind: { wire: "kind" },
-  message: { wire: "message" },
-  hint: { wire: "hint" },
-  retryable: { wire: "retryable" },
-  operation: { wire: "operation" },
-  causes: { wire: "causes", absent: () => [] },
-  context: { wire: "context", absent: () => ({}) },
 });
 
 const targetResultCodec = record<TargetResult>("TargetResult", {
@@ -1380,11 +1567,6 @@ const unreadableCodec = record<Unreadable>("Unreadable", {
   target: { wire: "target" },
   key: { wire: "key" },
   storedBytes: { wire: "stored_bytes" },
-  error: { wire: "error", codec: errorBodyCodec },
-});
-
-const failedTargetCodec = record<FailedTarget>("FailedTarget", {
-  target: { wire: "target" },
   error: { wire: "error", codec: errorBodyCodec },
 });
 
@@ -1765,6 +1947,12 @@ export const progressCodec = record<Progress>("Progress", {
   uninterruptible: { wire: "uninterruptible", absent: () => false },
 });
 
+const backupCollectRequestCodec = record<BackupCollectRequest>("BackupCollectRequest", {
+  acceptMissing: { wire: "accept_missing" },
+  dryRun: { wire: "dry_run" },
+  target: { wire: "target" },
+});
+
 const backupCopyRequestCodec = record<BackupCopyRequest>("BackupCopyRequest", {
   snapshotId: { wire: "snapshot_id" },
   to: { wire: "to" },
@@ -1867,6 +2055,7 @@ const storeVerifyRequestCodec = record<StoreVerifyRequest>("StoreVerifyRequest",
   store: { wire: "store" },
 });
 
+const backupCollectOperation = operation("backup.collect", backupCollectRequestCodec, backupCollectResponseCodec);
 const backupCopyOperation = operation("backup.copy", backupCopyRequestCodec, backupCopyResponseCodec);
 const backupCreateOperation = operation("backup.create", backupCreateRequestCodec, backupCreateResponseCodec);
 const backupDeleteOperation = operation("backup.delete", backupDeleteRequestCodec, backupDeleteResponseCodec);
@@ -1892,6 +2081,7 @@ const storeVerifyOperation = operation("store.verify", storeVerifyRequestCodec, 
 
 /** How each operation crosses, by its name: for whoever speaks the wire, over HTTP or with the command line. */
 export const operations = {
+  "backup.collect": backupCollectOperation,
   "backup.copy": backupCopyOperation,
   "backup.create": backupCreateOperation,
   "backup.delete": backupDeleteOperation,
@@ -1927,6 +2117,17 @@ export class BackupGroup {
    */
   constructor(owner: Operations) {
     this.#owner = owner;
+  }
+
+  /**
+   * Free what no snapshot of a repository needs, while backups go on. Deletes or replaces something.
+   *
+   * @param request - Where to collect.
+   * @param options - How to stop it, and who is told of its progress.
+   * @throws OpsError - What could not be done, and the repair.
+   */
+  collect(request: BackupCollectRequest = {}, options?: CallOptions): Promise<BackupCollectResponse> {
+    return this.#owner._call("backup.collect", request, options, backupCollectOperation);
   }
 
   /**
@@ -2261,7 +2462,7 @@ export class StoreGroup {
 
 /** The front door to every operation; `Ops` is one. */
 export abstract class Operations {
-  /** The operations `backup.*`: `copy`, `create`, `delete`, `list`, `show`, `verify`. */
+  /** The operations `backup.*`: `collect`, `copy`, `create`, `delete`, `list`, `show`, `verify`. */
   readonly backup: BackupGroup = new BackupGroup(this);
   /** The operations `config.*`: `check`, `init`, `show`. */
   readonly config: ConfigGroup = new ConfigGroup(this);

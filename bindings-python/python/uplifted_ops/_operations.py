@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from .types import (
+        BackupCollectResponse,
         BackupCopyResponse,
         BackupCreateResponse,
         BackupDeleteResponse,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_BACKUP_COLLECT: Response[BackupCollectResponse] = Response("BackupCollectResponse")
 _BACKUP_COPY: Response[BackupCopyResponse] = Response("BackupCopyResponse")
 _BACKUP_CREATE: Response[BackupCreateResponse] = Response("BackupCreateResponse")
 _BACKUP_DELETE: Response[BackupDeleteResponse] = Response("BackupDeleteResponse")
@@ -81,6 +83,43 @@ class BackupGroup:
 
     def __init__(self, owner: Operations) -> None:
         self._owner = owner
+
+    def collect(
+        self,
+        *,
+        accept_missing: bool = False,
+        dry_run: bool = False,
+        target: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupCollectResponse:
+        """Free what no snapshot of a repository needs, while backups go on.
+
+        Deletes or replaces something.
+
+        Args:
+            accept_missing: Go on although snapshots are missing that nobody
+                removed: they are lost for good, and recorded as removed.
+            dry_run: Say what would be done, and change nothing.
+            target: This target only. All of the settings when missing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What was planned for each target, and what became of it.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return self._owner._call(
+            "backup.collect",
+            request(accept_missing=accept_missing, dry_run=dry_run, target=target),
+            _BACKUP_COLLECT,
+            on_progress,
+            timeout,
+        )
 
     def copy(
         self,
@@ -987,6 +1026,43 @@ class AsyncBackupGroup:
 
     def __init__(self, owner: AsyncOperations) -> None:
         self._owner = owner
+
+    async def collect(
+        self,
+        *,
+        accept_missing: bool = False,
+        dry_run: bool = False,
+        target: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupCollectResponse:
+        """Free what no snapshot of a repository needs, while backups go on.
+
+        Deletes or replaces something.
+
+        Args:
+            accept_missing: Go on although snapshots are missing that nobody
+                removed: they are lost for good, and recorded as removed.
+            dry_run: Say what would be done, and change nothing.
+            target: This target only. All of the settings when missing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What was planned for each target, and what became of it.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return await self._owner._call(
+            "backup.collect",
+            request(accept_missing=accept_missing, dry_run=dry_run, target=target),
+            _BACKUP_COLLECT,
+            on_progress,
+            timeout,
+        )
 
     async def copy(
         self,

@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeAlias
 from . import _codec
 
 __all__ = [
+    "BackupCollectResponse",
     "BackupCopyResponse",
     "BackupCreateResponse",
     "BackupDeleteResponse",
@@ -23,6 +24,12 @@ __all__ = [
     "CheckDepth",
     "CheckReport",
     "CheckStatus",
+    "CollectAction",
+    "CollectDecision",
+    "CollectFailure",
+    "CollectKind",
+    "CollectRefusal",
+    "CollectedObject",
     "ConfigCheckResponse",
     "ConfigInitResponse",
     "ConfigShowResponse",
@@ -82,12 +89,234 @@ __all__ = [
     "StoreStatus",
     "StoreVerdict",
     "StoreVerifyResponse",
+    "TargetCollection",
     "TargetResult",
     "UndoArea",
     "Unreadable",
     "VerifyDepth",
     "Why",
 ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectRefusal:
+    """Why nothing may be collected."""
+
+    message: str
+    """What is wrong."""
+
+    hint: str
+    """The repair."""
+
+
+CollectKind: TypeAlias = Literal["pack", "index", "record"]
+"""What an object of a repository is.
+
+- `pack`: Content.
+- `index`: An index whose pack is gone.
+- `record`: A collect record.
+"""
+
+CollectAction: TypeAlias = Literal["delete", "condemn", "wait", "keep"]
+"""What is done with an object.
+
+- `delete`: It is deleted.
+- `condemn`: It is recorded that nobody needs it: no run uses it from then on, and a
+  later collection deletes it.
+- `wait`: Its time has not come.
+- `keep`: It stays as long as something needs it.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectDecision:
+    """What is decided about an object, and why."""
+
+    key: str
+    """Its key."""
+
+    kind: CollectKind
+    """What it is."""
+
+    stored_bytes: int
+    """Its size; of a pack with its index."""
+
+    action: CollectAction
+    """What is to be done."""
+
+    reason: str
+    """Why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectedObject:
+    """An object that was deleted."""
+
+    key: str
+    """Its key."""
+
+    stored_bytes: int
+    """The bytes that became free."""
+
+
+ErrorKind: TypeAlias = Literal[
+    "invalid_input",
+    "not_found",
+    "refused",
+    "busy",
+    "denied",
+    "no_space",
+    "unavailable",
+    "timeout",
+    "corrupt",
+    "unsupported",
+    "cancelled",
+    "internal",
+]
+"""What the caller must do. Few on purpose: match on these, show the rest to a person.
+
+- `invalid_input`: The request or a setting is wrong: change it.
+- `not_found`: What was named does not exist: name something that does.
+- `refused`: Doing it now would be unsafe: meet the condition in the hint first.
+- `busy`: Somebody else holds what is needed: try again later.
+- `denied`: The operating system or a server said no: grant the permission.
+- `no_space`: The disk or the target is full: free space.
+- `unavailable`: Something outside did not answer, or a device failed: bring it back,
+  then try again.
+- `timeout`: The deadline passed: try again, or allow more time.
+- `corrupt`: Data is damaged: do not trust it, use another copy.
+- `unsupported`: This build, or this component, cannot do that.
+- `cancelled`: The caller cancelled. Nothing was left half-done.
+- `internal`: A defect of ours: report it.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorBody:
+    """An `Error` on the wire: the value of `error` in `{"error": {…}}`."""
+
+    kind: ErrorKind
+    """What the caller must do."""
+
+    message: str
+    """What happened, for a person."""
+
+    retryable: bool
+    """Whether the same call can succeed later without anybody changing it."""
+
+    hint: str | None = None
+    """The repair, one line."""
+
+    operation: str | None = None
+    """The operation that failed."""
+
+    causes: list[str] = field(default_factory=list)
+    """The messages of the underlying causes, nearest first."""
+
+    context: dict[str, str] = field(default_factory=dict)
+    """Names and values that help to find the place."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectFailure:
+    """An object that could not be deleted."""
+
+    key: str
+    """Its key."""
+
+    error: ErrorBody
+    """Why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetCollection:
+    """What is decided about the repository in a target, and what was done."""
+
+    target: str
+    """The target."""
+
+    repository_id: str
+    """The repository: 32 hexadecimal digits."""
+
+    target_time: datetime
+    """What time it is by the target's clock, which ages are judged by. In a dry run it
+    is estimated, since asking a target for its time takes writing to it.
+    """
+
+    grace_hours: float
+    """How long a pack stays after it was condemned."""
+
+    snapshots: int
+    """How many snapshots there are."""
+
+    packs: int
+    """How many packs there are."""
+
+    dead_packs: int
+    """How many of them no snapshot needs."""
+
+    repository_bytes: int
+    """Bytes of all packs, indexes and records."""
+
+    dead_bytes: int
+    """Bytes of the packs that no snapshot needs, with their indexes."""
+
+    refusals: list[CollectRefusal]
+    """Why nothing may be done here."""
+
+    decisions: list[CollectDecision]
+    """What is decided about each object that somebody could do without."""
+
+    accepted_missing: list[str]
+    """Snapshots that are gone, and that are recorded as removed because the caller says
+    that they are lost.
+    """
+
+    problems: list[str]
+    """What is wrong and does not stand in the way."""
+
+    condemned: int
+    """How many packs were condemned."""
+
+    deleted: list[CollectedObject]
+    """What was deleted, in this order."""
+
+    freed_bytes: int
+    """Bytes that became free."""
+
+    failures: list[CollectFailure]
+    """What should have been deleted and was not."""
+
+    deferred: str | None = None
+    """Why what is due to be deleted is left for the next time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedTarget:
+    """A target that could not be asked."""
+
+    target: str
+    """Its name."""
+
+    error: ErrorBody
+    """Why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupCollectResponse:
+    """What was planned for each target, and what became of it."""
+
+    targets: list[TargetCollection]
+    """The targets that have a repository."""
+
+    without_repository: list[str]
+    """The targets that have none: there is nothing to collect."""
+
+    failed: list[FailedTarget]
+    """The targets that could not be asked, or where it ended early."""
+
+    dry_run: bool
+    """Whether it was to be a plan alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,64 +398,6 @@ class Skipped:
 
     message: str
     """The detail, for a person."""
-
-
-ErrorKind: TypeAlias = Literal[
-    "invalid_input",
-    "not_found",
-    "refused",
-    "busy",
-    "denied",
-    "no_space",
-    "unavailable",
-    "timeout",
-    "corrupt",
-    "unsupported",
-    "cancelled",
-    "internal",
-]
-"""What the caller must do. Few on purpose: match on these, show the rest to a person.
-
-- `invalid_input`: The request or a setting is wrong: change it.
-- `not_found`: What was named does not exist: name something that does.
-- `refused`: Doing it now would be unsafe: meet the condition in the hint first.
-- `busy`: Somebody else holds what is needed: try again later.
-- `denied`: The operating system or a server said no: grant the permission.
-- `no_space`: The disk or the target is full: free space.
-- `unavailable`: Something outside did not answer, or a device failed: bring it back,
-  then try again.
-- `timeout`: The deadline passed: try again, or allow more time.
-- `corrupt`: Data is damaged: do not trust it, use another copy.
-- `unsupported`: This build, or this component, cannot do that.
-- `cancelled`: The caller cancelled. Nothing was left half-done.
-- `internal`: A defect of ours: report it.
-"""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ErrorBody:
-    """An `Error` on the wire: the value of `error` in `{"error": {…}}`."""
-
-    kind: ErrorKind
-    """What the caller must do."""
-
-    message: str
-    """What happened, for a person."""
-
-    retryable: bool
-    """Whether the same call can succeed later without anybody changing it."""
-
-    hint: str | None = None
-    """The repair, one line."""
-
-    operation: str | None = None
-    """The operation that failed."""
-
-    causes: list[str] = field(default_factory=list)
-    """The messages of the underlying causes, nearest first."""
-
-    context: dict[str, str] = field(default_factory=dict)
-    """Names and values that help to find the place."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -416,17 +587,6 @@ class Unreadable:
 
     error: ErrorBody
     """Why it could not be read."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FailedTarget:
-    """A target that could not be asked."""
-
-    target: str
-    """Its name."""
-
-    error: ErrorBody
-    """Why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1570,9 +1730,27 @@ class Progress:
     """
 
 
+_COLLECT_REFUSAL = _codec.Record(CollectRefusal)
+_COLLECT_DECISION = _codec.Record(CollectDecision)
+_COLLECTED_OBJECT = _codec.Record(CollectedObject)
+_ERROR_BODY = _codec.Record(ErrorBody)
+_COLLECT_FAILURE = _codec.Record(CollectFailure, error=_ERROR_BODY)
+_TARGET_COLLECTION = _codec.Record(
+    TargetCollection,
+    target_time=_codec.TIME,
+    refusals=_codec.ListOf(_COLLECT_REFUSAL),
+    decisions=_codec.ListOf(_COLLECT_DECISION),
+    deleted=_codec.ListOf(_COLLECTED_OBJECT),
+    failures=_codec.ListOf(_COLLECT_FAILURE),
+)
+_FAILED_TARGET = _codec.Record(FailedTarget, error=_ERROR_BODY)
+_codec.Record(
+    BackupCollectResponse,
+    targets=_codec.ListOf(_TARGET_COLLECTION),
+    failed=_codec.ListOf(_FAILED_TARGET),
+)
 _codec.Record(BackupCopyResponse)
 _SKIPPED = _codec.Record(Skipped, path=_codec.PATH)
-_ERROR_BODY = _codec.Record(ErrorBody)
 _TARGET_RESULT = _codec.Record(TargetResult, error=_ERROR_BODY)
 _INTEGRITY_REPORT = _codec.Record(IntegrityReport)
 _STORE_RECORD = _codec.Record(
@@ -1595,7 +1773,6 @@ _KNOWN_SNAPSHOT = _codec.Record(
     verified_at=_codec.TIME,
 )
 _UNREADABLE = _codec.Record(Unreadable, error=_ERROR_BODY)
-_FAILED_TARGET = _codec.Record(FailedTarget, error=_ERROR_BODY)
 _codec.Record(
     BackupListResponse,
     snapshots=_codec.ListOf(_KNOWN_SNAPSHOT),

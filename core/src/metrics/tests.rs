@@ -402,7 +402,11 @@ fn our_own_numbers_follow_checks_operations_and_journal() {
         response,
         duration_seconds: 1.5,
     };
+    let repository = |bytes: u64| serde_json::json!({"targets": [{"target": "usb", "repository_bytes": bytes, "dead_bytes": 7}, {"target": 1}]});
+    let (smaller, larger) = (repository(500), repository(900));
     let facts = [
+        fact(720, "backup.collect", None, Some(&larger)),
+        fact(710, "backup.collect", None, Some(&smaller)),
         fact(100, "backup.create", None, Some(&complete)),
         fact(300, "backup.create", None, Some(&partial)),
         fact(200, "backup.create", None, Some(&complete)),
@@ -422,6 +426,8 @@ fn our_own_numbers_follow_checks_operations_and_journal() {
     assert!(page.contains("uplifted_ops_backup_last_success_timestamp_seconds 200\n"), "{page}");
     assert!(page.contains("uplifted_ops_backups_total{outcome=\"failed\"} 1\n"), "{page}");
     assert!(page.contains("uplifted_ops_backup_last_stored_bytes 100\n"), "{page}");
+    assert!(page.contains("uplifted_ops_backup_repository_bytes{target=\"usb\"} 900\n"), "{page}");
+    assert!(page.contains("uplifted_ops_backup_repository_dead_bytes{target=\"usb\"} 7\n"), "{page}");
     // Nothing yet: zero, so that an alert on the age fires; and no size.
     let none = own::from_journal([]);
     assert!(none.iter().any(|f| f.name.contains("last_success") && number(&f.series[0].value) == 0.0));

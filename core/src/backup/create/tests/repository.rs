@@ -268,7 +268,9 @@ async fn a_pack_that_is_gone_cut_or_condemned_is_stored_anew() {
                 let keys: Arc<dyn Keyring> = Arc::new(NoKeys);
                 let repository = blocking(move || Repository::open(&objects, &keys)).await.unwrap().unwrap();
                 let time = Timestamp::now();
-                let record = CollectRecord { repository: repository.id, time, snapshots: Vec::new(), packs: vec![id] };
+                let grace = super::super::super::repository::collecting::DEFAULT_GRACE;
+                let (repository_id, snapshots) = (repository.id, Vec::new());
+                let record = CollectRecord { repository: repository_id, time, grace, snapshots, packs: vec![id] };
                 let key = names::collect(time, super::super::super::repository::id::SnapshotId([1; 6]));
                 scene.memory.put(&Scope::default(), &key, &record.write(&repository.key), true).await.unwrap();
             }
@@ -279,6 +281,41 @@ async fn a_pack_that_is_gone_cut_or_condemned_is_stored_anew() {
         same(&scene.root(), into.path());
         assert!(header.packs.iter().all(|pack| pack.id != id), "{hours}");
     }
+}
+
+/// A backup that builds on packs which are deleted while it is made shows nothing, and the next one stores them anew.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn packs_that_are_collected_while_a_backup_is_made_are_missed_before_it_is_shown() {
+    let scene = many();
+    scene.back_up(1).await;
+    let (first, doomed) = (scene.keys("snapshots/").remove(0), [scene.keys("index/"), scene.keys("packs/")].concat());
+    scene.memory.delete(&Scope::default(), &first).await.unwrap();
+    scene.write("new.txt", b"so that a pack is stored");
+    let memory = scene.memory.clone();
+    let collecting = FaultyTarget::new(Arc::new(scene.memory.clone()), move |call, _, _| {
+        if call == Call::Upload {
+            let (memory, doomed) = (memory.clone(), doomed.clone());
+            // A rule does not wait, and the target's calls do.
+            let collector = std::thread::spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                for key in doomed {
+                    runtime.block_on(memory.delete(&Scope::default(), &key)).unwrap();
+                }
+            });
+            collector.join().unwrap();
+        }
+        None
+    });
+    let mut job = scene.repository_job();
+    job.targets = vec![("memory".into(), Arc::new(collecting))];
+    let error = create(&later(2), job).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Busy, "{error}");
+    assert!(error.message().contains("garbage collection has deleted the pack"), "{error}");
+    assert_eq!(scene.keys("snapshots/"), [] as [&str; 0]);
+    let (report, _) = scene.back_up(3).await;
+    assert!(report.is_healthy());
+    let (_, into) = restore_memory(&scene).await;
+    same(&scene.root(), into.path());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
