@@ -16,17 +16,22 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from .types import (
+        BackupBisectResponse,
         BackupCollectResponse,
         BackupCopyResponse,
         BackupCreateResponse,
         BackupDeleteResponse,
+        BackupDrillResponse,
         BackupListResponse,
+        BackupSampleResponse,
         BackupShowResponse,
         BackupVerifyResponse,
+        BisectCheck,
         CheckDepth,
         ConfigCheckResponse,
         ConfigInitResponse,
         ConfigShowResponse,
+        DrillCheck,
         HealthCheckResponse,
         JournalReadResponse,
         Layout,
@@ -48,11 +53,14 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_BACKUP_BISECT: Response[BackupBisectResponse] = Response("BackupBisectResponse")
 _BACKUP_COLLECT: Response[BackupCollectResponse] = Response("BackupCollectResponse")
 _BACKUP_COPY: Response[BackupCopyResponse] = Response("BackupCopyResponse")
 _BACKUP_CREATE: Response[BackupCreateResponse] = Response("BackupCreateResponse")
 _BACKUP_DELETE: Response[BackupDeleteResponse] = Response("BackupDeleteResponse")
+_BACKUP_DRILL: Response[BackupDrillResponse] = Response("BackupDrillResponse")
 _BACKUP_LIST: Response[BackupListResponse] = Response("BackupListResponse")
+_BACKUP_SAMPLE: Response[BackupSampleResponse] = Response("BackupSampleResponse")
 _BACKUP_SHOW: Response[BackupShowResponse] = Response("BackupShowResponse")
 _BACKUP_VERIFY: Response[BackupVerifyResponse] = Response("BackupVerifyResponse")
 _CONFIG_CHECK: Response[ConfigCheckResponse] = Response("ConfigCheckResponse")
@@ -83,6 +91,46 @@ class BackupGroup:
 
     def __init__(self, owner: Operations) -> None:
         self._owner = owner
+
+    def bisect(
+        self,
+        *,
+        check: BisectCheck,
+        query: str | None = None,
+        store: str | None = None,
+        target: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupBisectResponse:
+        """Find the last snapshot for which a check still holds.
+
+        Changes nothing.
+
+        Args:
+            check: What must hold.
+            query: For `query`: what to ask. It must return a row whose first column
+                is neither null nor zero.
+            store: The database to ask, by its name in the snapshots. The only one
+                when missing.
+            target: Look among the snapshots in this target only.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What a bisection found.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return self._owner._call(
+            "backup.bisect",
+            request(check=check, query=query, store=store, target=target),
+            _BACKUP_BISECT,
+            on_progress,
+            timeout,
+        )
 
     def collect(
         self,
@@ -240,6 +288,54 @@ class BackupGroup:
             timeout,
         )
 
+    def drill(
+        self,
+        *,
+        checks: Sequence[DrillCheck] | None = None,
+        into: str | os.PathLike[str] | None = None,
+        snapshot_id: str | None = None,
+        target: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupDrillResponse:
+        """Rehearse a restore: restore into scratch, test the copy, say how long
+        recovery takes.
+
+        Changes nothing.
+
+        Args:
+            checks: What to do beside restoring and checking integrity. When
+                missing, all that the settings have.
+            into: A folder, missing or empty, that receives the restored copy and
+                keeps it. When missing, the copy is made in scratch and removed.
+            snapshot_id: The snapshot: its identifier, the beginning of it, or
+                `latest`, which is meant when missing.
+            target: Restore the copy in this target. When missing, the one of the
+                target that was not drilled for the longest time.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What a drill found.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return self._owner._call(
+            "backup.drill",
+            request(
+                checks=None if checks is None else list_to_wire(checks),
+                into=None if into is None else path_to_wire(into),
+                snapshot_id=snapshot_id,
+                target=target,
+            ),
+            _BACKUP_DRILL,
+            on_progress,
+            timeout,
+        )
+
     def list(
         self,
         *,
@@ -268,6 +364,43 @@ class BackupGroup:
             "backup.list",
             request(target=target),
             _BACKUP_LIST,
+            on_progress,
+            timeout,
+        )
+
+    def sample(
+        self,
+        *,
+        max_bytes: int | None = None,
+        target: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupSampleResponse:
+        """Read what is due of all backups, so that every stored byte is read within
+        days.
+
+        Changes nothing.
+
+        Args:
+            max_bytes: Not more than about so many bytes; what is due and not read
+                waits for the next run. No bound when missing.
+            target: Read from this target only. From all of the settings when
+                missing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What a sampled verification read and found.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return self._owner._call(
+            "backup.sample",
+            request(max_bytes=max_bytes, target=target),
+            _BACKUP_SAMPLE,
             on_progress,
             timeout,
         )
@@ -1027,6 +1160,46 @@ class AsyncBackupGroup:
     def __init__(self, owner: AsyncOperations) -> None:
         self._owner = owner
 
+    async def bisect(
+        self,
+        *,
+        check: BisectCheck,
+        query: str | None = None,
+        store: str | None = None,
+        target: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupBisectResponse:
+        """Find the last snapshot for which a check still holds.
+
+        Changes nothing.
+
+        Args:
+            check: What must hold.
+            query: For `query`: what to ask. It must return a row whose first column
+                is neither null nor zero.
+            store: The database to ask, by its name in the snapshots. The only one
+                when missing.
+            target: Look among the snapshots in this target only.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What a bisection found.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return await self._owner._call(
+            "backup.bisect",
+            request(check=check, query=query, store=store, target=target),
+            _BACKUP_BISECT,
+            on_progress,
+            timeout,
+        )
+
     async def collect(
         self,
         *,
@@ -1183,6 +1356,54 @@ class AsyncBackupGroup:
             timeout,
         )
 
+    async def drill(
+        self,
+        *,
+        checks: Sequence[DrillCheck] | None = None,
+        into: str | os.PathLike[str] | None = None,
+        snapshot_id: str | None = None,
+        target: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupDrillResponse:
+        """Rehearse a restore: restore into scratch, test the copy, say how long
+        recovery takes.
+
+        Changes nothing.
+
+        Args:
+            checks: What to do beside restoring and checking integrity. When
+                missing, all that the settings have.
+            into: A folder, missing or empty, that receives the restored copy and
+                keeps it. When missing, the copy is made in scratch and removed.
+            snapshot_id: The snapshot: its identifier, the beginning of it, or
+                `latest`, which is meant when missing.
+            target: Restore the copy in this target. When missing, the one of the
+                target that was not drilled for the longest time.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What a drill found.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return await self._owner._call(
+            "backup.drill",
+            request(
+                checks=None if checks is None else list_to_wire(checks),
+                into=None if into is None else path_to_wire(into),
+                snapshot_id=snapshot_id,
+                target=target,
+            ),
+            _BACKUP_DRILL,
+            on_progress,
+            timeout,
+        )
+
     async def list(
         self,
         *,
@@ -1211,6 +1432,43 @@ class AsyncBackupGroup:
             "backup.list",
             request(target=target),
             _BACKUP_LIST,
+            on_progress,
+            timeout,
+        )
+
+    async def sample(
+        self,
+        *,
+        max_bytes: int | None = None,
+        target: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupSampleResponse:
+        """Read what is due of all backups, so that every stored byte is read within
+        days.
+
+        Changes nothing.
+
+        Args:
+            max_bytes: Not more than about so many bytes; what is due and not read
+                waits for the next run. No bound when missing.
+            target: Read from this target only. From all of the settings when
+                missing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What a sampled verification read and found.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return await self._owner._call(
+            "backup.sample",
+            request(max_bytes=max_bytes, target=target),
+            _BACKUP_SAMPLE,
             on_progress,
             timeout,
         )

@@ -65,6 +65,7 @@ impl Operation for Create {
             leave_out: Vec::new(),
             check: CheckDepth::Quick,
             lease: LeaseTimes::default(),
+            pause: context.pause.clone(),
         };
         create(&scope, job).await
     }

@@ -6,6 +6,7 @@
 pub mod backup;
 pub mod collect;
 pub mod config;
+pub mod drill;
 pub mod health;
 pub mod journal;
 pub mod metrics;

@@ -1,6 +1,7 @@
 //! Backups: one walker, one manifest, and where they go.
 
 pub mod archive;
+pub mod bisect;
 pub mod blocks;
 pub mod checkers;
 pub mod collect;
@@ -10,6 +11,7 @@ pub mod decorate;
 pub mod delete;
 mod deposit;
 pub mod discover;
+pub mod drill;
 #[cfg(test)]
 mod fake_store;
 mod frames;
@@ -19,9 +21,12 @@ pub mod list;
 pub mod manifest;
 mod meter;
 pub mod nodes;
+pub mod pause;
 mod pool;
+pub mod probe;
 pub(crate) mod repository;
 pub mod restore;
+pub mod sample;
 pub mod scratch;
 pub mod seal;
 pub mod target;

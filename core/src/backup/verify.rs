@@ -89,6 +89,20 @@ pub struct FoundProblem {
     pub message: String,
 }
 
+impl FoundProblem {
+    /// A problem of an object that may be of any snapshot.
+    pub(super) fn in_object(target: &str, key: &str, problem: Problem) -> Self {
+        let Problem { path, kind, message } = problem;
+        Self { target: target.to_owned(), path, kind: word(kind), message: format!("{key}: {message}") }
+    }
+}
+
+/// The word of a kind.
+fn word(kind: ProblemKind) -> String {
+    let kind = serde_json::to_value(kind).ok();
+    kind.as_ref().and_then(serde_json::Value::as_str).unwrap_or("damaged").to_owned()
+}
+
 /// Verifies a snapshot. Damage is in the report.
 ///
 /// # Errors
@@ -243,8 +257,7 @@ fn of_archive(copy: &Found, kind: &str, message: &str) -> FoundProblem {
 }
 
 fn of_entry(copy: &Found, problem: Problem) -> FoundProblem {
-    let kind = serde_json::to_value(problem.kind).ok();
-    let kind = kind.as_ref().and_then(serde_json::Value::as_str).unwrap_or("damaged").to_owned();
+    let kind = word(problem.kind);
     FoundProblem { target: copy.target.clone(), path: problem.path, kind, message: problem.message }
 }
 

@@ -155,7 +155,7 @@ Examples:
         command: Option<MetricsCommand>,
     },
 
-    /// Make, list, look into, verify, copy and delete backups
+    /// Make, list, look into, verify, rehearse, copy and delete backups
     #[command(
         subcommand,
         after_help = "\
@@ -163,6 +163,7 @@ Examples:
   uplifted-ops backup create --label before-upgrade
   uplifted-ops backup list
   uplifted-ops backup verify latest
+  uplifted-ops backup drill
   uplifted-ops backup delete 1f0c3a --dry-run"
     )]
     Backup(BackupCommand),
@@ -324,7 +325,7 @@ Examples:
         /// Only to this target; to every one when not given
         #[arg(long, value_name = "NAME")]
         target: Option<String>,
-        /// The layout, such as archive
+        /// How it is stored: archive, or repository
         #[arg(long, value_name = "NAME")]
         layout: Option<String>,
     },
@@ -354,6 +355,65 @@ Examples:
         /// quick: the index and the sizes; data: every byte; full: the integrity of each database too
         #[arg(long, value_name = "DEPTH", default_value = "full", value_parser = ["quick", "data", "full"])]
         depth: String,
+    },
+    /// Rehearse a restore: restore into scratch, test the copy, say how long recovery takes
+    #[command(after_help = "\
+Touches neither the service nor the backup. Exits 1 when the backup does not stand every test.
+Queries, migrations and a program of the service are settings: [backup.drill].
+
+Examples:
+  uplifted-ops backup drill
+  uplifted-ops backup drill 1f0c3a --into /tmp/look
+  uplifted-ops backup drill --check rows --check queries")]
+    Drill {
+        /// The snapshot: its identifier, the beginning of it, or `latest`, which is meant when not given
+        #[arg(value_name = "ID")]
+        id: Option<String>,
+        /// Restore the copy in this target; when not given, in the one that waited longest for a drill
+        #[arg(long, value_name = "NAME")]
+        target: Option<String>,
+        /// Beside restoring and integrity only these, may be given again; all that the settings have when not given
+        #[arg(long = "check", value_name = "CHECK", value_parser = ["rows", "migrate", "queries", "command"])]
+        checks: Vec<String>,
+        /// Restore into this folder, which is empty or does not exist, and keep it
+        #[arg(long, value_name = "DIR")]
+        into: Option<PathBuf>,
+    },
+    /// Find the last backup for which a check still holds
+    #[command(after_help = "\
+Restores a few backups, newest first, each only as far as the check needs.
+
+Examples:
+  uplifted-ops backup bisect integrity
+  uplifted-ops backup bisect query 'SELECT EXISTS (SELECT 1 FROM users)' --store main
+  uplifted-ops backup bisect command")]
+    Bisect {
+        /// integrity of the database, a query that must hold, or the program backup.drill.command
+        #[arg(value_name = "CHECK", value_parser = ["integrity", "query", "command"])]
+        check: String,
+        /// The query
+        #[arg(value_name = "SQL", required_if_eq("check", "query"))]
+        query: Option<String>,
+        /// The database; the only one when not given
+        #[arg(long, value_name = "NAME")]
+        store: Option<String>,
+        /// Only among the backups in this target
+        #[arg(long, value_name = "NAME")]
+        target: Option<String>,
+    },
+    /// Read what is due of all backups: every stored byte within backup.verify_days
+    #[command(after_help = "\
+For a schedule: each run reads a share, and one that was missed is caught up.
+
+Example:
+  uplifted-ops backup sample --max-bytes 1000000000")]
+    Sample {
+        /// Only from this target
+        #[arg(long, value_name = "NAME")]
+        target: Option<String>,
+        /// Not more than about so many bytes
+        #[arg(long, value_name = "N")]
+        max_bytes: Option<u64>,
     },
     /// Copy a backup to another target
     #[command(after_help = "\
@@ -539,9 +599,14 @@ mod tests {
             assert!(help.contains("Example"), "{name} has no example");
             for line in help.lines().filter(|line| line.starts_with("  uplifted-ops ")) {
                 let words = line.trim().split('|').next().unwrap_or_default();
-                let words = words.split('>').next().unwrap_or_default().replace('\'', "");
+                let words = words.split('>').next().unwrap_or_default();
                 if !words.contains('{') {
-                    let parsed = Cli::try_parse_from(words.split_whitespace());
+                    // What stands in quotes is one word.
+                    let parts = words.split('\'').enumerate().flat_map(|(number, part)| match number % 2 {
+                        0 => part.split_whitespace().collect(),
+                        _ => vec![part],
+                    });
+                    let parsed = Cli::try_parse_from(parts);
                     assert!(parsed.is_ok(), "the example of {name} does not parse: {line}");
                 }
             }

@@ -86,7 +86,7 @@ impl Invocation {
                 });
                 Self::new("metrics.render", Request::new().maybe("format", format).done(), render::health::metrics)
             }
-            Command::Backup(command) => Self::of_backup(command),
+            Command::Backup(command) => Self::of_backup(command)?,
             Command::Restore(command) => Self::of_restore(command)?,
             Command::Store(StoreCommand::Stats { store }) => {
                 let request = Request::new().maybe("store", store.as_deref());
@@ -117,8 +117,8 @@ impl Invocation {
         }))
     }
 
-    fn of_backup(command: &BackupCommand) -> Self {
-        match command {
+    fn of_backup(command: &BackupCommand) -> Result<Self> {
+        Ok(match command {
             BackupCommand::Create { label, target, layout } => {
                 let request = Request::new()
                     .maybe("label", label.as_deref())
@@ -136,6 +136,27 @@ impl Invocation {
             BackupCommand::Verify { snapshot, depth } => {
                 let request = of_snapshot(snapshot).with("depth", depth.as_str());
                 Self::new("backup.verify", request.done(), render::backup::verify)
+            }
+            BackupCommand::Drill { id, target, checks, into } => {
+                let into = into.as_deref().map(absolute).transpose()?;
+                let request = Request::new()
+                    .maybe("snapshot_id", id.as_deref())
+                    .maybe("target", target.as_deref())
+                    .maybe("checks", (!checks.is_empty()).then(|| checks.clone()))
+                    .maybe("into", into.as_deref());
+                Self::new("backup.drill", request.done(), render::drill::drill)
+            }
+            BackupCommand::Bisect { check, query, store, target } => {
+                let request = Request::new()
+                    .with("check", check.as_str())
+                    .maybe("query", query.as_deref())
+                    .maybe("store", store.as_deref())
+                    .maybe("target", target.as_deref());
+                Self::new("backup.bisect", request.done(), render::drill::bisect)
+            }
+            BackupCommand::Sample { target, max_bytes } => {
+                let request = Request::new().maybe("target", target.as_deref()).maybe("max_bytes", *max_bytes);
+                Self::new("backup.sample", request.done(), render::drill::sample)
             }
             BackupCommand::Copy { id, to, from } => {
                 let request = Request::new()
@@ -175,7 +196,7 @@ impl Invocation {
                 }
                 invocation
             }
-        }
+        })
     }
 
     fn of_restore(command: &RestoreCommand) -> Result<Self> {
@@ -340,6 +361,19 @@ mod tests {
             ("backup show latest", "backup.show", json!({ "snapshot_id": "latest" })),
             ("backup verify 1f", "backup.verify", json!({ "snapshot_id": "1f", "depth": "full" })),
             ("backup verify 1f --depth data", "backup.verify", json!({ "snapshot_id": "1f", "depth": "data" })),
+            ("backup drill", "backup.drill", json!({})),
+            (
+                "backup drill 1f --target a --check rows --check queries --into /tmp/look",
+                "backup.drill",
+                json!({ "snapshot_id": "1f", "target": "a", "checks": ["rows", "queries"], "into": "/tmp/look" }),
+            ),
+            ("backup bisect integrity", "backup.bisect", json!({ "check": "integrity" })),
+            (
+                "backup bisect query SELECT --store main",
+                "backup.bisect",
+                json!({ "check": "query", "query": "SELECT", "store": "main" }),
+            ),
+            ("backup sample --max-bytes 7", "backup.sample", json!({ "max_bytes": 7 })),
             ("backup copy 1f --to b", "backup.copy", json!({ "snapshot_id": "1f", "to": "b" })),
             ("backup copy 1f --from a --to b", "backup.copy", json!({ "snapshot_id": "1f", "from": "a", "to": "b" })),
             ("backup delete 1f", "backup.delete", json!({ "snapshot_id": "1f" })),

@@ -43,9 +43,9 @@ pub use host::{Fact, HostFacts};
 pub use init::{InitFacts, InitFound, InitPlan, LeftOut, plan_init, write_init};
 pub use load::{Config, ConfigWarning, LoadInput, load};
 pub use settings::{
-    BackupSettings, CheckSettings, ComponentSettings, HealthSettings, HttpSettings, JobSettings,
-    MIN_COLLECT_GRACE_HOURS, MetricsSettings, RestoreSettings, ScheduleSettings, ServiceSettings, Settings,
-    StateSettings, WorkerSettings,
+    BackupSettings, CheckSettings, ComponentSettings, DrillSettings, HealthSettings, HttpSettings, JobSettings,
+    MIN_COLLECT_GRACE_HOURS, MetricsSettings, PauseSettings, RestoreSettings, ScheduleSettings, ServiceSettings,
+    Settings, StateSettings, WorkerSettings,
 };
 pub use show::ShownSetting;
 #[cfg(feature = "encryption")]

@@ -307,17 +307,21 @@ mod tests {
         assert_eq!(schema.place(&path("backup.retention.daily")), Place::InsideFreeTable);
         assert_eq!(schema.place(&path("logging.level")), Place::Unknown);
         // Nothing of the settings is missing: the defaults, as JSON, have no key that the schema lacks.
-        let Value::Object(all) = serde_json::to_value(Settings::default()).unwrap() else { unreachable!() };
-        for (section, fields) in &all {
-            match fields {
-                Value::Object(fields) => {
-                    for field in fields.keys() {
-                        kind(&format!("{section}.{field}"));
+        fn known(schema: &Schema, at: &[String], value: &Value) {
+            match (schema.place(at), value) {
+                (Place::Section, Value::Object(fields)) => {
+                    for (name, value) in fields {
+                        known(schema, &[at, &[name.clone()]].concat(), value);
                     }
                 }
-                _ => drop(kind(section)),
+                (Place::Leaf(_), _) => {}
+                (other, _) => panic!("{at:?}: {other:?}"),
             }
         }
+        let Value::Object(all) = serde_json::to_value(Settings::default()).unwrap() else { unreachable!() };
+        all.iter().for_each(|(section, value)| known(schema, std::slice::from_ref(section), value));
+        assert_eq!(kind("backup.drill.command"), (LeafType::TextList, false));
+        assert_eq!(kind("backup.drill.queries"), (LeafType::FreeTable, false));
     }
 
     #[test]

@@ -71,7 +71,12 @@ pub(super) fn runner(context: &Context) -> Result<Runner> {
         let journal = context.journal.clone();
         let times = move || {
             let history = super::history::backups(&journal)?;
-            Ok(BackupTimes { last_complete: history.last_complete, last_verified: history.last_verified })
+            Ok(BackupTimes {
+                first_complete: history.first_complete,
+                last_complete: history.last_complete,
+                last_verified: history.last_verified,
+                last_restorable: history.last_restorable,
+            })
         };
         add("backup_age", false, Arc::new(BackupAgeCheck::new(Arc::new(times), health)?))?;
     }

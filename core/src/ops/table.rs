@@ -4,15 +4,18 @@ use crate::error::{Error, ErrorKind, Result};
 
 use super::operation::Entry;
 use super::status::Status;
-use crate::api::{backup, collect, config, health, journal, metrics, restore, schedule, store};
+use crate::api::{backup, collect, config, drill, health, journal, metrics, restore, schedule, store};
 
 /// Every operation of this build, sorted by name. A new one gets one line.
 pub static TABLE: &[Entry] = &[
+    Entry::of::<drill::Bisect>(),
     Entry::of::<collect::Collect>(),
     Entry::of::<backup::Copy>(),
     Entry::of::<backup::Create>(),
     Entry::of::<backup::Delete>(),
+    Entry::of::<drill::Drill>(),
     Entry::of::<backup::List>(),
+    Entry::of::<drill::Sample>(),
     Entry::of::<backup::Show>(),
     Entry::of::<backup::Verify>(),
     Entry::of::<config::Check>(),

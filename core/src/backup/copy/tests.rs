@@ -36,6 +36,7 @@ impl Scene {
             leave_out: Vec::new(),
             check: CheckDepth::Quick,
             lease: LeaseTimes::default(),
+            pause: None,
             root,
         };
         let key = create(&Scope::default(), job).await.unwrap().key;

@@ -18,6 +18,7 @@ use crate::fs::Dir;
 use crate::testing::MemoryTarget;
 
 mod faults;
+mod pause;
 mod reading;
 mod repository;
 
@@ -62,6 +63,7 @@ impl Scene {
             leave_out: Vec::new(),
             check: CheckDepth::Full,
             lease: LeaseTimes { renew: Duration::from_secs(5), ..LeaseTimes::default() },
+            pause: None,
         }
     }
 

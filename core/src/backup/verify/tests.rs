@@ -41,6 +41,7 @@ impl Scene {
             leave_out: Vec::new(),
             check: CheckDepth::Quick,
             lease: LeaseTimes::default(),
+            pause: None,
             root,
         };
         let report = create(&Scope::default(), job).await.unwrap();

@@ -7,6 +7,7 @@
 pub(super) mod backup;
 pub(super) mod collect;
 pub(super) mod config;
+pub(super) mod drill;
 mod error;
 mod fields;
 pub(super) mod health;
@@ -119,7 +120,7 @@ mod tests {
 
     #[test]
     fn no_renderer_panics_on_an_answer_it_does_not_expect() {
-        let all: [Renderer; 22] = [
+        let all: [Renderer; 25] = [
             collect::collect,
             backup::create,
             backup::snapshots,
@@ -127,6 +128,9 @@ mod tests {
             backup::verify,
             backup::copy,
             backup::delete,
+            drill::drill,
+            drill::bisect,
+            drill::sample,
             config::init,
             config::preview,
             config::show,

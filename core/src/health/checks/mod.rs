@@ -8,7 +8,7 @@
 //! | [`process`] | does a process live, and within its limits |
 //! | [`log_errors`] | how many errors did the service log lately |
 //! | [`store`] | does a database answer, and is its log in bounds |
-//! | [`backup_age`] | is the last backup young enough, and verified |
+//! | [`backup_age`] | is the last backup young enough, verified, and provably restorable |
 //! | [`jobs`] | did what runs by itself run, and well |
 //!
 //! The first five are kinds that `[[check]]` in `ops.toml` names. The last three need live objects, and are made

@@ -15,6 +15,7 @@ use super::*;
 use crate::backup::repository::hostile::Random;
 use crate::clock::{ManualClock, Timestamp};
 use crate::store::sqlite;
+use crate::testing::{Call, FaultyTarget};
 
 mod faults;
 mod pages;
@@ -258,8 +259,10 @@ async fn a_pack_that_is_gone_cut_or_condemned_is_stored_anew() {
     let scene = many();
     for hours in 1..4 {
         scene.back_up(2 * hours).await;
-        let pack = scene.keys("packs/").into_iter().max_by_key(|key| scene.bytes(key).len()).unwrap();
-        let id = names::pack_of(&pack).unwrap().0;
+        // Of those that the snapshot needs: the ones that were damaged before are there as well.
+        let (before, _) = restore_memory(&scene).await;
+        let id = before.packs.iter().max_by_key(|pack| pack.stored_bytes).unwrap().id;
+        let pack = names::pack(id, false);
         match hours {
             1 => scene.memory.delete(&Scope::default(), &pack).await.unwrap(),
             2 => scene.memory.tamper(&pack, |bytes| bytes.truncate(bytes.len() - 1)),
@@ -268,9 +271,13 @@ async fn a_pack_that_is_gone_cut_or_condemned_is_stored_anew() {
                 let keys: Arc<dyn Keyring> = Arc::new(NoKeys);
                 let repository = blocking(move || Repository::open(&objects, &keys)).await.unwrap().unwrap();
                 let time = Timestamp::now();
-                let grace = super::super::super::repository::collecting::DEFAULT_GRACE;
-                let (repository_id, snapshots) = (repository.id, Vec::new());
-                let record = CollectRecord { repository: repository_id, time, grace, snapshots, packs: vec![id] };
+                let record = CollectRecord {
+                    repository: repository.id,
+                    time,
+                    grace: Duration::from_secs(7 * 86_400),
+                    snapshots: Vec::new(),
+                    packs: vec![id],
+                };
                 let key = names::collect(time, super::super::super::repository::id::SnapshotId([1; 6]));
                 scene.memory.put(&Scope::default(), &key, &record.write(&repository.key), true).await.unwrap();
             }
