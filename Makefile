@@ -12,7 +12,8 @@ help: ## Print the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile
 
 setup: ## Find or install the programs that the tests start
-	@sh .ci/setup g++ age zstd sqlite3 prometheus strace python3 'python3-venv:python3 -c "import ensurepip, venv"' nodejs:node npm
+	@sh .ci/setup g++ age zstd sqlite3 prometheus strace python3 'python3-venv:python3 -c "import ensurepip, venv"' nodejs:node npm \
+		sshfs openssh-sftp-server:/usr/lib/openssh/sftp-server
 
 test: setup lint test-rust test-python test-node conformance test-examples ## Run all tests
 

@@ -48,6 +48,11 @@ export interface Store {
   snapshotTo(dir: string, context: CallContext): Awaitable<StoreSnapshot>;
   /** Checks a copy made by `snapshotTo`, or restored from a backup, in `dir`. */
   checkCopy(dir: string, depth: CheckDepth, context: CallContext): Awaitable<Integrity>;
+  /**
+   * Counts the rows of each table of a copy, when `rows` is set, and asks it `queries` in the database's own language.
+   * Left out, drills do neither.
+   */
+  inspectCopy?(dir: string, rows: boolean, queries: string[], context: CallContext): Awaitable<CopyFacts>;
   /** Replaces the database by the copy in `dir`, which stays. Refused while another process has the database open. */
   restoreFrom(dir: string, context: CallContext): Awaitable<void>;
   /** Carries out upkeep. Left out, every task is skipped. */
@@ -97,6 +102,14 @@ export interface Integrity {
   ok: boolean;
   /** What was wrong, in the engine's words. */
   problems?: string[];
+}
+
+/** What a copy of a database answers. */
+export interface CopyFacts {
+  /** How many rows each table has. */
+  rows?: { table: string; rows: number | bigint }[];
+  /** One answer for each query, in order: whether it holds, and why, without the service's data. */
+  answers?: { holds: boolean; message: string }[];
 }
 
 /** What became of one task of upkeep. */
@@ -234,4 +247,15 @@ export interface MetricsSeries {
   value:
     | { number: number | "NaN" | "+Inf" | "-Inf" }
     | { distribution: { bounds: number[]; counts: (number | bigint)[]; sum: number | "NaN" | "+Inf" | "-Inf" } };
+}
+
+/** Pauses the service's writes for the moment in which a backup copies its databases. */
+export interface PauseHook {
+  /** Returns when nothing is being written any more, neither to a database nor to a file of the backup. */
+  before(context: CallContext): Awaitable<void>;
+  /**
+   * Lets writing go on. Called whatever became of `before`, also while it still hangs, and then once more: it must do no harm
+   * where nothing is paused.
+   */
+  after(context: CallContext): Awaitable<void>;
 }

@@ -43,7 +43,7 @@ export type Invoke = (
 
 /** Collects settings and live objects, and opens an `Ops`. */
 export interface Builder {
-  plugin(contract: "store" | "target" | "check" | "sink", name: string, plugin: NativePlugin): void;
+  plugin(contract: "store" | "target" | "check" | "sink" | "pause", name: string, plugin: NativePlugin): void;
   open(deliver: Deliver): Promise<NativeOps>;
 }
 

@@ -1,6 +1,6 @@
 import { Calls } from "./calls.js";
 import type { Answer, CallOptions } from "./calls.js";
-import type { BackupTarget, CallContext, CheckOutcome, HealthCheck, MetricsSink, Store } from "./contracts.js";
+import type { BackupTarget, CallContext, CheckOutcome, HealthCheck, MetricsSink, PauseHook, Store } from "./contracts.js";
 import type { OperationCodec } from "./codec.js";
 import { collectAll } from "./collect.js";
 import { fromNative, natively, OpsError } from "./errors.js";
@@ -31,6 +31,8 @@ export interface OpsOptions {
   checks?: Record<string, HealthCheck | ((context: CallContext) => CheckOutcome | PromiseLike<CheckOutcome>)>;
   /** Where numbers go, by name. */
   sinks?: Record<string, MetricsSink>;
+  /** What pauses the service's writes for the moment in which a backup copies its databases, by name. */
+  pauses?: Record<string, PauseHook>;
   /** How long a component written in JavaScript may be silent: 60 s when left out, ten times that on a whole database. */
   callbackDeadlineSeconds?: number;
 }
@@ -78,7 +80,7 @@ export class Ops extends Operations {
           stringify({ root, config, settings, callbackDeadlineSeconds, worker: workerFile() }),
         ),
     );
-    const register = (contract: "store" | "target" | "check" | "sink", components: object = {}): void => {
+    const register = (contract: "store" | "target" | "check" | "sink" | "pause", components: object = {}): void => {
       for (const [name, object] of Object.entries(components)) {
         const plugin = wrap(`${contract} "${name}"`, contract === "check" ? asCheck(object) : object);
         natively(() => builder.plugin(contract, name, plugin));
@@ -88,6 +90,7 @@ export class Ops extends Operations {
     register("target", options.targets);
     register("check", options.checks);
     register("sink", options.sinks);
+    register("pause", options.pauses);
     try {
       return new Ops(await builder.open(calls.deliver), calls);
     } catch (thrown) {

@@ -19,6 +19,7 @@ pub(crate) fn contract(name: &str) -> napi::Result<Contract> {
         "target" => Ok(Contract::Target),
         "check" => Ok(Contract::Check),
         "sink" => Ok(Contract::Sink),
+        "pause" => Ok(Contract::Pause),
         other => Err(thrown(&Error::internal(format!("{other:?} is no contract")))),
     }
 }

@@ -252,3 +252,26 @@ test("nothing that a component throws, at whatever time, ends the process", asyn
   `);
   assert.deepEqual([code, stdout], [0, "timeout\nalive\n"], stderr);
 });
+
+test("the service is paused while its databases are copied", async (t) => {
+  const calls = [];
+  const hook = (refuses) => ({
+    before() {
+      calls.push("before");
+      if (refuses) throw new Error("not now");
+    },
+    async after() {
+      calls.push("after");
+    },
+  });
+  const ops = await open(t, { root: service(), settings, pauses: { writer: hook(false) } });
+  const made = await ops.backup.create();
+  assert.equal(made.group.consistent, true);
+  assert.equal(made.group.pause.held, true);
+  assert.deepEqual(calls.splice(0), ["before", "after"]);
+
+  const other = await open(t, { root: service(), settings, pauses: { writer: hook(true) } });
+  const { outcome, group } = await other.backup.create();
+  assert.deepEqual([outcome, group.consistent, calls], ["complete", false, ["before", "after"]]);
+  assert.match(group.message, /not now/);
+});

@@ -1,4 +1,4 @@
-//! Stores, targets, checks and sinks written in Python.
+//! Stores, targets, checks, sinks and pauses written in Python.
 //!
 //! Python's methods run on threads and event loops of Python, see `_runner.py`. Here a call is handed over to it on
 //! the Python thread, and its [`Reply`] awaited.
@@ -25,6 +25,7 @@ pub(crate) fn contract(name: &str) -> Result<Contract> {
         "target" => Ok(Contract::Target),
         "check" => Ok(Contract::Check),
         "sink" => Ok(Contract::Sink),
+        "pause" => Ok(Contract::Pause),
         _ => Err(Error::internal(format!("there is no contract {name:?}"))),
     }
 }

@@ -304,3 +304,31 @@ def test_a_sink_is_taken(service: Service) -> None:
         assert ops.status()
     with pytest.raises(InvalidInputError, match="export"):
         Ops(root=service.root, sinks={"none": object()})  # type: ignore[dict-item]
+
+
+def test_the_service_is_paused_while_its_databases_are_copied(service: Service) -> None:
+    class Writer:
+        def __init__(self, refuses: bool = False) -> None:
+            self.calls: list[str] = []
+            self.refuses = refuses
+
+        def before(self) -> None:
+            self.calls.append("before")
+            if self.refuses:
+                raise RuntimeError("not now")
+
+        async def after(self) -> None:
+            self.calls.append("after")
+
+    writer = Writer()
+    with Ops(service.settings, root=service.root, pauses={"writer": writer}) as ops:
+        group = ops.backup.create().group
+    assert group is not None and group.consistent and group.pause is not None and group.pause.held
+    assert writer.calls == ["before", "after"]
+
+    refusing = Writer(refuses=True)
+    with Ops(service.settings, root=service.root, pauses={"writer": refusing}) as ops:
+        made = ops.backup.create()
+    assert made.outcome == "complete" and made.group is not None and not made.group.consistent
+    assert "not now" in (made.group.message or "")
+    assert refusing.calls == ["before", "after"]

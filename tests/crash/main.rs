@@ -10,6 +10,7 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests set up their own scenes")]
 
 mod backup;
+mod drill;
 mod keys;
 mod restore;
 mod system_calls;

@@ -6,6 +6,7 @@ mod encryption;
 mod live;
 mod locks;
 mod main_job;
+mod mounts;
 mod plain_tools;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_under-test");

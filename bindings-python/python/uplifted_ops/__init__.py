@@ -9,7 +9,7 @@
 :class:`Ops`, :class:`AsyncOps`   the front door: every operation is a method, ``ops.backup.create()``
 :mod:`uplifted_ops.types`         what operations answer: frozen dataclasses
 :class:`OpsError`                 what they raise: a subclass for each thing that a caller must do
-:mod:`uplifted_ops.plugins`       stores, targets, checks and sinks of your own
+:mod:`uplifted_ops.plugins`       stores, targets, checks, sinks and pauses of your own
 :mod:`uplifted_ops.metrics`       instruments, as in ``prometheus_client``
 :mod:`uplifted_ops.testing`       the contract suites for plugins
 ================================  ==================================================================

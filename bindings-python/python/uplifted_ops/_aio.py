@@ -15,7 +15,7 @@ from ._operations import AsyncOperations
 
 if TYPE_CHECKING:
     from ._codec import Response
-    from .plugins import Check, CheckFunction, Sink, Store, Target
+    from .plugins import Check, CheckFunction, Pause, Sink, Store, Target
     from .types import Progress
 
 T = TypeVar("T")
@@ -24,7 +24,7 @@ T = TypeVar("T")
 class AsyncOps(Base, AsyncOperations):
     """Operations of a service, awaited. The same operations, settings and errors as :class:`Ops`.
 
-    ``stores``, ``targets``, ``checks`` and ``sinks`` are objects of yours by their names, see
+    ``stores``, ``targets``, ``checks``, ``sinks`` and ``pauses`` are objects of yours by their names, see
     :mod:`uplifted_ops.plugins`; they replace those of the same name in the settings. ``callback_timeout`` is how long
     one of them may be silent when it is called, in seconds (60).
 
@@ -43,9 +43,10 @@ class AsyncOps(Base, AsyncOperations):
         targets: Mapping[str, Target] | None = None,
         checks: Mapping[str, Check | CheckFunction] | None = None,
         sinks: Mapping[str, Sink] | None = None,
+        pauses: Mapping[str, Pause] | None = None,
         callback_timeout: float | None = None,
     ) -> None:
-        plugins = {"store": stores, "target": targets, "check": checks, "sink": sinks}
+        plugins = {"store": stores, "target": targets, "check": checks, "sink": sinks, "pause": pauses}
         self._build(None, settings, root, plugins, callback_timeout)
 
     @classmethod
@@ -59,11 +60,12 @@ class AsyncOps(Base, AsyncOperations):
         targets: Mapping[str, Target] | None = None,
         checks: Mapping[str, Check | CheckFunction] | None = None,
         sinks: Mapping[str, Sink] | None = None,
+        pauses: Mapping[str, Pause] | None = None,
         callback_timeout: float | None = None,
     ) -> Self:
         """The same from a settings file. ``root`` is the file's folder when not given."""
         self = cls.__new__(cls)
-        plugins = {"store": stores, "target": targets, "check": checks, "sink": sinks}
+        plugins = {"store": stores, "target": targets, "check": checks, "sink": sinks, "pause": pauses}
         self._build(path, settings, root, plugins, callback_timeout)
         return self
 

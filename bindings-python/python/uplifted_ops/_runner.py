@@ -216,7 +216,18 @@ def _block(value: Any) -> bytes:
 
 # `upload` of a target; the others belong to the scenes of `uplifted_ops.testing`.
 _OBJECTS = {"upload", "fresh", "stuck", "open", "hold_open", "sink"}
-_FOLDER_FIRST = {"snapshot_to", "check_copy", "restore_from", "open", "commit", "rows", "rows_in", "damage", "hold_open"}
+_FOLDER_FIRST = {
+    "snapshot_to",
+    "check_copy",
+    "inspect_copy",
+    "restore_from",
+    "open",
+    "commit",
+    "rows",
+    "rows_in",
+    "damage",
+    "hold_open",
+}
 
 
 def _arguments(name: str, text: str, block: bytes | None) -> list[Any]:

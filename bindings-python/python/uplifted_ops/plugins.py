@@ -1,4 +1,4 @@
-"""Stores, targets, checks and sinks of your own.
+"""Stores, targets, checks, sinks and pauses of your own.
 
 A plugin is any object with the methods of one of the protocols here; it need not inherit anything. Methods may be plain or
 ``async def``. Plain ones run on threads of ours, several at a time; those of an :class:`~uplifted_ops.AsyncOps`
@@ -39,6 +39,7 @@ __all__ = [
     "IntegrityReport",
     "MaintenanceOutcome",
     "MetricsSnapshot",
+    "Pause",
     "Series",
     "Sink",
     "Store",
@@ -212,7 +213,9 @@ class Store(Protocol):
     ``maintain`` and ``restore_from`` alone.
 
     Needs ``capability``, a :class:`StoreCapability` or a plain method that returns one. May also have
-    ``maintain(tasks) -> list[MaintenanceOutcome]``.
+    ``maintain(tasks) -> list[MaintenanceOutcome]``, and ``inspect_copy(folder, rows, queries)``, which returns
+    ``{"rows": [{"table": …, "rows": …}], "answers": [{"holds": …, "message": …}]}``: without it, drills count no rows of
+    this store and ask it no queries.
 
     A plugin lives in your process. If the live database is a file with POSIX locks (SQLite), do not open it here: use the
     built-in store.
@@ -324,3 +327,17 @@ class Sink(Protocol):
 
     def export(self, snapshot: MetricsSnapshot, /) -> Awaitable[None] | None:
         """Takes a snapshot of every series."""
+
+
+# ---- pauses
+
+
+class Pause(Protocol):
+    """Pauses the service's writes for the moment in which a backup copies its databases."""
+
+    def before(self) -> Awaitable[None] | None:
+        """Returns when nothing is being written any more, neither to a database nor to a file of the backup."""
+
+    def after(self) -> Awaitable[None] | None:
+        """Lets writing go on. Called whatever became of :meth:`before`, also while it still hangs, and then once more:
+        it must do no harm where nothing is paused."""

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::keyring;
 use super::snapshots::{checkers, host_name, targets};
+use crate::backup::copy::{CopyJob, CopyReport, copy};
 use crate::backup::create::{CreateJob, CreateReport, create};
 use crate::backup::delete::{DeletePlan, apply_delete, plan_delete};
 use crate::backup::layout::Layout;
@@ -17,7 +18,7 @@ use crate::backup::manifest::RelPath;
 use crate::backup::verify::{VerifyDepth, VerifyJob, VerifyLevel, VerifyReport, verify};
 use crate::cancel::Scope;
 use crate::clock::Timestamp;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ops::history;
 use crate::ops::{Context, Effect, Lane, Operation, Place};
 use crate::store::CheckDepth;
@@ -69,6 +70,7 @@ impl Operation for Create {
             leave_out: Vec::new(),
             check: CheckDepth::Quick,
             lease: LeaseTimes::default(),
+            pause: context.pause.clone(),
         };
         create(&scope, job).await
     }
@@ -293,5 +295,54 @@ impl Operation for Delete {
             apply_delete(&scope, &targets, &plan, &host_name(), LeaseTimes::default()).await?;
         }
         Ok(DeleteResponse { plan, deleted: !request.dry_run })
+    }
+}
+
+/// What to copy, and where to.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CopyRequest {
+    /// The snapshot: its identifier, the beginning of it, or `latest`.
+    pub snapshot_id: String,
+    /// The target that it goes to.
+    pub to: String,
+    /// The target that it comes from. The first that has a whole copy when missing.
+    #[serde(default)]
+    pub from: Option<String>,
+}
+
+/// `backup.copy`
+#[derive(Debug)]
+pub struct Copy;
+
+impl Operation for Copy {
+    const NAME: &'static str = "backup.copy";
+    const SUMMARY: &'static str = "Copy a snapshot to another target: verified, sent, and read back there";
+    const EFFECT: Effect = Effect::Change;
+    const PLACE: Place = Place::Worker(Lane::Heavy);
+    type Request = CopyRequest;
+    type Response = CopyReport;
+
+    async fn run(context: Arc<Context>, scope: Scope, request: CopyRequest) -> Result<CopyReport> {
+        let to = targets(&context, Some(&request.to))?.remove(0);
+        let mut from = targets(&context, request.from.as_deref())?;
+        from.retain(|(name, _)| *name != to.0);
+        if from.is_empty() {
+            return Err(Error::invalid(format!("a snapshot cannot be copied from {:?} to itself", to.0))
+                .with_hint("name another target, or add a second [[target]] to ops.toml"));
+        }
+        let everywhere: Vec<_> = from.iter().chain([&to]).cloned().collect();
+        let keys = keyring::for_reading(&context, &scope, &everywhere, None).await?;
+        let job = CopyJob {
+            from,
+            to,
+            keys,
+            service: Some(context.settings().service.name.clone()),
+            snapshot: request.snapshot_id,
+            host: host_name(),
+            lease: LeaseTimes::default(),
+            threads: context.settings().backup.threads,
+        };
+        copy(&scope, job).await
     }
 }

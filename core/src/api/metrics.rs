@@ -48,7 +48,9 @@ impl Operation for Render {
         // Registered on first use, so that a page of a fresh process has their names.
         own::own()?;
         let mut snapshot = global().snapshot();
-        snapshot.merge(history::backups(&context.journal)?.families());
+        let mut backups = history::backups(&context.journal)?;
+        backups.targets = context.targets.iter().map(|target| target.name.clone()).collect();
+        snapshot.merge(backups.families());
         snapshot.merge(jobs(&context.jobs.look(scope.clock.now())?));
         Ok(RenderResponse { content_type: format.content_type().to_owned(), body: render(&snapshot, format) })
     }

@@ -5,6 +5,7 @@
 
 pub mod backup;
 pub mod config;
+pub mod drill;
 pub mod health;
 pub mod journal;
 mod keyring;

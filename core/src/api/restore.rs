@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 
 use super::snapshots;
 use crate::backup::manifest::{RelPath, StoreRecord};
-use crate::backup::nodes::Limits;
 use crate::backup::restore::{self, DiscardPlan, RestoreJob, RestorePlan, RestoreReport, Service, Site, UndoArea};
 use crate::cancel::Scope;
 use crate::error::{Error, ErrorKind, Result};
@@ -205,7 +204,6 @@ async fn with_job<T: Send + 'static>(
     .await?;
     blocking(move || {
         let check = |record: &StoreRecord, file: &std::path::Path| check_copy(&context, &scope, record, file);
-        let limits = &context.settings().restore;
         with_site(&context, |site| {
             let job = RestoreJob {
                 site: site.clone(),
@@ -213,12 +211,7 @@ async fn with_job<T: Send + 'static>(
                 into: request.into.as_ref().map(|into| into.as_path().to_owned()),
                 paths: request.paths.iter().flatten().map(|path| path.as_path().to_owned()).collect(),
                 threads: context.settings().backup.threads,
-                limits: Limits {
-                    max_entries: limits.max_entries,
-                    max_bytes: limits.max_bytes.map_or(u64::MAX, |size| size.0),
-                    // A float saturates: any number is a bound.
-                    max_ratio: limits.max_ratio as u64,
-                },
+                limits: snapshots::limits(&context),
                 salvage: request.salvage,
                 check: &check,
             };

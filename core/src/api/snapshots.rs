@@ -8,6 +8,7 @@ use crate::backup::checkers::Checkers;
 use crate::backup::create::NamedTarget;
 use crate::backup::list::find;
 use crate::backup::manifest::RelPath;
+use crate::backup::nodes::Limits;
 use crate::cancel::Scope;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ops::Context;
@@ -79,4 +80,15 @@ pub(super) async fn open(
 pub(super) fn checkers(context: &Context) -> Checkers {
     let live = context.stores.iter().map(|store| Arc::clone(&store.component)).collect();
     Checkers { kinds: context.kinds.stores.clone(), live }
+}
+
+/// The bounds against hostile archives, by the settings.
+pub(super) fn limits(context: &Context) -> Limits {
+    let limits = &context.settings().restore;
+    Limits {
+        max_entries: limits.max_entries,
+        max_bytes: limits.max_bytes.map_or(u64::MAX, |size| size.0),
+        // A float saturates: any number is a bound.
+        max_ratio: limits.max_ratio as u64,
+    }
 }

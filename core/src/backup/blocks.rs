@@ -267,6 +267,19 @@ pub async fn list_all(scope: &Scope, target: &dyn BackupTarget, prefix: &str) ->
     }
 }
 
+/// Whether the object `key` is exactly `bytes`: whether a write whose reply was lost did happen.
+pub async fn holds(scope: &Scope, target: &dyn BackupTarget, key: &str, bytes: &[u8]) -> Result<bool> {
+    match target.stat(scope, key).await? {
+        Some(object) if object.size_bytes == bytes.len() as u64 => {}
+        _ => return Ok(false),
+    }
+    match target.get(scope, key, 0..bytes.len() as u64).await {
+        Ok(stored) => Ok(stored == bytes),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -21,9 +21,9 @@ const GRACE: Duration = Duration::from_secs(2);
 
 /// What an object must be, known once its last byte was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Seal {
-    pub(super) stored_bytes: u64,
-    pub(super) blake3: [u8; 32],
+pub(crate) struct Seal {
+    pub(crate) stored_bytes: u64,
+    pub(crate) blake3: [u8; 32],
 }
 
 /// Where an object goes.

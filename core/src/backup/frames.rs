@@ -30,7 +30,7 @@ impl Packer {
 }
 
 /// Opens frames.
-pub(in crate::backup) struct Unpacker(zstd::bulk::Decompressor<'static>);
+pub(crate) struct Unpacker(zstd::bulk::Decompressor<'static>);
 
 impl Unpacker {
     /// A fresh unpacker.

@@ -15,11 +15,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 use super::blocks::list_all;
 use super::target::{BackupTarget, MAX_BLOCK, Object};
+use super::target_clock::{sweep_probes, target_now};
 use crate::cancel::Scope;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
@@ -28,11 +28,6 @@ use crate::value::random_hex;
 
 /// Where the leases of a target are.
 const PREFIX: &str = "locks/writer.";
-
-/// Where the target's clock is read.
-const CLOCK_PREFIX: &str = "locks/clock.";
-/// What a dead reader of the clock left is older than this.
-const CLOCK_LITTER: SignedDuration = SignedDuration::from_secs(600);
 
 /// How often an expired lease is looked at while it is watched.
 const LOOKS: u32 = 10;
@@ -237,8 +232,13 @@ impl Drop for Lease {
 
 impl Held {
     async fn is_ours(&self) -> Result<bool> {
-        let Some((generation, _)) = highest(&self.scope, &*self.target).await? else { return Ok(false) };
-        Ok(generation == self.generation)
+        let Some((generation, object)) = highest(&self.scope, &*self.target).await? else { return Ok(false) };
+        if generation != self.generation || self.target.capability().put_if_absent {
+            return Ok(generation == self.generation);
+        }
+        // Where create-if-absent is not atomic, two may have created the generation: the last one wrote over the other.
+        let written = read_record(&self.scope, &*self.target, &object.key).await?;
+        Ok(written.is_some_and(|record| record.owner.token == self.owner.token))
     }
 
     /// Gives the lease back. Whether the target takes it or not, from here on this process does not hold it:
@@ -318,12 +318,8 @@ async fn wait_until_free(
 
 /// Seconds since `object` was written, negative when it was written in the future.
 async fn age_by_the_targets_clock(scope: &Scope, target: &dyn BackupTarget, object: &Object) -> Result<f64> {
-    let key = format!("{CLOCK_PREFIX}{}", random_hex(12)?);
-    target.put(scope, &key, b"", false).await?;
-    let probe = target.stat(scope, &key).await;
-    target.delete(scope, &key).await?;
-    let probe = probe?.ok_or_else(|| Error::new(ErrorKind::Unavailable, "the target lost a new object"))?;
-    Ok(probe.modified_at.duration_since(object.modified_at).as_secs_f64())
+    let now = target_now(scope, target).await?;
+    Ok(now.duration_since(object.modified_at).as_secs_f64())
 }
 
 /// Whether the generation that was just created is the highest. Clears away the others then, or itself.
@@ -340,11 +336,7 @@ async fn settle(scope: &Scope, target: &dyn BackupTarget, generation: u64) -> Re
         }
     }
     let Some(ours) = target.stat(scope, &key_of(generation)).await? else { return Ok(false) };
-    for probe in list_all(scope, target, CLOCK_PREFIX).await? {
-        if ours.modified_at.duration_since(probe.modified_at) > CLOCK_LITTER {
-            target.delete(scope, &probe.key).await?;
-        }
-    }
+    sweep_probes(scope, target, ours.modified_at).await?;
     Ok(true)
 }
 

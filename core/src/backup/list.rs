@@ -221,6 +221,25 @@ pub async fn find(
     service: Option<&str>,
     wanted: &str,
 ) -> Result<Vec<Found>> {
+    let (mut all, failed) = find_all(scope, targets, keys).await?;
+    let id = match choose(&all, service, wanted) {
+        Ok(id) => id,
+        Err(error) => return Err(failed.filter(|_| error.kind() == ErrorKind::NotFound).unwrap_or(error)),
+    };
+    all.retain(|found| found.snapshot_id == id);
+    Ok(all)
+}
+
+/// Finds every copy of every snapshot, whatever the service, in the order of `targets`; and what the first target said
+/// that could not be asked.
+///
+/// # Errors
+/// Only a cancel.
+pub(super) async fn find_all(
+    scope: &Scope,
+    targets: &[NamedTarget],
+    keys: &Keys,
+) -> Result<(Vec<Found>, Option<Error>)> {
     let mut all = Vec::new();
     let mut failed = None;
     for (name, target) in targets {
@@ -236,12 +255,7 @@ pub async fn find(
             Err(error) => failed = failed.or(Some(error)),
         }
     }
-    let id = match choose(&all, service, wanted) {
-        Ok(id) => id,
-        Err(error) => return Err(failed.filter(|_| error.kind() == ErrorKind::NotFound).unwrap_or(error)),
-    };
-    all.retain(|found| found.snapshot_id == id);
-    Ok(all)
+    Ok((all, failed))
 }
 
 /// Shows one snapshot with its manifest. `wanted` as for [`find`].

@@ -10,7 +10,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::backup::seal::Fingerprint;
 use crate::clock::Timestamp;
-use crate::store::IntegrityReport;
+use crate::store::{IntegrityReport, TableCount};
+
+use super::pause::PauseReport;
 use crate::value::{hex, unhex};
 
 /// The version of the archive format that this code writes. A reader refuses a greater one by name.
@@ -43,6 +45,9 @@ pub struct Manifest {
     pub excludes: Vec<String>,
     /// The databases in it.
     pub stores: Vec<StoreRecord>,
+    /// Which moments the snapshot is of. Unknown in one that was made without saying.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<ConsistencyGroup>,
     /// What was not read, or not completely, or cannot be stored.
     pub skipped: Vec<Skipped>,
     /// Regular files, hard links included.
@@ -117,6 +122,23 @@ impl SkipReason {
     }
 }
 
+/// Which moments a snapshot is of: its files, and against them its databases, each of which says when it was taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ConsistencyGroup {
+    /// When the files began to be looked at.
+    pub files_from: Timestamp,
+    /// When the last of them was read.
+    pub files_until: Timestamp,
+    /// Whether the service was to be paused.
+    pub asked: bool,
+    /// How the pause went. Nothing when there was none.
+    pub pause: Option<PauseReport>,
+    /// Whether all databases and files are of one moment, proven by a pause that held.
+    pub consistent: bool,
+    /// Why not, when it was asked.
+    pub message: Option<String>,
+}
+
 /// A database in a snapshot.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StoreRecord {
@@ -130,8 +152,35 @@ pub struct StoreRecord {
     pub taken_at: Timestamp,
     /// What the check of the copy found.
     pub check: IntegrityReport,
-    /// Facts by the driver's names.
+    /// Facts by the driver's names; under `rows` how many rows each table has, where the store counts them.
     pub details: serde_json::Map<String, serde_json::Value>,
+}
+
+/// The fact that holds the rows of each table.
+const ROWS: &str = "rows";
+
+/// `details` with the rows of each table.
+pub fn with_rows(mut details: Details, rows: Vec<TableCount>) -> Details {
+    if !rows.is_empty() {
+        let rows: Details = rows.into_iter().map(|count| (count.table, count.rows.into())).collect();
+        details.insert(ROWS.to_owned(), rows.into());
+    }
+    details
+}
+
+type Details = serde_json::Map<String, serde_json::Value>;
+
+impl StoreRecord {
+    /// How many rows `table` had when the copy was made. Unknown where they were not counted.
+    pub fn rows_of(&self, table: &str) -> Option<u64> {
+        self.details.get(ROWS)?.get(table)?.as_u64()
+    }
+
+    /// The tables whose rows were counted.
+    pub fn counted_tables(&self) -> impl Iterator<Item = &str> {
+        let rows = self.details.get(ROWS).and_then(serde_json::Value::as_object);
+        rows.into_iter().flatten().map(|(table, _)| table.as_str())
+    }
 }
 
 /// One name in the archive.
@@ -351,6 +400,7 @@ impl Manifest {
             includes: Vec::new(),
             excludes: Vec::new(),
             stores: Vec::new(),
+            group: None,
             skipped: Vec::new(),
             files: 0,
             entries: 0,

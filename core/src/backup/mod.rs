@@ -1,12 +1,17 @@
 //! Backups: one walker, one manifest, and where they go.
 
 pub mod archive;
+pub mod bisect;
 pub mod blocks;
 pub mod checkers;
+pub mod collect;
+pub mod copy;
 pub mod create;
+pub mod decorate;
 pub mod delete;
 mod deposit;
 pub mod discover;
+pub mod drill;
 #[cfg(test)]
 mod fake_store;
 mod frames;
@@ -16,12 +21,16 @@ pub mod list;
 pub mod manifest;
 mod meter;
 pub mod nodes;
+pub mod pause;
 mod pool;
+pub mod probe;
 pub(crate) mod repository;
 pub mod restore;
+pub mod sample;
 pub mod scratch;
 pub mod seal;
 pub mod target;
+mod target_clock;
 pub mod targets;
 pub mod verify;
 pub mod walk;

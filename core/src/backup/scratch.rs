@@ -1,4 +1,5 @@
-//! A folder for one run, in which consistent copies of databases live until they are stored.
+//! A folder for one run, in which consistent copies of databases live until they are stored, and restored ones until
+//! they are checked.
 //!
 //! It is called `run-<random>` and has a lock beside it, `run-<random>.lock`, that is held for as long as
 //! the run lives: so the next run removes what a dead one left, and spares a live one.
@@ -6,6 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::fs::swap::remove_tree;
 use crate::fs::{self, FileLock, PRIVATE_DIR};
 use crate::value::random_hex;
 
@@ -70,7 +72,7 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         // First the folder, then the lock that speaks for it. What fails here the next run removes.
-        if fs::remove_dir_all(&self.folder).is_ok() {
+        if remove_tree(&self.folder).is_ok() {
             let _ = fs::remove_file(&self.lock);
         }
     }
@@ -92,7 +94,7 @@ fn sweep(base: &Path) -> Result<()> {
         if held.is_none() && fs::identity(&lock)?.is_some() {
             continue;
         }
-        fs::remove_dir_all(&base.join(name.strip_suffix(LOCK).unwrap_or(&name)))?;
+        remove_tree(&base.join(name.strip_suffix(LOCK).unwrap_or(&name)))?;
         fs::remove_file(&lock)?;
     }
     Ok(())

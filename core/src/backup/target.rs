@@ -27,8 +27,16 @@ pub const MAX_BLOCK: usize = 8 * 1024 * 1024;
 /// - `list` is sorted by key in byte order, and complete when paged with `after`.
 #[async_trait]
 pub trait BackupTarget: Send + Sync + Debug {
-    /// What this target can do. Does no I/O.
+    /// What this target can do, as far as it is known. Does no I/O, and says the same every time but for what
+    /// [`BackupTarget::probe`] finds out.
     fn capability(&self) -> TargetCapability;
+
+    /// What this target can do, asked where only the place itself can tell. [`BackupTarget::capability`] agrees
+    /// from then on. Whoever relies on `put_if_absent` between machines asks here.
+    async fn probe(&self, scope: &Scope) -> Result<TargetCapability> {
+        let _ = scope;
+        Ok(self.capability())
+    }
 
     /// Stores a small object (at most [`MAX_BLOCK`]) at once. With `if_absent` an object that exists is left
     /// alone and `false` is returned; of several callers at the same time exactly one gets `true`.
@@ -83,7 +91,7 @@ pub struct TargetCapability {
     /// of backups and never moved by a restore.
     #[serde(default)]
     pub folder: Option<std::path::PathBuf>,
-    /// Whether `put` with `if_absent` is atomic between machines.
+    /// Whether `put` with `if_absent` is known to be atomic between machines.
     pub put_if_absent: bool,
     /// Whether an upload can be read back before it becomes visible.
     pub read_before_finish: bool,

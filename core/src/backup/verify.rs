@@ -3,6 +3,8 @@
 //! *Quick* reads the end of the archive. *Data* reads every byte. *Full* does so too, and then restores each
 //! database into scratch and lets its store check it.
 
+pub(super) mod sealed;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -10,16 +12,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::archive::Archive;
-use super::blocks::Blocks;
 use super::checkers::Checkers;
 use super::create::NamedTarget;
-use super::list::{Found, blocking, find, no_key};
+use super::list::{Found, blocking, find};
 use super::manifest::{RelPath, StoreRecord};
-use super::meter::Meter;
 use super::nodes::{ExtractOptions, Limits, Problem, ProblemKind, Selection};
 use super::scratch::Scratch;
-use super::seal::{Keys, MAX_SUMMARY, SUMMARY_SUFFIX, SealedSummary};
-use super::target::MAX_BLOCK;
+use super::seal::Keys;
 use crate::cancel::Scope;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fs::{self, Dir};
@@ -108,6 +107,20 @@ pub struct FoundProblem {
     pub message: String,
 }
 
+impl FoundProblem {
+    /// A problem of an object that may be of any snapshot.
+    pub(super) fn in_object(target: &str, key: &str, problem: Problem) -> Self {
+        let Problem { path, kind, message } = problem;
+        Self { target: target.to_owned(), path, kind: word(kind), message: format!("{key}: {message}") }
+    }
+}
+
+/// The word of a kind.
+fn word(kind: ProblemKind) -> String {
+    let kind = serde_json::to_value(kind).ok();
+    kind.as_ref().and_then(serde_json::Value::as_str).unwrap_or("damaged").to_owned()
+}
+
 /// Verifies a snapshot. Damage is in the report.
 ///
 /// # Errors
@@ -133,7 +146,9 @@ pub async fn verify(scope: &Scope, job: VerifyJob) -> Result<VerifyReport> {
             verify_copy(scope, &job, copy, &mut report).await?;
         } else {
             report.level = VerifyLevel::Sealed;
-            report.problems.extend(verify_sealed(scope, job.depth, copy).await?);
+            let whole = job.depth != VerifyDepth::Quick;
+            let problem = sealed::problem(scope, &copy.component, &copy.object, &copy.keys, whole).await?;
+            report.problems.extend(problem.map(|(kind, message)| of_archive(copy, kind, &message)));
         }
         report.targets.push(copy.target.clone());
         report.stored_bytes += copy.object.size_bytes;
@@ -145,10 +160,7 @@ pub async fn verify(scope: &Scope, job: VerifyJob) -> Result<VerifyReport> {
 
 async fn verify_copy(scope: &Scope, job: &VerifyJob, copy: &Found, report: &mut VerifyReport) -> Result<()> {
     let blocks = copy.blocks(scope);
-    let threads = match job.threads {
-        0 => std::thread::available_parallelism().map_or(1, usize::from).min(8),
-        threads => threads,
-    };
+    let threads = threads(job.threads);
     let (inner, depth, opening) = (scope.clone(), job.depth, copy.clone());
     let checked = blocking(move || {
         let archive = Archive::open(opening.open(blocks)?)?;
@@ -203,53 +215,11 @@ async fn verify_copy(scope: &Scope, job: &VerifyJob, copy: &Found, report: &mut 
     Ok(())
 }
 
-/// Compares the stored bytes of an encrypted copy with what its summary says: the problems that were found.
-async fn verify_sealed(scope: &Scope, depth: VerifyDepth, copy: &Found) -> Result<Vec<FoundProblem>> {
-    let key = copy.object.key.clone();
-    let keys = copy.keys.clone().ok_or_else(|| no_key(&key))?;
-    let beside = format!("{key}{SUMMARY_SUFFIX}");
-    let summary = match copy.component.get(scope, &beside, 0..MAX_SUMMARY).await {
-        Ok(bytes) => SealedSummary::read(&bytes, &keys, &key),
-        Err(error) if error.kind() == ErrorKind::NotFound => Err(Error::new(
-            ErrorKind::Corrupt,
-            format!("the summary of {key:?} is missing: pass identity_file to look inside"),
-        )),
-        Err(error) => return Err(error),
-    };
-    let summary = match summary {
-        Ok(summary) => summary,
-        Err(error) if error.kind() == ErrorKind::Corrupt => {
-            return Ok(vec![of_archive(copy, "damaged_summary", error.message())]);
-        }
-        Err(error) => return Err(error),
-    };
-    if copy.object.size_bytes != summary.stored_bytes {
-        let (has, had) = (copy.object.size_bytes, summary.stored_bytes);
-        return Ok(vec![of_archive(copy, "damaged_archive", &format!("it has {has} bytes, and had {had}"))]);
-    }
-    if depth == VerifyDepth::Quick {
-        return Ok(Vec::new());
-    }
-    let (blocks, inner) = (copy.blocks(scope), scope.clone());
-    let digest = blocking(move || {
-        let mut meter = Meter::start(&inner, format!("reading {key}"), Some(blocks.len()), None);
-        let mut hasher = blake3::Hasher::new();
-        let mut at = 0;
-        while at < blocks.len() {
-            let block = blocks.read(at..blocks.len().min(at + MAX_BLOCK as u64))?;
-            hasher.update(&block);
-            meter.bytes(block.len() as u64);
-            at += block.len() as u64;
-        }
-        Ok(*hasher.finalize().as_bytes())
-    });
-    match digest.await {
-        Ok(digest) if digest == summary.blake3.0 => Ok(Vec::new()),
-        Ok(_) => Ok(vec![of_archive(copy, "damaged_archive", "its bytes are not those that were stored")]),
-        Err(error) if error.kind() == ErrorKind::Corrupt => {
-            Ok(vec![of_archive(copy, "damaged_archive", error.message())])
-        }
-        Err(error) => Err(error),
+/// How many threads decompress where the settings say `threads`: 0 is one for each core, at most 8.
+pub(super) fn threads(threads: usize) -> usize {
+    match threads {
+        0 => std::thread::available_parallelism().map_or(1, usize::from).min(8),
+        threads => threads,
     }
 }
 
@@ -313,8 +283,7 @@ fn of_archive(copy: &Found, kind: &str, message: &str) -> FoundProblem {
 }
 
 fn of_entry(copy: &Found, problem: Problem) -> FoundProblem {
-    let kind = serde_json::to_value(problem.kind).ok();
-    let kind = kind.as_ref().and_then(serde_json::Value::as_str).unwrap_or("damaged").to_owned();
+    let kind = word(problem.kind);
     FoundProblem { target: copy.target.clone(), path: problem.path, kind, message: problem.message }
 }
 

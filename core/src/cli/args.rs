@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+pub(super) use self::backup::BackupCommand;
 pub(super) use self::keys::{IdentityFile, KeysCommand};
 
+mod backup;
 mod keys;
 
 /// Operations built into a service: health, metrics, backup and restore.
@@ -159,7 +161,7 @@ Examples:
         command: Option<MetricsCommand>,
     },
 
-    /// Make, list, look into, verify and delete backups
+    /// Make, list, look into, verify, rehearse, copy and delete backups
     #[command(
         subcommand,
         after_help = "\
@@ -167,6 +169,7 @@ Examples:
   uplifted-ops backup create --label before-upgrade
   uplifted-ops backup list
   uplifted-ops backup verify latest
+  uplifted-ops backup drill
   uplifted-ops backup delete 1f0c3a --dry-run"
     )]
     Backup(BackupCommand),
@@ -312,98 +315,6 @@ pub(super) enum MetricsCommand {
     Render(MetricsOptions),
 }
 
-#[derive(Debug, Subcommand)]
-pub(super) enum BackupCommand {
-    /// Make a backup, check its databases and read it back
-    #[command(after_help = "\
-Exits 1 when the backup is partial: what is missing is named.
-
-Examples:
-  uplifted-ops backup create
-  uplifted-ops backup create --label before-upgrade --target local")]
-    Create {
-        /// What to call it
-        #[arg(long, value_name = "TEXT")]
-        label: Option<String>,
-        /// Only to this target; to every one when not given
-        #[arg(long, value_name = "NAME")]
-        target: Option<String>,
-        /// The layout, such as archive
-        #[arg(long, value_name = "NAME")]
-        layout: Option<String>,
-    },
-    /// List the backups
-    #[command(after_help = "Example:\n  uplifted-ops backup list --target local")]
-    List {
-        /// Only in this target
-        #[arg(long, value_name = "NAME")]
-        target: Option<String>,
-        #[command(flatten)]
-        key: IdentityFile,
-    },
-    /// Show what a backup says about itself
-    #[command(after_help = "Example:\n  uplifted-ops backup show latest")]
-    Show {
-        #[command(flatten)]
-        snapshot: Snapshot,
-        #[command(flatten)]
-        key: IdentityFile,
-    },
-    /// Check a backup: every byte, and the integrity of its databases
-    #[command(after_help = "\
-Exits 1 when anything is wrong. An encrypted backup is looked into with --identity-file; without one, its stored
-bytes are compared with those that were read back when it was made, and the answer says `sealed`.
-
-Examples:
-  uplifted-ops backup verify latest
-  uplifted-ops backup verify latest --identity-file /media/stick/backup-key.txt
-  uplifted-ops backup verify 1f0c3a --depth data")]
-    Verify {
-        #[command(flatten)]
-        snapshot: Snapshot,
-        /// quick: the index and the sizes; data: every byte; full: the integrity of each database too
-        #[arg(long, value_name = "DEPTH", default_value = "full", value_parser = ["quick", "data", "full"])]
-        depth: String,
-        #[command(flatten)]
-        key: IdentityFile,
-    },
-    /// Make, list, prove and change the keys that backups are encrypted to
-    #[command(
-        subcommand,
-        after_help = "\
-This host keeps the public half alone: it makes backups and cannot open one. Who can open them stands in ops.toml:
-  [backup.encryption]
-  recipients = [\"age1…\"]          # `age-keygen -o backup-key.txt` on another machine prints it
-
-Examples:
-  uplifted-ops backup keys init
-  uplifted-ops backup keys check --identity-file /media/stick/backup-key.txt
-  uplifted-ops backup keys rewrap --identity-file old.txt --proof-file new.txt
-  uplifted-ops backup keys rotate"
-    )]
-    Keys(KeysCommand),
-    /// Delete a backup
-    #[command(after_help = "\
-On a terminal it shows what will go and asks; elsewhere it demands --yes.
-
-Examples:
-  uplifted-ops backup delete 1f0c3a --dry-run
-  uplifted-ops backup delete 1f0c3a --yes")]
-    Delete {
-        #[command(flatten)]
-        snapshot: Snapshot,
-        /// Print what would go, and delete nothing
-        #[arg(long, conflicts_with = "yes")]
-        dry_run: bool,
-        /// Delete it even when it is the last good one
-        #[arg(long)]
-        force: bool,
-        /// Do not ask
-        #[arg(long, short)]
-        yes: bool,
-    },
-}
-
 /// Which backup.
 #[derive(Debug, Clone, Args)]
 pub(super) struct Snapshot {
@@ -528,9 +439,14 @@ mod tests {
             assert!(help.contains("Example"), "{name} has no example");
             for line in help.lines().filter(|line| line.starts_with("  uplifted-ops ")) {
                 let words = line.trim().split('|').next().unwrap_or_default();
-                let words = words.split('>').next().unwrap_or_default().replace('\'', "");
+                let words = words.split('>').next().unwrap_or_default();
                 if !words.contains('{') {
-                    let parsed = Cli::try_parse_from(words.split_whitespace());
+                    // What stands in quotes is one word.
+                    let parts = words.split('\'').enumerate().flat_map(|(number, part)| match number % 2 {
+                        0 => part.split_whitespace().collect(),
+                        _ => vec![part],
+                    });
+                    let parsed = Cli::try_parse_from(parts);
                     assert!(parsed.is_ok(), "the example of {name} does not parse: {line}");
                 }
             }

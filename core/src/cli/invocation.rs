@@ -185,6 +185,34 @@ impl Invocation {
                 let request = with_identity(of_snapshot(snapshot), key)?.with("depth", depth.as_str());
                 Self::new("backup.verify", request.done(), render::backup::verify)
             }
+            BackupCommand::Drill { id, target, checks, into, key } => {
+                let into = into.as_deref().map(absolute).transpose()?;
+                let request = with_identity(Request::new(), key)?
+                    .maybe("snapshot_id", id.as_deref())
+                    .maybe("target", target.as_deref())
+                    .maybe("checks", (!checks.is_empty()).then(|| checks.clone()))
+                    .maybe("into", into.as_deref());
+                Self::new("backup.drill", request.done(), render::drill::drill)
+            }
+            BackupCommand::Bisect { check, query, store, target, key } => {
+                let request = with_identity(Request::new(), key)?
+                    .with("check", check.as_str())
+                    .maybe("query", query.as_deref())
+                    .maybe("store", store.as_deref())
+                    .maybe("target", target.as_deref());
+                Self::new("backup.bisect", request.done(), render::drill::bisect)
+            }
+            BackupCommand::Sample { target, max_bytes } => {
+                let request = Request::new().maybe("target", target.as_deref()).maybe("max_bytes", *max_bytes);
+                Self::new("backup.sample", request.done(), render::drill::sample)
+            }
+            BackupCommand::Copy { id, to, from } => {
+                let request = Request::new()
+                    .with("snapshot_id", id.as_str())
+                    .with("to", to.as_str())
+                    .maybe("from", from.as_deref());
+                Self::new("backup.copy", request.done(), render::backup::copy)
+            }
             BackupCommand::Delete { snapshot, dry_run, force, yes } => {
                 let request = |dry_run| of_snapshot(snapshot).flag("dry_run", dry_run).flag("force", *force).done();
                 let mut invocation = Self::new("backup.delete", request(*dry_run), render::backup::delete);
@@ -363,6 +391,21 @@ mod tests {
             ("backup show latest", "backup.show", json!({ "snapshot_id": "latest" })),
             ("backup verify 1f", "backup.verify", json!({ "snapshot_id": "1f", "depth": "full" })),
             ("backup verify 1f --depth data", "backup.verify", json!({ "snapshot_id": "1f", "depth": "data" })),
+            ("backup drill", "backup.drill", json!({})),
+            (
+                "backup drill 1f --target a --check rows --check queries --into /tmp/look",
+                "backup.drill",
+                json!({ "snapshot_id": "1f", "target": "a", "checks": ["rows", "queries"], "into": "/tmp/look" }),
+            ),
+            ("backup bisect integrity", "backup.bisect", json!({ "check": "integrity" })),
+            (
+                "backup bisect query SELECT --store main",
+                "backup.bisect",
+                json!({ "check": "query", "query": "SELECT", "store": "main" }),
+            ),
+            ("backup sample --max-bytes 7", "backup.sample", json!({ "max_bytes": 7 })),
+            ("backup copy 1f --to b", "backup.copy", json!({ "snapshot_id": "1f", "to": "b" })),
+            ("backup copy 1f --from a --to b", "backup.copy", json!({ "snapshot_id": "1f", "from": "a", "to": "b" })),
             ("backup delete 1f", "backup.delete", json!({ "snapshot_id": "1f" })),
             (
                 "backup delete 1f --dry-run --force --target a",

@@ -33,7 +33,7 @@ pub mod reference;
 mod schema;
 mod settings;
 mod show;
-mod small_file;
+pub(crate) mod small_file;
 
 #[cfg(test)]
 mod tests;
@@ -43,8 +43,9 @@ pub use host::{Fact, HostFacts};
 pub use init::{InitFacts, InitFound, InitPlan, LeftOut, plan_init, write_init};
 pub use load::{Config, ConfigWarning, LoadInput, load};
 pub use settings::{
-    BackupSettings, CheckSettings, ComponentSettings, EncryptionSettings, HealthSettings, HttpSettings, JobSettings,
-    MetricsSettings, RestoreSettings, ScheduleSettings, ServiceSettings, Settings, StateSettings, WorkerSettings,
+    BackupSettings, CheckSettings, ComponentSettings, DrillSettings, EncryptionSettings, HealthSettings, HttpSettings,
+    JobSettings, MetricsSettings, PauseSettings, RestoreSettings, ScheduleSettings, ServiceSettings, Settings,
+    StateSettings, WorkerSettings,
 };
 pub use show::ShownSetting;
 #[cfg(feature = "encryption")]

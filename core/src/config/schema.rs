@@ -320,6 +320,8 @@ mod tests {
         }
         let Value::Object(all) = serde_json::to_value(Settings::default()).unwrap() else { unreachable!() };
         all.iter().for_each(|(section, value)| known(schema, std::slice::from_ref(section), value));
+        assert_eq!(kind("backup.drill.command"), (LeafType::TextList, false));
+        assert_eq!(kind("backup.drill.queries"), (LeafType::FreeTable, false));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! the schema and in the file that `init` writes. What may hold a secret prints redacted; serialising
 //! keeps it, since that is how the settings reach a worker.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -209,7 +210,7 @@ pub struct BackupSettings {
     pub rollback_copy_seconds: f64,
     /// A backup stops before a database's write-ahead log leaves less than this free on its disk.
     pub keep_free_bytes: ByteSize,
-    /// The layout of a backup: `archive`.
+    /// How a backup is stored: `archive`, one standard file for each, or `repository`, where backups share content.
     pub layout: Option<String>,
     /// When backups are made, as a cron expression: the job `backup`.
     pub schedule: Option<String>,
@@ -225,6 +226,12 @@ pub struct BackupSettings {
     pub clear_secrets: Option<bool>,
     /// Who can open encrypted backups.
     pub encryption: EncryptionSettings,
+    /// `backup.sample` reads every stored byte again within so many days.
+    pub verify_days: f64,
+    /// How a drill puts a restored copy to the test.
+    pub drill: DrillSettings,
+    /// How the service's writes are paused for the moment in which the databases are copied.
+    pub pause: PauseSettings,
 }
 
 /// Who can open encrypted backups. `uplifted-ops backup keys init` makes the key; from then on every backup is
@@ -250,6 +257,46 @@ impl EncryptionSettings {
     }
 }
 
+/// How a drill puts a restored copy to the test, beside the integrity of its databases and their rows.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct DrillSettings {
+    /// The program and arguments that bring a restored copy up to date, never a shell line. Runs first, in the restored
+    /// folder, which is also its last argument.
+    pub migrate: Vec<String>,
+    /// Queries by the name of their store. Each must return a row whose first column is neither null nor zero.
+    pub queries: BTreeMap<String, Vec<String>>,
+    /// The program and arguments that look the restored copy over, in the same way. Must end with status 0.
+    pub command: Vec<String>,
+    /// How long each program and each query may take, in seconds.
+    pub deadline_seconds: f64,
+}
+
+impl Default for DrillSettings {
+    fn default() -> Self {
+        Self { migrate: Vec::new(), queries: BTreeMap::new(), command: Vec::new(), deadline_seconds: 600.0 }
+    }
+}
+
+/// How the service's writes are paused for the moment in which the databases are copied.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct PauseSettings {
+    /// The program and arguments that pause writing, never a shell line. Runs in the service's process, in the root
+    /// folder; `UPLIFTED_OPS_PAUSE_SECONDS` tells it the deadline.
+    pub before: Vec<String>,
+    /// The program and arguments that let writing go on. Runs whatever happened, also when `before` failed.
+    pub after: Vec<String>,
+    /// Writing goes on at the latest after so many seconds, finished or not. The same bound holds for each program.
+    pub deadline_seconds: f64,
+}
+
+impl Default for PauseSettings {
+    fn default() -> Self {
+        Self { before: Vec::new(), after: Vec::new(), deadline_seconds: 10.0 }
+    }
+}
+
 impl Default for BackupSettings {
     fn default() -> Self {
         Self {
@@ -269,6 +316,9 @@ impl Default for BackupSettings {
             retention: None,
             clear_secrets: None,
             encryption: EncryptionSettings::default(),
+            verify_days: 30.0,
+            drill: DrillSettings::default(),
+            pause: PauseSettings::default(),
         }
     }
 }
@@ -303,13 +353,26 @@ pub struct HealthSettings {
     pub deadline_seconds: f64,
     /// The built-in checks (`disk`, `process`, `store`, `backup_age`, `backup_secrets`, `jobs`, `log_errors`) to leave out.
     pub without: Vec<String>,
-    /// `backup_age` warns past this age of the last verified backup, in seconds; past twice it fails.
+    /// `backup_age` warns past this age of the last complete backup, in seconds; past twice it fails.
     pub backup_age_seconds: f64,
+    /// `backup_age` warns past this age of the last backup that was verified in full, in seconds; past twice it fails.
+    /// A drill verifies too.
+    pub verify_age_seconds: f64,
+    /// `backup_age` warns past this age of the newest backup that a drill has restored, in seconds; past twice it fails.
+    pub drill_age_seconds: f64,
 }
 
 impl Default for HealthSettings {
     fn default() -> Self {
-        Self { concurrency: 4, deadline_seconds: 10.0, without: Vec::new(), backup_age_seconds: 26.0 * 3600.0 }
+        const DAY: f64 = 24.0 * 3600.0;
+        Self {
+            concurrency: 4,
+            deadline_seconds: 10.0,
+            without: Vec::new(),
+            backup_age_seconds: 26.0 * 3600.0,
+            verify_age_seconds: 8.0 * DAY,
+            drill_age_seconds: 35.0 * DAY,
+        }
     }
 }
 
@@ -386,6 +449,8 @@ redacted_debug!(
     CheckSettings,
     JobSettings,
     BackupSettings,
+    DrillSettings,
+    PauseSettings,
     HttpSettings,
     WorkerSettings
 );

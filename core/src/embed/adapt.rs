@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
+use crate::backup::pause::PauseHook;
 use crate::backup::{BackupTarget, TargetCapability};
 use crate::cancel::Scope;
 use crate::error::{Error, Result};
@@ -86,6 +87,7 @@ enum Can {
     Target(TargetCapability),
     Check,
     Sink,
+    Pause,
 }
 
 /// What became of it.
@@ -94,6 +96,7 @@ pub(crate) enum Component {
     Target(Arc<dyn BackupTarget>),
     Check(Arc<dyn HealthCheck>),
     Sink(Arc<dyn MetricsSink>),
+    Pause(Arc<dyn PauseHook>),
 }
 
 impl Registered {
@@ -106,9 +109,10 @@ impl Registered {
             Contract::Target => Can::Target(target_capability(name, &facts)?),
             Contract::Check => Can::Check,
             Contract::Sink => Can::Sink,
+            Contract::Pause => Can::Pause,
             Contract::Upload | Contract::Scene => {
                 return Err(Error::invalid(format!("{contract} {name:?} cannot be registered"))
-                    .with_hint("register a store, a target, a check or a sink"));
+                    .with_hint("register a store, a target, a check, a sink or a pause"));
             }
         };
         Ok(Self { name: name.to_owned(), contract, plugin, facts, can })
@@ -135,6 +139,7 @@ impl Registered {
                 Component::Check(Arc::new(RemoteCheck { name, link }))
             }
             Can::Sink => Component::Sink(Arc::new(PluginSink(caller))),
+            Can::Pause => Component::Pause(Arc::new(PluginPause(caller))),
         }
     }
 }
@@ -205,5 +210,26 @@ impl MetricsSink for PluginSink {
     async fn export(&self, scope: &Scope, snapshot: &MetricsSnapshot) -> Result<()> {
         let arguments = Map::from_iter([("snapshot".to_owned(), Payload::of(snapshot)?.value)]);
         self.0.call(scope, Contract::Sink.method("export")?, arguments, None).await.map(drop)
+    }
+}
+
+/// What pauses the service that is an object. It is called in the host alone.
+#[derive(Debug)]
+struct PluginPause(Caller);
+
+impl PluginPause {
+    async fn call(&self, scope: &Scope, method: &str) -> Result<()> {
+        self.0.call(scope, Contract::Pause.method(method)?, Map::new(), None).await.map(drop)
+    }
+}
+
+#[async_trait]
+impl PauseHook for PluginPause {
+    async fn before(&self, scope: &Scope) -> Result<()> {
+        self.call(scope, "before").await
+    }
+
+    async fn after(&self, scope: &Scope) -> Result<()> {
+        self.call(scope, "after").await
     }
 }

@@ -11,7 +11,7 @@ use crate::backup::Object;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 use crate::remote::Payload;
-use crate::store::{MaintenanceOutcome, MaintenanceTask, StoreSnapshot};
+use crate::store::{CopyFacts, MaintenanceOutcome, MaintenanceTask, StoreSnapshot};
 
 use super::caller::Caller;
 use super::contract::Method;
@@ -117,6 +117,19 @@ impl Answer<'_> {
         let outcomes: Vec<MaintenanceOutcome> = self.read()?;
         if !outcomes.iter().map(|outcome| outcome.task).eq(tasks.iter().copied()) {
             return Err(self.wrong("the tasks are not those that were asked for, in their order"));
+        }
+        Ok(Payload { value: self.reply.value, body: Vec::new() })
+    }
+
+    /// What a copy says: as many answers as there were queries.
+    pub(super) fn inspected(mut self, queries: usize) -> Result<Payload> {
+        if let Value::Object(fields) = &mut self.reply.value {
+            fill(fields, [("rows", Value::Array(Vec::new())), ("answers", Value::Array(Vec::new()))]);
+        }
+        let facts: CopyFacts = self.read()?;
+        if facts.answers.len() != queries {
+            let came = facts.answers.len();
+            return Err(self.wrong(format_args!("{came} answers came, {queries} queries were asked")));
         }
         Ok(Payload { value: self.reply.value, body: Vec::new() })
     }

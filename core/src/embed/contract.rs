@@ -19,6 +19,8 @@ pub enum Contract {
     Check,
     /// A place where numbers go: [`MetricsSink`](crate::metrics::MetricsSink).
     Sink,
+    /// What pauses the service's writes: [`PauseHook`](crate::backup::pause::PauseHook).
+    Pause,
     /// What a suite needs around the plugins under test, see `embed::suites`.
     Scene,
 }
@@ -68,7 +70,7 @@ const REPORT: &str = "{ok: true or false, problems: a list of texts}";
 
 /// Every method of every contract.
 static METHODS: &[Method] = &{
-    use Contract::{Check, Scene, Sink, Store, Target, Upload};
+    use Contract::{Check, Pause, Scene, Sink, Store, Target, Upload};
     [
         Method::of(Store, "stats", &[]).answers("{size_bytes, log_bytes, details}"),
         Method::of(Store, "verify", &["depth"]).answers(REPORT).long(),
@@ -76,6 +78,10 @@ static METHODS: &[Method] = &{
             .answers("{files: names below dir, size_bytes, taken_at, details}")
             .long(),
         Method::of(Store, "check_copy", &["dir", "depth"]).answers(REPORT).long(),
+        Method::of(Store, "inspect_copy", &["dir", "rows", "queries"])
+            .answers("{rows: a list of {table, rows}, answers: a list of {holds, message}}")
+            .optional()
+            .long(),
         Method::of(Store, "restore_from", &["dir"]).long(),
         Method::of(Store, "maintain", &["tasks"]).answers("a list of {task, done, message}").optional().long(),
         Method::of(Target, "put", &["key", Method::BYTES, "if_absent"])
@@ -93,6 +99,8 @@ static METHODS: &[Method] = &{
         Method::of(Upload, "abort", &[]),
         Method::of(Check, "check", &[]).answers("{status: pass, warn or fail, message, observed, unit}"),
         Method::of(Sink, "export", &["snapshot"]),
+        Method::of(Pause, "before", &[]),
+        Method::of(Pause, "after", &[]),
         // The scenes of the suites. Which of them a suite wants is in `suites`.
         Method::of(Scene, "fresh", &[]).answers("an object to test").optional(),
         Method::of(Scene, "stuck", &[]).answers("a check whose question gets no answer").optional(),
@@ -168,6 +176,7 @@ impl fmt::Display for Contract {
             Self::Upload => "upload",
             Self::Check => "check",
             Self::Sink => "sink",
+            Self::Pause => "pause",
             Self::Scene => "scene",
         })
     }

@@ -69,6 +69,14 @@ impl PluginLink {
             self.caller.call(scope, stats, Map::new(), None).await?;
             return Payload::of(&skipped(tasks));
         }
+        if let (StoreAct::InspectCopy { .. }, false) = (&act, self.caller.has(method)) {
+            let message = format!("store {:?} does not count rows or take queries", self.name);
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
+        let asked = match &act {
+            StoreAct::InspectCopy { queries, .. } => queries.len(),
+            _ => 0,
+        };
         let began = scope.clock.now();
         let answer = self.ask(&self.caller, scope, method, arguments(&act)?, None).await?;
         match act {
@@ -76,6 +84,7 @@ impl PluginLink {
             StoreAct::Verify { .. } | StoreAct::CheckCopy { .. } => {
                 answer.with_defaults::<IntegrityReport>([("problems", json!([]))])
             }
+            StoreAct::InspectCopy { .. } => answer.inspected(asked),
             StoreAct::SnapshotTo { dir } => answer.snapshot(&dir.0, began),
             StoreAct::RestoreFrom { .. } => Ok(answer.nothing()),
             StoreAct::Maintain { tasks } => answer.maintained(&tasks),
@@ -175,6 +184,7 @@ impl Link for PluginLink {
             ComponentCall::Target { act, .. } => self.target(scope, act, body).await,
             ComponentCall::Upload { handle, act, .. } => self.upload(scope, handle, act, body).await,
             ComponentCall::Check { .. } => self.check(scope).await,
+            ComponentCall::Pause { .. } => Err(Error::internal("a pause is called without a link")),
         }
     }
 

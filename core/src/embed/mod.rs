@@ -2,7 +2,7 @@
 //!
 //! A binding (Python, Node.js) wraps a live object of its language as a [`Plugin`]: something whose methods are
 //! called by name with JSON arguments and, for two of them, a block of bytes. Everything else is here and is
-//! written once: what an object must have, deadlines, cancellation, panics, wrong answers, the four contracts,
+//! written once: what an object must have, deadlines, cancellation, panics, wrong answers, the contracts,
 //! and the public suites run against plugins.
 //!
 //! | a binding wants to | it calls |
@@ -23,11 +23,12 @@
 //!
 //! | contract | methods (arguments) → answer |
 //! | --- | --- |
-//! | [`Contract::Store`] | `stats()`, `verify(depth)`, `snapshot_to(dir)`, `check_copy(dir, depth)`, `restore_from(dir)`; optional `maintain(tasks)` |
+//! | [`Contract::Store`] | `stats()`, `verify(depth)`, `snapshot_to(dir)`, `check_copy(dir, depth)`, `restore_from(dir)`; optional `maintain(tasks)`, `inspect_copy(dir, rows, queries)` |
 //! | [`Contract::Target`] | `put(key, bytes, if_absent)`, `upload(key, expected_bytes)` → an object, `get(key, start, end)` → bytes, `list(prefix, after)`, `stat(key)`, `delete(key)`; optional `free_bytes()` |
 //! | [`Contract::Upload`] | `write(bytes)`, `finish()`, `abort()`; optional `read_back(start, end)` → bytes |
 //! | [`Contract::Check`] | `check()` |
 //! | [`Contract::Sink`] | `export(snapshot)` |
+//! | [`Contract::Pause`] | `before()`, `after()` |
 //!
 //! [`methods`] has them with the order of their arguments and the shape of each answer. A store has a value
 //! `capability` beside its methods, a target may have one: an object, or a method without arguments that the binding
@@ -39,6 +40,7 @@
 //! | `capability.side_files`, `.maintenance`, `.folder`, `.put_if_absent`, `.read_before_finish` | none, none, none, `false`, `false` |
 //! | `capability.file` of a store | is an error: the file that is the live database must be known; `null` for a server |
 //! | `maintain` | every task is skipped, once `stats` has found the database; refused when `capability.maintenance` names some |
+//! | `inspect_copy` | unsupported: drills count no rows and ask no queries |
 //! | `free_bytes` | unknown |
 //! | `read_back` | unsupported; refused when `capability.read_before_finish` is set |
 //! | answer of `put` without `if_absent` | `true` |
@@ -46,7 +48,7 @@
 //! | `log_bytes`, `details` of `stats` | 0, none |
 //! | `taken_at`, `size_bytes`, `details` of `snapshot_to` | when the call began, the sum of the files, none |
 //! | `problems` of `verify` and `check_copy`; `observed` and `unit` of `check` | none |
-//! | answers of `delete`, `restore_from`, `write`, `finish`, `abort`, `export` | are not looked at |
+//! | answers of `delete`, `restore_from`, `write`, `finish`, `abort`, `export`, `before`, `after` | are not looked at |
 //!
 //! An object need not check what it is given: keys, lengths of blocks, ranges and a scope that is cancelled already are
 //! refused before it is called. What it answers is checked: a wrong shape, more bytes than asked for, a list

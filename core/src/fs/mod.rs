@@ -7,8 +7,10 @@
 
 #![allow(clippy::disallowed_methods, reason = "this room is where the disallowed calls live")]
 
+mod atomic;
 mod dir;
 pub mod fault;
+mod foreign;
 mod process_lock;
 pub(crate) mod swap;
 
@@ -21,8 +23,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs as sys;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::value::random_hex;
 
+pub use atomic::{AtomicFile, sweep_partials};
 pub use dir::{Dir, NodeTimes};
 use fault::Op;
 pub use process_lock::ProcessLock;
@@ -44,7 +46,8 @@ impl OutFile {
         Self { file, path }
     }
 
-    /// Creates `path`, which must not exist, with exactly `mode` whatever the umask.
+    /// Creates `path`, which must not exist, with exactly `mode` whatever the umask; where the filesystem has no modes
+    /// (FAT, exFAT, SMB), with those that it shows for every file.
     pub fn create_new(path: &Path, mode: u32) -> Result<Self> {
         fault::point(Op::Create, path).map_err(|e| Error::io(format!("create {path:?}"), e))?;
         let file = File::options()
@@ -55,7 +58,10 @@ impl OutFile {
             .open(path)
             .map_err(|e| Error::io(format!("create {path:?}"), e))?;
         let out = Self { file, path: path.to_owned() };
-        out.set_mode(mode)?;
+        match out.set_mode(mode) {
+            Err(_) if foreign::has_no_modes(path) => {}
+            set => set?,
+        }
         Ok(out)
     }
 
@@ -207,99 +213,6 @@ fn write_fully(bytes: &[u8], path: &Path, mut write: impl FnMut(&[u8], u64) -> i
     Ok(())
 }
 
-/// A file that appears under its name whole, or not at all.
-///
-/// Written to a hidden name in the same folder; [`AtomicFile::publish`] syncs, renames and syncs the folder.
-/// Dropped before that, the hidden file is removed. While it exists it is locked (`flock`), so that
-/// [`sweep_partials`] can tell a dead writer's litter from a live writer's work.
-#[derive(Debug)]
-pub struct AtomicFile {
-    out: Option<OutFile>,
-    hidden: PathBuf,
-    path: PathBuf,
-}
-
-/// Hidden unfinished files are called `.<name>.<random>.partial`.
-const PARTIAL_SUFFIX: &str = ".partial";
-
-impl AtomicFile {
-    /// Starts writing what will be `path`, with exactly `mode`.
-    pub fn create(path: &Path, mode: u32) -> Result<Self> {
-        let (folder, name) = split(path)?;
-        // The name is cut so that a very long one leaves room for what is added (NAME_MAX is 255).
-        let shown: String = name.to_string_lossy().chars().take(40).collect();
-        loop {
-            let hidden = folder.join(format!(".{shown}.{}{PARTIAL_SUFFIX}", random_hex(12)?));
-            let out = OutFile::create_new(&hidden, mode)?;
-            // A sweep may have met the file before it was locked, and taken it for litter: then another one
-            // is made. Where the filesystem has no flock (some NFS mounts), the sweep removes none either.
-            let locked = sys::flock(&out.file, sys::FlockOperation::NonBlockingLockExclusive);
-            if locked != Err(rustix::io::Errno::WOULDBLOCK) && identity(&hidden)?.is_some() {
-                return Ok(Self { out: Some(out), hidden, path: path.to_owned() });
-            }
-        }
-    }
-
-    /// The file to write to.
-    pub fn out(&mut self) -> Result<&mut OutFile> {
-        self.out.as_mut().ok_or_else(|| Error::internal("an atomic file was used after it was published"))
-    }
-
-    /// Makes the bytes durable without making them visible, for reading back before [`AtomicFile::publish`].
-    pub fn sync(&mut self) -> Result<()> {
-        self.out()?.sync()
-    }
-
-    /// Makes the file appear under its name, replacing what was there. Durable when it returns.
-    pub fn publish(mut self) -> Result<()> {
-        self.sync()?;
-        rename(&self.hidden, &self.path)?;
-        self.out = None;
-        sync_dir(split(&self.path)?.0)
-    }
-
-    /// Makes the file appear under its name unless there is one already; says whether it did.
-    pub fn publish_new(mut self) -> Result<bool> {
-        self.sync()?;
-        let linked = fault::point(Op::Rename, &self.path).and_then(|()| {
-            sys::linkat(sys::CWD, &self.hidden, sys::CWD, &self.path, sys::AtFlags::empty()).map_err(io::Error::from)
-        });
-        match linked {
-            Ok(()) => sync_dir(split(&self.path)?.0).map(|()| true),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-            Err(error) => Err(Error::io(format!("create {:?}", self.path), error)),
-        }
-    }
-}
-
-impl Drop for AtomicFile {
-    fn drop(&mut self) {
-        if self.out.is_some() {
-            // Nothing can be done about a failure here; the next sweep removes it.
-            let _ = remove_file(&self.hidden);
-        }
-    }
-}
-
-/// Removes the hidden unfinished files that dead writers left in `folder`. Returns how many.
-pub fn sweep_partials(folder: &Path) -> Result<usize> {
-    let mut removed = 0;
-    for entry in std::fs::read_dir(folder).map_err(|e| Error::io(format!("read folder {folder:?}"), e))? {
-        let entry = entry.map_err(|e| Error::io(format!("read folder {folder:?}"), e))?;
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        if !(name.starts_with('.') && name.ends_with(PARTIAL_SUFFIX)) {
-            continue;
-        }
-        let Ok(file) = File::open(entry.path()) else { continue };
-        if sys::flock(&file, sys::FlockOperation::NonBlockingLockExclusive).is_ok() {
-            remove_file(&entry.path())?;
-            removed += 1;
-        }
-    }
-    Ok(removed)
-}
-
 /// Replaces `path` by `bytes`, whole or not at all, durable when it returns.
 pub fn write_atomic(path: &Path, mode: u32, bytes: &[u8]) -> Result<()> {
     let mut file = AtomicFile::create(path, mode)?;
@@ -318,8 +231,10 @@ pub fn create_dir_all(path: &Path, mode: u32) -> Result<()> {
     let made = fault::point(Op::MakeDir, path).and_then(|()| std::fs::DirBuilder::new().mode(mode).create(path));
     match made {
         Ok(()) => {
-            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
-                .map_err(|e| Error::io(format!("set the mode of {path:?}"), e))?;
+            match std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)) {
+                Err(_) if foreign::has_no_modes(path) => {}
+                set => set.map_err(|e| Error::io(format!("set the mode of {path:?}"), e))?,
+            }
             match path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
                 Some(parent) => sync_dir(parent),
                 None => Ok(()),
@@ -355,11 +270,13 @@ pub fn remove_dir_all(path: &Path) -> Result<()> {
     }
 }
 
-/// `fsync` of a folder: makes the names in it durable.
+/// `fsync` of a folder: makes the names in it durable. Some filesystems of other machines have no such call; they
+/// are on their own.
 pub fn sync_dir(path: &Path) -> Result<()> {
-    fault::point(Op::Sync, path)
-        .and_then(|()| File::open(path)?.sync_all())
-        .map_err(|e| Error::io(format!("fsync folder {path:?}"), e))
+    match fault::point(Op::Sync, path).and_then(|()| File::open(path)?.sync_all()) {
+        Err(error) if foreign::is_unknown(&error) => Ok(()),
+        done => done.map_err(|e| Error::io(format!("fsync folder {path:?}"), e)),
+    }
 }
 
 /// `syncfs`: makes everything written to the filesystem of `path` durable. Write-back errors from before the

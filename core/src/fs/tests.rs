@@ -36,6 +36,85 @@ fn publish_new_never_replaces() {
 }
 
 #[test]
+fn without_links_nothing_is_replaced_either() {
+    use foreign::Call;
+    for lacking in [vec![Call::Link], vec![Call::Link, Call::RenameNew]] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        let writers: Vec<_> = (0..16_u8)
+            .map(|number| {
+                let (path, lacking) = (path.clone(), lacking.clone());
+                std::thread::spawn(move || {
+                    foreign::test::LACKING.set(lacking);
+                    let mut file = AtomicFile::create(&path, 0o600).unwrap();
+                    file.out().unwrap().write_all(&[number; 1000]).unwrap();
+                    file.publish_new().unwrap().then_some(number)
+                })
+            })
+            .collect();
+        let won: Vec<u8> = writers.into_iter().filter_map(|writer| writer.join().unwrap()).collect();
+        assert_eq!(won.len(), 1, "{lacking:?}");
+        assert_eq!(std::fs::read(&path).unwrap(), [won[0]; 1000]);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "{lacking:?}");
+    }
+}
+
+#[test]
+fn a_turn_that_a_dead_writer_left_is_named_and_swept() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a");
+    let publish = || {
+        foreign::test::LACKING.set(vec![foreign::Call::Link, foreign::Call::RenameNew]);
+        let mut file = AtomicFile::create(&path, 0o600).unwrap();
+        file.out().unwrap().write_all(b"x").unwrap();
+        // The process dies between taking its turn and the rename: create, write, sync, link, renameat2, turn, rename.
+        let crash = fault::crash::after(4);
+        let published = file.publish_new();
+        drop(crash);
+        published
+    };
+    publish().unwrap_err();
+    assert!(!path.exists());
+    let turn = std::fs::read_dir(folder.path()).unwrap().find_map(|entry| {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        name.starts_with(".turn.").then_some(name)
+    });
+    let turn = turn.expect("it died before it had its turn, or after");
+    let mut file = AtomicFile::create(&path, 0o600).unwrap();
+    file.out().unwrap().write_all(b"y").unwrap();
+    let error = file.publish_new().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Busy);
+    assert!(error.hint().unwrap().contains(&turn), "{error:?}");
+    sweep_partials(folder.path()).unwrap();
+    let mut file = AtomicFile::create(&path, 0o600).unwrap();
+    file.out().unwrap().write_all(b"z").unwrap();
+    assert!(file.publish_new().unwrap());
+    assert_eq!(std::fs::read(&path).unwrap(), b"z");
+}
+
+#[test]
+fn an_error_of_a_link_or_a_rename_that_happened_is_none() {
+    // What an NFS client says when the server's first answer was lost: the link is there, "it exists".
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a");
+    let hidden = |folder: &Path| {
+        let mut names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        names.find(|path| path.to_str().unwrap().ends_with(".partial")).unwrap()
+    };
+    let mut file = AtomicFile::create(&path, 0o600).unwrap();
+    file.out().unwrap().write_all(b"x").unwrap();
+    std::fs::hard_link(hidden(folder.path()), &path).unwrap();
+    assert!(file.publish_new().unwrap());
+    // And the rename is there, "there is no such file".
+    let mut file = AtomicFile::create(&path, 0o600).unwrap();
+    file.out().unwrap().write_all(b"y").unwrap();
+    std::fs::rename(hidden(folder.path()), &path).unwrap();
+    file.publish().unwrap();
+    assert_eq!(std::fs::read(&path).unwrap(), b"y");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
 fn the_sweep_spares_a_live_writer() {
     let folder = tempfile::tempdir().unwrap();
     let live = AtomicFile::create(&folder.path().join("live"), 0o600).unwrap();

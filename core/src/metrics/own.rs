@@ -4,6 +4,7 @@
 //! processes, so their numbers are worked out from the journal when a page is written ([`BackupHistory`]), and
 //! every process of the service shows the same ones.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use serde_json::Value;
@@ -117,15 +118,34 @@ pub struct Fact<'a> {
     pub duration_seconds: f64,
 }
 
+/// A drill that went well.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct DrillFact {
+    /// When it began.
+    pub time: Timestamp,
+    /// When the snapshot was made that it restored.
+    pub snapshot_time: Timestamp,
+    /// How long recovery took, in seconds.
+    pub recovery_seconds: f64,
+}
+
 /// How the backups stand, worked out from the journal.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct BackupHistory {
     /// When the last complete backup was made. A partial one does not count.
     pub last_complete: Option<Timestamp>,
-    /// When a backup was last read in full by `backup.verify` and found whole.
+    /// When the first complete backup was made that the journal knows.
+    pub first_complete: Option<Timestamp>,
+    /// When a backup was last read in full by `backup.verify`, or restored by `backup.drill`, and found whole.
     pub last_verified: Option<Timestamp>,
     /// The same, where it was also looked into. One that is encrypted is not, where no identity was given.
     pub last_proven: Option<Timestamp>,
+    /// When the newest snapshot was made that a drill restored and found well.
+    pub last_restorable: Option<Timestamp>,
+    /// The last drill that went well, by target and level of proof.
+    pub drills: BTreeMap<(String, String), DrillFact>,
+    /// The targets of the settings, which have a series whether they were drilled or not.
+    pub targets: Vec<String>,
     /// Bytes of the service in the last backup that was made.
     pub last_size_bytes: Option<f64>,
     /// Bytes that the last backup takes at its target.
@@ -152,6 +172,7 @@ impl BackupHistory {
                     if response["outcome"] == "complete" {
                         history.complete += 1;
                         history.last_complete = history.last_complete.max(Some(fact.time));
+                        history.first_complete = Some(history.first_complete.map_or(fact.time, |t| t.min(fact.time)));
                     } else {
                         history.partial += 1;
                     }
@@ -173,10 +194,27 @@ impl BackupHistory {
                         history.last_proven = history.last_proven.max(Some(fact.time));
                     }
                 }
+                ("backup.drill", Some(response)) if response["ok"] == true => {
+                    history.last_verified = history.last_verified.max(Some(fact.time));
+                    history.drilled(&fact, response);
+                }
                 _ => {}
             }
         }
         history
+    }
+
+    fn drilled(&mut self, fact: &Fact<'_>, response: &Value) {
+        let text = |name: &str, or: &str| response[name].as_str().unwrap_or(or).to_owned();
+        let snapshot_time = response["snapshot_time"].as_str().and_then(|time| time.parse().ok());
+        let snapshot_time = snapshot_time.unwrap_or(fact.time);
+        self.last_restorable = self.last_restorable.max(Some(snapshot_time));
+        let recovery_seconds = response["recovery_seconds"].as_f64().unwrap_or(fact.duration_seconds);
+        let drill = DrillFact { time: fact.time, snapshot_time, recovery_seconds };
+        let last = self.drills.entry((text("target", ""), text("level", "proven"))).or_insert(drill);
+        if last.time <= drill.time {
+            *last = drill;
+        }
     }
 
     /// The same as metrics. A time that never was is 0, so that an alert on its age fires.
@@ -210,6 +248,7 @@ impl BackupHistory {
                 .number(&[("outcome", "failed")], self.failed as f64)
                 .number(&[("outcome", "partial")], self.partial as f64),
         ];
+        families.extend(self.drill_families());
         let last = [
             (
                 "uplifted_ops_backup_last_duration",
@@ -223,6 +262,44 @@ impl BackupHistory {
         let known = last.into_iter().filter_map(|(name, unit, help, value)| Some(gauge(name, unit, help, value?)));
         families.extend(known);
         families
+    }
+}
+
+impl BackupHistory {
+    /// What drills have proven. A target that none has proven is 0, so that an alert on its age fires.
+    fn drill_families(&self) -> Vec<Family> {
+        let seconds = |time: Timestamp| time.as_millisecond() as f64 / 1000.0;
+        let never = self.targets.iter().filter(|name| !self.drills.keys().any(|(target, _)| target == *name));
+        let never: Vec<&str> = never.map(String::as_str).collect();
+        let family = |name: &str, help: &str, zeros: &[&str], value: &dyn Fn(&DrillFact) -> f64| {
+            let name = format!("uplifted_ops_backup_{name}_seconds");
+            let mut family = Family::new(name, MetricKind::Gauge, help).unit("seconds");
+            for ((target, level), drill) in &self.drills {
+                family = family.number(&[("level", level), ("target", target)], value(drill));
+            }
+            zeros.iter().fold(family, |family, target| family.number(&[("level", "proven"), ("target", target)], 0.0))
+        };
+        let families = [
+            family(
+                "last_verified_restore_timestamp",
+                "When a drill last restored a backup and found it well, in seconds since the epoch; 0 when none did",
+                &never,
+                &|drill| seconds(drill.time),
+            ),
+            family(
+                "last_restorable_snapshot_timestamp",
+                "When the backup was made that the last drill restored and found well; 0 when none did",
+                &never,
+                &|drill| seconds(drill.snapshot_time),
+            ),
+            family(
+                "last_verified_restore_duration",
+                "How long recovery took in the last drill that went well",
+                &[],
+                &|drill| drill.recovery_seconds,
+            ),
+        ];
+        families.into_iter().filter(|family| !family.series.is_empty()).collect()
     }
 }
 

@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use crate::backup::BackupTarget;
-use crate::component::{BuildContext, Placement, Registry};
+use crate::backup::pause::Pauser;
+use crate::backup::{BackupTarget, decorate};
+use crate::component::{BuildContext, Kind, Placement, Registry};
 use crate::config::{ComponentSettings, Settings};
 use crate::error::{Error, ErrorKind, Result};
 use crate::health::{HealthCheck, Runner};
 use crate::journal::Journal;
-use crate::remote::{Link, RemoteCheck, RemoteStore, RemoteTarget};
+use crate::remote::{Link, RemoteCheck, RemotePauser, RemoteStore, RemoteTarget};
 use crate::store::Store;
 use crate::worker::{Components, Configuration, Placed, PlacedContract};
 
@@ -26,6 +27,10 @@ trait Contract: Send + Sync + 'static {
     const WHAT: &'static str;
     fn registry(kinds: &Kinds) -> &Registry<Self>;
     fn placed(&self) -> PlacedContract;
+    /// Makes one of `kind` from its settings.
+    fn build(kind: &Kind<Self>, context: &BuildContext, settings: &Map<String, Value>) -> Result<Arc<Self>> {
+        (kind.build)(context, settings)
+    }
     /// A proxy for one that was placed in the other process.
     fn remote(name: &str, placed: PlacedContract, link: &Arc<dyn Link>) -> Option<Arc<Self>>;
 }
@@ -56,6 +61,10 @@ impl Contract for dyn BackupTarget {
 
     fn placed(&self) -> PlacedContract {
         PlacedContract::Target(self.capability())
+    }
+
+    fn build(kind: &Kind<Self>, context: &BuildContext, settings: &Map<String, Value>) -> Result<Arc<Self>> {
+        decorate::build(kind, context, settings)
     }
 
     fn remote(name: &str, placed: PlacedContract, link: &Arc<dyn Link>) -> Option<Arc<Self>> {
@@ -116,7 +125,7 @@ impl<'a> Wanted<'a> {
             .map_err(|error| error.while_doing(format!("{} {:?}", T::WHAT, self.name)))?;
         let context =
             BuildContext { name: self.name.to_owned(), root: folders.root.to_owned(), state: folders.state.to_owned() };
-        Ok(((kind.build)(&context, self.settings)?, kind.placement))
+        Ok((T::build(kind, &context, self.settings)?, kind.placement))
     }
 }
 
@@ -156,7 +165,12 @@ impl HostSide {
 
     /// Those that the worker must call the host for.
     pub(super) fn called(&self) -> Components {
-        Components { stores: called(&self.stores), targets: called(&self.targets), checks: called(&self.checks) }
+        Components {
+            stores: called(&self.stores),
+            targets: called(&self.targets),
+            checks: called(&self.checks),
+            pause: None,
+        }
     }
 
     /// The components as the host's operations see them: those of the worker behind `link`.
@@ -165,6 +179,7 @@ impl HostSide {
             stores: behind(self.stores, link),
             targets: behind(self.targets, link),
             checks: behind(self.checks, link),
+            pause: None,
         }
     }
 }
@@ -243,7 +258,9 @@ pub(crate) fn worker_context(
     let stores = take_seats(&Wanted::of(&settings.stores), &placed, folders, &kinds, link)?;
     let targets = take_seats(&Wanted::of(&settings.targets), &placed, folders, &kinds, link)?;
     let checks = take_seats(&Wanted::checks(&settings), &placed, folders, &kinds, link)?;
-    let own = Components { stores: stores.own, targets: targets.own, checks: checks.own };
+    let own = Components { stores: stores.own, targets: targets.own, checks: checks.own, pause: None };
+    let can_pause = placed.iter().any(|placed| placed.contract == PlacedContract::Pause);
+    let pauser = || Arc::new(RemotePauser { link: Arc::clone(link) }) as Arc<dyn Pauser>;
     let process = ProcessFacts::of_this_process(None);
     let journal = Journal::open(&state)?;
     let mut context = Context {
@@ -260,6 +277,7 @@ pub(crate) fn worker_context(
         targets: targets.all,
         checks: checks.all,
         sinks: Vec::new(),
+        pause: can_pause.then(pauser),
         recovered: Vec::new(),
         jobs: JobRoom::default(),
         process,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::backup::BackupTarget;
+use crate::backup::pause::{Hooks, NamedHook, PauseHook, PausePrograms};
 use crate::clock::{Clock, SystemClock};
 use crate::component::Kind;
 use crate::config::{self, Config, HttpSettings, LoadInput, Settings};
@@ -43,6 +44,7 @@ pub struct OpsBuilder {
     clock: Arc<dyn Clock>,
     registered: Components,
     sinks: Vec<Named<dyn MetricsSink>>,
+    pauses: Vec<Named<dyn PauseHook>>,
     plugins: Vec<Registered>,
     setup: Setup,
     worker_command: Option<Vec<OsString>>,
@@ -65,6 +67,7 @@ impl Default for OpsBuilder {
             clock: Arc::new(SystemClock),
             registered: Components::default(),
             sinks: Vec::new(),
+            pauses: Vec::new(),
             plugins: Vec::new(),
             setup: Setup::new(),
             worker_command: None,
@@ -146,6 +149,12 @@ impl OpsBuilder {
     /// Registers a place where numbers go.
     pub fn sink(mut self, name: impl Into<String>, sink: Arc<dyn MetricsSink>) -> Self {
         self.sinks.push(Named { name: name.into(), component: sink });
+        self
+    }
+
+    /// Registers what pauses the service's writes for the moment in which a backup copies its databases.
+    pub fn pause(mut self, name: impl Into<String>, hook: Arc<dyn PauseHook>) -> Self {
+        self.pauses.push(Named { name: name.into(), component: hook });
         self
     }
 
@@ -246,12 +255,13 @@ impl OpsBuilder {
         }
         self.adopt_plugins()?;
         let side = HostSide::build(&settings, &root, &state, &self.setup.kinds, &self.registered)?;
-        let components = side.called();
+        let mut components = side.called();
         let seconds = |name: &str, value: f64| {
             Duration::try_from_secs_f64(value).map_err(|_| {
                 Error::invalid(format!("{name} = {value} is not a number of seconds")).with_hint("give 0 or more")
             })
         };
+        components.pause = self.pause_hooks(&settings, &root)?;
         let launch = Launch {
             command: Launch::find_command(&settings.worker.command, self.worker_command, &root)?,
             environment: self.worker_environment,
@@ -283,7 +293,7 @@ impl OpsBuilder {
             .map_err(|e| Error::io("start the threads of Ops", e))?;
         let pool = Pool::new(launch, runtime.handle().clone());
         let link: Arc<dyn Link> = Arc::new(PoolLink(pool.clone()));
-        let Components { stores, targets, checks } = side.into_components(&link);
+        let Components { stores, targets, checks, .. } = side.into_components(&link);
         let mut context = Context {
             health: Runner::new(&settings.health)?,
             settings,
@@ -298,6 +308,7 @@ impl OpsBuilder {
             targets,
             checks,
             sinks: self.sinks,
+            pause: None,
             recovered: Vec::new(),
             jobs,
             process: ProcessFacts::of_this_process(Some(pool.clone())),
@@ -316,9 +327,36 @@ impl OpsBuilder {
                 Component::Target(component) => self.registered.targets.push(Named { name, component }),
                 Component::Check(component) => self.registered.checks.push(Named { name, component }),
                 Component::Sink(component) => self.sinks.push(Named { name, component }),
+                Component::Pause(component) => self.pauses.push(Named { name, component }),
             }
         }
         refuse_duplicates("sink", self.sinks.iter().map(|sink| sink.name.as_str()))
+    }
+
+    /// What pauses the service: the hooks of its code, and then the programs of its settings.
+    fn pause_hooks(&self, settings: &Settings, root: &Path) -> Result<Option<Hooks>> {
+        refuse_duplicates("pause", self.pauses.iter().map(|hook| hook.name.as_str()))?;
+        let pause = &settings.backup.pause;
+        let deadline = Duration::try_from_secs_f64(pause.deadline_seconds).ok().filter(|deadline| !deadline.is_zero());
+        let deadline = deadline.ok_or_else(|| {
+            Error::invalid(format!("backup.pause.deadline_seconds is {}", pause.deadline_seconds))
+                .with_hint("set it to the seconds that the service can stand still, such as 10")
+        })?;
+        let mut hooks: Vec<NamedHook> =
+            self.pauses.iter().map(|hook| (hook.name.clone(), Arc::clone(&hook.component))).collect();
+        match (pause.before.is_empty(), pause.after.is_empty()) {
+            (true, true) => {}
+            (false, false) => {
+                let (before, after) = (pause.before.clone(), pause.after.clone());
+                let programs = PausePrograms { before, after, root: root.to_owned(), deadline };
+                hooks.push(("backup.pause".to_owned(), Arc::new(programs)));
+            }
+            _ => {
+                return Err(Error::invalid("of backup.pause.before and backup.pause.after only one is set")
+                    .with_hint("set both: what pauses the service, and what lets it go on"));
+            }
+        }
+        Ok((!hooks.is_empty()).then_some(Hooks { hooks, deadline }))
     }
 
     /// The settings and the two folders.

@@ -18,6 +18,8 @@ pub fn builtin_kinds() -> Kinds {
     #[cfg(feature = "sqlite")]
     kinds.stores.register(crate::store::sqlite::KIND);
     kinds.targets.register(crate::backup::targets::fs::KIND);
+    #[cfg(feature = "s3")]
+    kinds.targets.register(crate::backup::targets::s3::KIND);
     kinds.checks.register(checks::disk::KIND);
     kinds.checks.register(checks::http::KIND);
     kinds.checks.register(checks::log_errors::KIND);

@@ -73,8 +73,10 @@ pub(super) fn runner(context: &Context) -> Result<Runner> {
         let times = move || {
             let history = super::history::backups(&journal)?;
             Ok(BackupTimes {
+                first_complete: history.first_complete,
                 last_complete: history.last_complete,
                 last_verified: history.last_verified,
+                last_restorable: history.last_restorable,
                 last_proven: history.last_proven,
             })
         };

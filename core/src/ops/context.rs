@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::backup::BackupTarget;
+use crate::backup::pause::Pauser;
 use crate::backup::restore::Recovered;
 use crate::component::Registry;
 use crate::config::{Config, Settings};
@@ -47,6 +48,8 @@ pub struct Context {
     pub health: Runner,
     /// Where numbers go. In the host only.
     pub sinks: Vec<Named<dyn MetricsSink>>,
+    /// Who pauses the service for a backup. In a worker only, where backups are made.
+    pub pause: Option<Arc<dyn Pauser>>,
     /// What became of restores that a dead process left, or that waited for this start. In the host only.
     pub recovered: Vec<Recovered>,
     /// What runs by itself. In the host only.

@@ -4,12 +4,15 @@ use crate::error::{Error, ErrorKind, Result};
 
 use super::operation::Entry;
 use super::status::Status;
-use crate::api::{backup, config, health, journal, keys, metrics, restore, schedule, store};
+use crate::api::{backup, config, drill, health, journal, keys, metrics, restore, schedule, store};
 
 /// Every operation of this build, sorted by name. A new one gets one line.
 pub static TABLE: &[Entry] = &[
+    Entry::of::<drill::Bisect>(),
+    Entry::of::<backup::Copy>(),
     Entry::of::<backup::Create>(),
     Entry::of::<backup::Delete>(),
+    Entry::of::<drill::Drill>(),
     Entry::of::<keys::Adopt>(),
     Entry::of::<keys::Check>(),
     Entry::of::<keys::Init>(),
@@ -17,6 +20,7 @@ pub static TABLE: &[Entry] = &[
     Entry::of::<keys::RewrapKeys>(),
     Entry::of::<keys::Rotate>(),
     Entry::of::<backup::List>(),
+    Entry::of::<drill::Sample>(),
     Entry::of::<backup::Show>(),
     Entry::of::<backup::Verify>(),
     Entry::of::<config::Check>(),

@@ -16,6 +16,7 @@ pub(crate) enum ComponentCall {
     Target { name: String, act: TargetAct },
     Upload { name: String, handle: u64, act: UploadAct },
     Check { name: String },
+    Pause { act: PauseAct },
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -25,6 +26,7 @@ pub(crate) enum StoreAct {
     Verify { depth: CheckDepth },
     SnapshotTo { dir: WirePath },
     CheckCopy { dir: WirePath, depth: CheckDepth },
+    InspectCopy { dir: WirePath, rows: bool, queries: Vec<String> },
     RestoreFrom { dir: WirePath },
     Maintain { tasks: Vec<MaintenanceTask> },
 }
@@ -50,6 +52,13 @@ pub(crate) enum UploadAct {
     Abort,
 }
 
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum PauseAct {
+    Begin,
+    End { handle: u64 },
+}
+
 impl StoreAct {
     /// The contract's method.
     pub(crate) fn method(&self) -> &'static str {
@@ -58,6 +67,7 @@ impl StoreAct {
             Self::Verify { .. } => "verify",
             Self::SnapshotTo { .. } => "snapshot_to",
             Self::CheckCopy { .. } => "check_copy",
+            Self::InspectCopy { .. } => "inspect_copy",
             Self::RestoreFrom { .. } => "restore_from",
             Self::Maintain { .. } => "maintain",
         }
@@ -92,9 +102,13 @@ impl UploadAct {
 }
 
 impl ComponentCall {
-    /// Whether it reads or writes a whole database, and so may be silent for long.
+    /// Whether it reads or writes a whole database, or waits for the service, and so may be silent for long.
     pub(crate) fn is_long(&self) -> bool {
-        matches!(self, Self::Store { act, .. } if !matches!(act, StoreAct::Stats))
+        match self {
+            Self::Store { act, .. } => !matches!(act, StoreAct::Stats),
+            Self::Pause { .. } => true,
+            _ => false,
+        }
     }
 }
 
@@ -106,6 +120,8 @@ impl fmt::Display for ComponentCall {
             Self::Target { name, act } => write!(f, "target {name:?}.{}", act.method()),
             Self::Upload { name, act, .. } => write!(f, "target {name:?}.upload.{}", act.method()),
             Self::Check { name } => write!(f, "check {name:?}"),
+            Self::Pause { act: PauseAct::Begin } => f.write_str("the pause of the service"),
+            Self::Pause { act: PauseAct::End { .. } } => f.write_str("the end of the pause of the service"),
         }
     }
 }

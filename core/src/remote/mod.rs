@@ -9,7 +9,7 @@ mod link;
 mod path;
 mod proxy;
 
-pub(crate) use call::{ComponentCall, StoreAct, TargetAct, UploadAct};
+pub(crate) use call::{ComponentCall, PauseAct, StoreAct, TargetAct, UploadAct};
 pub(crate) use link::{LONG_FACTOR, Link, NoAnswer, Patience, Payload, signs_of_life};
 pub(crate) use path::WirePath;
-pub(crate) use proxy::{RemoteCheck, RemoteStore, RemoteTarget};
+pub(crate) use proxy::{RemoteCheck, RemotePauser, RemoteStore, RemoteTarget};

@@ -1,4 +1,4 @@
-//! The three contracts, by calls over a [`Link`].
+//! The contracts, by calls over a [`Link`].
 
 use std::ops::Range;
 use std::path::Path;
@@ -6,16 +6,18 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use crate::backup::pause::{Hold, PauseReport, Pauser};
 use crate::backup::target::MAX_BLOCK;
 use crate::backup::{BackupTarget, Object, TargetCapability, Upload};
-use crate::cancel::Scope;
+use crate::cancel::{Cancel, Scope};
 use crate::error::{Error, ErrorKind, Result};
 use crate::health::{CheckOutcome, HealthCheck};
 use crate::store::{
-    CheckDepth, IntegrityReport, MaintenanceOutcome, MaintenanceTask, Store, StoreCapability, StoreSnapshot, StoreStats,
+    CheckDepth, CopyFacts, Inspection, IntegrityReport, MaintenanceOutcome, MaintenanceTask, Store, StoreCapability,
+    StoreSnapshot, StoreStats,
 };
 
-use super::call::{ComponentCall, StoreAct, TargetAct, UploadAct};
+use super::call::{ComponentCall, PauseAct, StoreAct, TargetAct, UploadAct};
 use super::link::{Link, Payload};
 use super::path::WirePath;
 
@@ -60,6 +62,11 @@ impl Store for RemoteStore {
         self.act(scope, StoreAct::CheckCopy { dir: wire(dir), depth }).await
     }
 
+    async fn inspect_copy(&self, scope: &Scope, dir: &Path, inspection: &Inspection) -> Result<CopyFacts> {
+        let Inspection { rows, queries } = inspection.clone();
+        self.act(scope, StoreAct::InspectCopy { dir: wire(dir), rows, queries }).await
+    }
+
     async fn restore_from(&self, scope: &Scope, dir: &Path) -> Result<()> {
         self.act(scope, StoreAct::RestoreFrom { dir: wire(dir) }).await
     }
@@ -80,6 +87,49 @@ pub(crate) struct RemoteCheck {
 impl HealthCheck for RemoteCheck {
     async fn check(&self, scope: &Scope) -> Result<CheckOutcome> {
         self.link.call(scope, ComponentCall::Check { name: self.name.clone() }, Vec::new(), 0).await?.parse()
+    }
+}
+
+/// The way to the process that can pause the service.
+#[derive(Debug)]
+pub(crate) struct RemotePauser {
+    pub(crate) link: Arc<dyn Link>,
+}
+
+#[async_trait]
+impl Pauser for RemotePauser {
+    async fn begin(&self, scope: &Scope) -> Result<Box<dyn Hold>> {
+        let call = ComponentCall::Pause { act: PauseAct::Begin };
+        let handle = self.link.call(scope, call, Vec::new(), 0).await?.parse()?;
+        Ok(Box::new(RemoteHold { handle, scope: scope.clone(), link: Arc::clone(&self.link), open: true }))
+    }
+}
+
+/// A pause that the other process holds.
+#[derive(Debug)]
+struct RemoteHold {
+    handle: u64,
+    scope: Scope,
+    link: Arc<dyn Link>,
+    open: bool,
+}
+
+#[async_trait]
+impl Hold for RemoteHold {
+    async fn end(mut self: Box<Self>) -> Result<PauseReport> {
+        self.open = false;
+        // Whoever cancels wants the service to go on all the more.
+        let scope = Scope { cancel: Cancel::new(), ..self.scope.clone() };
+        let call = ComponentCall::Pause { act: PauseAct::End { handle: self.handle } };
+        self.link.call(&scope, call, Vec::new(), 0).await?.parse()
+    }
+}
+
+impl Drop for RemoteHold {
+    fn drop(&mut self) {
+        if self.open {
+            self.link.tell(ComponentCall::Pause { act: PauseAct::End { handle: self.handle } });
+        }
     }
 }
 

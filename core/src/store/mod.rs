@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cancel::Scope;
 use crate::clock::Timestamp;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 
 /// A database under our care.
 ///
@@ -40,6 +40,18 @@ pub trait Store: Send + Sync + Debug {
 
     /// Checks a copy made by [`Store::snapshot_to`], or restored from a backup, in `dir`.
     async fn check_copy(&self, scope: &Scope, dir: &Path, depth: CheckDepth) -> Result<IntegrityReport>;
+
+    /// Asks the copy in `dir`, as for [`Store::check_copy`], how many rows its tables have and what `inspection`
+    /// queries. Changes nothing in it. A query that the copy cannot answer is an answer that does not hold.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] from a store that cannot be asked, which is what it says when it does not
+    /// implement this; [`ErrorKind::InvalidInput`] for a query that is none, or that would change something.
+    async fn inspect_copy(&self, scope: &Scope, dir: &Path, inspection: &Inspection) -> Result<CopyFacts> {
+        let _ = (scope, dir, inspection);
+        let kind = self.capability().kind;
+        Err(Error::new(ErrorKind::Unsupported, format!("a store of kind {kind:?} does not count rows or take queries")))
+    }
 
     /// Replaces the database by the copy in `dir`, which is checked first and stays. Refused while another
     /// process has the database open.
@@ -104,6 +116,42 @@ pub struct IntegrityReport {
     pub ok: bool,
     /// What was wrong, in the engine's words; at most 100 entries.
     pub problems: Vec<String>,
+}
+
+/// What to ask a copy.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inspection {
+    /// Whether to count the rows of each table.
+    pub rows: bool,
+    /// Queries in the database's own language.
+    pub queries: Vec<String>,
+}
+
+/// What a copy answers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CopyFacts {
+    /// The tables whose rows could be counted, by name. Empty when that was not asked.
+    pub rows: Vec<TableCount>,
+    /// One answer for each query, in order.
+    pub answers: Vec<QueryAnswer>,
+}
+
+/// How many rows a table has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TableCount {
+    /// The table.
+    pub table: String,
+    /// Its rows.
+    pub rows: u64,
+}
+
+/// What a query says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct QueryAnswer {
+    /// Whether it returned a row whose first column is neither null nor zero.
+    pub holds: bool,
+    /// What it returned, without the service's data: a number, the kind of another value, or why it failed.
+    pub message: String,
 }
 
 /// Upkeep of a database.

@@ -91,6 +91,10 @@ impl BackupTarget for FaultyTarget {
         self.inner.capability()
     }
 
+    async fn probe(&self, scope: &Scope) -> Result<TargetCapability> {
+        self.inner.probe(scope).await
+    }
+
     async fn put(&self, scope: &Scope, key: &str, bytes: &[u8], if_absent: bool) -> Result<bool> {
         self.plan.pass(Call::Put, key)?;
         self.inner.put(scope, key, bytes, if_absent).await

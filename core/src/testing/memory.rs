@@ -21,11 +21,18 @@ pub struct MemoryTarget {
     clock: Arc<dyn Clock>,
     free: Option<u64>,
     read_before_finish: bool,
+    put_if_absent: bool,
 }
 
 impl Default for MemoryTarget {
     fn default() -> Self {
-        Self { objects: Arc::default(), clock: Arc::new(SystemClock), free: None, read_before_finish: true }
+        Self {
+            objects: Arc::default(),
+            clock: Arc::new(SystemClock),
+            free: None,
+            read_before_finish: true,
+            put_if_absent: true,
+        }
     }
 }
 
@@ -48,6 +55,13 @@ impl MemoryTarget {
     #[must_use]
     pub fn without_read_back(mut self) -> Self {
         self.read_before_finish = false;
+        self
+    }
+
+    /// Makes it one that does not promise `put` with `if_absent` between machines, as some object stores do not.
+    #[must_use]
+    pub fn without_put_if_absent(mut self) -> Self {
+        self.put_if_absent = false;
         self
     }
 
@@ -75,7 +89,7 @@ impl BackupTarget for MemoryTarget {
             kind: "memory".to_owned(),
             folder: None,
             location: "memory".to_owned(),
-            put_if_absent: true,
+            put_if_absent: self.put_if_absent,
             read_before_finish: self.read_before_finish,
         }
     }

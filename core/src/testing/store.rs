@@ -21,7 +21,7 @@ use super::CaseOutcome;
 use super::case::run_all;
 use crate::cancel::{Cancel, Progress, Scope};
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::{CheckDepth, MaintenanceTask, Store};
+use crate::store::{CheckDepth, Inspection, MaintenanceTask, Store};
 
 /// A store over a database of its own, empty at first, and everything that a clause needs around it.
 ///
@@ -95,6 +95,10 @@ pub fn cases() -> Vec<Case> {
         ),
         case!(a_sound_database_verifies, "verify finds nothing wrong with a sound database, at either depth"),
         case!(damage_is_a_report, "damage is a report, not an error"),
+        case!(
+            a_copy_that_can_be_asked_counts_its_rows,
+            "inspect_copy counts the rows of the copy and changes nothing, or says that it is unsupported"
+        ),
         case!(a_cancelled_call_leaves_nothing, "a cancel is honoured, and nothing is left in dir"),
         case!(restore_puts_the_copy_in_place, "restore_from replaces the database by the copy, which stays"),
         case!(restore_refuses, "restore_from checks the copy first, and refuses a database that is open elsewhere"),
@@ -239,6 +243,23 @@ async fn damage_is_a_report(fixture: &dyn Fixture) -> Result<()> {
         demand((1..=100).contains(&report.problems.len()), "1 to 100 problems are listed")?;
     }
     Ok(())
+}
+
+/// Some table of the copy has as many rows as were committed; without a question nothing is answered.
+async fn a_copy_that_can_be_asked_counts_its_rows(fixture: &dyn Fixture) -> Result<()> {
+    fixture.commit(37).await?;
+    let (store, scope, out) = (fixture.store(), Scope::default(), fixture.empty_folder()?);
+    store.snapshot_to(&scope, &out).await?;
+    let everything = Inspection { rows: true, queries: Vec::new() };
+    let facts = match store.inspect_copy(&scope, &out, &everything).await {
+        Err(error) => return demand(error.kind() == ErrorKind::Unsupported, format_args!("unsupported, not {error}")),
+        Ok(facts) => facts,
+    };
+    let rows = fixture.rows_in(&out).await?;
+    demand(facts.rows.iter().any(|count| count.rows == rows), format_args!("{rows} rows are counted: {facts:?}"))?;
+    let nothing = store.inspect_copy(&scope, &out, &Inspection::default()).await?;
+    demand(nothing.rows.is_empty() && nothing.answers.is_empty(), "what was not asked is not answered")?;
+    demand(store.check_copy(&scope, &out, CheckDepth::Full).await?.ok, "the copy is unchanged")
 }
 
 /// Cancelled before or during the work, every method returns [`ErrorKind::Cancelled`] and leaves nothing behind.

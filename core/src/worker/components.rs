@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::backup::pause::Hooks;
 use crate::backup::{BackupTarget, TargetCapability};
 use crate::error::{Error, ErrorKind, Result};
 use crate::health::HealthCheck;
@@ -14,6 +15,8 @@ pub(crate) struct Components {
     pub(crate) stores: Vec<Named<dyn Store>>,
     pub(crate) targets: Vec<Named<dyn BackupTarget>>,
     pub(crate) checks: Vec<Named<dyn HealthCheck>>,
+    /// What pauses the service, in its own process.
+    pub(crate) pause: Option<Hooks>,
 }
 
 /// A component that lives in the host, as the worker is told of it.
@@ -30,6 +33,8 @@ pub(crate) enum PlacedContract {
     Store(StoreCapability),
     Target(TargetCapability),
     Check,
+    /// The service can be paused.
+    Pause,
 }
 
 impl Components {
@@ -42,7 +47,8 @@ impl Components {
             .iter()
             .map(|target| (target.name.clone(), PlacedContract::Target(target.component.capability())));
         let checks = self.checks.iter().map(|check| (check.name.clone(), PlacedContract::Check));
-        stores.chain(targets).chain(checks).map(|(name, contract)| Placed { name, contract }).collect()
+        let pause = self.pause.iter().map(|_| ("pause".to_owned(), PlacedContract::Pause));
+        stores.chain(targets).chain(checks).chain(pause).map(|(name, contract)| Placed { name, contract }).collect()
     }
 }
 

@@ -6,9 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::backup::Upload;
+use crate::backup::pause::Pausing;
 use crate::cancel::{Cancel, CancelOnDrop, Scope};
 use crate::error::{Error, ErrorKind, Result};
-use crate::remote::{ComponentCall, Payload, StoreAct, TargetAct, UploadAct};
+use crate::remote::{ComponentCall, PauseAct, Payload, StoreAct, TargetAct, UploadAct};
+use crate::store::Inspection;
 
 use super::components::{Components, find};
 use super::panics::CatchPanic;
@@ -21,6 +23,7 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 pub(super) struct ComponentServer {
     components: Components,
     uploads: Mutex<HashMap<u64, Slot>>,
+    pauses: Mutex<HashMap<u64, Pausing>>,
     next_handle: AtomicU64,
     /// How long after a cancel a call is given up, its future dropped.
     give_up: Option<Duration>,
@@ -31,7 +34,13 @@ type Slot = Arc<tokio::sync::Mutex<Option<Box<dyn Upload>>>>;
 
 impl ComponentServer {
     pub(super) fn new(components: Components, give_up: Option<Duration>) -> Self {
-        Self { components, uploads: Mutex::default(), next_handle: AtomicU64::new(1), give_up }
+        Self {
+            components,
+            uploads: Mutex::default(),
+            pauses: Mutex::default(),
+            next_handle: AtomicU64::new(1),
+            give_up,
+        }
     }
 
     /// Answers one call, on a thread of its own: a component may be a stranger's code that blocks, and must not
@@ -77,8 +86,14 @@ impl ComponentServer {
         answer.map_err(|error| error.with_context("component", title))
     }
 
-    /// Aborts the uploads that the caller left open: called when the operation that opened them has ended.
-    pub(super) async fn close_uploads(&self) {
+    /// Ends what the caller left open, pauses of the service first, and uploads, which are aborted: called when the
+    /// operation that opened them has ended.
+    pub(super) async fn close_handles(&self) {
+        let paused: Vec<Pausing> = self.pauses().drain().map(|(_, pausing)| pausing).collect();
+        for pausing in paused {
+            // The operation has failed: how its pause went is nobody's question any more.
+            let _ = pausing.end().await;
+        }
         let open: Vec<Slot> = self.uploads().drain().map(|(_, slot)| slot).collect();
         for slot in open {
             // One whose write hangs is dropped when that returns; dropped, it leaves nothing visible.
@@ -96,6 +111,19 @@ impl ComponentServer {
             ComponentCall::Store { name, act } => self.store(&name, act, scope).await,
             ComponentCall::Target { name, act } => self.target(&name, act, body, scope).await,
             ComponentCall::Upload { handle, act, .. } => self.upload(handle, act, &body).await,
+            ComponentCall::Pause { act: PauseAct::Begin } => {
+                let none = || Error::new(ErrorKind::NotFound, "the service has nothing to pause it");
+                let hooks = self.components.pause.clone().ok_or_else(none)?;
+                let pausing = Pausing::begin(scope, hooks).await?;
+                let handle = self.next_handle.fetch_add(1, Ordering::Relaxed);
+                self.pauses().insert(handle, pausing);
+                Payload::of(&handle)
+            }
+            ComponentCall::Pause { act: PauseAct::End { handle } } => {
+                let closed = || Error::new(ErrorKind::Refused, format!("pause {handle} is over"));
+                let pausing = self.pauses().remove(&handle).ok_or_else(closed)?;
+                Payload::of(&pausing.end().await?)
+            }
             ComponentCall::Check { name } => {
                 Payload::of(&find(&self.components.checks, "check", &name)?.check(scope).await?)
             }
@@ -109,6 +137,9 @@ impl ComponentServer {
             StoreAct::Verify { depth } => Payload::of(&store.verify(scope, depth).await?),
             StoreAct::SnapshotTo { dir } => Payload::of(&store.snapshot_to(scope, &dir.0).await?),
             StoreAct::CheckCopy { dir, depth } => Payload::of(&store.check_copy(scope, &dir.0, depth).await?),
+            StoreAct::InspectCopy { dir, rows, queries } => {
+                Payload::of(&store.inspect_copy(scope, &dir.0, &Inspection { rows, queries }).await?)
+            }
             StoreAct::RestoreFrom { dir } => Payload::of(&store.restore_from(scope, &dir.0).await?),
             StoreAct::Maintain { tasks } => Payload::of(&store.maintain(scope, &tasks).await?),
         }
@@ -151,6 +182,10 @@ impl ComponentServer {
             UploadAct::Finish => Payload::of(&slot.take().ok_or_else(closed)?.finish().await?),
             UploadAct::Abort => Payload::of(&slot.take().ok_or_else(closed)?.abort().await?),
         }
+    }
+
+    fn pauses(&self) -> MutexGuard<'_, HashMap<u64, Pausing>> {
+        self.pauses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn uploads(&self) -> MutexGuard<'_, HashMap<u64, Slot>> {

@@ -217,7 +217,7 @@ impl Worker {
                 ))
             }
         };
-        self.server.close_uploads().await;
+        self.server.close_handles().await;
         result
     }
 

@@ -67,6 +67,7 @@ fn stand_in(entries: &[Entry]) -> Manifest {
         includes: Vec::new(),
         excludes: Vec::new(),
         stores: Vec::new(),
+        group: None,
         skipped: Vec::new(),
         files: entries.iter().filter(|entry| matches!(entry.node, Node::File { .. } | Node::HardLink { .. })).count()
             as u64,

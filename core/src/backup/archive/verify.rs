@@ -87,6 +87,35 @@ impl Archive {
     }
 }
 
+impl Archive {
+    /// Checks the stored bytes that begin within `stored` against their BLAKE3: whole frames, and behind the last of
+    /// them all that [`Archive::verify_quick`] reads. Ranges that together cover the archive check every byte of it.
+    ///
+    /// Damage is in the result; an error means that the archive could not be read, or a cancel.
+    pub fn verify_part(&self, scope: &Scope, stored: Range<u64>) -> Result<Vec<Problem>> {
+        let contents = &self.contents;
+        let (mut unpacker, mut plain, mut problems) = (Unpacker::new()?, Vec::new(), Vec::new());
+        for frame in contents.frames.iter().filter(|frame| stored.contains(&frame.offset)) {
+            scope.cancel.check()?;
+            match contents.load(frame, &mut unpacker, &mut plain) {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::Corrupt => {
+                    let lost = contents.lost_with(frame, &error);
+                    if lost.is_empty() {
+                        problems.push(Problem::of_snapshot(ProblemKind::DamagedFrame, error.message()));
+                    }
+                    problems.extend(lost.into_iter().map(|(_, problem)| problem));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if stored.end >= contents.blocks.len() {
+            problems.extend(self.verify_quick(scope)?);
+        }
+        Ok(problems)
+    }
+}
+
 /// What a thread found out about a frame.
 struct Checked {
     plain: Vec<u8>,

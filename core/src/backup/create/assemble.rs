@@ -8,11 +8,12 @@ use tokio::sync::mpsc;
 use super::super::archive::Special;
 use super::super::discover::{Contents, Database};
 use super::super::layout::DatabaseCopy;
-use super::super::manifest::{FORMAT, Manifest, Outcome, RelPath, SkipReason, Skipped, StoreRecord};
+use super::super::manifest::{FORMAT, Manifest, Outcome, RelPath, SkipReason, Skipped, StoreRecord, with_rows};
 use super::super::meter::Meter;
 use super::super::walk::{Found, FoundKind};
-use super::databases::{Copied, Copy};
+use super::databases::{Checked, Copied, Copy};
 use super::files::{FileStorer, Hook};
+use super::moments::Moments;
 use super::parts::Tee;
 use crate::cancel::Scope;
 use crate::error::{Error, ErrorKind, Result};
@@ -26,6 +27,7 @@ pub(super) struct Assembly {
     pub(super) known: Vec<Option<StoreRecord>>,
     /// Filled in by the assembly: stores, skipped, outcome.
     pub(super) manifest: Manifest,
+    pub(super) moments: Moments,
     /// The others, in their order.
     pub(super) copies: mpsc::UnboundedReceiver<Copy>,
     pub(super) hook: Option<Hook>,
@@ -36,7 +38,7 @@ pub(super) struct Assembly {
 /// # Errors
 /// Those of the service's folder, a cancel, and an end of all targets: why, the writer's results say.
 pub(super) fn assemble(scope: &Scope, assembly: Assembly, writer: &mut Tee) -> Result<()> {
-    let Assembly { root, contents, known, mut manifest, mut copies, hook } = assembly;
+    let Assembly { root, contents, known, mut manifest, moments, mut copies, hook } = assembly;
     let mut storer = FileStorer::new(scope, &root, hook)?;
     storer.doubtful = contents.skipped.iter().map(|skipped| skipped.path.clone()).collect();
     storer.skipped = contents.skipped;
@@ -93,6 +95,7 @@ pub(super) fn assemble(scope: &Scope, assembly: Assembly, writer: &mut Tee) -> R
     }
 
     manifest.format = FORMAT;
+    manifest.group = Some(moments.end(scope, &storer));
     manifest.skipped = storer.skipped;
     manifest.skipped.sort_by(|a, b| a.path.cmp(&b.path));
     let partial = manifest.skipped.iter().any(|skipped| skipped.reason.makes_partial());
@@ -133,9 +136,9 @@ impl Databases<'_> {
         let copy = DatabaseCopy { scope: self.scope, database: &database, file: &file, page_size };
         self.writer.add_database(&head, &copy)?;
         // The copy is small change until it is checked; its check is over soon after it is stored.
-        let report = match check.blocking_recv() {
+        let Checked { report, rows } = match check.blocking_recv() {
             Ok(Err(error)) if error.kind() == ErrorKind::Cancelled => return Err(error),
-            Ok(Ok(report)) => report,
+            Ok(Ok(checked)) => checked,
             Ok(Err(error)) => failed(&format!("the check could not be made: {error}")),
             Err(_) => failed("the check did not end"),
         };
@@ -151,7 +154,7 @@ impl Databases<'_> {
             path: database.found.path.clone(),
             taken_at: snapshot.taken_at,
             check: report,
-            details: snapshot.details,
+            details: with_rows(snapshot.details, rows),
         };
         if record.check.ok {
             self.writer.remember_database(&database, &record);
@@ -195,6 +198,6 @@ fn is_page_size(size: u32) -> bool {
     size.is_power_of_two() && (512..=65_536).contains(&size)
 }
 
-fn failed(problem: &str) -> IntegrityReport {
-    IntegrityReport { ok: false, problems: vec![problem.to_owned()] }
+fn failed(problem: &str) -> Checked {
+    Checked { report: IntegrityReport { ok: false, problems: vec![problem.to_owned()] }, rows: Vec::new() }
 }

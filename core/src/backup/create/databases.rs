@@ -3,16 +3,17 @@
 //! Copies are made one after the other, close together in time, and each is checked while the next is made
 //! and while it is being stored.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
 use super::super::discover::Database;
 use super::super::scratch::Scratch;
+use super::moments::Holding;
 use crate::cancel::Scope;
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::{CheckDepth, IntegrityReport, Store, StoreSnapshot};
+use crate::store::{CheckDepth, Inspection, IntegrityReport, Store, StoreSnapshot, TableCount};
 
 /// A database as far as its copy goes.
 pub(super) struct Copy {
@@ -25,13 +26,20 @@ pub(super) struct Copied {
     pub(super) folder: PathBuf,
     pub(super) snapshot: StoreSnapshot,
     /// What its check finds, later.
-    pub(super) check: oneshot::Receiver<Result<IntegrityReport>>,
+    pub(super) check: oneshot::Receiver<Result<Checked>>,
+}
+
+/// What is known of a copy once it was checked.
+pub(super) struct Checked {
+    pub(super) report: IntegrityReport,
+    /// The rows of its tables, where its store counts them.
+    pub(super) rows: Vec<TableCount>,
 }
 
 struct Check {
     store: Arc<dyn Store>,
     folder: PathBuf,
-    answer: oneshot::Sender<Result<IntegrityReport>>,
+    answer: oneshot::Sender<Result<Checked>>,
 }
 
 /// Copies the databases and sends each as soon as it is copied. Ends early on a cancel, or when nobody
@@ -42,13 +50,14 @@ pub(super) async fn copy_all(
     scratch: Arc<Scratch>,
     depth: CheckDepth,
     copies: mpsc::UnboundedSender<Copy>,
+    hold: Option<Holding>,
 ) {
     let (checks, mut queue) = mpsc::unbounded_channel::<Check>();
     let checking = tokio::spawn({
         let (scope, scratch) = (scope.clone(), Arc::clone(&scratch));
         async move {
             while let Some(Check { store, folder, answer }) = queue.recv().await {
-                let _ = answer.send(store.check_copy(&scope, &folder, depth).await);
+                let _ = answer.send(check(&scope, &*store, &folder, depth).await);
             }
             // The folder must outlive the last check.
             drop(scratch);
@@ -63,8 +72,25 @@ pub(super) async fn copy_all(
             break;
         }
     }
+    // The service writes again while the copies are checked and stored.
+    if let Some(hold) = hold {
+        hold.end().await;
+    }
     drop(checks);
     let _ = checking.await;
+}
+
+/// Checks a copy, and counts what a drill will hold the restored one against. Counting reads a part of what the check
+/// has just read, so it costs a fraction of it; that it cannot be done is no fault of the copy.
+async fn check(scope: &Scope, store: &dyn Store, folder: &Path, depth: CheckDepth) -> Result<Checked> {
+    let report = store.check_copy(scope, folder, depth).await?;
+    let inspection = Inspection { rows: true, queries: Vec::new() };
+    let rows = match store.inspect_copy(scope, folder, &inspection).await {
+        Ok(facts) => facts.rows,
+        Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
+        Err(_) => Vec::new(),
+    };
+    Ok(Checked { report, rows })
 }
 
 async fn copy(

@@ -55,6 +55,8 @@ pub(super) struct FileStorer {
     first_names: HashMap<(u64, u64), RelPath>,
     hook: Option<Hook>,
     pub(super) skipped: Vec<Skipped>,
+    /// The first file, and how many, that were not what the walk had met.
+    pub(super) moved: Option<(RelPath, u64)>,
     /// Files that may be more than files: nobody shall take them for known the next time.
     pub(super) doubtful: HashSet<RelPath>,
 }
@@ -79,6 +81,7 @@ impl FileStorer {
             first_names: HashMap::new(),
             hook,
             skipped: Vec::new(),
+            moved: None,
             doubtful: HashSet::new(),
         })
     }
@@ -152,11 +155,15 @@ impl FileStorer {
             return Ok(Reading::Not(reason_of(error), said("read", found, error)));
         }
         let data = data_map(&file, &now);
-        if now.size <= SMALL && data.is_none() {
+        let reading = if now.size <= SMALL && data.is_none() {
             self.small(writer, &file, now, meter)
         } else {
             self.large(writer, &file, &now, data, meter)
+        }?;
+        if !sys::fstat(&file).is_ok_and(|stat| same_content(found, &found.refreshed(&stat))) {
+            self.moved.get_or_insert((found.path.clone(), 0)).1 += 1;
         }
+        Ok(reading)
     }
 
     /// Reads the whole file, again while it changes, and then stores it.

@@ -10,6 +10,7 @@ mod assemble;
 mod databases;
 mod deliver;
 mod files;
+mod moments;
 mod parts;
 mod plan;
 mod ready;
@@ -24,6 +25,7 @@ use tokio::sync::mpsc;
 
 use self::assemble::{Assembly, assemble};
 use self::files::Hook;
+use self::moments::Moments;
 use self::parts::NO_TARGET_LEFT;
 use self::plan::Plan;
 use self::ready::{Ready, Started, TargetTask, start};
@@ -31,7 +33,8 @@ use super::discover::{Contents, NamedStore, Surroundings, discover};
 use super::layout::Finished;
 use super::lease::LeaseTimes;
 use super::list::blocking;
-use super::manifest::{FORMAT, Manifest, Outcome, Skipped, StoreRecord};
+use super::manifest::{ConsistencyGroup, FORMAT, Manifest, Outcome, Skipped, StoreRecord};
+use super::pause::Pauser;
 use super::repository::cache::files::FileTablePlace;
 use super::repository::packs::GONE;
 use super::seal::{Fingerprint, Keys};
@@ -77,6 +80,8 @@ pub struct CreateJob {
     pub lease: LeaseTimes,
     /// What it is encrypted to. Stored in clear without.
     pub keys: Keys,
+    /// Who pauses the service while its databases are copied.
+    pub pause: Option<Arc<dyn Pauser>>,
 }
 
 /// What became of a backup.
@@ -104,12 +109,16 @@ pub struct CreateReport {
     pub stores: Vec<StoreRecord>,
     /// The fingerprint of the key that it is encrypted to. Nothing when it is stored in clear.
     pub encrypted_to: Option<Fingerprint>,
+    /// Which moments it is of.
+    pub group: Option<ConsistencyGroup>,
 }
 
 impl CreateReport {
-    /// Whether everything was read, and every target has it.
+    /// Whether everything was read, of one moment where that was asked, and every target has it.
     pub fn is_healthy(&self) -> bool {
-        self.outcome == Outcome::Complete && self.targets.iter().all(|target| target.error.is_none())
+        self.outcome == Outcome::Complete
+            && self.targets.iter().all(|target| target.error.is_none())
+            && self.group.as_ref().is_none_or(|group| group.consistent || !group.asked)
     }
 }
 
@@ -144,7 +153,7 @@ async fn create_with(scope: &Scope, job: CreateJob, hook: Option<Hook>) -> Resul
     // Everything below stops when the caller cancels, when the caller's future is dropped, and when a part fails.
     let stop = StopOnDrop::of(scope);
     let scope = &stop.scope;
-    let plan = Plan::new(scope, &job)?;
+    let mut plan = Plan::new(scope, &job)?;
     // Repositories first: what they know from the last run, nobody opens.
     let mut results: Vec<Option<Error>> = Vec::new();
     let mut opened: Vec<Ready> = Vec::new();
@@ -161,6 +170,8 @@ async fn create_with(scope: &Scope, job: CreateJob, hook: Option<Hook>) -> Resul
     if opened.is_empty() {
         return Err(first_error(results));
     }
+    plan.look_again(&job)?;
+    let (moments, hold) = Moments::begin(scope, job.pause.as_ref()).await?;
     let contents = {
         let (scope, job, walk_plan) = (scope.clone(), job.clone(), plan.walk.clone());
         let prepared = opened.iter().filter_map(|ready| ready.prepared.as_ref());
@@ -212,9 +223,16 @@ async fn create_with(scope: &Scope, job: CreateJob, hook: Option<Hook>) -> Resul
     let (copies_sender, copies) = mpsc::unbounded_channel();
     let scratch = Arc::new(scratch);
     let copying =
-        tokio::spawn(databases::copy_all(scope.clone(), to_copy, Arc::clone(&scratch), job.check, copies_sender));
-    let assembly =
-        Assembly { root: job.root.clone(), manifest: plan.manifest(&job, &contents), contents, known, copies, hook };
+        tokio::spawn(databases::copy_all(scope.clone(), to_copy, Arc::clone(&scratch), job.check, copies_sender, hold));
+    let assembly = Assembly {
+        root: job.root.clone(),
+        manifest: plan.manifest(&job, &contents),
+        moments,
+        contents,
+        known,
+        copies,
+        hook,
+    };
     // With the writers go the targets' tasks: those that have everything show it, the others give up.
     let assembled = {
         let scope = scope.clone();
@@ -292,6 +310,7 @@ async fn create_with(scope: &Scope, job: CreateJob, hook: Option<Hook>) -> Resul
         targets: targets.collect(),
         stores: manifest.stores,
         encrypted_to: manifest.encrypted_to,
+        group: manifest.group,
     })
 }
 
@@ -359,6 +378,7 @@ impl Plan {
             includes: contents.includes.clone(),
             excludes: job.settings.exclude.clone(),
             stores: Vec::new(),
+            group: None,
             skipped: Vec::new(),
             files: 0,
             entries: 0,

@@ -61,13 +61,7 @@ impl Plan {
         if !settings.scratch_in_memory && fs::is_in_memory(&scratch)? {
             return Err(Scratch::in_memory(&scratch));
         }
-        let mut leave_out = job.leave_out.clone();
-        leave_out.extend([job.state.clone(), scratch.clone()]);
-        leave_out.extend(job.targets.iter().filter_map(|(_, target)| target.capability().folder));
-        // What restores replaced is no part of the service, wherever it had to be kept.
-        let mut exclude = settings.exclude.clone();
-        exclude.push(format!("**/{AREA_PREFIX}*"));
-        let walk = WalkPlan::new(&job.root, &settings.include, &exclude, &leave_out)?;
+        let walk = walk_plan(job, &scratch)?;
         let threads = match settings.threads {
             0 => std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS),
             threads => threads.min(64),
@@ -86,6 +80,12 @@ impl Plan {
             scratch,
             options: WriteOptions { level: settings.level, threads, ..WriteOptions::default() },
         })
+    }
+
+    /// Looks again for what is left out: folders of the product's own that were made since.
+    pub(super) fn look_again(&mut self, job: &CreateJob) -> Result<()> {
+        self.walk = walk_plan(job, &self.scratch)?;
+        Ok(())
     }
 
     /// Refuses a target that has too little room for what was found. The last backup there says how well the
@@ -120,6 +120,17 @@ impl Plan {
             .with_context("target", name)
             .with_hint(format!("free space in {}, or name another [[target]]", capability.location)))
     }
+}
+
+/// What to walk: all that is asked for, but not the product's own places.
+fn walk_plan(job: &CreateJob, scratch: &Path) -> Result<WalkPlan> {
+    let mut leave_out = job.leave_out.clone();
+    leave_out.extend([job.state.clone(), scratch.to_owned()]);
+    leave_out.extend(job.targets.iter().filter_map(|(_, target)| target.capability().folder));
+    // What restores replaced is no part of the service, wherever it had to be kept.
+    let mut exclude = job.settings.exclude.clone();
+    exclude.push(format!("**/{AREA_PREFIX}*"));
+    WalkPlan::new(&job.root, &job.settings.include, &exclude, &leave_out)
 }
 
 /// The snapshot's id as a repository has it.

@@ -18,7 +18,9 @@ use crate::fs::Dir;
 use crate::testing::MemoryTarget;
 
 mod faults;
+mod pause;
 mod reading;
+mod repository;
 
 /// A service's folder, and what is needed to back it up.
 struct Scene {
@@ -66,6 +68,7 @@ impl Scene {
             check: CheckDepth::Full,
             lease: LeaseTimes { renew: Duration::from_secs(5), ..LeaseTimes::default() },
             keys: None,
+            pause: None,
         }
     }
 

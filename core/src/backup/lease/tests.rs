@@ -47,6 +47,23 @@ async fn a_held_lease_is_busy_and_names_its_holder() {
 }
 
 #[tokio::test]
+async fn where_two_can_create_a_generation_the_one_who_was_written_over_learns_it() {
+    for (target, overwritten) in
+        [(MemoryTarget::default().without_put_if_absent(), true), (MemoryTarget::default(), false)]
+    {
+        let held = acquire(&shared(&target)).await.unwrap();
+        held.confirm().await.unwrap();
+        leave(&target, 1, |_| {}).await;
+        match overwritten {
+            true => assert_eq!(held.confirm().await.unwrap_err().kind(), ErrorKind::Busy),
+            // Cannot happen there: the target let one create it.
+            false => held.confirm().await.unwrap(),
+        }
+        held.release().await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_dropped_lease_is_released() {
     let target = MemoryTarget::default();
     drop(acquire(&shared(&target)).await.unwrap());

@@ -1,5 +1,7 @@
 //! Collect records: what was removed, and which packs nobody needs.
 
+use std::time::Duration;
+
 use super::id::{IdKey, PackId, RepositoryId, SnapshotId};
 use super::lines::{Kind, RecordReader, RecordWriter};
 use crate::backup::manifest::Digest;
@@ -15,9 +17,12 @@ pub(crate) struct CollectRecord {
     pub(crate) repository: RepositoryId,
     /// When it was made, by its maker's clock.
     pub(crate) time: Timestamp,
+    /// How old the record must be, by the target's clock, before a pack that it names may be deleted. Each record says
+    /// it for itself, so that machines whose settings differ are safe beside each other.
+    pub(crate) grace: Duration,
     /// Snapshots that were removed, each with the mac of its header.
     pub(crate) snapshots: Vec<(SnapshotId, Digest)>,
-    /// Packs that no header needed.
+    /// Packs that no run may use any more, since no header needed them.
     pub(crate) packs: Vec<PackId>,
 }
 
@@ -27,6 +32,7 @@ impl CollectRecord {
         let mut record = RecordWriter::new(KIND);
         record.line("repository").number(self.repository);
         record.line("time").number(self.time);
+        record.line("grace").number(self.grace.as_secs());
         for (snapshot, mac) in &self.snapshots {
             record.line("snapshot").number(snapshot).text(&hex(&mac.0));
         }
@@ -43,11 +49,13 @@ impl CollectRecord {
     /// it is too new.
     pub(crate) fn read(bytes: &[u8], repository: RepositoryId, key: &IdKey) -> Result<Self> {
         let mut reader = RecordReader::with_mac(bytes, KIND, key)?;
-        let (mut id, mut time, mut snapshots, mut packs) = (None, None, Vec::new(), Vec::new());
+        let (mut id, mut time, mut grace) = (None, None, None);
+        let (mut snapshots, mut packs) = (Vec::new(), Vec::new());
         while let Some(mut fields) = reader.next()? {
             let in_order = match fields.word() {
                 "repository" => id.replace(RepositoryId(fields.hex()?)).is_none(),
                 "time" => time.replace(fields.time()?).is_none(),
+                "grace" => grace.replace(Duration::from_secs(fields.number::<u32>()?.into())).is_none(),
                 "snapshot" => {
                     snapshots.push((SnapshotId(fields.hex()?), Digest(fields.hex()?)));
                     packs.is_empty()
@@ -63,10 +71,12 @@ impl CollectRecord {
             }
             fields.end()?;
         }
-        match (id, time) {
-            (Some(id), Some(time)) if id == repository => Ok(Self { repository: id, time, snapshots, packs }),
-            (Some(_), Some(_)) => Err(corrupt("it belongs to another repository")),
-            _ => Err(corrupt("it does not say its repository and its time")),
+        match (id, time, grace) {
+            (Some(id), Some(time), Some(grace)) if id == repository => {
+                Ok(Self { repository: id, time, grace, snapshots, packs })
+            }
+            (Some(_), Some(_), Some(_)) => Err(corrupt("it belongs to another repository")),
+            _ => Err(corrupt("it does not say its repository, its time and its grace time")),
         }
     }
 }
@@ -85,6 +95,7 @@ mod tests {
         let record = CollectRecord {
             repository: RepositoryId([1; 16]),
             time: "2026-03-01T02:00:05Z".parse().unwrap(),
+            grace: Duration::from_secs(86_400),
             snapshots: vec![(SnapshotId([2; 6]), Digest([3; 32]))],
             packs: vec![PackId([5; 16]), PackId([4; 16])],
         };

@@ -3,24 +3,21 @@
 //! A pack is read back and followed by its index while the next one is being stored already. A run that ends early
 //! leaves packs with an index, which the next run uses, and nothing that looks like a snapshot.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::collect::CollectRecord;
+use super::collecting::guard::Marks;
 use super::header::Header;
-use super::id::{IdKey, PackId};
-use super::open::MAX_HEADER;
+use super::id::IdKey;
+use super::names;
 use super::packs::{PackEnd, Step};
-use super::{names, open};
-use crate::backup::blocks::{list_all, read_object};
 use crate::backup::deposit::{Place, in_time, put, show};
 use crate::backup::lease::Lease;
 use crate::backup::seal::Keys;
 use crate::backup::target::{BackupTarget, Upload};
-use crate::cancel::Scope;
+use crate::cancel::{Cancel, Scope};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How many packs are being read back at once.
@@ -31,8 +28,8 @@ const FINISHING: usize = 2;
 pub(crate) struct Commit {
     pub(crate) header: Header,
     pub(crate) key: IdKey,
-    /// The collect records that the run has read.
-    pub(crate) collected: HashSet<String>,
+    /// What the collect records said when the run began.
+    pub(crate) marks: Marks,
 }
 
 /// The receiving end, for one target.
@@ -120,54 +117,22 @@ impl RepositoryDelivery {
         Ok(None)
     }
 
-    /// Puts the header, when everything that it needs is there.
+    /// Puts the header, when everything that it needs is there, and nobody collects it.
     async fn show(&self, scope: &Scope, commit: Commit) -> Result<()> {
-        let Commit { header, key, collected } = commit;
+        let Commit { header, key, marks } = commit;
         scope.cancel.check()?;
-        self.check_packs(scope, &header, &key, &collected).await?;
+        let packs = header.packs.iter().map(|pack| pack.id);
+        let cleared = in_time(scope, marks.confirm(scope, &*self.target, packs)).await?;
         if let Some(lease) = &self.lease {
             lease.confirm().await?;
         }
         let place = self.place(names::snapshot(header.time, header.snapshot));
-        put(scope, &place, &header.write(&key).0).await
-    }
-
-    /// Makes sure that nobody has collected what the snapshot needs while it was made. A collector first says what it
-    /// will delete, and deletes much later: so where nothing was said, everything is there.
-    async fn check_packs(
-        &self,
-        scope: &Scope,
-        header: &Header,
-        key: &IdKey,
-        collected: &HashSet<String>,
-    ) -> Result<()> {
-        let records = in_time(scope, list_all(scope, &*self.target, names::COLLECT)).await?;
-        let mut new = records.into_iter().filter(|record| !collected.contains(&record.key)).peekable();
-        if new.peek().is_none() {
-            return Ok(());
-        }
-        let mut condemned: HashSet<PackId> = HashSet::new();
-        for object in new {
-            let bytes = match in_time(scope, read_object(scope, &*self.target, &object.key, MAX_HEADER)).await {
-                Err(error) if error.kind() == ErrorKind::NotFound => continue,
-                other => other?,
-            };
-            // One that is damaged condemns nothing: no collector acts on it either.
-            if let Some(record) = open::genuine(CollectRecord::read(&bytes, header.repository, key))? {
-                condemned.extend(record.packs);
-            }
-        }
-        let objects = in_time(scope, list_all(scope, &*self.target, names::PACKS)).await?;
-        let there: HashSet<PackId> =
-            objects.iter().filter_map(|object| names::pack_of(&object.key)).map(|(id, _)| id).collect();
-        match header.packs.iter().find(|pack| condemned.contains(&pack.id) || !there.contains(&pack.id)) {
-            None => Ok(()),
-            Some(pack) => Err(Error::new(
-                ErrorKind::Busy,
-                format!("target {:?} has collected the pack {} while the backup was made", self.name, pack.id),
-            )
-            .with_hint("run the backup again: it stores anew what was collected")),
-        }
+        let (bytes, mac) = header.write(&key);
+        put(scope, &place, &bytes).await?;
+        // Not to be interrupted: what is visible must be safe.
+        let uncancelled = Scope { cancel: Cancel::new(), ..scope.clone() };
+        let shown = cleared.shown(&uncancelled, &*self.target, &place.key, (header.snapshot, mac)).await;
+        shown.map_err(|error| error.with_context("target", &self.name))
     }
 
     fn place(&self, key: String) -> Place {

@@ -10,24 +10,24 @@ use super::tree::{BlockReader, read_root, tests as trees};
 use crate::error::{ErrorKind, Result};
 
 /// Marsaglia's xorshift64, whose seed is printed: `REPOSITORY_SEED=…` plays a run again.
-pub(super) struct Random {
+pub(in crate::backup) struct Random {
     state: u64,
     seed: u64,
 }
 
 impl Random {
-    pub(super) fn seeded(test: &str) -> Self {
+    pub(in crate::backup) fn seeded(test: &str) -> Self {
         let given = std::env::var("REPOSITORY_SEED").ok().and_then(|seed| seed.parse().ok());
         let seed: u64 = given.unwrap_or_else(|| u64::from_le_bytes(super::id::random().unwrap()) | 1);
         println!("{test}: REPOSITORY_SEED={seed}");
         Self { state: seed, seed }
     }
 
-    pub(super) fn seed(&self) -> u64 {
+    pub(in crate::backup) fn seed(&self) -> u64 {
         self.seed
     }
 
-    pub(super) fn next(&mut self) -> u64 {
+    pub(in crate::backup) fn next(&mut self) -> u64 {
         self.state ^= self.state << 13;
         self.state ^= self.state >> 7;
         self.state ^= self.state << 17;
@@ -35,11 +35,11 @@ impl Random {
     }
 
     /// A number below `end`.
-    pub(super) fn below(&mut self, end: u64) -> u64 {
+    pub(in crate::backup) fn below(&mut self, end: u64) -> u64 {
         self.next() % end.max(1)
     }
 
-    pub(super) fn bytes(&mut self, len: usize) -> Vec<u8> {
+    pub(in crate::backup) fn bytes(&mut self, len: usize) -> Vec<u8> {
         (0..len).map(|_| self.next() as u8).collect()
     }
 }

@@ -9,6 +9,7 @@
 pub(crate) mod cache;
 pub(crate) mod chunk;
 pub(crate) mod collect;
+pub(crate) mod collecting;
 pub(crate) mod deliver;
 pub(crate) mod extract;
 pub(crate) mod fetch;
@@ -35,4 +36,4 @@ pub(crate) mod tree;
 pub(crate) mod write;
 
 #[cfg(test)]
-mod hostile;
+pub(in crate::backup) mod hostile;

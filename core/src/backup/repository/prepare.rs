@@ -8,6 +8,7 @@ use super::cache::CacheFolder;
 use super::cache::databases::{self, DatabaseRecord};
 use super::cache::files::FileTablePlace;
 use super::cache::known::Known;
+use super::collecting::guard::Marks;
 use super::id::{BlobId, IdKey, PackId, RepositoryId, SnapshotId};
 use super::identity::Identity;
 use super::index::{self, IndexLine, Lines};
@@ -34,8 +35,8 @@ pub(crate) struct Prepared {
     pub(crate) databases: Vec<DatabaseRecord>,
     /// The newest header, and its mac.
     pub(crate) previous: Option<(SnapshotId, Digest)>,
-    /// The collect records that were read.
-    pub(crate) collected: HashSet<String>,
+    /// What the collect records say.
+    pub(crate) marks: Marks,
 }
 
 impl Prepared {
@@ -68,9 +69,9 @@ impl Prepared {
         let caches = CacheFolder::open(state, repository.id)?;
         // First what was collected: a pack that is deleted from here on was condemned in a record that is read now, or
         // in one that is met before the snapshot is shown.
-        let (condemned, collected) = condemned(&repository)?;
+        let marks = Marks::read(&repository)?;
         let previous = newest(&repository)?;
-        let known = load_known(&repository, &caches, &condemned)?;
+        let known = load_known(&repository, &caches, &marks)?;
         let key = repository.key.clone();
         Ok(Self {
             databases: databases::load(&caches.databases(), &key),
@@ -80,7 +81,7 @@ impl Prepared {
             caches,
             known,
             previous,
-            collected,
+            marks,
         })
     }
 }
@@ -120,17 +121,6 @@ fn put_recovery(objects: &Objects) -> Result<()> {
     Ok(())
 }
 
-/// The packs that nobody may use any more, and the keys of the records that say so.
-fn condemned(repository: &Repository) -> Result<(HashSet<PackId>, HashSet<String>)> {
-    let keys: HashSet<String> = repository.objects.list(names::COLLECT)?.into_iter().map(|object| object.key).collect();
-    if keys.is_empty() {
-        return Ok((HashSet::new(), keys));
-    }
-    // A damaged record condemns nothing: no collector acts on it either, and a verify names it.
-    let (records, _) = repository.collected()?;
-    Ok((records.into_iter().flat_map(|record| record.packs).collect(), keys))
-}
-
 /// The newest header that is whole.
 fn newest(repository: &Repository) -> Result<Option<(SnapshotId, Digest)>> {
     for object in repository.objects.list(names::SNAPSHOTS)?.into_iter().rev() {
@@ -150,7 +140,7 @@ fn newest(repository: &Repository) -> Result<Option<(SnapshotId, Digest)>> {
 }
 
 /// Which blobs are where: the cache, and the indexes that it lacks.
-fn load_known(repository: &Repository, caches: &CacheFolder, condemned: &HashSet<PackId>) -> Result<Known> {
+fn load_known(repository: &Repository, caches: &CacheFolder, marks: &Marks) -> Result<Known> {
     let objects = &repository.objects;
     let mut known = Known::load(&caches.known(), &repository.key);
     let packs: HashMap<PackId, u64> = objects
@@ -166,7 +156,7 @@ fn load_known(repository: &Repository, caches: &CacheFolder, condemned: &HashSet
     let indexed: HashSet<PackId> = indexes.iter().map(|(id, _)| *id).collect();
     known.retain_packs(|pack| indexed.contains(&pack.id) && packs.get(&pack.id) == Some(&pack.stored_bytes));
     for pack in known.packs_mut() {
-        pack.usable = !condemned.contains(&pack.pack.id);
+        pack.usable = !marks.condemned(&pack.pack.id);
     }
     let have: HashSet<PackId> = known.packs().iter().map(|pack| pack.pack.id).collect();
     let (ids, keys): (Vec<PackId>, Vec<String>) =
@@ -188,7 +178,7 @@ fn load_known(repository: &Repository, caches: &CacheFolder, condemned: &HashSet
         if let Some(read) = genuine(read)?
             && packs.get(&id) == Some(&read.pack.stored_bytes)
         {
-            let number = known.add_pack(read.pack, !condemned.contains(&id));
+            let number = known.add_pack(read.pack, !marks.condemned(&id));
             blobs.into_iter().for_each(|blob| known.insert(blob, number));
         }
         Ok(())

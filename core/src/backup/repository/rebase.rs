@@ -92,7 +92,8 @@ fn restore(
                 }
                 IndexLine::Map(_) => units = Vec::new().into_iter(),
                 IndexLine::Ids(page_ids) => {
-                    for (unit, page_id) in units.by_ref().zip(page_ids) {
+                    // In this order: a zip asks its first side first, and would lose a unit at each line's end.
+                    for (page_id, unit) in page_ids.into_iter().zip(units.by_ref()) {
                         ids[unit as usize] = page_id;
                     }
                 }

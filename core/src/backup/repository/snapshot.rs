@@ -254,6 +254,7 @@ fn stand_in(header: &Header) -> Manifest {
         includes: Vec::new(),
         excludes: Vec::new(),
         stores: Vec::new(),
+        group: None,
         skipped: Vec::new(),
         files: header.counts.files,
         entries: header.counts.entries,

@@ -9,6 +9,7 @@ use super::cache::databases::{self, DatabaseContent, DatabaseRecord};
 use super::cache::files::{FileRecord, FileTable, FileTableWriter};
 use super::cache::known::Known;
 use super::chunk::{Chunker, WHOLE};
+use super::collecting::guard::Marks;
 use super::deliver::Commit;
 use super::header::{Counts, Header};
 use super::id::{BlobId, SnapshotId};
@@ -48,7 +49,7 @@ pub(crate) struct RepositoryWriter {
     repository: Repository,
     caches: CacheFolder,
     previous: Option<(SnapshotId, crate::backup::manifest::Digest)>,
-    collected: std::collections::HashSet<String>,
+    marks: Marks,
     blobs: BlobStore,
     tree: BlockWriter,
     blocks: Vec<Block>,
@@ -110,7 +111,7 @@ struct LastDatabase {
 impl RepositoryWriter {
     /// A writer whose packs go to `out`.
     pub(crate) fn new(scope: &Scope, prepared: Prepared, job: WriteJob, out: mpsc::Sender<Step>) -> Result<Self> {
-        let Prepared { repository, sealing, caches, known, files, databases, previous, collected } = prepared;
+        let Prepared { repository, sealing, caches, known, files, databases, previous, marks } = prepared;
         let key = repository.key.clone();
         let packs = PackStream::new(scope, repository.id, &key, sealing, job.compression, out)?;
         Ok(Self {
@@ -125,7 +126,7 @@ impl RepositoryWriter {
             repository,
             caches,
             previous,
-            collected,
+            marks,
             blocks: Vec::new(),
             counts: Counts::default(),
             open: None,
@@ -347,7 +348,7 @@ impl SnapshotWriter for RepositoryWriter {
         let json = serde_json::to_vec(&manifest)
             .map_err(|error| Error::internal(format!("the manifest is not JSON: {error}")))?;
         let manifest_id = pieces::store(&json, |piece| self.blobs.store(piece))?;
-        let Self { job, repository, caches, mut blobs, previous, collected, counts, .. } = *self;
+        let Self { job, repository, caches, mut blobs, previous, marks, counts, .. } = *self;
         let stored = blobs.packs.finish(&mut blobs.known)?;
         let mut packs: Vec<_> =
             blobs.known.packs().iter().filter(|pack| pack.needed).map(|pack| pack.pack.clone()).collect();
@@ -374,7 +375,7 @@ impl SnapshotWriter for RepositoryWriter {
             packs,
         };
         let key = repository.key.clone();
-        blobs.packs.commit(Commit { header, key: key.clone(), collected })?;
+        blobs.packs.commit(Commit { header, key: key.clone(), marks })?;
         let (mut known, table, databases, pages) = (blobs.known, self.new_table, self.new_databases, self.page_files);
         let keep = move || {
             table.publish()?;

@@ -9,7 +9,7 @@
 //!
 //! An object is a file whose path below the folder is its key. While it is written it has a hidden name and
 //! a lock ([`AtomicFile`]); a link gives it its own name once it is whole and durable, so that nothing that
-//! exists is replaced. Files have mode 0600 and folders 0700 whatever the umask. The folder itself may be a
+//! exists is replaced; where the filesystem has no links, see [`AtomicFile::publish_new`]. Files have mode 0600 and folders 0700 whatever the umask. The folder itself may be a
 //! symlink, and is created by the first write.
 
 use std::collections::BTreeSet;
@@ -192,7 +192,7 @@ impl BackupTarget for FsTarget {
         scope.cancel.check()?;
         let path = self.path_of(key)?;
         let key = key.to_owned();
-        blocking(move || {
+        steadily(move || {
             let opened = std::fs::File::options()
                 .read(true)
                 // A FIFO that somebody put there must not hang us.
@@ -204,7 +204,7 @@ impl BackupTarget for FsTarget {
                 Err(error) if is_absent(&error) => return Err(missing(&key)),
                 Err(error) => return Err(Error::io(format!("open {path:?}"), error)),
             };
-            read_range(&file, &path, range)
+            read_range(&file, &path, range.clone())
         })
         .await
     }
@@ -212,7 +212,7 @@ impl BackupTarget for FsTarget {
     async fn list(&self, scope: &Scope, prefix: &str, after: Option<&str>) -> Result<Vec<Object>> {
         let (this, scope) = (self.clone(), scope.clone());
         let (prefix, after) = (prefix.to_owned(), after.map(str::to_owned));
-        blocking(move || {
+        steadily(move || {
             let keys = this.keys(&scope, &prefix, after.as_deref())?;
             // One that was deleted since it was listed is left out.
             keys.iter().filter_map(|key| this.describe(key, &this.folder.join(key)).transpose()).collect()
@@ -224,7 +224,7 @@ impl BackupTarget for FsTarget {
         scope.cancel.check()?;
         let path = self.path_of(key)?;
         let (this, key) = (self.clone(), key.to_owned());
-        blocking(move || this.describe(&key, &path)).await
+        steadily(move || this.describe(&key, &path)).await
     }
 
     async fn delete(&self, scope: &Scope, key: &str) -> Result<()> {
@@ -360,7 +360,32 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
         .map_err(|error| Error::internal(format!("work on a folder did not end: {error}")))?
 }
 
-fn check_block(len: u64) -> Result<()> {
+/// How often a read is begun again by its name when NFS says that what was open is gone.
+const STEADY_TRIES: usize = 3;
+
+/// [`blocking`] for reads of what may lie on NFS. ESTALE means that the server knows the handle no more: somebody
+/// replaced the file or folder, or the server started again. The name leads to what is there now.
+async fn steadily<T: Send + 'static>(read: impl Fn() -> Result<T> + Send + 'static) -> Result<T> {
+    blocking(move || steady(read)).await
+}
+
+fn steady<T>(read: impl Fn() -> Result<T>) -> Result<T> {
+    let mut tries = 1;
+    loop {
+        match read() {
+            Err(error) if tries < STEADY_TRIES && is_stale(&error) => tries += 1,
+            done => return done,
+        }
+    }
+}
+
+fn is_stale(error: &Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
+    cause.is_some_and(|cause| cause.raw_os_error() == Some(libc::ESTALE))
+}
+
+/// Refuses a block that is longer than [`MAX_BLOCK`].
+pub(super) fn check_block(len: u64) -> Result<()> {
     if len <= MAX_BLOCK as u64 {
         Ok(())
     } else {

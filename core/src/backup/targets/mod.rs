@@ -1,3 +1,5 @@
 //! The built-in places where backups go: one file each, ending in its `KIND`.
 
 pub mod fs;
+#[cfg(feature = "s3")]
+pub mod s3;

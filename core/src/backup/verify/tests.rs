@@ -46,6 +46,7 @@ impl Scene {
             check: CheckDepth::Quick,
             keys: None,
             lease: LeaseTimes::default(),
+            pause: None,
             root,
         };
         let report = create(&Scope::default(), job).await.unwrap();

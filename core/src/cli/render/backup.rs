@@ -1,4 +1,4 @@
-//! `backup create|list|show|verify|delete`.
+//! `backup create|list|show|verify|copy|delete`.
 
 use serde_json::Value;
 
@@ -134,6 +134,19 @@ pub(in crate::cli) fn verify(value: &Value, view: &View) -> String {
         out.push_str(&more(problems.len()));
     }
     out.push_str(&fields(value, &["ok", "problems", "level"], view));
+    out
+}
+
+/// What became of a copy.
+pub(in crate::cli) fn copy(value: &Value, view: &View) -> String {
+    let [id, from, to] = ["snapshot_id", "from", "to"].map(|name| clean(text(value, name)));
+    let stored = number(value, "stored_bytes").map(size).unwrap_or_default();
+    let mut out = if value.get("copied").and_then(Value::as_bool).unwrap_or(false) {
+        format!("{} snapshot {id} from {from} to {to}: {stored}, read back\n", view.paint(Tone::Good, "copied"))
+    } else {
+        format!("{to} has snapshot {id} already: {stored}, verified\n")
+    };
+    out.push_str(&fields(value, &["snapshot_id", "from", "to", "stored_bytes", "copied"], view));
     out
 }
 

@@ -6,6 +6,7 @@
 
 pub(super) mod backup;
 pub(super) mod config;
+pub(super) mod drill;
 mod error;
 mod fields;
 pub(super) mod health;
@@ -119,12 +120,16 @@ mod tests {
 
     #[test]
     fn no_renderer_panics_on_an_answer_it_does_not_expect() {
-        let all: [Renderer; 20] = [
+        let all: [Renderer; 24] = [
             backup::create,
             backup::snapshots,
             backup::show,
             backup::verify,
+            backup::copy,
             backup::delete,
+            drill::drill,
+            drill::bisect,
+            drill::sample,
             config::init,
             config::preview,
             config::show,

@@ -47,7 +47,7 @@ pub struct BuildFacts {
     /// Kinds of `[[check]]`.
     pub checks: Vec<String>,
     /// Those of `backup.schedule`, `backup.verify_schedule`, `backup.drill_schedule`, `backup.retention`,
-    /// `backup.layout`, `backup.encryption` and `metrics.listen` that this build acts on. The others are accepted, with a warning that says so.
+    /// `backup.encryption` and `metrics.listen` that this build acts on. The others are accepted, with a warning that says so.
     pub acts_on: Vec<String>,
 }
 
@@ -58,12 +58,16 @@ impl BuildFacts {
     }
 }
 
+/// What `backup.layout` may say.
+const LAYOUTS: [&str; 2] = ["archive", "repository"];
+
 /// Looks the settings over. Errors come first; no finding shows a secret.
 pub fn check(config: &Config, build: &BuildFacts) -> Vec<Finding> {
     let mut checker = Checker { config, build, findings: Vec::new() };
     checker.earlier_warnings();
     checker.numbers();
     checker.kinds();
+    checker.drills();
     checker.included();
     checker.excluded();
     checker.left_over();
@@ -117,6 +121,14 @@ impl Checker<'_> {
             let message = format!("level {} is not one of zstd's levels 1 to 19", settings.backup.level);
             self.error("backup.level", message, "use 3, or 19 for the smallest archive");
         }
+        if let Some(layout) = settings.backup.layout.as_deref().filter(|layout| !LAYOUTS.contains(layout)) {
+            let near = LAYOUTS.into_iter().find(|known| strsim::normalized_damerau_levenshtein(known, layout) >= 0.6);
+            let hint = match near {
+                Some(near) => format!("did you mean \"{near}\"?"),
+                None => "use \"repository\", where backups share content, or \"archive\"".to_owned(),
+            };
+            self.error("backup.layout", format!("{layout:?} is no layout"), &hint);
+        }
         if settings.health.concurrency == 0 {
             self.error("health.concurrency", "no check could ever run", "use at least 1");
         }
@@ -125,6 +137,10 @@ impl Checker<'_> {
             ("restore.health_gate_seconds", settings.restore.health_gate_seconds, true),
             ("health.deadline_seconds", settings.health.deadline_seconds, false),
             ("health.backup_age_seconds", settings.health.backup_age_seconds, false),
+            ("health.verify_age_seconds", settings.health.verify_age_seconds, false),
+            ("health.drill_age_seconds", settings.health.drill_age_seconds, false),
+            ("backup.drill.deadline_seconds", settings.backup.drill.deadline_seconds, false),
+            ("backup.pause.deadline_seconds", settings.backup.pause.deadline_seconds, false),
             ("worker.cancel_grace_seconds", settings.worker.cancel_grace_seconds, true),
             ("worker.idle_seconds", settings.worker.idle_seconds, true),
         ] {
@@ -140,6 +156,28 @@ impl Checker<'_> {
                 let key = format!("check.{}.deadline_seconds", check.name);
                 self.error(&key, "the check could never answer in time", "use a number above zero");
             }
+        }
+    }
+
+    fn drills(&mut self) {
+        let backup = self.config.settings.backup.clone();
+        if !(backup.verify_days > 0.0) {
+            let message = format!("{} days is no time in which everything can be read", backup.verify_days);
+            self.error("backup.verify_days", message, "use a number above zero, such as 30");
+        }
+        for name in backup.drill.queries.keys() {
+            // Databases that nobody configured are called by their path.
+            let known = self.config.settings.stores.iter().any(|store| store.name == *name);
+            if !known && self.config.root.join(name).symlink_metadata().is_err() {
+                let message =
+                    format!("there is no [[store]] called {name:?}: the drill's queries would find no database");
+                self.warn("backup.drill.queries", message, "name a [[store]], or a database by its path");
+            }
+        }
+        let pause = &backup.pause;
+        if pause.before.is_empty() != pause.after.is_empty() {
+            let key = if pause.before.is_empty() { "backup.pause.before" } else { "backup.pause.after" };
+            self.error(key, "writes would be paused by one program and let go by none", "set both, or neither");
         }
     }
 
@@ -373,14 +411,11 @@ impl Checker<'_> {
     fn not_acted_on(&mut self) {
         let settings = &self.config.settings;
         let backup = &settings.backup;
-        // `archive` is what every build makes.
-        let layout = backup.layout.as_deref().is_some_and(|layout| layout != "archive");
         for (key, is_set, consequence) in [
             ("backup.schedule", backup.schedule.is_some(), "no backup is made by itself"),
             ("backup.verify_schedule", backup.verify_schedule.is_some(), "no backup is verified by itself"),
             ("backup.drill_schedule", backup.drill_schedule.is_some(), "no restore is rehearsed by itself"),
             ("backup.retention", backup.retention.is_some(), "no old backup is deleted"),
-            ("backup.layout", layout, "backups are plain archives"),
             ("metrics.listen", settings.metrics.listen.is_some(), "no address is listened on"),
         ] {
             if is_set && !self.build.acts_on(key) {

@@ -106,7 +106,7 @@ async fn suite(contract: Contract, scene: Arc<dyn Plugin>, deadline: Duration) -
     let wanted: &[&str] = match contract {
         Contract::Target | Contract::Check | Contract::Sink => &["fresh"],
         Contract::Store => &["open", "commit", "rows"],
-        Contract::Upload | Contract::Scene => {
+        Contract::Upload | Contract::Pause | Contract::Scene => {
             return Err(Error::invalid(format!("there is no suite of its own for a {contract}"))
                 .with_hint("run that of a store, a target, a check or a sink"));
         }

@@ -8,7 +8,7 @@
 //! | [`process`] | does a process live, and within its limits |
 //! | [`log_errors`] | how many errors did the service log lately |
 //! | [`store`] | does a database answer, and is its log in bounds |
-//! | [`backup_age`] | is the last backup young enough, and verified |
+//! | [`backup_age`] | is the last backup young enough, verified, and provably restorable |
 //! | [`backup_secrets`] | are the backups encrypted |
 //! | [`jobs`] | did what runs by itself run, and well |
 //!

@@ -66,7 +66,7 @@ pub(super) fn file(task: &Task, path: &Path, depth: CheckDepth) -> Result<Integr
 }
 
 /// Opens the file as one that nobody changes (`immutable=1`): no locks, no `-wal`, no `-shm`.
-fn open_unchanging(path: &Path) -> rusqlite::Result<Connection> {
+pub(super) fn open_unchanging(path: &Path) -> rusqlite::Result<Connection> {
     let mut uri = String::from("file:");
     for byte in path.as_os_str().as_bytes() {
         match byte {
@@ -126,7 +126,7 @@ fn ask(connection: &Connection, sql: &str) -> rusqlite::Result<Vec<String>> {
     Ok(lines.into_iter().filter(|line| line != "ok").collect())
 }
 
-fn needs_the_application(error: &rusqlite::Error) -> bool {
+pub(super) fn needs_the_application(error: &rusqlite::Error) -> bool {
     const SAYINGS: [&str; 6] = [
         "no such collation sequence",
         "no such function",

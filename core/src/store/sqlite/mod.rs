@@ -39,6 +39,7 @@ mod check;
 mod gate;
 mod header;
 mod holders;
+mod inspect;
 mod live;
 mod maintain;
 mod restore;
@@ -59,7 +60,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{
-    CheckDepth, IntegrityReport, MaintenanceOutcome, MaintenanceTask, Store, StoreCapability, StoreSnapshot, StoreStats,
+    CheckDepth, CopyFacts, Inspection, IntegrityReport, MaintenanceOutcome, MaintenanceTask, Store, StoreCapability,
+    StoreSnapshot, StoreStats,
 };
 use crate::cancel::Scope;
 use crate::component::{BuildContext, Detect, Kind, Placement};
@@ -227,6 +229,11 @@ impl Store for SqliteStore {
     async fn check_copy(&self, scope: &Scope, dir: &Path, depth: CheckDepth) -> Result<IntegrityReport> {
         let dir = dir.to_owned();
         self.run(scope, move |task, database| check::file(task, &database.copy_in(&dir)?, depth)).await
+    }
+
+    async fn inspect_copy(&self, scope: &Scope, dir: &Path, inspection: &Inspection) -> Result<CopyFacts> {
+        let (dir, inspection) = (dir.to_owned(), inspection.clone());
+        self.run(scope, move |task, database| inspect::file(task, &database.copy_in(&dir)?, &inspection)).await
     }
 
     async fn restore_from(&self, scope: &Scope, dir: &Path) -> Result<()> {

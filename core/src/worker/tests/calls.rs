@@ -157,7 +157,7 @@ async fn uploads_that_are_dropped_or_left_open_are_closed_and_their_handles_refu
     drop(dropped);
     let mut left_open = target.upload(&scope, "left-open", None).await.unwrap();
     left_open.write(b"x").await.unwrap();
-    server.close_uploads().await;
+    server.close_handles().await;
     let error = left_open.finish().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Refused);
     for handle in [0, 1, 2, 99, u64::MAX] {

@@ -13,7 +13,7 @@ fn scene() -> Scene {
 }
 
 /// Bytes that do not compress, the same every time.
-fn noise(len: usize) -> Vec<u8> {
+pub(super) fn noise(len: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut next = || {
         state ^= state << 13;
@@ -91,9 +91,9 @@ async fn a_target_that_fails_half_way_does_not_stop_the_other() {
     }
 }
 
-/// A target that keeps something else than it was given.
+/// A target that keeps something else than it was given: of uploads, or of whatever has a key that begins so.
 #[derive(Debug)]
-struct Liar(MemoryTarget);
+pub(super) struct Liar(pub(super) MemoryTarget, pub(super) &'static str);
 
 #[derive(Debug)]
 struct LiarUpload(Box<dyn Upload>, bool);
@@ -104,10 +104,14 @@ impl BackupTarget for Liar {
         self.0.capability()
     }
     async fn put(&self, scope: &Scope, key: &str, bytes: &[u8], if_absent: bool) -> Result<bool> {
-        self.0.put(scope, key, bytes, if_absent).await
+        let mut bytes = bytes.to_vec();
+        if !self.1.is_empty() && key.starts_with(self.1) {
+            bytes[20] ^= 4;
+        }
+        self.0.put(scope, key, &bytes, if_absent).await
     }
     async fn upload(&self, scope: &Scope, key: &str, expected: Option<u64>) -> Result<Box<dyn Upload>> {
-        Ok(Box::new(LiarUpload(self.0.upload(scope, key, expected).await?, false)))
+        Ok(Box::new(LiarUpload(self.0.upload(scope, key, expected).await?, !key.starts_with(self.1))))
     }
     async fn get(&self, scope: &Scope, key: &str, range: Range<u64>) -> Result<Vec<u8>> {
         self.0.get(scope, key, range).await
@@ -151,7 +155,7 @@ async fn a_backup_that_reads_back_otherwise_is_no_backup() {
     let scene = scene();
     for memory in [MemoryTarget::default(), MemoryTarget::default().without_read_back()] {
         let mut job = scene.job();
-        job.targets = vec![("liar".into(), Arc::new(Liar(memory.clone())))];
+        job.targets = vec![("liar".into(), Arc::new(Liar(memory.clone(), "")))];
         let error = create(&Scope::default(), job).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Corrupt);
         assert!(error.message().contains("liar"), "{error}");

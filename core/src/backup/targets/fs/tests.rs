@@ -93,6 +93,40 @@ async fn what_is_no_object_is_neither_listed_nor_followed() {
 }
 
 #[tokio::test]
+async fn what_nfs_and_fuse_keep_of_deleted_files_is_not_listed() {
+    let base = tempfile::tempdir().unwrap();
+    let target = FsTarget::new(base.path());
+    target.put(&scope(), "a/k", b"x", false).await.unwrap();
+    for name in [".nfs000000000123abcd00000001", ".fuse_hidden0000000100000001", ".turn.0123456789abcdef.partial"] {
+        std::fs::write(base.path().join("a").join(name), b"old").unwrap();
+    }
+    let listed = target.list(&scope(), "", None).await.unwrap();
+    assert_eq!(listed.into_iter().map(|object| object.key).collect::<Vec<_>>(), ["a/k"]);
+}
+
+#[test]
+fn a_stale_handle_is_looked_up_again_and_not_for_ever() {
+    use std::cell::Cell;
+    let stale = || Error::io("read \"k\"", io::Error::from_raw_os_error(libc::ESTALE));
+    let calls = Cell::new(0);
+    let read = |good_from: usize| {
+        calls.set(0);
+        steady(|| {
+            calls.set(calls.get() + 1);
+            if calls.get() >= good_from { Ok(calls.get()) } else { Err(stale()) }
+        })
+    };
+    assert_eq!(read(3).unwrap(), 3);
+    assert_eq!(read(4).unwrap_err().kind(), ErrorKind::Unavailable);
+    assert_eq!(calls.get(), 3);
+    let once = steady(|| {
+        calls.set(calls.get() + 1);
+        Err::<(), _>(missing("k"))
+    });
+    assert_eq!((once.unwrap_err().kind(), calls.get()), (ErrorKind::NotFound, 4));
+}
+
+#[tokio::test]
 async fn too_little_room_is_said_before_the_first_byte() {
     let base = tempfile::tempdir().unwrap();
     let target = FsTarget::new(base.path());

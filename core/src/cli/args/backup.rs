@@ -1,0 +1,181 @@
+//! `backup …`: what may be typed.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+
+use super::Snapshot;
+use super::keys::{IdentityFile, KeysCommand};
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum BackupCommand {
+    /// Make a backup, check its databases and read it back
+    #[command(after_help = "\
+Exits 1 when the backup is partial: what is missing is named.
+
+Examples:
+  uplifted-ops backup create
+  uplifted-ops backup create --label before-upgrade --target local")]
+    Create {
+        /// What to call it
+        #[arg(long, value_name = "TEXT")]
+        label: Option<String>,
+        /// Only to this target; to every one when not given
+        #[arg(long, value_name = "NAME")]
+        target: Option<String>,
+        /// How it is stored: archive, or repository
+        #[arg(long, value_name = "NAME")]
+        layout: Option<String>,
+    },
+    /// List the backups
+    #[command(after_help = "Example:\n  uplifted-ops backup list --target local")]
+    List {
+        /// Only in this target
+        #[arg(long, value_name = "NAME")]
+        target: Option<String>,
+        #[command(flatten)]
+        key: IdentityFile,
+    },
+    /// Show what a backup says about itself
+    #[command(after_help = "Example:\n  uplifted-ops backup show latest")]
+    Show {
+        #[command(flatten)]
+        snapshot: Snapshot,
+        #[command(flatten)]
+        key: IdentityFile,
+    },
+    /// Check a backup: every byte, and the integrity of its databases
+    #[command(after_help = "\
+Exits 1 when anything is wrong. An encrypted backup is looked into with --identity-file; without one, its stored
+bytes are compared with those that were read back when it was made, and the answer says `sealed`.
+
+Examples:
+  uplifted-ops backup verify latest
+  uplifted-ops backup verify latest --identity-file /media/stick/backup-key.txt
+  uplifted-ops backup verify 1f0c3a --depth data")]
+    Verify {
+        #[command(flatten)]
+        snapshot: Snapshot,
+        /// quick: the index and the sizes; data: every byte; full: the integrity of each database too
+        #[arg(long, value_name = "DEPTH", default_value = "full", value_parser = ["quick", "data", "full"])]
+        depth: String,
+        #[command(flatten)]
+        key: IdentityFile,
+    },
+    /// Make, list, prove and change the keys that backups are encrypted to
+    #[command(
+        subcommand,
+        after_help = "\
+This host keeps the public half alone: it makes backups and cannot open one. Who can open them stands in ops.toml:
+  [backup.encryption]
+  recipients = [\"age1…\"]          # `age-keygen -o backup-key.txt` on another machine prints it
+
+Examples:
+  uplifted-ops backup keys init
+  uplifted-ops backup keys check --identity-file /media/stick/backup-key.txt
+  uplifted-ops backup keys rewrap --identity-file old.txt --proof-file new.txt
+  uplifted-ops backup keys rotate"
+    )]
+    Keys(KeysCommand),
+    /// Rehearse a restore: restore into scratch, test the copy, say how long recovery takes
+    #[command(after_help = "\
+Touches neither the service nor the backup. Exits 1 when the backup does not stand every test.
+Queries, migrations and a program of the service are settings: [backup.drill].
+
+Examples:
+  uplifted-ops backup drill
+  uplifted-ops backup drill 1f0c3a --into /tmp/look
+  uplifted-ops backup drill --check rows --check queries")]
+    Drill {
+        /// The snapshot: its identifier, the beginning of it, or `latest`, which is meant when not given
+        #[arg(value_name = "ID")]
+        id: Option<String>,
+        /// Restore the copy in this target; when not given, in the one that waited longest for a drill
+        #[arg(long, value_name = "NAME")]
+        target: Option<String>,
+        /// Beside restoring and integrity only these, may be given again; all that the settings have when not given
+        #[arg(long = "check", value_name = "CHECK", value_parser = ["rows", "migrate", "queries", "command"])]
+        checks: Vec<String>,
+        /// Restore into this folder, which is empty or does not exist, and keep it
+        #[arg(long, value_name = "DIR")]
+        into: Option<PathBuf>,
+        #[command(flatten)]
+        key: IdentityFile,
+    },
+    /// Find the last backup for which a check still holds
+    #[command(after_help = "\
+Restores a few backups, newest first, each only as far as the check needs.
+
+Examples:
+  uplifted-ops backup bisect integrity
+  uplifted-ops backup bisect query 'SELECT EXISTS (SELECT 1 FROM users)' --store main
+  uplifted-ops backup bisect command")]
+    Bisect {
+        /// integrity of the database, a query that must hold, or the program backup.drill.command
+        #[arg(value_name = "CHECK", value_parser = ["integrity", "query", "command"])]
+        check: String,
+        /// The query
+        #[arg(value_name = "SQL", required_if_eq("check", "query"))]
+        query: Option<String>,
+        /// The database; the only one when not given
+        #[arg(long, value_name = "NAME")]
+        store: Option<String>,
+        /// Only among the backups in this target
+        #[arg(long, value_name = "NAME")]
+        target: Option<String>,
+        #[command(flatten)]
+        key: IdentityFile,
+    },
+    /// Read what is due of all backups: every stored byte within backup.verify_days
+    #[command(after_help = "\
+For a schedule: each run reads a share, and one that was missed is caught up.
+
+Example:
+  uplifted-ops backup sample --max-bytes 1000000000")]
+    Sample {
+        /// Only from this target
+        #[arg(long, value_name = "NAME")]
+        target: Option<String>,
+        /// Not more than about so many bytes
+        #[arg(long, value_name = "N")]
+        max_bytes: Option<u64>,
+    },
+    /// Copy a backup to another target
+    #[command(after_help = "\
+Every byte is verified before, and read back where it went.
+
+Examples:
+  uplifted-ops backup copy latest --to offsite
+  uplifted-ops backup copy 1f0c3a --from local --to offsite")]
+    Copy {
+        /// The snapshot: its identifier, the beginning of it, or `latest`
+        #[arg(value_name = "ID")]
+        id: String,
+        /// The target that it goes to
+        #[arg(long, value_name = "NAME")]
+        to: String,
+        /// The target that it comes from; the first that has a whole copy when missing
+        #[arg(long, value_name = "NAME")]
+        from: Option<String>,
+    },
+    /// Delete a backup
+    #[command(after_help = "\
+On a terminal it shows what will go and asks; elsewhere it demands --yes.
+
+Examples:
+  uplifted-ops backup delete 1f0c3a --dry-run
+  uplifted-ops backup delete 1f0c3a --yes")]
+    Delete {
+        #[command(flatten)]
+        snapshot: Snapshot,
+        /// Print what would go, and delete nothing
+        #[arg(long, conflicts_with = "yes")]
+        dry_run: bool,
+        /// Delete it even when it is the last good one
+        #[arg(long)]
+        force: bool,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
+}
