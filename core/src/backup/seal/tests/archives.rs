@@ -83,6 +83,7 @@ impl Scene {
             check: CheckDepth::Quick,
             lease: LeaseTimes::default(),
             keys: self.sealed(),
+            pause: None,
         }
     }
 
