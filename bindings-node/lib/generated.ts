@@ -21,33 +21,6 @@ import type {
 export { WireError } from "./codec.js";
 export type { Integer, IntegerInput, Json, JsonObject, Path, PathInput } from "./codec.js";
 
-/** What to look for. */
-export interface BackupBisectRequest {
-  /** What must hold. */
-  check: BisectCheck;
-  /**
-   * The file with the secret half of a recipient, for encrypted snapshots. What the settings name when missing. Read
-   * where the request runs, and never recorded.
-   */
-  identityFile?: PathInput | null | undefined;
-  /** For `query`: what to ask. It must return a row whose first column is neither null nor zero. */
-  query?: string | null | undefined;
-  /** The database to ask, by its name in the snapshots. The only one when missing. */
-  store?: string | null | undefined;
-  /** Look among the snapshots in this target only. */
-  target?: string | null | undefined;
-}
-
-/** What to copy, and where to. */
-export interface BackupCopyRequest {
-  /** The snapshot: its identifier, the beginning of it, or `latest`. */
-  snapshotId: string;
-  /** The target that it goes to. */
-  to: string;
-  /** The target that it comes from. The first that has a whole copy when missing. */
-  from?: string | null | undefined;
-}
-
 /** What to back up, and where to. */
 export interface BackupCreateRequest {
   /** What to call it. */
@@ -75,26 +48,6 @@ export interface BackupDeleteRequest {
    */
   force?: boolean | undefined;
   /** Delete it from this target only. From all when missing. */
-  target?: string | null | undefined;
-}
-
-/** What to rehearse. */
-export interface BackupDrillRequest {
-  /** What to do beside restoring and checking integrity. When missing, all that the settings have. */
-  checks?: readonly DrillCheck[] | null | undefined;
-  /**
-   * The file with the secret half of a recipient, for encrypted snapshots. What the settings name when missing. Read
-   * where the request runs, and never recorded.
-   */
-  identityFile?: PathInput | null | undefined;
-  /**
-   * A folder, missing or empty, that receives the restored copy and keeps it. When missing, the copy is made in scratch
-   * and removed.
-   */
-  into?: PathInput | null | undefined;
-  /** The snapshot: its identifier, the beginning of it, or `latest`, which is meant when missing. */
-  snapshotId?: string | null | undefined;
-  /** Restore the copy in this target. When missing, the one of the target that was not drilled for the longest time. */
   target?: string | null | undefined;
 }
 
@@ -186,14 +139,6 @@ export interface BackupListRequest {
    */
   identityFile?: PathInput | null | undefined;
   /** This target only. All of the settings when missing. */
-  target?: string | null | undefined;
-}
-
-/** How much to read. */
-export interface BackupSampleRequest {
-  /** Not more than about so many bytes; what is due and not read waits for the next run. No bound when missing. */
-  maxBytes?: IntegerInput | null | undefined;
-  /** Read from this target only. From all of the settings when missing. */
   target?: string | null | undefined;
 }
 
@@ -378,86 +323,6 @@ export interface StoreVerifyRequest {
   store?: string | null | undefined;
 }
 
-/** What must hold in a bisection. */
-export type BisectCheck =
-  /** The database is sound, every index held against its table. */
-  | "integrity"
-  /** The query holds. */
-  | "query"
-  /** The program `backup.drill.command` of the settings ends well in the restored folder. */
-  | "command";
-
-/** A snapshot of a bisection. */
-export interface BisectedSnapshot {
-  /** Its identifier. */
-  snapshotId: string;
-  /** When it was made. */
-  time: Date;
-}
-
-/** What a snapshot answers. */
-export type BisectVerdict =
-  /** The check holds. */
-  | "holds"
-  /** It does not. */
-  | "fails"
-  /** The snapshot is damaged, or lacks the database: it says nothing. */
-  | "unreadable";
-
-/** What a snapshot answered. */
-export interface BisectProbe {
-  /** Its identifier. */
-  snapshotId: string;
-  /** When it was made. */
-  time: Date;
-  /** What it answered. */
-  verdict: BisectVerdict;
-  /** Why it fails, or why it could not be asked. */
-  message: string | null;
-  /** How long that took, in seconds. */
-  durationSeconds: number;
-}
-
-/** What a bisection found. */
-export interface BackupBisectResponse {
-  /** The newest snapshot for which the check holds. Nothing when it holds for none. */
-  good: BisectedSnapshot | null;
-  /** The oldest snapshot after it for which the check fails. Nothing when the newest of all holds. */
-  bad: BisectedSnapshot | null;
-  /** What the search took for granted. */
-  assumption: string;
-  /** Whether the neighbours of `good` and `bad` agree with that. */
-  neighboursAgree: boolean;
-  /** The snapshot that contradicts it. */
-  contradictedBy: BisectedSnapshot | null;
-  /** What was asked, in that order. */
-  probes: BisectProbe[];
-  /** How many snapshots there are. */
-  snapshots: Integer;
-  /** How many were restored, in whole or in part. */
-  restores: Integer;
-  /** How long it took, in seconds. */
-  durationSeconds: number;
-}
-
-/** What became of a copy. */
-export interface BackupCopyResponse {
-  /** The snapshot. */
-  snapshotId: string;
-  /** The target that it was read from. */
-  from: string;
-  /** The target that has it now. */
-  to: string;
-  /** Its key there. */
-  key: string;
-  /** Its bytes there. */
-  storedBytes: Integer;
-  /** Whether it was copied; `false` when the target had it already, whole. */
-  copied: boolean;
-  /** How long it took, in seconds. */
-  durationSeconds: number;
-}
-
 /** How a snapshot is stored. */
 export type Layout =
   /** One standard `.tar.zst` for each snapshot. */
@@ -578,36 +443,8 @@ export interface StoreRecord {
   takenAt: Date;
   /** What the check of the copy found. */
   check: IntegrityReport;
-  /** Facts by the driver's names; under `rows` how many rows each table has, where the store counts them. */
+  /** Facts by the driver's names. */
   details: JsonObject;
-}
-
-/** How a pause went. */
-export interface PauseReport {
-  /** From when on nothing was written. */
-  from: Date;
-  /** When writing was let go on. */
-  until: Date;
-  /** Whether it lasted as long as it was wanted, and was not ended by its deadline. */
-  held: boolean;
-  /** What went wrong when writing was let go on: it may still be paused. */
-  error: string | null;
-}
-
-/** Which moments a snapshot is of: its files, and against them its databases, each of which says when it was taken. */
-export interface ConsistencyGroup {
-  /** When the files began to be looked at. */
-  filesFrom: Date;
-  /** When the last of them was read. */
-  filesUntil: Date;
-  /** Whether the service was to be paused. */
-  asked: boolean;
-  /** How the pause went. Nothing when there was none. */
-  pause: PauseReport | null;
-  /** Whether all databases and files are of one moment, proven by a pause that held. */
-  consistent: boolean;
-  /** Why not, when it was asked. */
-  message: string | null;
 }
 
 /** What became of a backup. */
@@ -634,8 +471,6 @@ export interface BackupCreateResponse {
   stores: StoreRecord[];
   /** The fingerprint of the key that it is encrypted to. Nothing when it is stored in clear. */
   encryptedTo: string | null;
-  /** Which moments it is of. */
-  group: ConsistencyGroup | null;
 }
 
 /** One object to remove. */
@@ -660,122 +495,6 @@ export interface BackupDeleteResponse {
   refused: string | null;
   /** Whether it was carried out. */
   deleted: boolean;
-}
-
-/** What a drill does beside restoring and checking integrity. */
-export type DrillCheck =
-  /** Counts the rows of every table. */
-  | "rows"
-  /** Runs `backup.drill.migrate`. */
-  | "migrate"
-  /** Asks `backup.drill.queries`. */
-  | "queries"
-  /** Runs `backup.drill.command`. */
-  | "command";
-
-/** How much is known of a snapshot. */
-export type ProofLevel =
-  /** Every stored byte is what was stored. Nobody has looked inside. */
-  | "sealed"
-  /** It was restored, and its databases are sound. */
-  | "proven";
-
-/** The steps of a drill, in their order. */
-export type DrillPhase =
-  /** Finding the snapshot in its target. */
-  | "find"
-  /** Reading its index. */
-  | "open"
-  /** Restoring its files, until the disk has them. */
-  | "restore"
-  /** The integrity of every database. */
-  | "integrity"
-  /** The rows of every table, against those of the backup or of the drill before. */
-  | "rows"
-  /** The service's migrations on the restored copy. */
-  | "migrate"
-  /** Queries that must hold. */
-  | "queries"
-  /** The service's own look at the restored copy. */
-  | "command";
-
-/** A step of a drill. */
-export interface DrillStep {
-  /** Which step. */
-  step: DrillPhase;
-  /** Whether nothing was wrong. */
-  ok: boolean;
-  /** How long it took, in seconds. */
-  durationSeconds: number;
-}
-
-/** Something wrong that a drill found. */
-export interface DrillProblem {
-  /** The step that found it. */
-  step: DrillPhase;
-  /** The file or database concerned, relative to the root, when it is one. */
-  path: Path | null;
-  /** What is wrong, for a person. */
-  message: string;
-}
-
-/** A table of a restored database. */
-export interface DrilledTable {
-  /** Its name. */
-  table: string;
-  /** Its rows in the restored copy. */
-  rows: Integer;
-  /** Its rows when the backup was made; nothing where they were not counted. */
-  rowsAtBackup: Integer | null;
-}
-
-/** A database that was restored. */
-export interface DrilledDatabase {
-  /** The store's name. */
-  name: string;
-  /** Its file, relative to the root. */
-  path: Path;
-  /** When its copy was taken. */
-  takenAt: Date;
-  /** Whether its integrity was checked and found whole. */
-  sound: boolean;
-  /** The tables whose rows were counted. */
-  tables: DrilledTable[];
-}
-
-/** What a drill found. */
-export interface BackupDrillResponse {
-  /** The snapshot. */
-  snapshotId: string;
-  /** When it was made: what is proven is that the service can be as it was then. */
-  snapshotTime: Date | null;
-  /** The target whose copy was restored. */
-  target: string;
-  /** What the drill proves when it is `ok`. */
-  level: ProofLevel;
-  /** Whether the snapshot was restored and stood every test. */
-  ok: boolean;
-  /**
-   * How long it took until the service's files were back, durable, and their databases proven sound, in seconds.
-   * Stopping and starting the service comes on top.
-   */
-  recoverySeconds: number;
-  /** What was done, in order. */
-  steps: DrillStep[];
-  /** What was wrong. */
-  problems: DrillProblem[];
-  /** What to know, and what is no reason to doubt the snapshot. */
-  warnings: string[];
-  /** The databases that were restored. */
-  databases: DrilledDatabase[];
-  /** Regular files that were restored. */
-  restoredFiles: Integer;
-  /** Bytes of the files' content, as the snapshot has it. */
-  sizeBytes: Integer;
-  /** The folder that keeps the restored copy. Nothing when it was removed. */
-  into: Path | null;
-  /** How long all of it took, in seconds. */
-  durationSeconds: number;
 }
 
 /** What the host knows again. */
@@ -1005,52 +724,6 @@ export interface BackupListResponse {
   failed: FailedTarget[];
 }
 
-/** Something wrong with a snapshot in a target. */
-export interface FoundProblem {
-  /** The target whose copy it is. */
-  target: string;
-  /** The entry concerned, when it is one. */
-  path: Path | null;
-  /** What is wrong: a word of the archive's, or `corrupt_database`. */
-  kind: string;
-  /** The detail, for a person. */
-  message: string;
-}
-
-/** What was read from a target. */
-export interface SampledTarget {
-  /** The target. */
-  target: string;
-  /** What became due after this moment was to be read. */
-  since: Date;
-  /** All that became due until this moment is read. The next run goes on here. */
-  reached: Date;
-  /** Objects in the target that hold backups. */
-  objects: Integer;
-  /** Their bytes. */
-  storedBytes: Integer;
-  /** Bytes that were read and held against their checksums. */
-  readBytes: Integer;
-  /** Bytes that are due and wait for the next run. */
-  leftBytes: Integer;
-}
-
-/** What a sampled verification read and found. */
-export interface BackupSampleResponse {
-  /** Whether nothing was wrong with what was read. */
-  ok: boolean;
-  /** What was wrong. */
-  problems: FoundProblem[];
-  /** What was read, by target. */
-  targets: SampledTarget[];
-  /** The targets that could not be read. Their next run catches up. */
-  failed: FailedTarget[];
-  /** Every stored byte is read within so many days, as long as runs are at most a quarter of that apart. */
-  withinDays: number;
-  /** How long it took, in seconds. */
-  durationSeconds: number;
-}
-
 /** A snapshot in a target. */
 export interface Listed {
   /** The snapshot's identifier: 12 hexadecimal digits. */
@@ -1131,8 +804,6 @@ export interface Manifest {
   sizeBytes: Integer;
   /** The fingerprint of the key that it is encrypted to. Nothing when it is stored in clear. */
   encryptedTo: string | null;
-  /** Which moments the snapshot is of. Unknown in one that was made without saying. */
-  group: ConsistencyGroup | null;
 }
 
 /** A snapshot with its manifest. */
@@ -1153,6 +824,18 @@ export type VerifyDepth =
   | "data"
   /** Every byte, and the integrity of every database. */
   | "full";
+
+/** Something wrong with a snapshot in a target. */
+export interface FoundProblem {
+  /** The target whose copy it is. */
+  target: string;
+  /** The entry concerned, when it is one. */
+  path: Path | null;
+  /** What is wrong: a word of the archive's, or `corrupt_database`. */
+  kind: string;
+  /** The detail, for a person. */
+  message: string;
+}
 
 /** What a verification found. */
 export interface BackupVerifyResponse {
@@ -1848,41 +1531,6 @@ export interface Progress {
   uninterruptible: boolean;
 }
 
-const bisectedSnapshotCodec = record<BisectedSnapshot>("BisectedSnapshot", {
-  snapshotId: { wire: "snapshot_id" },
-  time: { wire: "time", codec: time },
-});
-
-const bisectProbeCodec = record<BisectProbe>("BisectProbe", {
-  snapshotId: { wire: "snapshot_id" },
-  time: { wire: "time", codec: time },
-  verdict: { wire: "verdict" },
-  message: { wire: "message" },
-  durationSeconds: { wire: "duration_seconds" },
-});
-
-const backupBisectResponseCodec = record<BackupBisectResponse>("BackupBisectResponse", {
-  good: { wire: "good", codec: nullable(bisectedSnapshotCodec) },
-  bad: { wire: "bad", codec: nullable(bisectedSnapshotCodec) },
-  assumption: { wire: "assumption" },
-  neighboursAgree: { wire: "neighbours_agree" },
-  contradictedBy: { wire: "contradicted_by", codec: nullable(bisectedSnapshotCodec) },
-  probes: { wire: "probes", codec: list(bisectProbeCodec) },
-  snapshots: { wire: "snapshots" },
-  restores: { wire: "restores" },
-  durationSeconds: { wire: "duration_seconds" },
-});
-
-const backupCopyResponseCodec = record<BackupCopyResponse>("BackupCopyResponse", {
-  snapshotId: { wire: "snapshot_id" },
-  from: { wire: "from" },
-  to: { wire: "to" },
-  key: { wire: "key" },
-  storedBytes: { wire: "stored_bytes" },
-  copied: { wire: "copied" },
-  durationSeconds: { wire: "duration_seconds" },
-});
-
 const skippedCodec = record<Skipped>("Skipped", {
   path: { wire: "path", codec: path },
   reason: { wire: "reason" },
@@ -1919,22 +1567,6 @@ const storeRecordCodec = record<StoreRecord>("StoreRecord", {
   details: { wire: "details" },
 });
 
-const pauseReportCodec = record<PauseReport>("PauseReport", {
-  from: { wire: "from", codec: time },
-  until: { wire: "until", codec: time },
-  held: { wire: "held" },
-  error: { wire: "error" },
-});
-
-const consistencyGroupCodec = record<ConsistencyGroup>("ConsistencyGroup", {
-  filesFrom: { wire: "files_from", codec: time },
-  filesUntil: { wire: "files_until", codec: time },
-  asked: { wire: "asked" },
-  pause: { wire: "pause", codec: nullable(pauseReportCodec) },
-  consistent: { wire: "consistent" },
-  message: { wire: "message" },
-});
-
 const backupCreateResponseCodec = record<BackupCreateResponse>("BackupCreateResponse", {
   snapshotId: { wire: "snapshot_id" },
   outcome: { wire: "outcome" },
@@ -1947,7 +1579,6 @@ const backupCreateResponseCodec = record<BackupCreateResponse>("BackupCreateResp
   targets: { wire: "targets", codec: list(targetResultCodec) },
   stores: { wire: "stores", codec: list(storeRecordCodec) },
   encryptedTo: { wire: "encrypted_to" },
-  group: { wire: "group", codec: nullable(consistencyGroupCodec) },
 });
 
 const deletionCodec = record<Deletion>("Deletion", {
@@ -1962,49 +1593,6 @@ const backupDeleteResponseCodec = record<BackupDeleteResponse>("BackupDeleteResp
   deletions: { wire: "deletions", codec: list(deletionCodec) },
   refused: { wire: "refused" },
   deleted: { wire: "deleted" },
-});
-
-const drillStepCodec = record<DrillStep>("DrillStep", {
-  step: { wire: "step" },
-  ok: { wire: "ok" },
-  durationSeconds: { wire: "duration_seconds" },
-});
-
-const drillProblemCodec = record<DrillProblem>("DrillProblem", {
-  step: { wire: "step" },
-  path: { wire: "path", codec: nullable(path) },
-  message: { wire: "message" },
-});
-
-const drilledTableCodec = record<DrilledTable>("DrilledTable", {
-  table: { wire: "table" },
-  rows: { wire: "rows" },
-  rowsAtBackup: { wire: "rows_at_backup" },
-});
-
-const drilledDatabaseCodec = record<DrilledDatabase>("DrilledDatabase", {
-  name: { wire: "name" },
-  path: { wire: "path", codec: path },
-  takenAt: { wire: "taken_at", codec: time },
-  sound: { wire: "sound" },
-  tables: { wire: "tables", codec: list(drilledTableCodec) },
-});
-
-const backupDrillResponseCodec = record<BackupDrillResponse>("BackupDrillResponse", {
-  snapshotId: { wire: "snapshot_id" },
-  snapshotTime: { wire: "snapshot_time", codec: nullable(time) },
-  target: { wire: "target" },
-  level: { wire: "level" },
-  ok: { wire: "ok" },
-  recoverySeconds: { wire: "recovery_seconds" },
-  steps: { wire: "steps", codec: list(drillStepCodec) },
-  problems: { wire: "problems", codec: list(drillProblemCodec) },
-  warnings: { wire: "warnings" },
-  databases: { wire: "databases", codec: list(drilledDatabaseCodec) },
-  restoredFiles: { wire: "restored_files" },
-  sizeBytes: { wire: "size_bytes" },
-  into: { wire: "into", codec: nullable(path) },
-  durationSeconds: { wire: "duration_seconds" },
 });
 
 const backupKeysAdoptResponseCodec = record<BackupKeysAdoptResponse>("BackupKeysAdoptResponse", {
@@ -2126,32 +1714,6 @@ const backupListResponseCodec = record<BackupListResponse>("BackupListResponse",
   failed: { wire: "failed", codec: list(failedTargetCodec) },
 });
 
-const foundProblemCodec = record<FoundProblem>("FoundProblem", {
-  target: { wire: "target" },
-  path: { wire: "path", codec: nullable(path) },
-  kind: { wire: "kind" },
-  message: { wire: "message" },
-});
-
-const sampledTargetCodec = record<SampledTarget>("SampledTarget", {
-  target: { wire: "target" },
-  since: { wire: "since", codec: time },
-  reached: { wire: "reached", codec: time },
-  objects: { wire: "objects" },
-  storedBytes: { wire: "stored_bytes" },
-  readBytes: { wire: "read_bytes" },
-  leftBytes: { wire: "left_bytes" },
-});
-
-const backupSampleResponseCodec = record<BackupSampleResponse>("BackupSampleResponse", {
-  ok: { wire: "ok" },
-  problems: { wire: "problems", codec: list(foundProblemCodec) },
-  targets: { wire: "targets", codec: list(sampledTargetCodec) },
-  failed: { wire: "failed", codec: list(failedTargetCodec) },
-  withinDays: { wire: "within_days" },
-  durationSeconds: { wire: "duration_seconds" },
-});
-
 const listedCodec = record<Listed>("Listed", {
   snapshotId: { wire: "snapshot_id" },
   target: { wire: "target" },
@@ -2194,13 +1756,19 @@ const manifestCodec = record<Manifest>("Manifest", {
   entries: { wire: "entries" },
   sizeBytes: { wire: "size_bytes" },
   encryptedTo: { wire: "encrypted_to", absent: () => null },
-  group: { wire: "group", codec: nullable(consistencyGroupCodec), absent: () => null },
 });
 
 const backupShowResponseCodec = record<BackupShowResponse>("BackupShowResponse", {
   snapshot: { wire: "snapshot", codec: listedCodec },
   targets: { wire: "targets" },
   manifest: { wire: "manifest", codec: manifestCodec },
+});
+
+const foundProblemCodec = record<FoundProblem>("FoundProblem", {
+  target: { wire: "target" },
+  path: { wire: "path", codec: nullable(path) },
+  kind: { wire: "kind" },
+  message: { wire: "message" },
 });
 
 const backupVerifyResponseCodec = record<BackupVerifyResponse>("BackupVerifyResponse", {
@@ -2520,20 +2088,6 @@ export const progressCodec = record<Progress>("Progress", {
   uninterruptible: { wire: "uninterruptible", absent: () => false },
 });
 
-const backupBisectRequestCodec = record<BackupBisectRequest>("BackupBisectRequest", {
-  check: { wire: "check" },
-  identityFile: { wire: "identity_file", codec: nullable(path) },
-  query: { wire: "query" },
-  store: { wire: "store" },
-  target: { wire: "target" },
-});
-
-const backupCopyRequestCodec = record<BackupCopyRequest>("BackupCopyRequest", {
-  snapshotId: { wire: "snapshot_id" },
-  to: { wire: "to" },
-  from: { wire: "from" },
-});
-
 const backupCreateRequestCodec = record<BackupCreateRequest>("BackupCreateRequest", {
   label: { wire: "label" },
   layout: { wire: "layout" },
@@ -2544,14 +2098,6 @@ const backupDeleteRequestCodec = record<BackupDeleteRequest>("BackupDeleteReques
   snapshotId: { wire: "snapshot_id" },
   dryRun: { wire: "dry_run" },
   force: { wire: "force" },
-  target: { wire: "target" },
-});
-
-const backupDrillRequestCodec = record<BackupDrillRequest>("BackupDrillRequest", {
-  checks: { wire: "checks" },
-  identityFile: { wire: "identity_file", codec: nullable(path) },
-  into: { wire: "into", codec: nullable(path) },
-  snapshotId: { wire: "snapshot_id" },
   target: { wire: "target" },
 });
 
@@ -2588,11 +2134,6 @@ const backupKeysRotateRequestCodec = record<BackupKeysRotateRequest>("BackupKeys
 
 const backupListRequestCodec = record<BackupListRequest>("BackupListRequest", {
   identityFile: { wire: "identity_file", codec: nullable(path) },
-  target: { wire: "target" },
-});
-
-const backupSampleRequestCodec = record<BackupSampleRequest>("BackupSampleRequest", {
-  maxBytes: { wire: "max_bytes" },
   target: { wire: "target" },
 });
 
@@ -2679,11 +2220,8 @@ const storeVerifyRequestCodec = record<StoreVerifyRequest>("StoreVerifyRequest",
   store: { wire: "store" },
 });
 
-const backupBisectOperation = operation("backup.bisect", backupBisectRequestCodec, backupBisectResponseCodec);
-const backupCopyOperation = operation("backup.copy", backupCopyRequestCodec, backupCopyResponseCodec);
 const backupCreateOperation = operation("backup.create", backupCreateRequestCodec, backupCreateResponseCodec);
 const backupDeleteOperation = operation("backup.delete", backupDeleteRequestCodec, backupDeleteResponseCodec);
-const backupDrillOperation = operation("backup.drill", backupDrillRequestCodec, backupDrillResponseCodec);
 const backupKeysAdoptOperation = operation("backup.keys_adopt", backupKeysAdoptRequestCodec, backupKeysAdoptResponseCodec);
 const backupKeysCheckOperation = operation("backup.keys_check", backupKeysCheckRequestCodec, backupKeysCheckResponseCodec);
 const backupKeysInitOperation = operation("backup.keys_init", backupKeysInitRequestCodec, backupKeysInitResponseCodec);
@@ -2691,7 +2229,6 @@ const backupKeysListOperation = operation("backup.keys_list", backupKeysListRequ
 const backupKeysRewrapOperation = operation("backup.keys_rewrap", backupKeysRewrapRequestCodec, backupKeysRewrapResponseCodec);
 const backupKeysRotateOperation = operation("backup.keys_rotate", backupKeysRotateRequestCodec, backupKeysRotateResponseCodec);
 const backupListOperation = operation("backup.list", backupListRequestCodec, backupListResponseCodec);
-const backupSampleOperation = operation("backup.sample", backupSampleRequestCodec, backupSampleResponseCodec);
 const backupShowOperation = operation("backup.show", backupShowRequestCodec, backupShowResponseCodec);
 const backupVerifyOperation = operation("backup.verify", backupVerifyRequestCodec, backupVerifyResponseCodec);
 const configCheckOperation = operation("config.check", configCheckRequestCodec, configCheckResponseCodec);
@@ -2713,11 +2250,8 @@ const storeVerifyOperation = operation("store.verify", storeVerifyRequestCodec, 
 
 /** How each operation crosses, by its name: for whoever speaks the wire, over HTTP or with the command line. */
 export const operations = {
-  "backup.bisect": backupBisectOperation,
-  "backup.copy": backupCopyOperation,
   "backup.create": backupCreateOperation,
   "backup.delete": backupDeleteOperation,
-  "backup.drill": backupDrillOperation,
   "backup.keys_adopt": backupKeysAdoptOperation,
   "backup.keys_check": backupKeysCheckOperation,
   "backup.keys_init": backupKeysInitOperation,
@@ -2725,7 +2259,6 @@ export const operations = {
   "backup.keys_rewrap": backupKeysRewrapOperation,
   "backup.keys_rotate": backupKeysRotateOperation,
   "backup.list": backupListOperation,
-  "backup.sample": backupSampleOperation,
   "backup.show": backupShowOperation,
   "backup.verify": backupVerifyOperation,
   "config.check": configCheckOperation,
@@ -2760,28 +2293,6 @@ export class BackupGroup {
   }
 
   /**
-   * Find the last snapshot for which a check still holds. Changes nothing.
-   *
-   * @param request - What to look for.
-   * @param options - How to stop it, and who is told of its progress.
-   * @throws OpsError - What could not be done, and the repair.
-   */
-  bisect(request: BackupBisectRequest, options?: CallOptions): Promise<BackupBisectResponse> {
-    return this.#owner._call("backup.bisect", request, options, backupBisectOperation);
-  }
-
-  /**
-   * Copy a snapshot to another target: verified, sent, and read back there. Adds something.
-   *
-   * @param request - What to copy, and where to.
-   * @param options - How to stop it, and who is told of its progress.
-   * @throws OpsError - What could not be done, and the repair.
-   */
-  copy(request: BackupCopyRequest, options?: CallOptions): Promise<BackupCopyResponse> {
-    return this.#owner._call("backup.copy", request, options, backupCopyOperation);
-  }
-
-  /**
    * Back the service up while it runs: databases consistent, read back, then visible. Adds something.
    *
    * @param request - What to back up, and where to.
@@ -2801,17 +2312,6 @@ export class BackupGroup {
    */
   delete(request: BackupDeleteRequest, options?: CallOptions): Promise<BackupDeleteResponse> {
     return this.#owner._call("backup.delete", request, options, backupDeleteOperation);
-  }
-
-  /**
-   * Rehearse a restore: restore into scratch, test the copy, say how long recovery takes. Changes nothing.
-   *
-   * @param request - What to rehearse.
-   * @param options - How to stop it, and who is told of its progress.
-   * @throws OpsError - What could not be done, and the repair.
-   */
-  drill(request: BackupDrillRequest = {}, options?: CallOptions): Promise<BackupDrillResponse> {
-    return this.#owner._call("backup.drill", request, options, backupDrillOperation);
   }
 
   /**
@@ -2889,17 +2389,6 @@ export class BackupGroup {
    */
   list(request: BackupListRequest = {}, options?: CallOptions): Promise<BackupListResponse> {
     return this.#owner._call("backup.list", request, options, backupListOperation);
-  }
-
-  /**
-   * Read what is due of all backups, so that every stored byte is read within days. Changes nothing.
-   *
-   * @param request - How much to read.
-   * @param options - How to stop it, and who is told of its progress.
-   * @throws OpsError - What could not be done, and the repair.
-   */
-  sample(request: BackupSampleRequest = {}, options?: CallOptions): Promise<BackupSampleResponse> {
-    return this.#owner._call("backup.sample", request, options, backupSampleOperation);
   }
 
   /**
@@ -3191,8 +2680,8 @@ export class StoreGroup {
 /** The front door to every operation; `Ops` is one. */
 export abstract class Operations {
   /**
-   * The operations `backup.*`: `bisect`, `copy`, `create`, `delete`, `drill`, `keysAdopt`, `keysCheck`, `keysInit`,
-   * `keysList`, `keysRewrap`, `keysRotate`, `list`, `sample`, `show`, `verify`.
+   * The operations `backup.*`: `create`, `delete`, `keysAdopt`, `keysCheck`, `keysInit`, `keysList`, `keysRewrap`,
+   * `keysRotate`, `list`, `show`, `verify`.
    */
   readonly backup: BackupGroup = new BackupGroup(this);
   /** The operations `config.*`: `check`, `init`, `show`. */

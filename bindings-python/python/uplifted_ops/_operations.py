@@ -16,11 +16,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from .types import (
-        BackupBisectResponse,
-        BackupCopyResponse,
         BackupCreateResponse,
         BackupDeleteResponse,
-        BackupDrillResponse,
         BackupKeysAdoptResponse,
         BackupKeysCheckResponse,
         BackupKeysInitResponse,
@@ -28,15 +25,12 @@ if TYPE_CHECKING:
         BackupKeysRewrapResponse,
         BackupKeysRotateResponse,
         BackupListResponse,
-        BackupSampleResponse,
         BackupShowResponse,
         BackupVerifyResponse,
-        BisectCheck,
         CheckDepth,
         ConfigCheckResponse,
         ConfigInitResponse,
         ConfigShowResponse,
-        DrillCheck,
         HealthCheckResponse,
         JournalReadResponse,
         Layout,
@@ -58,11 +52,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_BACKUP_BISECT: Response[BackupBisectResponse] = Response("BackupBisectResponse")
-_BACKUP_COPY: Response[BackupCopyResponse] = Response("BackupCopyResponse")
 _BACKUP_CREATE: Response[BackupCreateResponse] = Response("BackupCreateResponse")
 _BACKUP_DELETE: Response[BackupDeleteResponse] = Response("BackupDeleteResponse")
-_BACKUP_DRILL: Response[BackupDrillResponse] = Response("BackupDrillResponse")
 _BACKUP_KEYS_ADOPT: Response[BackupKeysAdoptResponse] = Response(
     "BackupKeysAdoptResponse",
 )
@@ -78,7 +69,6 @@ _BACKUP_KEYS_ROTATE: Response[BackupKeysRotateResponse] = Response(
     "BackupKeysRotateResponse",
 )
 _BACKUP_LIST: Response[BackupListResponse] = Response("BackupListResponse")
-_BACKUP_SAMPLE: Response[BackupSampleResponse] = Response("BackupSampleResponse")
 _BACKUP_SHOW: Response[BackupShowResponse] = Response("BackupShowResponse")
 _BACKUP_VERIFY: Response[BackupVerifyResponse] = Response("BackupVerifyResponse")
 _CONFIG_CHECK: Response[ConfigCheckResponse] = Response("ConfigCheckResponse")
@@ -109,94 +99,6 @@ class BackupGroup:
 
     def __init__(self, owner: Operations) -> None:
         self._owner = owner
-
-    def bisect(
-        self,
-        *,
-        check: BisectCheck,
-        identity_file: str | os.PathLike[str] | None = None,
-        query: str | None = None,
-        store: str | None = None,
-        target: str | None = None,
-        on_progress: Callable[[Progress], object] | None = None,
-        timeout: float | None = None,
-    ) -> BackupBisectResponse:
-        """Find the last snapshot for which a check still holds.
-
-        Changes nothing.
-
-        Args:
-            check: What must hold.
-            identity_file: The file with the secret half of a recipient, for
-                encrypted snapshots. What the settings name when missing. Read where the
-                request runs, and never recorded.
-            query: For `query`: what to ask. It must return a row whose first column
-                is neither null nor zero.
-            store: The database to ask, by its name in the snapshots. The only one
-                when missing.
-            target: Look among the snapshots in this target only.
-            on_progress: Called with each `Progress`. What it raises cancels the
-                work.
-            timeout: Seconds after which the work is cancelled, with
-                `TimedOutError`.
-
-        Returns:
-            What a bisection found.
-
-        Raises:
-            OpsError: What could not be done, and the repair.
-        """
-        return self._owner._call(
-            "backup.bisect",
-            request(
-                check=check,
-                identity_file=None if identity_file is None else path_to_wire(identity_file),
-                query=query,
-                store=store,
-                target=target,
-            ),
-            _BACKUP_BISECT,
-            on_progress,
-            timeout,
-        )
-
-    def copy(
-        self,
-        *,
-        snapshot_id: str,
-        to: str,
-        from_: str | None = None,
-        on_progress: Callable[[Progress], object] | None = None,
-        timeout: float | None = None,
-    ) -> BackupCopyResponse:
-        """Copy a snapshot to another target: verified, sent, and read back there.
-
-        Adds something.
-
-        Args:
-            snapshot_id: The snapshot: its identifier, the beginning of it, or
-                `latest`.
-            to: The target that it goes to.
-            from_: The target that it comes from. The first that has a whole copy
-                when missing.
-            on_progress: Called with each `Progress`. What it raises cancels the
-                work.
-            timeout: Seconds after which the work is cancelled, with
-                `TimedOutError`.
-
-        Returns:
-            What became of a copy.
-
-        Raises:
-            OpsError: What could not be done, and the repair.
-        """
-        return self._owner._call(
-            "backup.copy",
-            request(snapshot_id=snapshot_id, to=to, from_=from_),
-            _BACKUP_COPY,
-            on_progress,
-            timeout,
-        )
 
     def create(
         self,
@@ -275,59 +177,6 @@ class BackupGroup:
                 target=target,
             ),
             _BACKUP_DELETE,
-            on_progress,
-            timeout,
-        )
-
-    def drill(
-        self,
-        *,
-        checks: Sequence[DrillCheck] | None = None,
-        identity_file: str | os.PathLike[str] | None = None,
-        into: str | os.PathLike[str] | None = None,
-        snapshot_id: str | None = None,
-        target: str | None = None,
-        on_progress: Callable[[Progress], object] | None = None,
-        timeout: float | None = None,
-    ) -> BackupDrillResponse:
-        """Rehearse a restore: restore into scratch, test the copy, say how long
-        recovery takes.
-
-        Changes nothing.
-
-        Args:
-            checks: What to do beside restoring and checking integrity. When
-                missing, all that the settings have.
-            identity_file: The file with the secret half of a recipient, for
-                encrypted snapshots. What the settings name when missing. Read where the
-                request runs, and never recorded.
-            into: A folder, missing or empty, that receives the restored copy and
-                keeps it. When missing, the copy is made in scratch and removed.
-            snapshot_id: The snapshot: its identifier, the beginning of it, or
-                `latest`, which is meant when missing.
-            target: Restore the copy in this target. When missing, the one of the
-                target that was not drilled for the longest time.
-            on_progress: Called with each `Progress`. What it raises cancels the
-                work.
-            timeout: Seconds after which the work is cancelled, with
-                `TimedOutError`.
-
-        Returns:
-            What a drill found.
-
-        Raises:
-            OpsError: What could not be done, and the repair.
-        """
-        return self._owner._call(
-            "backup.drill",
-            request(
-                checks=None if checks is None else list_to_wire(checks),
-                identity_file=None if identity_file is None else path_to_wire(identity_file),
-                into=None if into is None else path_to_wire(into),
-                snapshot_id=snapshot_id,
-                target=target,
-            ),
-            _BACKUP_DRILL,
             on_progress,
             timeout,
         )
@@ -607,43 +456,6 @@ class BackupGroup:
                 target=target,
             ),
             _BACKUP_LIST,
-            on_progress,
-            timeout,
-        )
-
-    def sample(
-        self,
-        *,
-        max_bytes: int | None = None,
-        target: str | None = None,
-        on_progress: Callable[[Progress], object] | None = None,
-        timeout: float | None = None,
-    ) -> BackupSampleResponse:
-        """Read what is due of all backups, so that every stored byte is read within
-        days.
-
-        Changes nothing.
-
-        Args:
-            max_bytes: Not more than about so many bytes; what is due and not read
-                waits for the next run. No bound when missing.
-            target: Read from this target only. From all of the settings when
-                missing.
-            on_progress: Called with each `Progress`. What it raises cancels the
-                work.
-            timeout: Seconds after which the work is cancelled, with
-                `TimedOutError`.
-
-        Returns:
-            What a sampled verification read and found.
-
-        Raises:
-            OpsError: What could not be done, and the repair.
-        """
-        return self._owner._call(
-            "backup.sample",
-            request(max_bytes=max_bytes, target=target),
-            _BACKUP_SAMPLE,
             on_progress,
             timeout,
         )
@@ -1431,94 +1243,6 @@ class AsyncBackupGroup:
     def __init__(self, owner: AsyncOperations) -> None:
         self._owner = owner
 
-    async def bisect(
-        self,
-        *,
-        check: BisectCheck,
-        identity_file: str | os.PathLike[str] | None = None,
-        query: str | None = None,
-        store: str | None = None,
-        target: str | None = None,
-        on_progress: Callable[[Progress], object] | None = None,
-        timeout: float | None = None,
-    ) -> BackupBisectResponse:
-        """Find the last snapshot for which a check still holds.
-
-        Changes nothing.
-
-        Args:
-            check: What must hold.
-            identity_file: The file with the secret half of a recipient, for
-                encrypted snapshots. What the settings name when missing. Read where the
-                request runs, and never recorded.
-            query: For `query`: what to ask. It must return a row whose first column
-                is neither null nor zero.
-            store: The database to ask, by its name in the snapshots. The only one
-                when missing.
-            target: Look among the snapshots in this target only.
-            on_progress: Called with each `Progress`. What it raises cancels the
-                work.
-            timeout: Seconds after which the work is cancelled, with
-                `TimedOutError`.
-
-        Returns:
-            What a bisection found.
-
-        Raises:
-            OpsError: What could not be done, and the repair.
-        """
-        return await self._owner._call(
-            "backup.bisect",
-            request(
-                check=check,
-                identity_file=None if identity_file is None else path_to_wire(identity_file),
-                query=query,
-                store=store,
-                target=target,
-            ),
-            _BACKUP_BISECT,
-            on_progress,
-            timeout,
-        )
-
-    async def copy(
-        self,
-        *,
-        snapshot_id: str,
-        to: str,
-        from_: str | None = None,
-        on_progress: Callable[[Progress], object] | None = None,
-        timeout: float | None = None,
-    ) -> BackupCopyResponse:
-        """Copy a snapshot to another target: verified, sent, and read back there.
-
-        Adds something.
-
-        Args:
-            snapshot_id: The snapshot: its identifier, the beginning of it, or
-                `latest`.
-            to: The target that it goes to.
-            from_: The target that it comes from. The first that has a whole copy
-                when missing.
-            on_progress: Called with each `Progress`. What it raises cancels the
-                work.
-            timeout: Seconds after which the work is cancelled, with
-                `TimedOutError`.
-
-        Returns:
-            What became of a copy.
-
-        Raises:
-            OpsError: What could not be done, and the repair.
-        """
-        return await self._owner._call(
-            "backup.copy",
-            request(snapshot_id=snapshot_id, to=to, from_=from_),
-            _BACKUP_COPY,
-            on_progress,
-            timeout,
-        )
-
     async def create(
         self,
         *,
@@ -1596,59 +1320,6 @@ class AsyncBackupGroup:
                 target=target,
             ),
             _BACKUP_DELETE,
-            on_progress,
-            timeout,
-        )
-
-    async def drill(
-        self,
-        *,
-        checks: Sequence[DrillCheck] | None = None,
-        identity_file: str | os.PathLike[str] | None = None,
-        into: str | os.PathLike[str] | None = None,
-        snapshot_id: str | None = None,
-        target: str | None = None,
-        on_progress: Callable[[Progress], object] | None = None,
-        timeout: float | None = None,
-    ) -> BackupDrillResponse:
-        """Rehearse a restore: restore into scratch, test the copy, say how long
-        recovery takes.
-
-        Changes nothing.
-
-        Args:
-            checks: What to do beside restoring and checking integrity. When
-                missing, all that the settings have.
-            identity_file: The file with the secret half of a recipient, for
-                encrypted snapshots. What the settings name when missing. Read where the
-                request runs, and never recorded.
-            into: A folder, missing or empty, that receives the restored copy and
-                keeps it. When missing, the copy is made in scratch and removed.
-            snapshot_id: The snapshot: its identifier, the beginning of it, or
-                `latest`, which is meant when missing.
-            target: Restore the copy in this target. When missing, the one of the
-                target that was not drilled for the longest time.
-            on_progress: Called with each `Progress`. What it raises cancels the
-                work.
-            timeout: Seconds after which the work is cancelled, with
-                `TimedOutError`.
-
-        Returns:
-            What a drill found.
-
-        Raises:
-            OpsError: What could not be done, and the repair.
-        """
-        return await self._owner._call(
-            "backup.drill",
-            request(
-                checks=None if checks is None else list_to_wire(checks),
-                identity_file=None if identity_file is None else path_to_wire(identity_file),
-                into=None if into is None else path_to_wire(into),
-                snapshot_id=snapshot_id,
-                target=target,
-            ),
-            _BACKUP_DRILL,
             on_progress,
             timeout,
         )
@@ -1928,43 +1599,6 @@ class AsyncBackupGroup:
                 target=target,
             ),
             _BACKUP_LIST,
-            on_progress,
-            timeout,
-        )
-
-    async def sample(
-        self,
-        *,
-        max_bytes: int | None = None,
-        target: str | None = None,
-        on_progress: Callable[[Progress], object] | None = None,
-        timeout: float | None = None,
-    ) -> BackupSampleResponse:
-        """Read what is due of all backups, so that every stored byte is read within
-        days.
-
-        Changes nothing.
-
-        Args:
-            max_bytes: Not more than about so many bytes; what is due and not read
-                waits for the next run. No bound when missing.
-            target: Read from this target only. From all of the settings when
-                missing.
-            on_progress: Called with each `Progress`. What it raises cancels the
-                work.
-            timeout: Seconds after which the work is cancelled, with
-                `TimedOutError`.
-
-        Returns:
-            What a sampled verification read and found.
-
-        Raises:
-            OpsError: What could not be done, and the repair.
-        """
-        return await self._owner._call(
-            "backup.sample",
-            request(max_bytes=max_bytes, target=target),
-            _BACKUP_SAMPLE,
             on_progress,
             timeout,
         )

@@ -48,36 +48,49 @@ impl Operation for Create {
     type Response = CreateReport;
 
     async fn run(context: Arc<Context>, scope: Scope, request: CreateRequest) -> Result<CreateReport> {
-        let settings = context.settings();
-        let targets = targets(&context, request.target.as_deref())?;
-        let keys = keyring::for_writing(&context, &scope, &targets).await?;
-        let mut backup = settings.backup.clone();
-        if let Some(layout) = request.layout {
-            backup.layout = Some(layout.name().to_owned());
-        }
-        let job = CreateJob {
-            service: settings.service.name.clone(),
-            service_version: settings.service.version.clone(),
-            host: host_name(),
-            root: context.root.clone(),
-            state: context.state.clone(),
-            settings: backup,
-            label: request.label,
-            stores: context.stores.iter().map(|store| (store.name.clone(), Arc::clone(&store.component))).collect(),
-            kinds: context.kinds.stores.clone(),
-            targets,
-            keys,
-            leave_out: Vec::new(),
-            check: CheckDepth::Quick,
-            lease: LeaseTimes::default(),
-            pause: context.pause.clone(),
-        };
+        let target = request.target.as_deref();
+        let job = create_job(&context, &scope, target, request.layout, request.label).await?;
         create(&scope, job).await
     }
 
     fn healthy(response: &CreateReport) -> bool {
         response.is_healthy()
     }
+}
+
+/// A backup of the service as the settings have it.
+pub(super) async fn create_job(
+    context: &Context,
+    scope: &Scope,
+    target: Option<&str>,
+    layout: Option<Layout>,
+    label: Option<String>,
+) -> Result<CreateJob> {
+    let settings = context.settings();
+    let mut backup = settings.backup.clone();
+    if let Some(layout) = layout {
+        backup.layout = Some(layout.name().to_owned());
+    }
+    let targets = targets(context, target)?;
+    let keys = keyring::for_writing(context, scope, &targets).await?;
+    Ok(CreateJob {
+        service: settings.service.name.clone(),
+        service_version: settings.service.version.clone(),
+        host: host_name(),
+        root: context.root.clone(),
+        state: context.state.clone(),
+        settings: backup,
+        label,
+        stores: context.stores.iter().map(|store| (store.name.clone(), Arc::clone(&store.component))).collect(),
+        kinds: context.kinds.stores.clone(),
+        targets,
+        keys,
+        leave_out: Vec::new(),
+        check: CheckDepth::Quick,
+        lease: LeaseTimes::default(),
+        time: None,
+        pause: context.pause.clone(),
+    })
 }
 
 /// Where to look.
@@ -292,7 +305,7 @@ impl Operation for Delete {
         let plan =
             plan_delete(&scope, &targets, &keys, Some(service), &request.snapshot_id, &verified, request.force).await?;
         if !request.dry_run {
-            apply_delete(&scope, &targets, &plan, &host_name(), LeaseTimes::default()).await?;
+            apply_delete(&scope, &targets, &keys, &plan, &host_name(), LeaseTimes::default()).await?;
         }
         Ok(DeleteResponse { plan, deleted: !request.dry_run })
     }
@@ -331,8 +344,9 @@ impl Operation for Copy {
             return Err(Error::invalid(format!("a snapshot cannot be copied from {:?} to itself", to.0))
                 .with_hint("name another target, or add a second [[target]] to ops.toml"));
         }
-        let everywhere: Vec<_> = from.iter().chain([&to]).cloned().collect();
-        let keys = keyring::for_reading(&context, &scope, &everywhere, None).await?;
+        let mut asked = from.clone();
+        asked.push(to.clone());
+        let keys = keyring::for_reading(&context, &scope, &asked, None).await?;
         let job = CopyJob {
             from,
             to,

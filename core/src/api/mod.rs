@@ -11,6 +11,7 @@ pub mod journal;
 mod keyring;
 pub mod keys;
 pub mod metrics;
+pub mod portable;
 pub mod restore;
 pub mod schedule;
 mod snapshots;

@@ -193,7 +193,7 @@ async fn with_job<T: Send + 'static>(
     request: RestoreRequest,
     act: impl FnOnce(&Scope, &RestoreJob<'_>) -> Result<T> + Send + 'static,
 ) -> Result<T> {
-    let archive = snapshots::open(
+    let source = snapshots::open(
         &context,
         &scope,
         &request.snapshot_id,
@@ -207,7 +207,7 @@ async fn with_job<T: Send + 'static>(
         with_site(&context, |site| {
             let job = RestoreJob {
                 site: site.clone(),
-                source: &archive,
+                source: source.as_ref(),
                 into: request.into.as_ref().map(|into| into.as_path().to_owned()),
                 paths: request.paths.iter().flatten().map(|path| path.as_path().to_owned()).collect(),
                 threads: context.settings().backup.threads,

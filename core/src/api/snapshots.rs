@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use super::keyring;
-use crate::backup::archive::Archive;
 use crate::backup::checkers::Checkers;
 use crate::backup::create::NamedTarget;
 use crate::backup::list::find;
 use crate::backup::manifest::RelPath;
 use crate::backup::nodes::Limits;
+use crate::backup::restore::Source;
 use crate::cancel::Scope;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ops::Context;
@@ -48,7 +48,7 @@ pub(super) async fn open(
     target: Option<&str>,
     identity_file: Option<&RelPath>,
     salvage: bool,
-) -> Result<Archive> {
+) -> Result<Arc<dyn Source>> {
     let service = context.settings().service.name.as_str();
     let targets = targets(context, target)?;
     let keys = keyring::for_reading(context, scope, &targets, identity_file).await?;
@@ -56,16 +56,8 @@ pub(super) async fn open(
     let mut first_error = None;
     for without_index in [false, true] {
         for copy in &copies {
-            let (blocks, copy) = (copy.blocks(scope), copy.clone());
-            let opened = tokio::task::spawn_blocking(move || {
-                let blocks = copy.open(blocks)?;
-                match without_index {
-                    false => Archive::open(blocks),
-                    true => Archive::open_without_index(blocks),
-                }
-            });
-            match opened.await.map_err(|error| Error::internal(format!("no answer from the archive: {error}")))? {
-                Ok(archive) => return Ok(archive),
+            match copy.source(scope, context.settings().restore.max_entries, without_index).await {
+                Ok(source) => return Ok(source),
                 Err(error) => first_error = first_error.or(Some(error)),
             }
         }

@@ -280,10 +280,59 @@ pub async fn holds(scope: &Scope, target: &dyn BackupTarget, key: &str, bytes: &
     }
 }
 
+/// What lies at the top of a target.
+#[derive(Debug, Default)]
+pub(crate) struct Top {
+    /// The objects that are in no folder.
+    pub(crate) objects: Vec<Object>,
+    /// The names of the folders.
+    pub(crate) folders: Vec<String>,
+}
+
+/// What lies at the top of a target, without listing what is in its folders: a repository has thousands of packs.
+pub(crate) async fn list_top(scope: &Scope, target: &dyn BackupTarget) -> Result<Top> {
+    let mut top = Top::default();
+    let mut after: Option<String> = None;
+    loop {
+        scope.cancel.check()?;
+        let page = target.list(scope, "", after.as_deref()).await?;
+        let Some(last) = page.last().map(|object| object.key.clone()) else { return Ok(top) };
+        if after.as_deref().is_some_and(|after| last.as_str() <= after) {
+            return Err(Error::internal(format!("the target's list does not go on after {after:?}")));
+        }
+        for object in page {
+            match object.key.split_once('/') {
+                None => top.objects.push(object),
+                Some((folder, _)) if top.folders.last().is_some_and(|last| last == folder) => {}
+                Some((folder, _)) => top.folders.push(folder.to_owned()),
+            }
+        }
+        // No key has a `~`, and all that it may have comes before it.
+        after = Some(match last.split_once('/') {
+            Some((folder, _)) => format!("{folder}/~").max(last),
+            None => last,
+        });
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::testing::MemoryTarget;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn the_top_is_listed_without_what_is_in_folders() {
+        let target = MemoryTarget::default();
+        let scope = Scope::default();
+        let inside = (0..2500).flat_map(|number| [format!("packs/{number:05}"), format!("index/{number:05}")]);
+        for key in inside.chain(["a", "index.txt", "packs-old", "z/1"].map(str::to_owned)) {
+            target.put(&scope, &key, b"", false).await.unwrap();
+        }
+        let top = list_top(&scope, &target).await.unwrap();
+        let keys: Vec<&str> = top.objects.iter().map(|object| object.key.as_str()).collect();
+        assert_eq!(keys, ["a", "index.txt", "packs-old"]);
+        assert_eq!(top.folders, ["index", "packs", "z"]);
+    }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_range_is_read_whole_and_an_object_that_became_shorter_is_damaged() {

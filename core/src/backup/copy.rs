@@ -9,15 +9,16 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::archive::Archive;
-use super::blocks::read_object;
 use super::create::NamedTarget;
-use super::deposit::{Place, Seal, in_time, put, show};
+use super::deposit::{Place, Seal, in_time, show};
 use super::lease::{Lease, LeaseTimes};
 use super::list::{Found, blocking, find};
 use super::meter::Meter;
 use super::nodes::ProblemKind;
-use super::seal::{Keys, MAX_SUMMARY, SUMMARY_SUFFIX};
 use super::target::Upload;
+use crate::backup::seal::{Keys, MAX_SUMMARY, SUMMARY_SUFFIX};
+use crate::backup::target::BackupTarget;
+use crate::backup::verify::VerifyDepth;
 use crate::cancel::Scope;
 use crate::error::{Error, ErrorKind, Result};
 use crate::value::ByteSize;
@@ -32,6 +33,8 @@ pub struct CopyJob {
     pub from: Vec<NamedTarget>,
     /// Where it goes.
     pub to: NamedTarget,
+    /// What is opened to be verified; an encrypted archive is copied as it is.
+    pub keys: Keys,
     /// Whose snapshots `latest` looks among.
     pub service: Option<String>,
     /// An identifier, the beginning of one, or `latest`.
@@ -42,8 +45,6 @@ pub struct CopyJob {
     pub lease: LeaseTimes,
     /// Threads that verify. 0 is one for each core, at most 8.
     pub threads: usize,
-    /// What the summaries of encrypted snapshots are proven with.
-    pub keys: Keys,
 }
 
 /// What became of a copy.
@@ -105,28 +106,25 @@ async fn first_whole(scope: &Scope, copies: Vec<Found>, threads: usize) -> Resul
 
 async fn verify(scope: &Scope, copy: &Found, threads: usize) -> Result<()> {
     scope.progress.stage(format!("verifying {} in {}", copy.snapshot_id, copy.target));
-    if !copy.can_be_opened() {
-        let found = super::verify::sealed::problem(scope, &copy.component, &copy.object, &copy.keys, true).await?;
-        return match found {
-            None => Ok(()),
-            Some((_, message)) => Err(damaged(copy, &message)),
-        };
-    }
-    let (blocks, opening) = (copy.blocks(scope), copy.clone());
+    let blocks = copy.blocks(scope);
     let (inner, threads) = (scope.clone(), super::verify::threads(threads));
-    let problems = blocking(move || Archive::open(opening.open(blocks)?)?.verify_full(&inner, threads)).await?;
-    match problems.into_iter().find(|problem| problem.kind != ProblemKind::AttributeNotRestored) {
+    let problem = if copy.can_be_opened() {
+        let opening = copy.clone();
+        let problems = blocking(move || Archive::open(opening.open(blocks)?)?.verify_full(&inner, threads)).await?;
+        let problem = problems.into_iter().find(|problem| problem.kind != ProblemKind::AttributeNotRestored);
+        problem.map(|problem| problem.message)
+    } else {
+        let problems = super::verify::verify_sealed(scope, VerifyDepth::Data, copy).await?;
+        problems.into_iter().next().map(|problem| problem.message)
+    };
+    match problem {
         None => Ok(()),
-        Some(problem) => Err(damaged(copy, &problem.message)),
+        Some(message) => Err(Error::new(
+            ErrorKind::Corrupt,
+            format!("snapshot {} in target {:?} is damaged: {message}", copy.snapshot_id, copy.target),
+        )
+        .with_hint("`uplifted-ops backup verify` says what is damaged in which target; copy from a whole one")),
     }
-}
-
-fn damaged(copy: &Found, message: &str) -> Error {
-    Error::new(
-        ErrorKind::Corrupt,
-        format!("snapshot {} in target {:?} is damaged: {message}", copy.snapshot_id, copy.target),
-    )
-    .with_hint("`uplifted-ops backup verify` says what is damaged in which target; copy from a whole one")
 }
 
 async fn copy_archive(scope: &Scope, job: &CopyJob, source: &Found) -> Result<CopyReport> {
@@ -153,19 +151,29 @@ async fn copy_archive(scope: &Scope, job: &CopyJob, source: &Found) -> Result<Co
         )
         .with_hint("free space there, or copy it to another target"));
     }
-    // Without the wrapped key the copy could not be opened where it goes.
+    let lease = Lease::acquire(scope, name, Arc::clone(target), &job.host, job.lease).await?;
+    let place = Place { name: name.clone(), target: Arc::clone(target), key: source.object.key.clone(), keys: None };
+    // Without the wrapped key nobody could open the copy from there alone.
     let encrypted_to = source.listed.as_ref().and_then(|listed| listed.encrypted_to.as_ref());
     if let (Some(keys), Some(fingerprint)) = (&job.keys, encrypted_to) {
         keys.provide(scope, fingerprint, &job.to, &job.from).await?;
     }
-    let lease = Lease::acquire(scope, name, Arc::clone(target), &job.host, job.lease).await?;
-    let key = source.object.key.clone();
-    // Whoever copies cannot open it: that its bytes are the same has to do.
-    let place = Place { name: name.clone(), target: Arc::clone(target), key, keys: None };
+    copy_summary(scope, source, target).await?;
     let sent = send(scope, source, &place, &lease).await;
     // A lease that could not be released ends by itself; the copy is no worse for it.
     let _ = lease.release().await;
     sent.map(|()| report(true))
+}
+
+/// Copies the summary beside an encrypted archive, before the archive itself becomes visible.
+async fn copy_summary(scope: &Scope, source: &Found, target: &Arc<dyn BackupTarget>) -> Result<()> {
+    let key = format!("{}{SUMMARY_SUFFIX}", source.object.key);
+    match source.component.get(scope, &key, 0..MAX_SUMMARY).await {
+        Ok(bytes) => target.put(scope, &key, &bytes, false).await.map(drop),
+        // An archive in clear has none, and no restore needs it.
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Sends an archive to its place, where it is read back before it counts.
@@ -173,32 +181,12 @@ async fn send(scope: &Scope, source: &Found, place: &Place, lease: &Lease) -> Re
     let expected = Some(source.object.size_bytes);
     let mut upload = in_time(scope, place.target.upload(scope, &place.key, expected)).await?;
     match pour(scope, source, place, &mut upload).await {
-        Ok(seal) => {
-            let may_show = async {
-                lease.confirm().await?;
-                copy_summary(scope, source, place).await
-            };
-            show(scope, place, upload, seal, may_show).await
-        }
+        Ok(seal) => show(scope, place, upload, seal, lease.confirm()).await,
         Err(error) => {
             // What is wrong matters more than whether the rest could be cleared away.
             let _ = upload.abort().await;
             Err(error)
         }
-    }
-}
-
-/// Copies what a list shows of an encrypted archive, before there is an archive to list.
-async fn copy_summary(scope: &Scope, source: &Found, place: &Place) -> Result<()> {
-    if !source.is_encrypted() {
-        return Ok(());
-    }
-    let key = format!("{}{SUMMARY_SUFFIX}", place.key);
-    match read_object(scope, &*source.component, &key, MAX_SUMMARY).await {
-        Ok(summary) => put(scope, &Place { key, ..place.clone() }, &summary).await,
-        // No restore needs it.
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
     }
 }
 

@@ -1,12 +1,18 @@
 //! Deleting a snapshot: a plan with its reasons first, then the plan and nothing else.
 
+use std::sync::Arc;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::blocks::Objects;
 use super::create::NamedTarget;
 use super::lease::{Lease, LeaseTimes};
-use super::list::{Listed, SEALED_SUFFIX, find, list};
+use super::list::{Listed, SEALED_SUFFIX, blocking, find, list};
 use super::manifest::Outcome;
+use super::repository::keyring::Keyring;
+use super::repository::open::Repository;
+use super::repository::{names, removal};
 use super::seal::{Keys, SUMMARY_SUFFIX};
 use super::target::BackupTarget;
 use crate::cancel::Scope;
@@ -30,7 +36,8 @@ pub struct Deletion {
     pub target: String,
     /// Its key there.
     pub key: String,
-    /// The bytes that become free.
+    /// The bytes that become free; of a snapshot in a repository those of its header, and the packs that nothing else
+    /// needs are collected later.
     pub stored_bytes: u64,
     /// Why it is removed.
     pub reason: String,
@@ -90,8 +97,14 @@ fn refusal(snapshot: &Listed, all: &[Listed], verified: &[String]) -> Option<Str
     last.then(|| format!("it is the last complete snapshot of {:?}", snapshot.service))
 }
 
-/// The archive first: what it shows of itself is of no use alone, and the next backup would remove it.
-async fn delete_one(scope: &Scope, target: &dyn BackupTarget, key: &str) -> Result<()> {
+/// Removes an archive with what lies beside it, or a snapshot of a repository.
+async fn delete_one(scope: &Scope, target: &Arc<dyn BackupTarget>, keys: &Keys, key: &str) -> Result<()> {
+    if names::snapshot_of(key).is_some() {
+        let (objects, keyring) = (Objects::new(scope, Arc::clone(target)), Arc::new(keys.clone()) as Arc<dyn Keyring>);
+        let repository = blocking(move || Repository::open(&objects, &keyring)).await?;
+        let gone = || Error::new(ErrorKind::NotFound, "the target has no repository any more");
+        return removal::remove(scope, target, repository.ok_or_else(gone)?, key).await;
+    }
     target.delete(scope, key).await?;
     if key.ends_with(SEALED_SUFFIX) {
         target.delete(scope, &format!("{key}{SUMMARY_SUFFIX}")).await?;
@@ -107,6 +120,7 @@ async fn delete_one(scope: &Scope, target: &dyn BackupTarget, key: &str) -> Resu
 pub async fn apply_delete(
     scope: &Scope,
     targets: &[NamedTarget],
+    keys: &Keys,
     plan: &DeletePlan,
     host: &str,
     times: LeaseTimes,
@@ -120,7 +134,7 @@ pub async fn apply_delete(
             return Err(Error::new(ErrorKind::NotFound, format!("there is no target {:?}", deletion.target)));
         };
         let lease = Lease::acquire(scope, name, std::sync::Arc::clone(target), host, times).await?;
-        let deleted = delete_one(scope, &**target, &deletion.key).await;
+        let deleted = delete_one(scope, target, keys, &deletion.key).await;
         let released = lease.release().await;
         deleted?;
         released?;

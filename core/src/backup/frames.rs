@@ -6,11 +6,11 @@ use super::blocks::{Blocks, read_exact};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Makes frames, all with the same settings.
-pub(in crate::backup) struct Packer(zstd::bulk::Compressor<'static>);
+pub(crate) struct Packer(zstd::bulk::Compressor<'static>);
 
 impl Packer {
     /// A packer of `level`. Every frame carries its content's size and checksum.
-    pub(in crate::backup) fn new(level: i32) -> Result<Self> {
+    pub(crate) fn new(level: i32) -> Result<Self> {
         let make = || {
             let mut packer = zstd::bulk::Compressor::new(level)?;
             packer.set_parameter(zstd_safe::CParameter::ChecksumFlag(true))?;
@@ -21,7 +21,7 @@ impl Packer {
     }
 
     /// Replaces the content of `out` by `plain` as one frame.
-    pub(in crate::backup) fn pack(&mut self, plain: &[u8], out: &mut Vec<u8>) -> Result<()> {
+    pub(crate) fn pack(&mut self, plain: &[u8], out: &mut Vec<u8>) -> Result<()> {
         out.clear();
         out.reserve(zstd_safe::compress_bound(plain.len()));
         self.0.compress_to_buffer(plain, out).map_err(|e| zstd_failed("compress", &e))?;
@@ -34,7 +34,7 @@ pub(crate) struct Unpacker(zstd::bulk::Decompressor<'static>);
 
 impl Unpacker {
     /// A fresh unpacker.
-    pub(in crate::backup) fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         zstd::bulk::Decompressor::new().map(Self).map_err(|e| zstd_failed("prepare decompression", &e))
     }
 
@@ -42,7 +42,7 @@ impl Unpacker {
     ///
     /// # Errors
     /// [`ErrorKind::Corrupt`] for everything else.
-    pub(in crate::backup) fn unpack(&mut self, packed: &[u8], plain_len: usize, out: &mut Vec<u8>) -> Result<()> {
+    pub(crate) fn unpack(&mut self, packed: &[u8], plain_len: usize, out: &mut Vec<u8>) -> Result<()> {
         out.clear();
         out.reserve_exact(plain_len);
         let len = self
@@ -59,11 +59,7 @@ impl Unpacker {
 
 /// The frame at byte `offset` and the length of its content, which is 1 to `most` bytes; the inner error says why there
 /// is none.
-pub(in crate::backup) fn next_frame(
-    blocks: &dyn Blocks,
-    offset: u64,
-    most: usize,
-) -> Result<Result<(Vec<u8>, usize), String>> {
+pub(crate) fn next_frame(blocks: &dyn Blocks, offset: u64, most: usize) -> Result<Result<(Vec<u8>, usize), String>> {
     let longest = zstd_safe::compress_bound(most) as u64 + 64;
     let mut bytes = read_exact(blocks, offset..blocks.len().min(offset + longest))?;
     let plain_len = match zstd_safe::get_frame_content_size(&bytes) {

@@ -1,7 +1,8 @@
 //! Which snapshots there are, and finding one.
 //!
 //! A list reads the summary at the end of each archive, or beside an encrypted one, and nothing else. What ends in `.tar.zst` and is no
-//! archive of ours, or a damaged one, is listed apart: never hidden, never fatal.
+//! archive of ours, or a damaged one, is listed apart: never hidden, never fatal. Of a repository it reads the headers of
+//! the snapshots. One target may hold both: archives lie at the top, and everything in folders belongs to the repository.
 
 use std::sync::Arc;
 
@@ -9,9 +10,16 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::archive::{Archive, Summary};
-use super::blocks::{Blocks, TargetBlocks, list_all};
+use super::blocks::{Blocks, Objects, TargetBlocks, list_all, list_top};
 use super::create::NamedTarget;
 use super::manifest::{Manifest, Outcome};
+use super::nodes::Limits;
+use super::repository::header::Header;
+use super::repository::keyring::Keyring;
+use super::repository::names;
+use super::repository::open::Repository;
+use super::repository::snapshot::Snapshot;
+use super::restore::Source;
 use super::seal::{Fingerprint, Keys, MAX_SUMMARY, SUMMARY_SUFFIX, SealedSummary};
 use super::target::{BackupTarget, Object};
 use crate::cancel::Scope;
@@ -45,7 +53,7 @@ pub struct Listed {
     pub key: String,
     /// When the backup began.
     pub time: Timestamp,
-    /// How it is stored: `archive`.
+    /// How it is stored: `archive` or `repository`.
     pub layout: String,
     /// Whether everything was read completely.
     pub outcome: Outcome,
@@ -59,7 +67,7 @@ pub struct Listed {
     pub host: String,
     /// Bytes of the files' content.
     pub size_bytes: u64,
-    /// Bytes of the archive.
+    /// Bytes of the archive; of a snapshot in a repository those that its backup added.
     pub stored_bytes: u64,
     /// Regular files, hard links included.
     pub files: u64,
@@ -102,7 +110,7 @@ pub struct Found {
     pub target: String,
     /// The target.
     pub component: Arc<dyn BackupTarget>,
-    /// The archive.
+    /// The archive, or the header of a snapshot in a repository.
     pub object: Object,
     /// What it says about itself; `None` when it is too damaged, or encrypted to a key that is not at hand.
     pub listed: Option<Listed>,
@@ -116,9 +124,49 @@ impl Found {
         TargetBlocks::new(scope, Arc::clone(&self.component), self.object.clone())
     }
 
+    /// Whether it lies in a repository, and is no archive.
+    pub fn in_repository(&self) -> bool {
+        self.object.key.starts_with(names::SNAPSHOTS)
+    }
+
     /// Whether it is encrypted.
     pub fn is_encrypted(&self) -> bool {
-        self.object.key.ends_with(SEALED_SUFFIX)
+        match self.in_repository() {
+            true => self.listed.as_ref().is_some_and(|listed| listed.encrypted_to.is_some()),
+            false => self.object.key.ends_with(SEALED_SUFFIX),
+        }
+    }
+
+    /// Opens it, whatever its layout. With `without_index` an archive is read without its index.
+    ///
+    /// # Errors
+    /// Those of [`Archive::open`]; for a snapshot in a repository [`ErrorKind::Corrupt`] when its header or the root of its
+    /// tree is lost; [`ErrorKind::Denied`] when it is sealed and no key is at hand; [`ErrorKind::Refused`] for more than
+    /// `max_entries` entries.
+    pub async fn source(&self, scope: &Scope, max_entries: u64, without_index: bool) -> Result<Arc<dyn Source>> {
+        let (copy, blocks, scope) = (self.clone(), self.blocks(scope), scope.clone());
+        blocking(move || {
+            if copy.in_repository() {
+                let repository = copy.repository(&scope)?;
+                let (header, _) = repository.header(&copy.object.key)?;
+                let snapshot = Snapshot::open(&scope, &repository, header, max_entries)?;
+                return Ok(Arc::new(snapshot) as Arc<dyn Source>);
+            }
+            let blocks = copy.open(blocks)?;
+            Ok(match without_index {
+                false => Arc::new(Archive::open(blocks)?) as Arc<dyn Source>,
+                true => Arc::new(Archive::open_without_index(blocks)?),
+            })
+        })
+        .await
+    }
+
+    /// The repository that it lies in. Belongs on a thread that may wait.
+    pub(super) fn repository(&self, scope: &Scope) -> Result<Repository> {
+        let keys: Arc<dyn Keyring> = Arc::new(self.keys.clone());
+        Repository::open(&Objects::new(scope, Arc::clone(&self.component)), &keys)?.ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, format!("target {:?} has no repository any more", self.target))
+        })
     }
 
     /// Whether there is a key at hand that opens it, should it need one.
@@ -231,7 +279,7 @@ pub async fn find(
 }
 
 /// Finds every copy of every snapshot, whatever the service, in the order of `targets`; and what the first target said
-/// that could not be asked.
+/// that could not be asked, or whose snapshots nobody here can read.
 ///
 /// # Errors
 /// Only a cancel.
@@ -271,10 +319,9 @@ pub async fn show(
     let mut first_error = None;
     // A damaged copy is no reason to show nothing while another one is whole.
     for copy in copies {
-        let (blocks, opening) = (copy.blocks(scope), copy.clone());
-        match blocking(move || Archive::open(opening.open(blocks)?)).await {
-            Ok(archive) => {
-                let manifest = archive.manifest().clone();
+        match copy.source(scope, Limits::default().max_entries, false).await {
+            Ok(source) => {
+                let manifest = source.manifest().clone();
                 let snapshot = copy.listed.unwrap_or_else(|| {
                     listed(&copy.target, &copy.object, Summary::from(&manifest), manifest.encrypted_to.clone())
                 });
@@ -342,7 +389,10 @@ impl Row {
         let listed = self.listed.ok();
         let snapshot_id = match &listed {
             Some(listed) => listed.snapshot_id.clone(),
-            None => id_in_key(&self.object.key)?.to_owned(),
+            None => match names::snapshot_of(&self.object.key) {
+                Some(id) => id.to_string(),
+                None => id_in_key(&self.object.key)?.to_owned(),
+            },
         };
         let component = Arc::clone(component);
         let keys = keys.clone();
@@ -351,7 +401,10 @@ impl Row {
 }
 
 async fn read_target(scope: &Scope, name: &str, target: &Arc<dyn BackupTarget>, keys: &Keys) -> Result<Vec<Row>> {
-    let sources = sources(scope, target, "").await?;
+    let top = list_top(scope, &**target).await?;
+    let has_repository = top.folders.iter().any(|folder| names::SNAPSHOTS.strip_suffix('/') == Some(folder));
+    let sources = sources_in(scope, target, &top.objects);
+    let objects = Objects::new(scope, Arc::clone(target));
     let (scope, name, keys) = (scope.clone(), name.to_owned(), keys.clone());
     blocking(move || {
         let mut rows = Vec::with_capacity(sources.len());
@@ -366,33 +419,90 @@ async fn read_target(scope: &Scope, name: &str, target: &Arc<dyn BackupTarget>, 
             };
             rows.push(Row { object, listed });
         }
+        if has_repository {
+            rows.extend(read_repository(&objects, &name, &keys)?);
+        }
         Ok(rows)
     })
     .await
 }
 
+/// A row for each snapshot of the repository in a target; one that says why when it cannot be opened.
+fn read_repository(objects: &Objects, target: &str, keys: &Keys) -> Result<Vec<Row>> {
+    let keyring: Arc<dyn Keyring> = Arc::new(keys.clone());
+    let opened = Repository::open(objects, &keyring);
+    let why = match opened {
+        Ok(Some(repository)) => {
+            let row = |stored: super::repository::open::StoredHeader| {
+                let object = Object { key: stored.key, size_bytes: stored.len, modified_at: stored.modified_at };
+                let listed = match &stored.header {
+                    Ok((header, _)) => listed_in_repository(target, &object, header),
+                    Err(error) => Err(Error::from(error.to_body())),
+                };
+                Row { object, listed }
+            };
+            return Ok(repository.headers()?.into_iter().map(row).collect());
+        }
+        Ok(None) => {
+            Error::new(ErrorKind::Corrupt, "the record of the repository is missing, and so is its copy in RECOVER.md")
+                .with_hint("`sh recover.sh` restores without it")
+        }
+        Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
+        Err(error) => error,
+    };
+    let headers = objects.list(names::SNAPSHOTS)?;
+    let headers = headers.into_iter().filter(|object| names::snapshot_of(&object.key).is_some());
+    Ok(headers.map(|object| Row { object, listed: Err(Error::from(why.to_body())) }).collect())
+}
+
+fn listed_in_repository(target: &str, object: &Object, header: &Header) -> Result<Listed> {
+    let fingerprint = header.packs.iter().rev().find_map(|pack| pack.fingerprint.as_deref());
+    Ok(Listed {
+        snapshot_id: header.snapshot.to_string(),
+        target: target.to_owned(),
+        key: object.key.clone(),
+        time: header.time,
+        layout: "repository".to_owned(),
+        outcome: header.outcome,
+        label: header.label.clone(),
+        service: header.service.clone(),
+        service_version: header.service_version.clone(),
+        host: header.host.clone(),
+        size_bytes: header.counts.bytes,
+        stored_bytes: header.counts.stored,
+        files: header.counts.files,
+        skipped: header.counts.skipped,
+        stores: header.counts.stores,
+        encrypted_to: fingerprint.map(str::parse).transpose()?,
+    })
+}
+
 /// The archives whose keys begin with `prefix`, in the order of their keys.
-async fn sources(scope: &Scope, target: &Arc<dyn BackupTarget>, prefix: &str) -> Result<Vec<Source>> {
-    let objects = list_all(scope, &**target, prefix).await?;
+async fn sources(scope: &Scope, target: &Arc<dyn BackupTarget>, prefix: &str) -> Result<Vec<StoredArchive>> {
+    Ok(sources_in(scope, target, &list_all(scope, &**target, prefix).await?))
+}
+
+/// The archives among `objects`.
+fn sources_in(scope: &Scope, target: &Arc<dyn BackupTarget>, objects: &[Object]) -> Vec<StoredArchive> {
     let of_object = |object: &Object| TargetBlocks::new(scope, Arc::clone(target), object.clone());
-    let is_archive = |key: &str| key.ends_with(SUFFIX) || key.ends_with(SEALED_SUFFIX);
+    let is_archive = |key: &str| !key.contains('/') && (key.ends_with(SUFFIX) || key.ends_with(SEALED_SUFFIX));
     let sources = objects.iter().filter(|object| is_archive(&object.key)).map(|object| {
         let summary = objects.iter().find(|beside| {
             beside.key.strip_suffix(SUMMARY_SUFFIX) == Some(&object.key) && beside.size_bytes <= MAX_SUMMARY
         });
-        Source { archive: of_object(object), summary: summary.map(&of_object), object: object.clone() }
+        StoredArchive { archive: of_object(object), summary: summary.map(&of_object), object: object.clone() }
     });
-    Ok(sources.collect())
+    sources.collect()
 }
 
 /// An archive, and what lies beside it.
-struct Source {
+struct StoredArchive {
     object: Object,
     archive: TargetBlocks,
     summary: Option<TargetBlocks>,
 }
 
-impl Source {
+impl StoredArchive {
     /// What it shows of itself, and what it is encrypted to.
     fn summary(self, keys: &Keys) -> Result<(Summary, Option<Fingerprint>)> {
         let key = &self.object.key;

@@ -12,9 +12,11 @@ pub mod delete;
 mod deposit;
 pub mod discover;
 pub mod drill;
+pub mod export;
 #[cfg(test)]
 mod fake_store;
 mod frames;
+pub mod import;
 pub mod layout;
 pub mod lease;
 pub mod list;

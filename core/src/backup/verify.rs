@@ -16,7 +16,9 @@ use super::checkers::Checkers;
 use super::create::NamedTarget;
 use super::list::{Found, blocking, find};
 use super::manifest::{RelPath, StoreRecord};
-use super::nodes::{ExtractOptions, Limits, Problem, ProblemKind, Selection};
+use super::nodes::{ExtractOptions, Limits, Problem, ProblemKind, Selection, restored_len};
+use super::repository::{self, verify::Depth};
+use super::restore::Source;
 use super::scratch::Scratch;
 use super::seal::Keys;
 use crate::cancel::Scope;
@@ -142,16 +144,17 @@ pub async fn verify(scope: &Scope, job: VerifyJob) -> Result<VerifyReport> {
     };
     for copy in &copies {
         scope.cancel.check()?;
-        if copy.can_be_opened() {
+        if copy.in_repository() {
+            verify_in_repository(scope, &job, copy, &mut report).await?;
+        } else if copy.can_be_opened() {
+            report.stored_bytes += copy.object.size_bytes;
             verify_copy(scope, &job, copy, &mut report).await?;
         } else {
             report.level = VerifyLevel::Sealed;
-            let whole = job.depth != VerifyDepth::Quick;
-            let problem = sealed::problem(scope, &copy.component, &copy.object, &copy.keys, whole).await?;
-            report.problems.extend(problem.map(|(kind, message)| of_archive(copy, kind, &message)));
+            report.stored_bytes += copy.object.size_bytes;
+            report.problems.extend(verify_sealed(scope, job.depth, copy).await?);
         }
         report.targets.push(copy.target.clone());
-        report.stored_bytes += copy.object.size_bytes;
     }
     report.ok = report.problems.is_empty();
     report.duration_seconds = scope.clock.monotonic().saturating_sub(started).as_secs_f64();
@@ -160,7 +163,7 @@ pub async fn verify(scope: &Scope, job: VerifyJob) -> Result<VerifyReport> {
 
 async fn verify_copy(scope: &Scope, job: &VerifyJob, copy: &Found, report: &mut VerifyReport) -> Result<()> {
     let blocks = copy.blocks(scope);
-    let threads = threads(job.threads);
+    let threads = job.threads();
     let (inner, depth, opening) = (scope.clone(), job.depth, copy.clone());
     let checked = blocking(move || {
         let archive = Archive::open(opening.open(blocks)?)?;
@@ -180,22 +183,59 @@ async fn verify_copy(scope: &Scope, job: &VerifyJob, copy: &Found, report: &mut 
         }
         Err(error) => return Err(error),
     };
-    // A file whose attributes this filesystem does not take says nothing about the archive.
-    let real = problems.into_iter().filter(|problem| problem.kind != ProblemKind::AttributeNotRestored);
-    let found: Vec<FoundProblem> = real.map(|problem| of_entry(copy, problem)).collect();
+    let found: Vec<FoundProblem> = problems.into_iter().map(|problem| of_entry(copy, problem)).collect();
+    check_databases(scope, job, copy, Arc::new(archive), found, report).await
+}
+
+/// The same for a snapshot in a repository.
+async fn verify_in_repository(scope: &Scope, job: &VerifyJob, copy: &Found, report: &mut VerifyReport) -> Result<()> {
+    let (inner, opening, threads) = (scope.clone(), copy.clone(), job.threads());
+    let depth = match job.depth {
+        VerifyDepth::Quick => Depth::Quick,
+        VerifyDepth::Data => Depth::Data,
+        VerifyDepth::Full => Depth::Full,
+    };
+    let verified = blocking(move || {
+        let repository = opening.repository(&inner)?;
+        let most = Limits::default().max_entries;
+        repository::verify::verify(&inner, &repository, &opening.object.key, depth, threads, most)
+    })
+    .await?;
+    report.stored_bytes += verified.stored_bytes;
+    if verified.sealed {
+        report.level = VerifyLevel::Sealed;
+    }
+    let found: Vec<FoundProblem> = verified.problems.into_iter().map(|problem| of_entry(copy, problem)).collect();
+    match verified.snapshot {
+        Some(snapshot) => check_databases(scope, job, copy, Arc::new(snapshot), found, report).await,
+        None => {
+            report.problems.extend(found);
+            Ok(())
+        }
+    }
+}
+
+/// Has the stores check the databases of a copy in which `found` was found, when the job asks for that.
+async fn check_databases(
+    scope: &Scope,
+    job: &VerifyJob,
+    copy: &Found,
+    source: Arc<dyn Source>,
+    found: Vec<FoundProblem>,
+    report: &mut VerifyReport,
+) -> Result<()> {
     let damaged: Vec<Option<RelPath>> = found.iter().map(|problem| problem.path.clone()).collect();
     report.problems.extend(found);
-    if job.depth != VerifyDepth::Full || archive.manifest().stores.is_empty() {
+    if job.depth != VerifyDepth::Full {
         return Ok(());
     }
-    let archive = Arc::new(archive);
-    for record in archive.manifest().stores.clone() {
+    for record in source.manifest().stores.clone() {
         scope.cancel.check()?;
-        // What the archive says is damaged needs no second opinion, and is refused by the extraction.
+        // What is known to be damaged needs no second opinion, and is refused by the extraction.
         if damaged.contains(&Some(record.path.clone())) {
             continue;
         }
-        match check_database(scope, job, &archive, &record).await {
+        match check_database(scope, job, &source, &record).await {
             Ok(problems) => {
                 report.databases.push(record.name.clone());
                 report.problems.extend(problems.into_iter().map(|message| FoundProblem {
@@ -223,15 +263,29 @@ pub(super) fn threads(threads: usize) -> usize {
     }
 }
 
+impl VerifyJob {
+    fn threads(&self) -> usize {
+        threads(self.threads)
+    }
+}
+
+/// Compares the stored bytes of an encrypted copy with what its summary says: the problems that were found.
+pub(super) async fn verify_sealed(scope: &Scope, depth: VerifyDepth, copy: &Found) -> Result<Vec<FoundProblem>> {
+    let whole = depth != VerifyDepth::Quick;
+    let problem = sealed::problem(scope, &copy.component, &copy.object, &copy.keys, whole).await?;
+    Ok(problem.map(|(kind, message)| of_archive(copy, kind, &message)).into_iter().collect())
+}
+
 /// Restores one database into scratch and lets its store check it: the problems that were found.
 async fn check_database(
     scope: &Scope,
     job: &VerifyJob,
-    archive: &Arc<Archive>,
+    source: &Arc<dyn Source>,
     record: &StoreRecord,
 ) -> Result<Vec<String>> {
     scope.progress.stage(format!("checking database {}", record.name));
-    let size = archive.entries().iter().find(|entry| entry.path == record.path).map_or(0, entry_size);
+    let size =
+        source.entries().iter().find(|entry| entry.path == record.path).map_or(0, |entry| restored_len(&entry.node));
     let (base, in_memory) = (job.scratch.clone(), job.scratch_in_memory);
     let scratch = blocking(move || {
         let scratch = Scratch::create(&base, in_memory)?;
@@ -244,14 +298,14 @@ async fn check_database(
         Ok(Arc::new(scratch))
     })
     .await?;
-    let (inner, archive, path, held) =
-        (scope.clone(), Arc::clone(archive), record.path.as_path().to_owned(), Arc::clone(&scratch));
+    let (inner, source, path, held) =
+        (scope.clone(), Arc::clone(source), record.path.as_path().to_owned(), Arc::clone(&scratch));
     blocking(move || {
         let into = Dir::open(held.path())?;
         // It was verified whole a moment ago, and its size was compared with the free space.
         let limits = Limits { max_entries: u64::MAX, max_bytes: u64::MAX, max_ratio: u64::MAX };
         let options = ExtractOptions { threads: 1, limits, ..ExtractOptions::default() };
-        archive.extract(&inner, &Selection::Paths(vec![path]), &into, &options).map(drop)
+        source.extract(&inner, &Selection::Paths(vec![path]), &into, &options).map(drop)
     })
     .await?;
     let file = scratch.path().join(record.path.as_path());
@@ -269,13 +323,6 @@ async fn check_database(
         (false, false) => report.problems,
         (false, true) => vec!["its store says that it is damaged".to_owned()],
     })
-}
-
-fn entry_size(entry: &super::manifest::Entry) -> u64 {
-    match &entry.node {
-        super::manifest::Node::File { size, .. } => *size,
-        _ => 0,
-    }
 }
 
 fn of_archive(copy: &Found, kind: &str, message: &str) -> FoundProblem {

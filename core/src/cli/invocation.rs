@@ -213,6 +213,19 @@ impl Invocation {
                     .maybe("from", from.as_deref());
                 Self::new("backup.copy", request.done(), render::backup::copy)
             }
+            BackupCommand::Export { snapshot, output, key } => {
+                let output = absolute(output)?;
+                let request = with_identity(of_snapshot(snapshot), key)?.with("output", output.as_str());
+                Self::new("backup.export", request.done(), render::backup::export)
+            }
+            BackupCommand::Import { path, label, target } => {
+                let path = absolute(path)?;
+                let request = Request::new()
+                    .with("path", path.as_str())
+                    .maybe("label", label.as_deref())
+                    .maybe("target", target.as_deref());
+                Self::new("backup.import", request.done(), render::backup::create)
+            }
             BackupCommand::Delete { snapshot, dry_run, force, yes } => {
                 let request = |dry_run| of_snapshot(snapshot).flag("dry_run", dry_run).flag("force", *force).done();
                 let mut invocation = Self::new("backup.delete", request(*dry_run), render::backup::delete);

@@ -224,37 +224,14 @@ pub struct BackupSettings {
     pub retention: Option<Map<String, Value>>,
     /// Says that storing `.env` and other secrets unencrypted is wanted: whoever reads a target reads them.
     pub clear_secrets: Option<bool>,
-    /// Who can open encrypted backups.
-    pub encryption: EncryptionSettings,
     /// `backup.sample` reads every stored byte again within so many days.
     pub verify_days: f64,
     /// How a drill puts a restored copy to the test.
     pub drill: DrillSettings,
     /// How the service's writes are paused for the moment in which the databases are copied.
     pub pause: PauseSettings,
-}
-
-/// Who can open encrypted backups. `uplifted-ops backup keys init` makes the key; from then on every backup is
-/// encrypted, and this host cannot open one.
-#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema, Default)]
-#[serde(default, deny_unknown_fields)]
-pub struct EncryptionSettings {
-    /// The public halves of the operators' age keys, `age1…`. Each opens every backup alone.
-    pub recipients: Vec<String>,
-    /// A file with more of them, one a line.
-    pub recipients_file: Option<PathBuf>,
-    /// A passphrase instead of recipients. Write `"env:NAME"`, and set the variable only where a backup is opened.
-    pub passphrase: Option<String>,
-    /// The file with the secret half of a recipient's key. Whoever takes this host can then open every backup ever made:
-    /// set it only where drills and full verifications have to run by themselves.
-    pub identity_file: Option<PathBuf>,
-}
-
-impl EncryptionSettings {
-    /// Whether the settings say that backups are to be encrypted.
-    pub fn is_wanted(&self) -> bool {
-        !self.recipients.is_empty() || self.recipients_file.is_some() || self.passphrase.is_some()
-    }
+    /// Who can open encrypted backups.
+    pub encryption: EncryptionSettings,
 }
 
 /// How a drill puts a restored copy to the test, beside the integrity of its databases and their rows.
@@ -297,6 +274,29 @@ impl Default for PauseSettings {
     }
 }
 
+/// Who can open encrypted backups. `uplifted-ops backup keys init` makes the key; from then on every backup is
+/// encrypted, and this host cannot open one.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema, Default)]
+#[serde(default, deny_unknown_fields)]
+pub struct EncryptionSettings {
+    /// The public halves of the operators' age keys, `age1…`. Each opens every backup alone.
+    pub recipients: Vec<String>,
+    /// A file with more of them, one a line.
+    pub recipients_file: Option<PathBuf>,
+    /// A passphrase instead of recipients. Write `"env:NAME"`, and set the variable only where a backup is opened.
+    pub passphrase: Option<String>,
+    /// The file with the secret half of a recipient's key. Whoever takes this host can then open every backup ever made:
+    /// set it only where drills and full verifications have to run by themselves.
+    pub identity_file: Option<PathBuf>,
+}
+
+impl EncryptionSettings {
+    /// Whether the settings say that backups are to be encrypted.
+    pub fn is_wanted(&self) -> bool {
+        !self.recipients.is_empty() || self.recipients_file.is_some() || self.passphrase.is_some()
+    }
+}
+
 impl Default for BackupSettings {
     fn default() -> Self {
         Self {
@@ -315,10 +315,10 @@ impl Default for BackupSettings {
             ping_url: None,
             retention: None,
             clear_secrets: None,
-            encryption: EncryptionSettings::default(),
             verify_days: 30.0,
             drill: DrillSettings::default(),
             pause: PauseSettings::default(),
+            encryption: EncryptionSettings::default(),
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::backup::BackupTarget;
 use crate::backup::pause::{Hooks, NamedHook, PauseHook, PausePrograms};
 use crate::clock::{Clock, SystemClock};
 use crate::component::Kind;
-use crate::config::{self, Config, HttpSettings, LoadInput, Settings};
+use crate::config::{self, BackupSettings, Config, HttpSettings, LoadInput, Settings};
 use crate::embed::{Component, Contract, Plugin, Registered};
 use crate::error::{Error, ErrorKind, Result};
 use crate::health::{HealthCheck, Runner};
@@ -267,7 +267,12 @@ impl OpsBuilder {
             environment: self.worker_environment,
             configuration: Configuration {
                 // A worker answers no one over HTTP and runs no jobs: the tokens and addresses stay here.
-                settings: Settings { http: HttpSettings::default(), jobs: Vec::new(), ..settings.clone() },
+                settings: Settings {
+                    http: HttpSettings::default(),
+                    jobs: Vec::new(),
+                    backup: BackupSettings { ping_url: None, ..settings.backup.clone() },
+                    ..settings.clone()
+                },
                 environment: environment.clone(),
                 root: WirePath(root.clone()),
                 state: WirePath(state.clone()),

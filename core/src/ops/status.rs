@@ -92,6 +92,7 @@ fn features() -> Vec<String> {
         ("faults", cfg!(feature = "faults")),
         ("sqlite", cfg!(feature = "sqlite")),
         ("testing", cfg!(feature = "testing")),
+        ("tls", cfg!(feature = "tls")),
     ];
     all.into_iter().filter(|(_, on)| *on).map(|(name, _)| name.to_owned()).collect()
 }

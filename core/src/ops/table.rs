@@ -4,7 +4,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 use super::operation::Entry;
 use super::status::Status;
-use crate::api::{backup, config, drill, health, journal, keys, metrics, restore, schedule, store};
+use crate::api::{backup, config, drill, health, journal, keys, metrics, portable, restore, schedule, store};
 
 /// Every operation of this build, sorted by name. A new one gets one line.
 pub static TABLE: &[Entry] = &[
@@ -13,6 +13,8 @@ pub static TABLE: &[Entry] = &[
     Entry::of::<backup::Create>(),
     Entry::of::<backup::Delete>(),
     Entry::of::<drill::Drill>(),
+    Entry::of::<portable::Export>(),
+    Entry::of::<portable::Import>(),
     Entry::of::<keys::Adopt>(),
     Entry::of::<keys::Check>(),
     Entry::of::<keys::Init>(),

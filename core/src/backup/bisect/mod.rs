@@ -19,7 +19,7 @@ use super::nodes::{ExtractOptions, Limits, Selection};
 use super::probe::Tester;
 use super::restore::Source;
 use super::scratch::Scratch;
-use super::seal::Keys;
+use crate::backup::seal::Keys;
 use crate::cancel::Scope;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
@@ -43,7 +43,7 @@ pub enum Question {
 pub struct BisectJob {
     /// Where the snapshots are.
     pub targets: Vec<NamedTarget>,
-    /// What opens encrypted ones.
+    /// What they are opened with.
     pub keys: Keys,
     /// Whose snapshots are asked.
     pub service: String,

@@ -41,6 +41,7 @@ use super::seal::{Fingerprint, Keys};
 use super::target::BackupTarget;
 use super::walk::{Found, walk};
 use crate::cancel::{Cancel, Scope};
+use crate::clock::Timestamp;
 use crate::component::Registry;
 use crate::config::BackupSettings;
 use crate::error::{Error, ErrorBody, Result};
@@ -78,10 +79,12 @@ pub struct CreateJob {
     pub check: CheckDepth,
     /// How the targets' leases are kept.
     pub lease: LeaseTimes,
-    /// What it is encrypted to. Stored in clear without.
-    pub keys: Keys,
     /// Who pauses the service while its databases are copied.
     pub pause: Option<Arc<dyn Pauser>>,
+    /// The time of the snapshot; now when unset.
+    pub time: Option<Timestamp>,
+    /// What it is encrypted to. Stored in clear without.
+    pub keys: Keys,
 }
 
 /// What became of a backup.
@@ -107,10 +110,10 @@ pub struct CreateReport {
     pub targets: Vec<TargetResult>,
     /// The databases in it.
     pub stores: Vec<StoreRecord>,
-    /// The fingerprint of the key that it is encrypted to. Nothing when it is stored in clear.
-    pub encrypted_to: Option<Fingerprint>,
     /// Which moments it is of.
     pub group: Option<ConsistencyGroup>,
+    /// The fingerprint of the key that it is encrypted to. Nothing when it is stored in clear.
+    pub encrypted_to: Option<Fingerprint>,
 }
 
 impl CreateReport {
@@ -309,8 +312,8 @@ async fn create_with(scope: &Scope, job: CreateJob, hook: Option<Hook>) -> Resul
         key: plan.key,
         targets: targets.collect(),
         stores: manifest.stores,
-        encrypted_to: manifest.encrypted_to,
         group: manifest.group,
+        encrypted_to: manifest.encrypted_to,
     })
 }
 

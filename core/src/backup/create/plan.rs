@@ -66,7 +66,7 @@ impl Plan {
             0 => std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS),
             threads => threads.min(64),
         };
-        let (snapshot_id, time) = (random_hex(12)?, scope.clock.now());
+        let (snapshot_id, time) = (random_hex(12)?, job.time.unwrap_or_else(|| scope.clock.now()));
         let key = match layout {
             Layout::Archive => archive_key(&job.service, time, &snapshot_id, job.keys.is_some()),
             Layout::Repository => snapshot_key(time, parse_id(&snapshot_id)?),

@@ -67,8 +67,9 @@ impl Scene {
             leave_out: Vec::new(),
             check: CheckDepth::Full,
             lease: LeaseTimes { renew: Duration::from_secs(5), ..LeaseTimes::default() },
-            keys: None,
             pause: None,
+            time: None,
+            keys: None,
         }
     }
 

@@ -25,7 +25,7 @@ use super::nodes::{Limits, Problem, ProblemKind};
 use super::probe::Tester;
 use super::restore::{self, RestoreJob, RestoreReport, Site, Source};
 use super::scratch::Scratch;
-use super::seal::Keys;
+use crate::backup::seal::Keys;
 use crate::cancel::Scope;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
@@ -58,7 +58,7 @@ impl DrillCheck {
 pub struct DrillJob {
     /// Where it may be.
     pub targets: Vec<NamedTarget>,
-    /// What opens it, when it is encrypted.
+    /// What it is opened with.
     pub keys: Keys,
     /// Whose snapshots `latest` looks among.
     pub service: Option<String>,
@@ -244,8 +244,8 @@ async fn open(scope: &Scope, copy: &Found) -> Result<Done<Arc<dyn Source>>> {
 
 /// Opens a copy of a snapshot, whatever its layout.
 pub(super) async fn open_source(scope: &Scope, copy: &Found) -> Result<Arc<dyn Source>> {
-    let (blocks, copy) = (copy.blocks(scope), copy.clone());
-    let archive = blocking(move || Archive::open(copy.open(blocks)?)).await?;
+    let (blocks, opening) = (copy.blocks(scope), copy.clone());
+    let archive = blocking(move || Archive::open(opening.open(blocks)?)).await?;
     Ok(Arc::new(archive))
 }
 

@@ -137,16 +137,16 @@ async fn the_last_good_one_is_not_deleted_unless_forced() {
     assert!(plan("aaaa", &verified, true).await.refused.is_none());
 
     let stays = plan("aaaa", &verified, false).await;
-    let error = apply_delete(&scope, &targets, &stays, "here", LeaseTimes::default()).await.unwrap_err();
+    let error = apply_delete(&scope, &targets, &None, &stays, "here", LeaseTimes::default()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Refused);
     let plan = plan("bbbb", &verified, false).await;
     assert_eq!(plan.deletions.len(), 1);
     let before = target.keys();
-    apply_delete(&scope, &targets, &plan, "here", LeaseTimes::default()).await.unwrap();
+    apply_delete(&scope, &targets, &None, &plan, "here", LeaseTimes::default()).await.unwrap();
     let gone: Vec<_> = before.iter().filter(|key| !target.keys().contains(key)).collect();
     assert_eq!(gone, [&plan.deletions[0].key]);
     // Applying it again changes nothing.
-    apply_delete(&scope, &targets, &plan, "here", LeaseTimes::default()).await.unwrap();
+    apply_delete(&scope, &targets, &None, &plan, "here", LeaseTimes::default()).await.unwrap();
 }
 
 #[test]

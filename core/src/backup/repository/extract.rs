@@ -1,10 +1,11 @@
 //! Making a snapshot's files: each frame that is needed is read once, by several threads, and its blobs go where they belong.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
 use super::fetch::{Packs, Reader, is_damage};
-use super::index::BlobAt;
+use super::index::{BlobAt, Lookup};
 use super::roll::{Stored, TreeRoll};
 use super::snapshot::{Snapshot, read_map};
 use crate::backup::frames::Unpacker;
@@ -62,17 +63,17 @@ impl Snapshot {
 
 /// A place where a blob, or a part of it, belongs. Small, since there is one for each small file.
 #[derive(Debug, Clone, Copy)]
-struct Piece {
+pub(super) struct Piece {
     /// The blob, by its number in the lookup.
     blob: u32,
     /// The entry.
-    file: u32,
+    pub(super) file: u32,
     /// Which part and where to, by its number in [`Plan::spans`]; [`WHOLE`] for a blob that is the whole file.
-    span: u32,
+    pub(super) span: u32,
 }
 
 /// The blob is all of the file.
-const WHOLE: u32 = u32::MAX;
+pub(super) const WHOLE: u32 = u32::MAX;
 
 /// A part of a blob.
 #[derive(Debug, Clone, Copy)]
@@ -86,20 +87,30 @@ struct Span {
 }
 
 /// What goes where.
-struct Plan {
+pub(super) struct Plan {
     /// By frame, then by blob.
     pieces: Vec<Piece>,
     spans: Vec<Span>,
     /// The frames, each with its pieces.
     frames: Vec<(u32, Range<usize>)>,
     /// Files of which a part is lost, as is known before anything is read.
-    lost: Lost,
+    pub(super) lost: Lost,
+    /// The unit of each database.
+    units: HashMap<u32, u32>,
 }
 
 impl Plan {
-    fn new(scope: &Scope, snapshot: &Snapshot, wanted: &Wanted, salvage: bool) -> Result<Self> {
+    /// Where everything wanted goes. With `salvage` files of which a part is lost are in [`Plan::lost`]; without it the
+    /// first is an error.
+    pub(super) fn new(scope: &Scope, snapshot: &Snapshot, wanted: &Wanted, salvage: bool) -> Result<Self> {
         let (roll, lookup) = (snapshot.roll.as_ref(), snapshot.packs.lookup());
-        let mut plan = Self { pieces: Vec::new(), spans: Vec::new(), frames: Vec::new(), lost: Lost::default() };
+        let mut plan = Self {
+            pieces: Vec::new(),
+            spans: Vec::new(),
+            frames: Vec::new(),
+            lost: Lost::default(),
+            units: HashMap::new(),
+        };
         let mut reader = Reader::new(&snapshot.packs)?;
         for number in wanted.contents(roll) {
             scope.cancel.check()?;
@@ -162,6 +173,7 @@ impl Plan {
             Stored::Pages(map, _) => {
                 let Node::File { size, .. } = roll.entry(file).node else { return Err(lost()) };
                 let map = read_map(reader, &map, size)?;
+                self.units.insert(file, map.unit);
                 for run in &map.runs {
                     let (id, _) = map.data[run.data as usize];
                     let blob = lookup.number_of(&id).ok_or_else(lost)?;
@@ -193,8 +205,30 @@ impl Plan {
         Ok(())
     }
 
+    /// The pieces that a place of a blob is.
+    pub(super) fn pieces_of(&self, lookup: &Lookup, blob: &BlobAt) -> &[Piece] {
+        let key = |piece: &Piece| {
+            let at = lookup.at(piece.blob);
+            (at.frame, at.offset)
+        };
+        let wanted = (blob.frame, blob.offset);
+        let start = self.pieces.partition_point(|piece| key(piece) < wanted);
+        let len = self.pieces[start..].partition_point(|piece| key(piece) == wanted);
+        &self.pieces[start..start + len]
+    }
+
+    /// The files that a place of a blob belongs to.
+    pub(super) fn files_with(&self, lookup: &Lookup, blob: &BlobAt) -> Vec<u32> {
+        self.pieces_of(lookup, blob).iter().map(|piece| piece.file).collect()
+    }
+
+    /// The unit of a database.
+    pub(super) fn unit_of(&self, file: u32) -> Option<u32> {
+        self.units.get(&file).copied()
+    }
+
     /// The part of a blob's bytes that a piece is, and where it belongs.
-    fn part<'a>(&self, piece: Piece, bytes: &'a [u8]) -> (u64, &'a [u8]) {
+    pub(super) fn part<'a>(&self, piece: Piece, bytes: &'a [u8]) -> (u64, &'a [u8]) {
         match piece.span {
             WHOLE => (0, bytes),
             span => {

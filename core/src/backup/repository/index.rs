@@ -500,6 +500,13 @@ impl Lookup {
         start as u32..end as u32
     }
 
+    /// The blobs of some frames in a row, by their places.
+    pub(crate) fn blobs_of_frames(&self, frames: std::ops::Range<u32>) -> Vec<BlobAt> {
+        let mut blobs: Vec<BlobAt> = self.blobs.iter().filter(|blob| frames.contains(&blob.frame)).copied().collect();
+        blobs.sort_unstable_by_key(|blob| (blob.frame, blob.offset));
+        blobs
+    }
+
     /// All blobs, by their ids.
     pub(crate) fn blobs(&self) -> impl Iterator<Item = (BlobId, BlobAt)> + '_ {
         self.blobs.iter().map(|blob| (BlobId(blob.id), *blob))

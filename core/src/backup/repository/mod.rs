@@ -10,6 +10,7 @@ pub(crate) mod cache;
 pub(crate) mod chunk;
 pub(crate) mod collect;
 pub(crate) mod collecting;
+pub(crate) mod content;
 pub(crate) mod deliver;
 pub(crate) mod extract;
 pub(crate) mod fetch;
@@ -29,11 +30,15 @@ pub(crate) mod pieces;
 pub(crate) mod prepare;
 pub(crate) mod rebase;
 pub(crate) mod recover;
+pub(crate) mod removal;
 pub(crate) mod roll;
 pub(crate) mod sealing;
 pub(crate) mod snapshot;
 pub(crate) mod tree;
+pub(crate) mod verify;
 pub(crate) mod write;
 
 #[cfg(test)]
 pub(in crate::backup) mod hostile;
+#[cfg(test)]
+pub(crate) mod tests;

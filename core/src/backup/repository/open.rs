@@ -11,6 +11,7 @@ use super::keyring::Keyring;
 use super::{names, recover};
 use crate::backup::blocks::Objects;
 use crate::backup::manifest::Digest;
+use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The longest header, and the longest collect record: a line for each of half a million packs.
@@ -38,6 +39,8 @@ pub(crate) struct StoredHeader {
     pub(crate) key: String,
     /// Its length.
     pub(crate) len: u64,
+    /// When it was written, by the target's clock.
+    pub(crate) modified_at: Timestamp,
     /// What it says, and its mac.
     pub(crate) header: Result<(Header, Digest), Arc<Error>>,
 }
@@ -115,13 +118,13 @@ impl Repository {
         let mut headers = Vec::with_capacity(objects.len());
         self.objects.read_each(&keys, MAX_HEADER, |number, bytes| {
             let key = keys[number].clone();
-            let len = objects[number].size_bytes;
+            let (len, modified_at) = (objects[number].size_bytes, objects[number].modified_at);
             match bytes.and_then(|bytes| self.read_header(&key, &bytes)) {
-                Ok(header) => headers.push(StoredHeader { key, len, header: Ok(header) }),
+                Ok(header) => headers.push(StoredHeader { key, len, modified_at, header: Ok(header) }),
                 // Deleted since it was listed.
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
-                Err(error) => headers.push(StoredHeader { key, len, header: Err(Arc::new(error)) }),
+                Err(error) => headers.push(StoredHeader { key, len, modified_at, header: Err(Arc::new(error)) }),
             }
             Ok(())
         })?;

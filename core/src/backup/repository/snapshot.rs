@@ -119,6 +119,12 @@ impl Snapshot {
         &self.problems
     }
 
+    /// Why it must not be extracted as a whole: an unsafe entry, a passed limit, entries that are lost.
+    pub(crate) fn refusal(&self, limits: &Limits) -> Option<Problem> {
+        let lost = || self.problems.iter().find(|problem| problem.kind == ProblemKind::DamagedTree).cloned();
+        self.examine(Some(limits)).0.into_iter().next().or_else(|| lost().filter(|_| self.incomplete))
+    }
+
     /// Every violation of the rules for what may be extracted, and the order of the names, which means something only
     /// without one.
     pub(super) fn examine(&self, limits: Option<&Limits>) -> (Vec<Problem>, Order) {

@@ -43,6 +43,9 @@ impl KeyRing {
     pub fn fingerprint(&self) -> Fingerprint {
         match *self {}
     }
+    pub fn opens(&self, _: &Fingerprint) -> bool {
+        match *self {}
+    }
     pub fn has_identity(&self) -> bool {
         match *self {}
     }

@@ -47,6 +47,7 @@ impl Scene {
             keys: None,
             lease: LeaseTimes::default(),
             pause: None,
+            time: None,
             root,
         };
         let report = create(&Scope::default(), job).await.unwrap();

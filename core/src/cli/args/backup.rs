@@ -62,6 +62,38 @@ Examples:
         #[command(flatten)]
         key: IdentityFile,
     },
+    /// Write a backup as a standard .tar.zst, in clear
+    #[command(after_help = "\
+The file is read back before it appears, and a file that exists is never replaced.
+
+Example:
+  uplifted-ops backup export latest --output /tmp/uplifted.tar.zst")]
+    Export {
+        #[command(flatten)]
+        snapshot: Snapshot,
+        /// The file to make
+        #[arg(long, short, value_name = "FILE")]
+        output: PathBuf,
+        #[command(flatten)]
+        key: IdentityFile,
+    },
+    /// Make a backup of an archive in a file: one of ours, or one that tar made
+    #[command(after_help = "\
+Databases in it are recognised and checked. Its time is that of the newest file in it.
+
+Example:
+  uplifted-ops backup import /backup/uplifted/uplifted_20260101_020000.tar.gz")]
+    Import {
+        /// The file
+        #[arg(value_name = "FILE")]
+        path: PathBuf,
+        /// What to call it
+        #[arg(long, value_name = "TEXT")]
+        label: Option<String>,
+        /// Only into this target
+        #[arg(long, value_name = "NAME")]
+        target: Option<String>,
+    },
     /// Make, list, prove and change the keys that backups are encrypted to
     #[command(
         subcommand,

@@ -150,6 +150,23 @@ pub(in crate::cli) fn copy(value: &Value, view: &View) -> String {
     out
 }
 
+/// What `backup.export` wrote.
+pub(in crate::cli) fn export(value: &Value, view: &View) -> String {
+    let (files, bytes) = (number(value, "files").unwrap_or(0), number(value, "size_bytes").unwrap_or(0));
+    let stored = number(value, "stored_bytes").unwrap_or(0);
+    let seconds = value.get("duration_seconds").and_then(Value::as_f64).unwrap_or(0.0);
+    format!(
+        "{} {} as {}\n  {}, {}, stored as {}, in {}\n",
+        view.paint(Tone::Good, "exported"),
+        view.paint(Tone::Strong, &clean(text(value, "snapshot_id"))),
+        path(value.get("output")),
+        counted(files, "file", "files"),
+        size(bytes),
+        size(stored),
+        duration(seconds),
+    )
+}
+
 /// What was, or would be, deleted.
 pub(in crate::cli) fn delete(value: &Value, view: &View) -> String {
     let deletions = list(value, "deletions");

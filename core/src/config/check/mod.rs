@@ -47,7 +47,8 @@ pub struct BuildFacts {
     /// Kinds of `[[check]]`.
     pub checks: Vec<String>,
     /// Those of `backup.schedule`, `backup.verify_schedule`, `backup.drill_schedule`, `backup.retention`,
-    /// `backup.encryption` and `metrics.listen` that this build acts on. The others are accepted, with a warning that says so.
+    /// `backup.layout`, `backup.encryption` and `metrics.listen` that this build acts on. The others are accepted, with
+    /// a warning that says so.
     pub acts_on: Vec<String>,
 }
 

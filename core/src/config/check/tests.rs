@@ -62,7 +62,7 @@ fn each_mistake_is_found() {
             "Warning backup.schedule: this build accepts backup.schedule and does not",
         ),
         (backup("retention = { daily = 7 }"), "Warning backup.retention: this build accepts"),
-        (backup("layout = \"repository\""), "Warning backup.layout: this build accepts"),
+        (backup("layout = \"repositroy\""), "Error backup.layout: \"repositroy\" is no layout"),
         (backup("scratch = \"~/x\""), "Error backup.scratch: `~` is no folder"),
         (include("[]"), "Error backup.include: the list is empty"),
         (include("[\"../other\", \".\"]"), "Error backup.include: \"../other\" is outside"),

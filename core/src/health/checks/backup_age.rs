@@ -38,11 +38,11 @@ pub struct BackupTimes {
     pub last_complete: Option<Timestamp>,
     /// When a backup was last read back in full, or restored by a drill, and found whole.
     pub last_verified: Option<Timestamp>,
+    /// When the newest backup was made that a drill has restored.
+    pub last_restorable: Option<Timestamp>,
     /// When one was last looked into as well. The bytes of an encrypted one are verified without an identity, and
     /// nobody has seen then what is in them.
     pub last_proven: Option<Timestamp>,
-    /// When the newest backup was made that a drill has restored.
-    pub last_restorable: Option<Timestamp>,
 }
 
 /// Where the check learns about the backups. Called on a thread of its own: it may read the journal.
@@ -95,18 +95,6 @@ impl BackupAgeCheck {
         }
         let age = |time: Timestamp| now.duration_since(time).as_secs_f64().max(0.0);
         let first = age(times.first_complete.or(times.last_complete).unwrap_or(latest));
-        // What was only ever compared by its bytes is not what was looked into.
-        let sealed = times.last_verified.filter(|verified| times.last_proven.is_none_or(|proven| proven < *verified));
-        let verified = match (sealed, times.last_proven) {
-            (None, _) => "the last verified backup".to_owned(),
-            (Some(_), None) => {
-                "the last verified backup (sealed: its bytes alone, and none was ever looked into)".to_owned()
-            }
-            (Some(_), Some(proven)) => {
-                let old = in_words(age(proven));
-                format!("the last verified backup (sealed: its bytes alone, one was looked into {old} ago)")
-            }
-        };
         let findings = vec![
             finding(
                 times.last_restorable.map(age).ok_or(first),
@@ -118,7 +106,7 @@ impl BackupAgeCheck {
             finding(
                 times.last_verified.map(age).ok_or(first),
                 self.verify,
-                &verified,
+                "the last verified backup",
                 "no backup was ever verified in full",
                 "run `uplifted-ops backup verify latest`",
             ),
@@ -131,7 +119,21 @@ impl BackupAgeCheck {
                 "find out why no backup was made since, then run `uplifted-ops backup create`",
             ),
         ];
-        worst(findings).unwrap_or_else(|| CheckOutcome::new(CheckStatus::Warn, "no backup yet"))
+        let outcome = worst(findings).unwrap_or_else(|| CheckOutcome::new(CheckStatus::Warn, "no backup yet"));
+        CheckOutcome { message: format!("{}{}", outcome.message, level(now, &times)), ..outcome }
+    }
+}
+
+/// What a verification that saw no content adds: nothing when the last one looked into the backup.
+fn level(now: Timestamp, times: &BackupTimes) -> String {
+    let sealed = times.last_verified.filter(|verified| times.last_proven.is_none_or(|proven| proven < *verified));
+    match (sealed, times.last_proven) {
+        (None, _) => String::new(),
+        (Some(_), None) => " (sealed: its bytes alone were verified, and none was ever looked into)".to_owned(),
+        (Some(_), Some(proven)) => {
+            let ago = in_words(now.duration_since(proven).as_secs_f64().max(0.0));
+            format!(" (sealed: its bytes alone were verified; one was last looked into {ago} ago)")
+        }
     }
 }
 
@@ -191,8 +193,8 @@ mod tests {
         let now: Timestamp = NOW.parse().unwrap();
         let [first_complete, last_complete, last_verified, last_restorable] =
             hours.map(|hours| hours.map(|hours| now - jiff::SignedDuration::from_secs_f64(hours * 3600.0)));
-        let last_proven = last_verified;
-        let times = BackupTimes { first_complete, last_complete, last_verified, last_proven, last_restorable };
+        let times =
+            BackupTimes { first_complete, last_complete, last_verified, last_restorable, last_proven: last_verified };
         let check = BackupAgeCheck::new(Arc::new(move || Ok(times)), &HealthSettings::default()).unwrap();
         let scope = Scope { clock: Arc::new(ManualClock::new(now)), ..Scope::default() };
         check.check(&scope).await.unwrap()
@@ -235,30 +237,23 @@ mod tests {
     }
 
     #[test]
-    fn the_age_of_a_verification_names_its_level() {
+    fn the_age_names_its_level() {
         let now: Timestamp = NOW.parse().unwrap();
         let ago = |hours: f64| Some(now - jiff::SignedDuration::from_secs_f64(hours * 3600.0));
         let check = BackupAgeCheck::new(Arc::new(|| Ok(BackupTimes::default())), &HealthSettings::default()).unwrap();
-        for (proven, begin) in [
-            (ago(240.0), "the last verified backup is 10.0 days old"),
-            (
-                None,
-                "the last verified backup (sealed: its bytes alone, and none was ever looked into) is 10.0 days old",
-            ),
-            (
-                ago(480.0),
-                "the last verified backup (sealed: its bytes alone, one was looked into 20.0 days ago) is 10.0 days old",
-            ),
+        for (verified, proven, end) in [
+            (ago(2.0), ago(2.0), "no drill has restored a backup yet"),
+            (ago(2.0), None, "(sealed: its bytes alone were verified, and none was ever looked into)"),
+            (ago(2.0), ago(50.0), "(sealed: its bytes alone were verified; one was last looked into 50.0 h ago)"),
         ] {
             let times = BackupTimes {
-                first_complete: ago(500.0),
                 last_complete: ago(2.0),
-                last_verified: ago(240.0),
+                last_verified: verified,
                 last_proven: proven,
-                last_restorable: ago(2.0),
+                ..BackupTimes::default()
             };
             let outcome = check.judge(now, times);
-            assert!(outcome.message.starts_with(begin), "{outcome:?}");
+            assert!(outcome.message.ends_with(end), "{outcome:?}");
         }
     }
 

@@ -17,13 +17,13 @@ async fn one_of_two_leads_and_the_other_takes_over() {
         scene.clock.advance(std::time::Duration::from_secs(20));
         no_hang(scene.clock.sleepers(2)).await;
     }
-    scene.host.reports(1).await;
+    scene.ran(&first, 1).await;
     first.stop().await;
     assert_eq!(Leadership::record(&scene.folder()).unwrap(), None, "who goes takes the record along");
     scene.pass(10).await;
     assert_eq!(second.standing.get().0, Role::Leader);
     scene.until("2026-03-11T02:00:00Z").await;
-    scene.host.reports(2).await;
+    scene.ran(&second, 2).await;
     second.stop().await;
     assert_eq!(scene.runs().len(), 2);
 }
@@ -35,7 +35,7 @@ async fn whoever_removes_the_state_takes_the_lead_away() {
     std::fs::remove_dir_all(scene.folder().path()).unwrap();
     assert!(Leadership::try_take(&scene.folder(), scene.clock.now()).is_ok());
     scene.until("2026-03-10T02:00:00Z").await;
-    scene.host.reports(1).await;
+    scene.ran(&process, 1).await;
     assert_eq!(process.standing.get().0, Role::Leader, "it has made everything anew");
     process.stop().await;
     assert_eq!(scene.runs().len(), 1);

@@ -26,9 +26,9 @@ async fn a_job_runs_when_its_time_comes() {
     scene.until("2026-03-10T01:59:59Z").await;
     assert_eq!(scene.known("nightly").settled_until, Some(at("2026-03-10T01:30:00Z")), "kept before anything is due");
     scene.until("2026-03-10T02:00:00Z").await;
-    scene.host.reports(1).await;
+    scene.ran(&process, 1).await;
     scene.until("2026-03-11T02:00:00Z").await;
-    scene.host.reports(2).await;
+    scene.ran(&process, 2).await;
     scene.until("2026-03-11T03:00:00Z").await;
     process.stop().await;
     let expected =
@@ -48,7 +48,7 @@ async fn what_was_missed_once_or_fifty_times_is_made_up_for_once() {
         scene.pass(59).await;
         assert_eq!(scene.host.begun.borrow().len(), 0, "the service comes first");
         scene.pass(1).await;
-        assert_eq!(scene.host.reports(1).await[0].why, CatchUp);
+        assert_eq!(scene.ran(&process, 1).await[0].why, CatchUp);
         scene.until("2026-03-11T01:59:59Z").await;
         assert_eq!(scene.host.reports.borrow().len(), 1);
         scene.until("2026-03-11T02:00:00Z").await;
@@ -62,7 +62,7 @@ async fn what_was_missed_once_or_fifty_times_is_made_up_for_once() {
 async fn a_restart_at_the_very_time_is_no_downtime() {
     let scene = settled("2026-03-10T02:00:20Z", "2026-03-09T02:00:00Z");
     let process = scene.start().await;
-    scene.host.reports(1).await;
+    scene.ran(&process, 1).await;
     process.stop().await;
     assert_eq!(scene.runs(), [(Scheduled, Done, "2026-03-10T02:00:00Z".to_owned())]);
 }
@@ -73,7 +73,7 @@ async fn a_clock_that_is_set_back_runs_nothing_twice() {
         let scene = settled("2026-03-10T01:59:00Z", "2026-03-09T02:00:00Z");
         let process = scene.start().await;
         scene.pass(90).await;
-        scene.host.reports(1).await;
+        scene.ran(&process, 1).await;
         scene.clock.jump_to(at("2026-03-10T02:00:30Z") - jiff::SignedDuration::from_mins(minutes));
         scene.until("2026-03-11T01:59:00Z").await;
         assert_eq!(scene.host.reports.borrow().len(), 1, "{minutes} minutes");
@@ -92,10 +92,10 @@ async fn a_clock_that_was_years_ahead_is_not_believed() {
     let process = scene.start().await;
     scene.clock.jump_to(at("2035-07-01T12:00:00Z"));
     scene.pass(90).await;
-    assert_eq!(scene.host.reports(1).await[0].why, CatchUp);
+    assert_eq!(scene.ran(&process, 1).await[0].why, CatchUp);
     scene.clock.jump_to(at("2026-03-10T01:02:00Z"));
     scene.until("2026-03-10T02:00:00Z").await;
-    scene.host.reports(2).await;
+    scene.ran(&process, 2).await;
     process.stop().await;
     assert_eq!(scene.runs()[1], (Scheduled, Done, "2026-03-10T02:00:00Z".to_owned()));
     // The record of the years ahead, met by a process that was not there.
@@ -132,7 +132,7 @@ async fn a_run_that_the_end_of_its_process_cuts_short_is_made_up_for_once() {
     assert!(scene.known("nightly").running.is_some());
     scene.clock.advance(Duration::from_secs(3600));
     let process = scene.start().await;
-    let cut_short = &scene.host.reports(1).await[0];
+    let cut_short = &scene.ran(&process, 1).await[0];
     assert_eq!((cut_short.outcome, cut_short.duration_seconds), (Interrupted, None));
     assert!(scene.known("nightly").owed);
     scene.pass(60).await;
@@ -145,7 +145,7 @@ async fn a_run_that_the_end_of_its_process_cuts_short_is_made_up_for_once() {
     assert_eq!(scene.host.begun.borrow().len(), 2);
     scene.host.gate.send_replace(true);
     scene.until("2026-03-11T02:00:00Z").await;
-    scene.host.reports(3).await;
+    scene.ran(&process, 3).await;
     process.stop().await;
     let outcomes: Vec<_> = scene.runs().into_iter().map(|(why, outcome, _)| (why, outcome)).collect();
     assert_eq!(outcomes, [(Scheduled, Interrupted), (CatchUp, Interrupted), (Scheduled, Done)]);
@@ -163,7 +163,7 @@ async fn a_run_of_a_process_that_is_long_dead_is_made_up_for() {
     scene.folder().save("nightly", &state).unwrap();
     let process = scene.start().await;
     scene.pass(60).await;
-    scene.host.reports(2).await;
+    scene.ran(&process, 2).await;
     process.stop().await;
     assert_eq!(scene.runs()[1].0, CatchUp);
     // Whoever asked by hand sees that it is gone.
@@ -202,7 +202,7 @@ async fn a_lost_or_damaged_record_costs_what_was_missed_and_nothing_else() {
         }
         let process = scene.start().await;
         scene.until("2026-03-11T02:00:00Z").await;
-        scene.host.reports(1).await;
+        scene.ran(&process, 1).await;
         process.stop().await;
         assert_eq!(scene.runs(), [(Scheduled, Done, "2026-03-11T02:00:00Z".to_owned())]);
     }

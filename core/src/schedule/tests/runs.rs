@@ -49,7 +49,7 @@ async fn a_job_that_still_runs_is_not_begun_again() {
     assert!(skipped.iter().all(|report| report.outcome == Skipped), "{skipped:?}");
     assert_eq!(scene.host.begun.borrow().len(), 1);
     scene.host.gate.send_replace(true);
-    scene.host.reports(3).await;
+    scene.ran(&process, 3).await;
     scene.waiting.set(1);
     scene.pass(4 * 60).await;
     scene.host.reports(4).await;

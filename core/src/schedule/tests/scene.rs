@@ -204,6 +204,20 @@ impl Scene {
         self.pass(u64::try_from(seconds).unwrap()).await;
     }
 
+    /// Waits until so many runs have been recorded, and `process` has nothing more to do with the last of them: a disk
+    /// takes its time, whatever the clock of the test says.
+    pub(super) async fn ran(&self, process: &Process, count: usize) -> Vec<RunReport> {
+        let reports = self.host.reports(count).await;
+        // A run has the runner, beside its process and the engine.
+        let ended = async {
+            while Arc::strong_count(&process.runner) > 2 {
+                tokio::task::yield_now().await;
+            }
+        };
+        no_hang(ended).await;
+        reports
+    }
+
     /// The runs so far, once the process has ended: `(why, outcome, scheduled for)`.
     pub(super) fn runs(&self) -> Vec<(Why, RunOutcome, String)> {
         let reports = self.host.reports.borrow().clone();

@@ -82,8 +82,10 @@ impl Scene {
             leave_out: Vec::new(),
             check: CheckDepth::Quick,
             lease: LeaseTimes::default(),
+            time: None,
             keys: self.sealed(),
             pause: None,
+            time: None,
         }
     }
 
@@ -165,7 +167,7 @@ async fn it_is_made_listed_verified_and_opened() {
         assert_eq!(find(&scope, &scene.targets(), &unwrapped, Some("app"), "latest").await.unwrap().len(), 1);
 
         let plan = plan_delete(&scope, &scene.targets(), &scene.sealed(), None, "latest", &[], true).await.unwrap();
-        apply_delete(&scope, &scene.targets(), &plan, "here", LeaseTimes::default()).await.unwrap();
+        apply_delete(&scope, &scene.targets(), &scene.sealed(), &plan, "here", LeaseTimes::default()).await.unwrap();
         assert_eq!(scene.put(), [] as [String; 0]);
     }
 }
@@ -402,4 +404,45 @@ async fn a_repository_in_clear_stays_in_clear_or_gets_nothing() {
     assert_eq!(error.kind(), ErrorKind::Refused);
     assert!(error.hint().unwrap().contains("another folder"), "{error}");
     assert_eq!(scene.put(), before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_elsewhere_comes_with_what_opens_it_and_is_sampled_without() {
+    use crate::backup::copy::{CopyJob, copy};
+    use crate::backup::sample::{SampleJob, sample};
+
+    let scene = Scene::new().await;
+    let report = scene.create().await;
+    let offsite = MemoryTarget::default();
+    let job = CopyJob {
+        from: scene.targets(),
+        to: named("offsite", &offsite),
+        service: Some("app".into()),
+        snapshot: "latest".into(),
+        host: "here".into(),
+        lease: LeaseTimes::default(),
+        threads: 1,
+        keys: scene.sealed(),
+    };
+    let copied = copy(&Scope::default(), job).await.unwrap();
+    assert!(copied.copied);
+    assert_eq!(put_in(&offsite), [report.key.clone(), format!("{}.summary", report.key)]);
+    assert!(offsite.keys().contains(&format!("keys/{}-1.age", scene.key.fingerprint())), "{:?}", offsite.keys());
+
+    let sampled = |keys: Keys| SampleJob {
+        targets: vec![named("offsite", &offsite)],
+        days: 1.0,
+        max_bytes: None,
+        reached: std::collections::BTreeMap::new(),
+        state: scene.base.path().join("sampling"),
+        keys,
+    };
+    let well = sample(&Scope::default(), sampled(scene.sealed())).await.unwrap();
+    assert!(well.ok && well.failed.is_empty(), "{well:?}");
+    assert_eq!((well.targets[0].objects, well.targets[0].read_bytes), (1, copied.stored_bytes));
+    let unknown = sample(&Scope::default(), sampled(None)).await.unwrap();
+    assert_eq!(unknown.failed[0].error.kind, ErrorKind::Denied, "{unknown:?}");
+    offsite.tamper(&report.key, |bytes| bytes[5000] ^= 1);
+    let damaged = sample(&Scope::default(), sampled(scene.sealed())).await.unwrap();
+    assert_eq!(damaged.problems[0].kind, "damaged_archive", "{damaged:?}");
 }

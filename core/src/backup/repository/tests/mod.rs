@@ -1,0 +1,8 @@
+//! What the repository promises, tried out.
+
+mod damage;
+#[cfg(feature = "sqlite")]
+mod fixture;
+mod layouts;
+pub(crate) mod read;
+pub(crate) mod scene;
