@@ -311,7 +311,7 @@ mod tests {
             match (schema.place(at), value) {
                 (Place::Section, Value::Object(fields)) => {
                     for (name, value) in fields {
-                        known(schema, &[at, &[name.clone()]].concat(), value);
+                        known(schema, &[at, std::slice::from_ref(name)].concat(), value);
                     }
                 }
                 (Place::Leaf(_), _) => {}

@@ -204,7 +204,7 @@ async fn snapshots(scope: &Scope, job: &BisectJob) -> Result<Vec<Candidate>> {
             None => snapshots.push(Candidate { snapshot, copies: vec![found] }),
         }
     }
-    snapshots.sort_by(|a, b| b.snapshot.time.cmp(&a.snapshot.time));
+    snapshots.sort_by_key(|candidate| std::cmp::Reverse(candidate.snapshot.time));
     if snapshots.is_empty() {
         return Err(failed.unwrap_or_else(|| {
             Error::new(ErrorKind::NotFound, format!("there is no snapshot of {:?} in the targets", job.service))

@@ -37,6 +37,7 @@ impl Scene {
             std::fs::write(root.join("number"), number.to_string()).unwrap();
             let job = CreateJob {
                 keys: None,
+                time: None,
                 service: "app".into(),
                 service_version: None,
                 host: "here".into(),

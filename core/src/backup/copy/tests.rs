@@ -25,6 +25,7 @@ impl Scene {
         let (one, two) = (MemoryTarget::default(), MemoryTarget::default());
         let job = CreateJob {
             keys: None,
+            time: None,
             service: "app".into(),
             service_version: None,
             host: "here".into(),

@@ -59,6 +59,7 @@ impl Scene {
     async fn backup(&self) -> CreateReport {
         let job = CreateJob {
             keys: None,
+            time: None,
             service: "app".into(),
             service_version: None,
             host: "here".into(),
@@ -258,10 +259,11 @@ async fn programs_of_the_service_work_on_the_copy() {
     assert!(report.ok, "{report:#?}");
     assert_eq!(std::fs::read(scene.root().join("data/main.db")).unwrap(), live, "the live database was touched");
 
-    for (script, why) in
-        [("echo no good >&2; exit 3", "no good"), ("sleep 600 & sleep 600", "did not end within 0.4 s and was killed")]
-    {
-        let settings = DrillSettings { command: shell(script), deadline_seconds: 0.4, ..DrillSettings::default() };
+    for (script, deadline_seconds, why) in [
+        ("echo no good >&2; exit 3", 600.0, "no good"),
+        ("sleep 600 & sleep 600", 0.4, "did not end within 0.4 s and was killed"),
+    ] {
+        let settings = DrillSettings { command: shell(script), deadline_seconds, ..DrillSettings::default() };
         let report = scene.drill(settings).await;
         assert_eq!(steps(&report).last(), Some(&(DrillPhase::Command, false)));
         assert!(complaints(&report).contains(why), "{report:#?}");

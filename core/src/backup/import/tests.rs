@@ -36,6 +36,7 @@ impl Scene {
     async fn import(&self, file: &str) -> Result<ImportReport> {
         let scratch = self.path("scratch");
         let create = CreateJob {
+            pause: None,
             service: "app".into(),
             service_version: None,
             host: "here".into(),

@@ -36,6 +36,7 @@ impl Scene {
             std::fs::write(root.join("noise"), noise).unwrap();
             let job = CreateJob {
                 keys: None,
+                time: None,
                 service: "app".into(),
                 service_version: None,
                 host: "here".into(),

@@ -162,7 +162,7 @@ impl Checker<'_> {
 
     fn drills(&mut self) {
         let backup = self.config.settings.backup.clone();
-        if !(backup.verify_days > 0.0) {
+        if backup.verify_days <= 0.0 || backup.verify_days.is_nan() {
             let message = format!("{} days is no time in which everything can be read", backup.verify_days);
             self.error("backup.verify_days", message, "use a number above zero, such as 30");
         }

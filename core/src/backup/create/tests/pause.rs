@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 
-use super::super::super::pause::{Hooks, PauseHook};
+use super::super::super::pause::{Hold, Hooks, PauseHook, PauseReport, Pauser};
 use super::*;
 
 /// A service that can be paused: writes while it is not, and says what was asked of it.
@@ -99,18 +99,31 @@ async fn a_service_that_will_not_stand_still_is_backed_up_all_the_same() {
     }
 }
 
+/// A pause whose deadline is over before it is ended.
+#[derive(Debug)]
+struct Short;
+
+#[async_trait]
+impl Pauser for Short {
+    async fn begin(&self, _: &Scope) -> Result<Box<dyn Hold>> {
+        Ok(Box::new(Short))
+    }
+}
+
+#[async_trait]
+impl Hold for Short {
+    async fn end(self: Box<Self>) -> Result<PauseReport> {
+        let now = crate::clock::Timestamp::now();
+        Ok(PauseReport { from: now, until: now, held: false, error: None })
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pause_that_was_too_short_is_told() {
-    let (scene, service) = (scene(), Arc::new(Service::default()));
-    let mut scope = Scope::default();
-    let seen = Arc::clone(&service);
-    // The copies begin when the deadline has let the service go on.
-    scope.progress = Progress::new(move |event| {
-        while event.stage.starts_with("copying database") && seen.calls.lock().unwrap().len() < 2 {
-            std::thread::yield_now();
-        }
-    });
-    let report = create(&scope, paused(&scene, &service, Duration::from_millis(20))).await.unwrap();
+    let scene = scene();
+    let job = CreateJob { pause: Some(Arc::new(Short)), ..scene.job() };
+    let report = create(&Scope::default(), job).await.unwrap();
+    assert!(!report.is_healthy());
     assert!(group(&report).message.as_ref().unwrap().contains("deadline"), "{report:?}");
 }
 

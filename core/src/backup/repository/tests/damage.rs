@@ -233,6 +233,7 @@ fn a_header_that_was_taken_away_or_put_back_is_missed() {
     let (header, mac) = Header::read(&second, scene.id, &scene.key).unwrap();
     for (mac, ok) in [(Digest([0; 32]), false), (mac, true)] {
         let record = CollectRecord {
+            grace: std::time::Duration::from_secs(86_400),
             repository: scene.id,
             time: header.time,
             snapshots: vec![(header.snapshot, mac)],

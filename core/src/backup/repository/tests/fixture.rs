@@ -66,6 +66,7 @@ async fn it_is_written_when_asked_for() {
         }
         std::fs::write(root.join("config/label"), label).unwrap();
         let job = CreateJob {
+            pause: None,
             service: "uplifted".into(),
             service_version: Some("1.0".into()),
             host: "fixture".into(),

@@ -82,7 +82,6 @@ impl Scene {
             leave_out: Vec::new(),
             check: CheckDepth::Quick,
             lease: LeaseTimes::default(),
-            time: None,
             keys: self.sealed(),
             pause: None,
             time: None,
