@@ -21,6 +21,28 @@ import type {
 export { WireError } from "./codec.js";
 export type { Integer, IntegerInput, Json, JsonObject, Path, PathInput } from "./codec.js";
 
+/** What to look for. */
+export interface BackupBisectRequest {
+  /** What must hold. */
+  check: BisectCheck;
+  /** For `query`: what to ask. It must return a row whose first column is neither null nor zero. */
+  query?: string | null | undefined;
+  /** The database to ask, by its name in the snapshots. The only one when missing. */
+  store?: string | null | undefined;
+  /** Look among the snapshots in this target only. */
+  target?: string | null | undefined;
+}
+
+/** What to copy, and where to. */
+export interface BackupCopyRequest {
+  /** The snapshot: its identifier, the beginning of it, or `latest`. */
+  snapshotId: string;
+  /** The target that it goes to. */
+  to: string;
+  /** The target that it comes from. The first that has a whole copy when missing. */
+  from?: string | null | undefined;
+}
+
 /** What to back up, and where to. */
 export interface BackupCreateRequest {
   /** What to call it. */
@@ -48,6 +70,43 @@ export interface BackupDeleteRequest {
    */
   force?: boolean | undefined;
   /** Delete it from this target only. From all when missing. */
+  target?: string | null | undefined;
+}
+
+/** What to rehearse. */
+export interface BackupDrillRequest {
+  /** What to do beside restoring and checking integrity. When missing, all that the settings have. */
+  checks?: readonly DrillCheck[] | null | undefined;
+  /**
+   * A folder, missing or empty, that receives the restored copy and keeps it. When missing, the copy is made in scratch
+   * and removed.
+   */
+  into?: PathInput | null | undefined;
+  /** The snapshot: its identifier, the beginning of it, or `latest`, which is meant when missing. */
+  snapshotId?: string | null | undefined;
+  /** Restore the copy in this target. When missing, the one of the target that was not drilled for the longest time. */
+  target?: string | null | undefined;
+}
+
+/** What to export, and where to. */
+export interface BackupExportRequest {
+  /** The snapshot: its identifier, the beginning of it, or `latest`. */
+  snapshotId: string;
+  /** The file to make, a standard `.tar.zst`. A file that exists is never replaced. */
+  output: PathInput;
+  /** The operator's identity, when the snapshot is encrypted. The export is not. */
+  identityFile?: PathInput | null | undefined;
+  /** Read it from this target only. */
+  target?: string | null | undefined;
+}
+
+/** What to import. */
+export interface BackupImportRequest {
+  /** The file: a `.tar.zst` of uplifted-ops, or a `.tar`, `.tar.gz` or `.tar.zst` that tar made. */
+  path: PathInput;
+  /** What to call it. The file's own label, or its name, when missing. */
+  label?: string | null | undefined;
+  /** Into this target only. All of the settings when missing. */
   target?: string | null | undefined;
 }
 
@@ -139,6 +198,14 @@ export interface BackupListRequest {
    */
   identityFile?: PathInput | null | undefined;
   /** This target only. All of the settings when missing. */
+  target?: string | null | undefined;
+}
+
+/** How much to read. */
+export interface BackupSampleRequest {
+  /** Not more than about so many bytes; what is due and not read waits for the next run. No bound when missing. */
+  maxBytes?: IntegerInput | null | undefined;
+  /** Read from this target only. From all of the settings when missing. */
   target?: string | null | undefined;
 }
 
@@ -323,6 +390,86 @@ export interface StoreVerifyRequest {
   store?: string | null | undefined;
 }
 
+/** What must hold in a bisection. */
+export type BisectCheck =
+  /** The database is sound, every index held against its table. */
+  | "integrity"
+  /** The query holds. */
+  | "query"
+  /** The program `backup.drill.command` of the settings ends well in the restored folder. */
+  | "command";
+
+/** A snapshot of a bisection. */
+export interface BisectedSnapshot {
+  /** Its identifier. */
+  snapshotId: string;
+  /** When it was made. */
+  time: Date;
+}
+
+/** What a snapshot answers. */
+export type BisectVerdict =
+  /** The check holds. */
+  | "holds"
+  /** It does not. */
+  | "fails"
+  /** The snapshot is damaged, or lacks the database: it says nothing. */
+  | "unreadable";
+
+/** What a snapshot answered. */
+export interface BisectProbe {
+  /** Its identifier. */
+  snapshotId: string;
+  /** When it was made. */
+  time: Date;
+  /** What it answered. */
+  verdict: BisectVerdict;
+  /** Why it fails, or why it could not be asked. */
+  message: string | null;
+  /** How long that took, in seconds. */
+  durationSeconds: number;
+}
+
+/** What a bisection found. */
+export interface BackupBisectResponse {
+  /** The newest snapshot for which the check holds. Nothing when it holds for none. */
+  good: BisectedSnapshot | null;
+  /** The oldest snapshot after it for which the check fails. Nothing when the newest of all holds. */
+  bad: BisectedSnapshot | null;
+  /** What the search took for granted. */
+  assumption: string;
+  /** Whether the neighbours of `good` and `bad` agree with that. */
+  neighboursAgree: boolean;
+  /** The snapshot that contradicts it. */
+  contradictedBy: BisectedSnapshot | null;
+  /** What was asked, in that order. */
+  probes: BisectProbe[];
+  /** How many snapshots there are. */
+  snapshots: Integer;
+  /** How many were restored, in whole or in part. */
+  restores: Integer;
+  /** How long it took, in seconds. */
+  durationSeconds: number;
+}
+
+/** What became of a copy. */
+export interface BackupCopyResponse {
+  /** The snapshot. */
+  snapshotId: string;
+  /** The target that it was read from. */
+  from: string;
+  /** The target that has it now. */
+  to: string;
+  /** Its key there. */
+  key: string;
+  /** Its bytes there. */
+  storedBytes: Integer;
+  /** Whether it was copied; `false` when the target had it already, whole. */
+  copied: boolean;
+  /** How long it took, in seconds. */
+  durationSeconds: number;
+}
+
 /** How a snapshot is stored. */
 export type Layout =
   /** One standard `.tar.zst` for each snapshot. */
@@ -443,8 +590,36 @@ export interface StoreRecord {
   takenAt: Date;
   /** What the check of the copy found. */
   check: IntegrityReport;
-  /** Facts by the driver's names. */
+  /** Facts by the driver's names; under `rows` how many rows each table has, where the store counts them. */
   details: JsonObject;
+}
+
+/** How a pause went. */
+export interface PauseReport {
+  /** From when on nothing was written. */
+  from: Date;
+  /** When writing was let go on. */
+  until: Date;
+  /** Whether it lasted as long as it was wanted, and was not ended by its deadline. */
+  held: boolean;
+  /** What went wrong when writing was let go on: it may still be paused. */
+  error: string | null;
+}
+
+/** Which moments a snapshot is of: its files, and against them its databases, each of which says when it was taken. */
+export interface ConsistencyGroup {
+  /** When the files began to be looked at. */
+  filesFrom: Date;
+  /** When the last of them was read. */
+  filesUntil: Date;
+  /** Whether the service was to be paused. */
+  asked: boolean;
+  /** How the pause went. Nothing when there was none. */
+  pause: PauseReport | null;
+  /** Whether all databases and files are of one moment, proven by a pause that held. */
+  consistent: boolean;
+  /** Why not, when it was asked. */
+  message: string | null;
 }
 
 /** What became of a backup. */
@@ -469,6 +644,8 @@ export interface BackupCreateResponse {
   targets: TargetResult[];
   /** The databases in it. */
   stores: StoreRecord[];
+  /** Which moments it is of. */
+  group: ConsistencyGroup | null;
   /** The fingerprint of the key that it is encrypted to. Nothing when it is stored in clear. */
   encryptedTo: string | null;
 }
@@ -479,7 +656,10 @@ export interface Deletion {
   target: string;
   /** Its key there. */
   key: string;
-  /** The bytes that become free. */
+  /**
+   * The bytes that become free; of a snapshot in a repository those of its header, and the packs that nothing else
+   * needs are collected later.
+   */
   storedBytes: Integer;
   /** Why it is removed. */
   reason: string;
@@ -495,6 +675,172 @@ export interface BackupDeleteResponse {
   refused: string | null;
   /** Whether it was carried out. */
   deleted: boolean;
+}
+
+/** What a drill does beside restoring and checking integrity. */
+export type DrillCheck =
+  /** Counts the rows of every table. */
+  | "rows"
+  /** Runs `backup.drill.migrate`. */
+  | "migrate"
+  /** Asks `backup.drill.queries`. */
+  | "queries"
+  /** Runs `backup.drill.command`. */
+  | "command";
+
+/** How much is known of a snapshot. */
+export type ProofLevel =
+  /** Every stored byte is what was stored. Nobody has looked inside. */
+  | "sealed"
+  /** It was restored, and its databases are sound. */
+  | "proven";
+
+/** The steps of a drill, in their order. */
+export type DrillPhase =
+  /** Finding the snapshot in its target. */
+  | "find"
+  /** Reading its index. */
+  | "open"
+  /** Restoring its files, until the disk has them. */
+  | "restore"
+  /** The integrity of every database. */
+  | "integrity"
+  /** The rows of every table, against those of the backup or of the drill before. */
+  | "rows"
+  /** The service's migrations on the restored copy. */
+  | "migrate"
+  /** Queries that must hold. */
+  | "queries"
+  /** The service's own look at the restored copy. */
+  | "command";
+
+/** A step of a drill. */
+export interface DrillStep {
+  /** Which step. */
+  step: DrillPhase;
+  /** Whether nothing was wrong. */
+  ok: boolean;
+  /** How long it took, in seconds. */
+  durationSeconds: number;
+}
+
+/** Something wrong that a drill found. */
+export interface DrillProblem {
+  /** The step that found it. */
+  step: DrillPhase;
+  /** The file or database concerned, relative to the root, when it is one. */
+  path: Path | null;
+  /** What is wrong, for a person. */
+  message: string;
+}
+
+/** A table of a restored database. */
+export interface DrilledTable {
+  /** Its name. */
+  table: string;
+  /** Its rows in the restored copy. */
+  rows: Integer;
+  /** Its rows when the backup was made; nothing where they were not counted. */
+  rowsAtBackup: Integer | null;
+}
+
+/** A database that was restored. */
+export interface DrilledDatabase {
+  /** The store's name. */
+  name: string;
+  /** Its file, relative to the root. */
+  path: Path;
+  /** When its copy was taken. */
+  takenAt: Date;
+  /** Whether its integrity was checked and found whole. */
+  sound: boolean;
+  /** The tables whose rows were counted. */
+  tables: DrilledTable[];
+}
+
+/** What a drill found. */
+export interface BackupDrillResponse {
+  /** The snapshot. */
+  snapshotId: string;
+  /** When it was made: what is proven is that the service can be as it was then. */
+  snapshotTime: Date | null;
+  /** The target whose copy was restored. */
+  target: string;
+  /** What the drill proves when it is `ok`. */
+  level: ProofLevel;
+  /** Whether the snapshot was restored and stood every test. */
+  ok: boolean;
+  /**
+   * How long it took until the service's files were back, durable, and their databases proven sound, in seconds.
+   * Stopping and starting the service comes on top.
+   */
+  recoverySeconds: number;
+  /** What was done, in order. */
+  steps: DrillStep[];
+  /** What was wrong. */
+  problems: DrillProblem[];
+  /** What to know, and what is no reason to doubt the snapshot. */
+  warnings: string[];
+  /** The databases that were restored. */
+  databases: DrilledDatabase[];
+  /** Regular files that were restored. */
+  restoredFiles: Integer;
+  /** Bytes of the files' content, as the snapshot has it. */
+  sizeBytes: Integer;
+  /** The folder that keeps the restored copy. Nothing when it was removed. */
+  into: Path | null;
+  /** How long all of it took, in seconds. */
+  durationSeconds: number;
+}
+
+/** What was exported. */
+export interface BackupExportResponse {
+  /** The snapshot. */
+  snapshotId: string;
+  /** The target that it was read from. */
+  target: string;
+  /** The file: a standard `.tar.zst`, in clear. */
+  output: Path;
+  /** Its size. */
+  storedBytes: Integer;
+  /** Regular files in it, hard links included. */
+  files: Integer;
+  /** Bytes of their content. */
+  sizeBytes: Integer;
+  /** How long it took, in seconds. */
+  durationSeconds: number;
+}
+
+/** What was imported. */
+export interface BackupImportResponse {
+  /** The snapshot's identifier: 12 hexadecimal digits. */
+  snapshotId: string;
+  /** Whether everything was read completely. */
+  outcome: Outcome;
+  /** What was not read, or not completely, or cannot be stored. */
+  skipped: Skipped[];
+  /** Regular files, hard links included. */
+  files: Integer;
+  /** Bytes of the files' content. */
+  sizeBytes: Integer;
+  /** Bytes of the archive, or what this run added to the repository. */
+  storedBytes: Integer;
+  /** How long it took, in seconds. */
+  durationSeconds: number;
+  /** The key of the archive, or of the snapshot's header, in every target. */
+  key: string;
+  /** What became of it in each target. */
+  targets: TargetResult[];
+  /** The databases in it. */
+  stores: StoreRecord[];
+  /** Which moments it is of. */
+  group: ConsistencyGroup | null;
+  /** The fingerprint of the key that it is encrypted to. Nothing when it is stored in clear. */
+  encryptedTo: string | null;
+  /** The time of the snapshot: that of the imported one, or of the newest file in it. */
+  time: Date;
+  /** What of the file was left out, since no snapshot holds such things. */
+  ignored: Path[];
 }
 
 /** What the host knows again. */
@@ -664,7 +1010,7 @@ export interface KnownSnapshot {
   key: string;
   /** When the backup began. */
   time: Date;
-  /** How it is stored: `archive`. */
+  /** How it is stored: `archive` or `repository`. */
   layout: string;
   /** Whether everything was read completely. */
   outcome: Outcome;
@@ -678,7 +1024,7 @@ export interface KnownSnapshot {
   host: string;
   /** Bytes of the files' content. */
   sizeBytes: Integer;
-  /** Bytes of the archive. */
+  /** Bytes of the archive; of a snapshot in a repository those that its backup added. */
   storedBytes: Integer;
   /** Regular files, hard links included. */
   files: Integer;
@@ -724,6 +1070,52 @@ export interface BackupListResponse {
   failed: FailedTarget[];
 }
 
+/** Something wrong with a snapshot in a target. */
+export interface FoundProblem {
+  /** The target whose copy it is. */
+  target: string;
+  /** The entry concerned, when it is one. */
+  path: Path | null;
+  /** What is wrong: a word of the archive's, or `corrupt_database`. */
+  kind: string;
+  /** The detail, for a person. */
+  message: string;
+}
+
+/** What was read from a target. */
+export interface SampledTarget {
+  /** The target. */
+  target: string;
+  /** What became due after this moment was to be read. */
+  since: Date;
+  /** All that became due until this moment is read. The next run goes on here. */
+  reached: Date;
+  /** Objects in the target that hold backups. */
+  objects: Integer;
+  /** Their bytes. */
+  storedBytes: Integer;
+  /** Bytes that were read and held against their checksums. */
+  readBytes: Integer;
+  /** Bytes that are due and wait for the next run. */
+  leftBytes: Integer;
+}
+
+/** What a sampled verification read and found. */
+export interface BackupSampleResponse {
+  /** Whether nothing was wrong with what was read. */
+  ok: boolean;
+  /** What was wrong. */
+  problems: FoundProblem[];
+  /** What was read, by target. */
+  targets: SampledTarget[];
+  /** The targets that could not be read. Their next run catches up. */
+  failed: FailedTarget[];
+  /** Every stored byte is read within so many days, as long as runs are at most a quarter of that apart. */
+  withinDays: number;
+  /** How long it took, in seconds. */
+  durationSeconds: number;
+}
+
 /** A snapshot in a target. */
 export interface Listed {
   /** The snapshot's identifier: 12 hexadecimal digits. */
@@ -734,7 +1126,7 @@ export interface Listed {
   key: string;
   /** When the backup began. */
   time: Date;
-  /** How it is stored: `archive`. */
+  /** How it is stored: `archive` or `repository`. */
   layout: string;
   /** Whether everything was read completely. */
   outcome: Outcome;
@@ -748,7 +1140,7 @@ export interface Listed {
   host: string;
   /** Bytes of the files' content. */
   sizeBytes: Integer;
-  /** Bytes of the archive. */
+  /** Bytes of the archive; of a snapshot in a repository those that its backup added. */
   storedBytes: Integer;
   /** Regular files, hard links included. */
   files: Integer;
@@ -804,6 +1196,8 @@ export interface Manifest {
   sizeBytes: Integer;
   /** The fingerprint of the key that it is encrypted to. Nothing when it is stored in clear. */
   encryptedTo: string | null;
+  /** Which moments the snapshot is of. Unknown in one that was made without saying. */
+  group: ConsistencyGroup | null;
 }
 
 /** A snapshot with its manifest. */
@@ -824,18 +1218,6 @@ export type VerifyDepth =
   | "data"
   /** Every byte, and the integrity of every database. */
   | "full";
-
-/** Something wrong with a snapshot in a target. */
-export interface FoundProblem {
-  /** The target whose copy it is. */
-  target: string;
-  /** The entry concerned, when it is one. */
-  path: Path | null;
-  /** What is wrong: a word of the archive's, or `corrupt_database`. */
-  kind: string;
-  /** The detail, for a person. */
-  message: string;
-}
 
 /** What a verification found. */
 export interface BackupVerifyResponse {
@@ -1531,6 +1913,41 @@ export interface Progress {
   uninterruptible: boolean;
 }
 
+const bisectedSnapshotCodec = record<BisectedSnapshot>("BisectedSnapshot", {
+  snapshotId: { wire: "snapshot_id" },
+  time: { wire: "time", codec: time },
+});
+
+const bisectProbeCodec = record<BisectProbe>("BisectProbe", {
+  snapshotId: { wire: "snapshot_id" },
+  time: { wire: "time", codec: time },
+  verdict: { wire: "verdict" },
+  message: { wire: "message" },
+  durationSeconds: { wire: "duration_seconds" },
+});
+
+const backupBisectResponseCodec = record<BackupBisectResponse>("BackupBisectResponse", {
+  good: { wire: "good", codec: nullable(bisectedSnapshotCodec) },
+  bad: { wire: "bad", codec: nullable(bisectedSnapshotCodec) },
+  assumption: { wire: "assumption" },
+  neighboursAgree: { wire: "neighbours_agree" },
+  contradictedBy: { wire: "contradicted_by", codec: nullable(bisectedSnapshotCodec) },
+  probes: { wire: "probes", codec: list(bisectProbeCodec) },
+  snapshots: { wire: "snapshots" },
+  restores: { wire: "restores" },
+  durationSeconds: { wire: "duration_seconds" },
+});
+
+const backupCopyResponseCodec = record<BackupCopyResponse>("BackupCopyResponse", {
+  snapshotId: { wire: "snapshot_id" },
+  from: { wire: "from" },
+  to: { wire: "to" },
+  key: { wire: "key" },
+  storedBytes: { wire: "stored_bytes" },
+  copied: { wire: "copied" },
+  durationSeconds: { wire: "duration_seconds" },
+});
+
 const skippedCodec = record<Skipped>("Skipped", {
   path: { wire: "path", codec: path },
   reason: { wire: "reason" },
@@ -1567,6 +1984,22 @@ const storeRecordCodec = record<StoreRecord>("StoreRecord", {
   details: { wire: "details" },
 });
 
+const pauseReportCodec = record<PauseReport>("PauseReport", {
+  from: { wire: "from", codec: time },
+  until: { wire: "until", codec: time },
+  held: { wire: "held" },
+  error: { wire: "error" },
+});
+
+const consistencyGroupCodec = record<ConsistencyGroup>("ConsistencyGroup", {
+  filesFrom: { wire: "files_from", codec: time },
+  filesUntil: { wire: "files_until", codec: time },
+  asked: { wire: "asked" },
+  pause: { wire: "pause", codec: nullable(pauseReportCodec) },
+  consistent: { wire: "consistent" },
+  message: { wire: "message" },
+});
+
 const backupCreateResponseCodec = record<BackupCreateResponse>("BackupCreateResponse", {
   snapshotId: { wire: "snapshot_id" },
   outcome: { wire: "outcome" },
@@ -1578,6 +2011,7 @@ const backupCreateResponseCodec = record<BackupCreateResponse>("BackupCreateResp
   key: { wire: "key" },
   targets: { wire: "targets", codec: list(targetResultCodec) },
   stores: { wire: "stores", codec: list(storeRecordCodec) },
+  group: { wire: "group", codec: nullable(consistencyGroupCodec) },
   encryptedTo: { wire: "encrypted_to" },
 });
 
@@ -1593,6 +2027,76 @@ const backupDeleteResponseCodec = record<BackupDeleteResponse>("BackupDeleteResp
   deletions: { wire: "deletions", codec: list(deletionCodec) },
   refused: { wire: "refused" },
   deleted: { wire: "deleted" },
+});
+
+const drillStepCodec = record<DrillStep>("DrillStep", {
+  step: { wire: "step" },
+  ok: { wire: "ok" },
+  durationSeconds: { wire: "duration_seconds" },
+});
+
+const drillProblemCodec = record<DrillProblem>("DrillProblem", {
+  step: { wire: "step" },
+  path: { wire: "path", codec: nullable(path) },
+  message: { wire: "message" },
+});
+
+const drilledTableCodec = record<DrilledTable>("DrilledTable", {
+  table: { wire: "table" },
+  rows: { wire: "rows" },
+  rowsAtBackup: { wire: "rows_at_backup" },
+});
+
+const drilledDatabaseCodec = record<DrilledDatabase>("DrilledDatabase", {
+  name: { wire: "name" },
+  path: { wire: "path", codec: path },
+  takenAt: { wire: "taken_at", codec: time },
+  sound: { wire: "sound" },
+  tables: { wire: "tables", codec: list(drilledTableCodec) },
+});
+
+const backupDrillResponseCodec = record<BackupDrillResponse>("BackupDrillResponse", {
+  snapshotId: { wire: "snapshot_id" },
+  snapshotTime: { wire: "snapshot_time", codec: nullable(time) },
+  target: { wire: "target" },
+  level: { wire: "level" },
+  ok: { wire: "ok" },
+  recoverySeconds: { wire: "recovery_seconds" },
+  steps: { wire: "steps", codec: list(drillStepCodec) },
+  problems: { wire: "problems", codec: list(drillProblemCodec) },
+  warnings: { wire: "warnings" },
+  databases: { wire: "databases", codec: list(drilledDatabaseCodec) },
+  restoredFiles: { wire: "restored_files" },
+  sizeBytes: { wire: "size_bytes" },
+  into: { wire: "into", codec: nullable(path) },
+  durationSeconds: { wire: "duration_seconds" },
+});
+
+const backupExportResponseCodec = record<BackupExportResponse>("BackupExportResponse", {
+  snapshotId: { wire: "snapshot_id" },
+  target: { wire: "target" },
+  output: { wire: "output", codec: path },
+  storedBytes: { wire: "stored_bytes" },
+  files: { wire: "files" },
+  sizeBytes: { wire: "size_bytes" },
+  durationSeconds: { wire: "duration_seconds" },
+});
+
+const backupImportResponseCodec = record<BackupImportResponse>("BackupImportResponse", {
+  snapshotId: { wire: "snapshot_id" },
+  outcome: { wire: "outcome" },
+  skipped: { wire: "skipped", codec: list(skippedCodec) },
+  files: { wire: "files" },
+  sizeBytes: { wire: "size_bytes" },
+  storedBytes: { wire: "stored_bytes" },
+  durationSeconds: { wire: "duration_seconds" },
+  key: { wire: "key" },
+  targets: { wire: "targets", codec: list(targetResultCodec) },
+  stores: { wire: "stores", codec: list(storeRecordCodec) },
+  group: { wire: "group", codec: nullable(consistencyGroupCodec) },
+  encryptedTo: { wire: "encrypted_to" },
+  time: { wire: "time", codec: time },
+  ignored: { wire: "ignored", codec: list(path) },
 });
 
 const backupKeysAdoptResponseCodec = record<BackupKeysAdoptResponse>("BackupKeysAdoptResponse", {
@@ -1714,6 +2218,32 @@ const backupListResponseCodec = record<BackupListResponse>("BackupListResponse",
   failed: { wire: "failed", codec: list(failedTargetCodec) },
 });
 
+const foundProblemCodec = record<FoundProblem>("FoundProblem", {
+  target: { wire: "target" },
+  path: { wire: "path", codec: nullable(path) },
+  kind: { wire: "kind" },
+  message: { wire: "message" },
+});
+
+const sampledTargetCodec = record<SampledTarget>("SampledTarget", {
+  target: { wire: "target" },
+  since: { wire: "since", codec: time },
+  reached: { wire: "reached", codec: time },
+  objects: { wire: "objects" },
+  storedBytes: { wire: "stored_bytes" },
+  readBytes: { wire: "read_bytes" },
+  leftBytes: { wire: "left_bytes" },
+});
+
+const backupSampleResponseCodec = record<BackupSampleResponse>("BackupSampleResponse", {
+  ok: { wire: "ok" },
+  problems: { wire: "problems", codec: list(foundProblemCodec) },
+  targets: { wire: "targets", codec: list(sampledTargetCodec) },
+  failed: { wire: "failed", codec: list(failedTargetCodec) },
+  withinDays: { wire: "within_days" },
+  durationSeconds: { wire: "duration_seconds" },
+});
+
 const listedCodec = record<Listed>("Listed", {
   snapshotId: { wire: "snapshot_id" },
   target: { wire: "target" },
@@ -1756,19 +2286,13 @@ const manifestCodec = record<Manifest>("Manifest", {
   entries: { wire: "entries" },
   sizeBytes: { wire: "size_bytes" },
   encryptedTo: { wire: "encrypted_to", absent: () => null },
+  group: { wire: "group", codec: nullable(consistencyGroupCodec), absent: () => null },
 });
 
 const backupShowResponseCodec = record<BackupShowResponse>("BackupShowResponse", {
   snapshot: { wire: "snapshot", codec: listedCodec },
   targets: { wire: "targets" },
   manifest: { wire: "manifest", codec: manifestCodec },
-});
-
-const foundProblemCodec = record<FoundProblem>("FoundProblem", {
-  target: { wire: "target" },
-  path: { wire: "path", codec: nullable(path) },
-  kind: { wire: "kind" },
-  message: { wire: "message" },
 });
 
 const backupVerifyResponseCodec = record<BackupVerifyResponse>("BackupVerifyResponse", {
@@ -2088,6 +2612,19 @@ export const progressCodec = record<Progress>("Progress", {
   uninterruptible: { wire: "uninterruptible", absent: () => false },
 });
 
+const backupBisectRequestCodec = record<BackupBisectRequest>("BackupBisectRequest", {
+  check: { wire: "check" },
+  query: { wire: "query" },
+  store: { wire: "store" },
+  target: { wire: "target" },
+});
+
+const backupCopyRequestCodec = record<BackupCopyRequest>("BackupCopyRequest", {
+  snapshotId: { wire: "snapshot_id" },
+  to: { wire: "to" },
+  from: { wire: "from" },
+});
+
 const backupCreateRequestCodec = record<BackupCreateRequest>("BackupCreateRequest", {
   label: { wire: "label" },
   layout: { wire: "layout" },
@@ -2098,6 +2635,26 @@ const backupDeleteRequestCodec = record<BackupDeleteRequest>("BackupDeleteReques
   snapshotId: { wire: "snapshot_id" },
   dryRun: { wire: "dry_run" },
   force: { wire: "force" },
+  target: { wire: "target" },
+});
+
+const backupDrillRequestCodec = record<BackupDrillRequest>("BackupDrillRequest", {
+  checks: { wire: "checks" },
+  into: { wire: "into", codec: nullable(path) },
+  snapshotId: { wire: "snapshot_id" },
+  target: { wire: "target" },
+});
+
+const backupExportRequestCodec = record<BackupExportRequest>("BackupExportRequest", {
+  snapshotId: { wire: "snapshot_id" },
+  output: { wire: "output", codec: path },
+  identityFile: { wire: "identity_file", codec: nullable(path) },
+  target: { wire: "target" },
+});
+
+const backupImportRequestCodec = record<BackupImportRequest>("BackupImportRequest", {
+  path: { wire: "path", codec: path },
+  label: { wire: "label" },
   target: { wire: "target" },
 });
 
@@ -2134,6 +2691,11 @@ const backupKeysRotateRequestCodec = record<BackupKeysRotateRequest>("BackupKeys
 
 const backupListRequestCodec = record<BackupListRequest>("BackupListRequest", {
   identityFile: { wire: "identity_file", codec: nullable(path) },
+  target: { wire: "target" },
+});
+
+const backupSampleRequestCodec = record<BackupSampleRequest>("BackupSampleRequest", {
+  maxBytes: { wire: "max_bytes" },
   target: { wire: "target" },
 });
 
@@ -2220,8 +2782,13 @@ const storeVerifyRequestCodec = record<StoreVerifyRequest>("StoreVerifyRequest",
   store: { wire: "store" },
 });
 
+const backupBisectOperation = operation("backup.bisect", backupBisectRequestCodec, backupBisectResponseCodec);
+const backupCopyOperation = operation("backup.copy", backupCopyRequestCodec, backupCopyResponseCodec);
 const backupCreateOperation = operation("backup.create", backupCreateRequestCodec, backupCreateResponseCodec);
 const backupDeleteOperation = operation("backup.delete", backupDeleteRequestCodec, backupDeleteResponseCodec);
+const backupDrillOperation = operation("backup.drill", backupDrillRequestCodec, backupDrillResponseCodec);
+const backupExportOperation = operation("backup.export", backupExportRequestCodec, backupExportResponseCodec);
+const backupImportOperation = operation("backup.import", backupImportRequestCodec, backupImportResponseCodec);
 const backupKeysAdoptOperation = operation("backup.keys_adopt", backupKeysAdoptRequestCodec, backupKeysAdoptResponseCodec);
 const backupKeysCheckOperation = operation("backup.keys_check", backupKeysCheckRequestCodec, backupKeysCheckResponseCodec);
 const backupKeysInitOperation = operation("backup.keys_init", backupKeysInitRequestCodec, backupKeysInitResponseCodec);
@@ -2229,6 +2796,7 @@ const backupKeysListOperation = operation("backup.keys_list", backupKeysListRequ
 const backupKeysRewrapOperation = operation("backup.keys_rewrap", backupKeysRewrapRequestCodec, backupKeysRewrapResponseCodec);
 const backupKeysRotateOperation = operation("backup.keys_rotate", backupKeysRotateRequestCodec, backupKeysRotateResponseCodec);
 const backupListOperation = operation("backup.list", backupListRequestCodec, backupListResponseCodec);
+const backupSampleOperation = operation("backup.sample", backupSampleRequestCodec, backupSampleResponseCodec);
 const backupShowOperation = operation("backup.show", backupShowRequestCodec, backupShowResponseCodec);
 const backupVerifyOperation = operation("backup.verify", backupVerifyRequestCodec, backupVerifyResponseCodec);
 const configCheckOperation = operation("config.check", configCheckRequestCodec, configCheckResponseCodec);
@@ -2250,8 +2818,13 @@ const storeVerifyOperation = operation("store.verify", storeVerifyRequestCodec, 
 
 /** How each operation crosses, by its name: for whoever speaks the wire, over HTTP or with the command line. */
 export const operations = {
+  "backup.bisect": backupBisectOperation,
+  "backup.copy": backupCopyOperation,
   "backup.create": backupCreateOperation,
   "backup.delete": backupDeleteOperation,
+  "backup.drill": backupDrillOperation,
+  "backup.export": backupExportOperation,
+  "backup.import": backupImportOperation,
   "backup.keys_adopt": backupKeysAdoptOperation,
   "backup.keys_check": backupKeysCheckOperation,
   "backup.keys_init": backupKeysInitOperation,
@@ -2259,6 +2832,7 @@ export const operations = {
   "backup.keys_rewrap": backupKeysRewrapOperation,
   "backup.keys_rotate": backupKeysRotateOperation,
   "backup.list": backupListOperation,
+  "backup.sample": backupSampleOperation,
   "backup.show": backupShowOperation,
   "backup.verify": backupVerifyOperation,
   "config.check": configCheckOperation,
@@ -2293,6 +2867,28 @@ export class BackupGroup {
   }
 
   /**
+   * Find the last snapshot for which a check still holds. Changes nothing.
+   *
+   * @param request - What to look for.
+   * @param options - How to stop it, and who is told of its progress.
+   * @throws OpsError - What could not be done, and the repair.
+   */
+  bisect(request: BackupBisectRequest, options?: CallOptions): Promise<BackupBisectResponse> {
+    return this.#owner._call("backup.bisect", request, options, backupBisectOperation);
+  }
+
+  /**
+   * Copy a snapshot to another target: verified, sent, and read back there. Adds something.
+   *
+   * @param request - What to copy, and where to.
+   * @param options - How to stop it, and who is told of its progress.
+   * @throws OpsError - What could not be done, and the repair.
+   */
+  copy(request: BackupCopyRequest, options?: CallOptions): Promise<BackupCopyResponse> {
+    return this.#owner._call("backup.copy", request, options, backupCopyOperation);
+  }
+
+  /**
    * Back the service up while it runs: databases consistent, read back, then visible. Adds something.
    *
    * @param request - What to back up, and where to.
@@ -2312,6 +2908,39 @@ export class BackupGroup {
    */
   delete(request: BackupDeleteRequest, options?: CallOptions): Promise<BackupDeleteResponse> {
     return this.#owner._call("backup.delete", request, options, backupDeleteOperation);
+  }
+
+  /**
+   * Rehearse a restore: restore into scratch, test the copy, say how long recovery takes. Changes nothing.
+   *
+   * @param request - What to rehearse.
+   * @param options - How to stop it, and who is told of its progress.
+   * @throws OpsError - What could not be done, and the repair.
+   */
+  drill(request: BackupDrillRequest = {}, options?: CallOptions): Promise<BackupDrillResponse> {
+    return this.#owner._call("backup.drill", request, options, backupDrillOperation);
+  }
+
+  /**
+   * Write a snapshot as a standard .tar.zst, read back before it appears. Adds something.
+   *
+   * @param request - What to export, and where to.
+   * @param options - How to stop it, and who is told of its progress.
+   * @throws OpsError - What could not be done, and the repair.
+   */
+  export(request: BackupExportRequest, options?: CallOptions): Promise<BackupExportResponse> {
+    return this.#owner._call("backup.export", request, options, backupExportOperation);
+  }
+
+  /**
+   * Make a snapshot of an archive in a file, databases recognised and checked. Adds something.
+   *
+   * @param request - What to import.
+   * @param options - How to stop it, and who is told of its progress.
+   * @throws OpsError - What could not be done, and the repair.
+   */
+  import(request: BackupImportRequest, options?: CallOptions): Promise<BackupImportResponse> {
+    return this.#owner._call("backup.import", request, options, backupImportOperation);
   }
 
   /**
@@ -2389,6 +3018,17 @@ export class BackupGroup {
    */
   list(request: BackupListRequest = {}, options?: CallOptions): Promise<BackupListResponse> {
     return this.#owner._call("backup.list", request, options, backupListOperation);
+  }
+
+  /**
+   * Read what is due of all backups, so that every stored byte is read within days. Changes nothing.
+   *
+   * @param request - How much to read.
+   * @param options - How to stop it, and who is told of its progress.
+   * @throws OpsError - What could not be done, and the repair.
+   */
+  sample(request: BackupSampleRequest = {}, options?: CallOptions): Promise<BackupSampleResponse> {
+    return this.#owner._call("backup.sample", request, options, backupSampleOperation);
   }
 
   /**
@@ -2680,8 +3320,8 @@ export class StoreGroup {
 /** The front door to every operation; `Ops` is one. */
 export abstract class Operations {
   /**
-   * The operations `backup.*`: `create`, `delete`, `keysAdopt`, `keysCheck`, `keysInit`, `keysList`, `keysRewrap`,
-   * `keysRotate`, `list`, `show`, `verify`.
+   * The operations `backup.*`: `bisect`, `copy`, `create`, `delete`, `drill`, `export`, `import`, `keysAdopt`,
+   * `keysCheck`, `keysInit`, `keysList`, `keysRewrap`, `keysRotate`, `list`, `sample`, `show`, `verify`.
    */
   readonly backup: BackupGroup = new BackupGroup(this);
   /** The operations `config.*`: `check`, `init`, `show`. */

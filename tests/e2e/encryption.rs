@@ -173,7 +173,7 @@ fn levels_and_the_number_that_alerts_are_named() {
         assert_eq!(find("backup_secrets")["status"], "pass");
         find("backup_age")["message"].as_str().unwrap().to_owned()
     };
-    assert!(message().contains("none was ever verified"), "{}", message());
+    assert!(message().contains("no backup was ever verified in full"), "{}", message());
     let sealed = scene.call("backup.verify", &json!({"snapshot_id": "latest"})).done();
     assert_eq!((&sealed["ok"], &sealed["level"]), (&json!(true), &json!("sealed")));
     assert!(message().contains("(sealed"), "{}", message());

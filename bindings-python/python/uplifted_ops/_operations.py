@@ -16,8 +16,13 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from .types import (
+        BackupBisectResponse,
+        BackupCopyResponse,
         BackupCreateResponse,
         BackupDeleteResponse,
+        BackupDrillResponse,
+        BackupExportResponse,
+        BackupImportResponse,
         BackupKeysAdoptResponse,
         BackupKeysCheckResponse,
         BackupKeysInitResponse,
@@ -25,12 +30,15 @@ if TYPE_CHECKING:
         BackupKeysRewrapResponse,
         BackupKeysRotateResponse,
         BackupListResponse,
+        BackupSampleResponse,
         BackupShowResponse,
         BackupVerifyResponse,
+        BisectCheck,
         CheckDepth,
         ConfigCheckResponse,
         ConfigInitResponse,
         ConfigShowResponse,
+        DrillCheck,
         HealthCheckResponse,
         JournalReadResponse,
         Layout,
@@ -52,8 +60,13 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_BACKUP_BISECT: Response[BackupBisectResponse] = Response("BackupBisectResponse")
+_BACKUP_COPY: Response[BackupCopyResponse] = Response("BackupCopyResponse")
 _BACKUP_CREATE: Response[BackupCreateResponse] = Response("BackupCreateResponse")
 _BACKUP_DELETE: Response[BackupDeleteResponse] = Response("BackupDeleteResponse")
+_BACKUP_DRILL: Response[BackupDrillResponse] = Response("BackupDrillResponse")
+_BACKUP_EXPORT: Response[BackupExportResponse] = Response("BackupExportResponse")
+_BACKUP_IMPORT: Response[BackupImportResponse] = Response("BackupImportResponse")
 _BACKUP_KEYS_ADOPT: Response[BackupKeysAdoptResponse] = Response(
     "BackupKeysAdoptResponse",
 )
@@ -69,6 +82,7 @@ _BACKUP_KEYS_ROTATE: Response[BackupKeysRotateResponse] = Response(
     "BackupKeysRotateResponse",
 )
 _BACKUP_LIST: Response[BackupListResponse] = Response("BackupListResponse")
+_BACKUP_SAMPLE: Response[BackupSampleResponse] = Response("BackupSampleResponse")
 _BACKUP_SHOW: Response[BackupShowResponse] = Response("BackupShowResponse")
 _BACKUP_VERIFY: Response[BackupVerifyResponse] = Response("BackupVerifyResponse")
 _CONFIG_CHECK: Response[ConfigCheckResponse] = Response("ConfigCheckResponse")
@@ -99,6 +113,84 @@ class BackupGroup:
 
     def __init__(self, owner: Operations) -> None:
         self._owner = owner
+
+    def bisect(
+        self,
+        *,
+        check: BisectCheck,
+        query: str | None = None,
+        store: str | None = None,
+        target: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupBisectResponse:
+        """Find the last snapshot for which a check still holds.
+
+        Changes nothing.
+
+        Args:
+            check: What must hold.
+            query: For `query`: what to ask. It must return a row whose first column
+                is neither null nor zero.
+            store: The database to ask, by its name in the snapshots. The only one
+                when missing.
+            target: Look among the snapshots in this target only.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What a bisection found.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return self._owner._call(
+            "backup.bisect",
+            request(check=check, query=query, store=store, target=target),
+            _BACKUP_BISECT,
+            on_progress,
+            timeout,
+        )
+
+    def copy(
+        self,
+        *,
+        snapshot_id: str,
+        to: str,
+        from_: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupCopyResponse:
+        """Copy a snapshot to another target: verified, sent, and read back there.
+
+        Adds something.
+
+        Args:
+            snapshot_id: The snapshot: its identifier, the beginning of it, or
+                `latest`.
+            to: The target that it goes to.
+            from_: The target that it comes from. The first that has a whole copy
+                when missing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What became of a copy.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return self._owner._call(
+            "backup.copy",
+            request(snapshot_id=snapshot_id, to=to, from_=from_),
+            _BACKUP_COPY,
+            on_progress,
+            timeout,
+        )
 
     def create(
         self,
@@ -177,6 +269,137 @@ class BackupGroup:
                 target=target,
             ),
             _BACKUP_DELETE,
+            on_progress,
+            timeout,
+        )
+
+    def drill(
+        self,
+        *,
+        checks: Sequence[DrillCheck] | None = None,
+        into: str | os.PathLike[str] | None = None,
+        snapshot_id: str | None = None,
+        target: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupDrillResponse:
+        """Rehearse a restore: restore into scratch, test the copy, say how long
+        recovery takes.
+
+        Changes nothing.
+
+        Args:
+            checks: What to do beside restoring and checking integrity. When
+                missing, all that the settings have.
+            into: A folder, missing or empty, that receives the restored copy and
+                keeps it. When missing, the copy is made in scratch and removed.
+            snapshot_id: The snapshot: its identifier, the beginning of it, or
+                `latest`, which is meant when missing.
+            target: Restore the copy in this target. When missing, the one of the
+                target that was not drilled for the longest time.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What a drill found.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return self._owner._call(
+            "backup.drill",
+            request(
+                checks=None if checks is None else list_to_wire(checks),
+                into=None if into is None else path_to_wire(into),
+                snapshot_id=snapshot_id,
+                target=target,
+            ),
+            _BACKUP_DRILL,
+            on_progress,
+            timeout,
+        )
+
+    def export(
+        self,
+        *,
+        snapshot_id: str,
+        output: str | os.PathLike[str],
+        identity_file: str | os.PathLike[str] | None = None,
+        target: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupExportResponse:
+        """Write a snapshot as a standard .tar.zst, read back before it appears.
+
+        Adds something.
+
+        Args:
+            snapshot_id: The snapshot: its identifier, the beginning of it, or
+                `latest`.
+            output: The file to make, a standard `.tar.zst`. A file that exists is
+                never replaced.
+            identity_file: The operator's identity, when the snapshot is encrypted.
+                The export is not.
+            target: Read it from this target only.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What was exported.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return self._owner._call(
+            "backup.export",
+            request(
+                snapshot_id=snapshot_id,
+                output=path_to_wire(output),
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
+                target=target,
+            ),
+            _BACKUP_EXPORT,
+            on_progress,
+            timeout,
+        )
+
+    def import_(
+        self,
+        *,
+        path: str | os.PathLike[str],
+        label: str | None = None,
+        target: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupImportResponse:
+        """Make a snapshot of an archive in a file, databases recognised and checked.
+
+        Adds something.
+
+        Args:
+            path: The file: a `.tar.zst` of uplifted-ops, or a `.tar`, `.tar.gz` or
+                `.tar.zst` that tar made.
+            label: What to call it. The file's own label, or its name, when missing.
+            target: Into this target only. All of the settings when missing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What was imported.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return self._owner._call(
+            "backup.import",
+            request(path=path_to_wire(path), label=label, target=target),
+            _BACKUP_IMPORT,
             on_progress,
             timeout,
         )
@@ -456,6 +679,43 @@ class BackupGroup:
                 target=target,
             ),
             _BACKUP_LIST,
+            on_progress,
+            timeout,
+        )
+
+    def sample(
+        self,
+        *,
+        max_bytes: int | None = None,
+        target: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupSampleResponse:
+        """Read what is due of all backups, so that every stored byte is read within
+        days.
+
+        Changes nothing.
+
+        Args:
+            max_bytes: Not more than about so many bytes; what is due and not read
+                waits for the next run. No bound when missing.
+            target: Read from this target only. From all of the settings when
+                missing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What a sampled verification read and found.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return self._owner._call(
+            "backup.sample",
+            request(max_bytes=max_bytes, target=target),
+            _BACKUP_SAMPLE,
             on_progress,
             timeout,
         )
@@ -1243,6 +1503,84 @@ class AsyncBackupGroup:
     def __init__(self, owner: AsyncOperations) -> None:
         self._owner = owner
 
+    async def bisect(
+        self,
+        *,
+        check: BisectCheck,
+        query: str | None = None,
+        store: str | None = None,
+        target: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupBisectResponse:
+        """Find the last snapshot for which a check still holds.
+
+        Changes nothing.
+
+        Args:
+            check: What must hold.
+            query: For `query`: what to ask. It must return a row whose first column
+                is neither null nor zero.
+            store: The database to ask, by its name in the snapshots. The only one
+                when missing.
+            target: Look among the snapshots in this target only.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What a bisection found.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return await self._owner._call(
+            "backup.bisect",
+            request(check=check, query=query, store=store, target=target),
+            _BACKUP_BISECT,
+            on_progress,
+            timeout,
+        )
+
+    async def copy(
+        self,
+        *,
+        snapshot_id: str,
+        to: str,
+        from_: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupCopyResponse:
+        """Copy a snapshot to another target: verified, sent, and read back there.
+
+        Adds something.
+
+        Args:
+            snapshot_id: The snapshot: its identifier, the beginning of it, or
+                `latest`.
+            to: The target that it goes to.
+            from_: The target that it comes from. The first that has a whole copy
+                when missing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What became of a copy.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return await self._owner._call(
+            "backup.copy",
+            request(snapshot_id=snapshot_id, to=to, from_=from_),
+            _BACKUP_COPY,
+            on_progress,
+            timeout,
+        )
+
     async def create(
         self,
         *,
@@ -1320,6 +1658,137 @@ class AsyncBackupGroup:
                 target=target,
             ),
             _BACKUP_DELETE,
+            on_progress,
+            timeout,
+        )
+
+    async def drill(
+        self,
+        *,
+        checks: Sequence[DrillCheck] | None = None,
+        into: str | os.PathLike[str] | None = None,
+        snapshot_id: str | None = None,
+        target: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupDrillResponse:
+        """Rehearse a restore: restore into scratch, test the copy, say how long
+        recovery takes.
+
+        Changes nothing.
+
+        Args:
+            checks: What to do beside restoring and checking integrity. When
+                missing, all that the settings have.
+            into: A folder, missing or empty, that receives the restored copy and
+                keeps it. When missing, the copy is made in scratch and removed.
+            snapshot_id: The snapshot: its identifier, the beginning of it, or
+                `latest`, which is meant when missing.
+            target: Restore the copy in this target. When missing, the one of the
+                target that was not drilled for the longest time.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What a drill found.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return await self._owner._call(
+            "backup.drill",
+            request(
+                checks=None if checks is None else list_to_wire(checks),
+                into=None if into is None else path_to_wire(into),
+                snapshot_id=snapshot_id,
+                target=target,
+            ),
+            _BACKUP_DRILL,
+            on_progress,
+            timeout,
+        )
+
+    async def export(
+        self,
+        *,
+        snapshot_id: str,
+        output: str | os.PathLike[str],
+        identity_file: str | os.PathLike[str] | None = None,
+        target: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupExportResponse:
+        """Write a snapshot as a standard .tar.zst, read back before it appears.
+
+        Adds something.
+
+        Args:
+            snapshot_id: The snapshot: its identifier, the beginning of it, or
+                `latest`.
+            output: The file to make, a standard `.tar.zst`. A file that exists is
+                never replaced.
+            identity_file: The operator's identity, when the snapshot is encrypted.
+                The export is not.
+            target: Read it from this target only.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What was exported.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return await self._owner._call(
+            "backup.export",
+            request(
+                snapshot_id=snapshot_id,
+                output=path_to_wire(output),
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
+                target=target,
+            ),
+            _BACKUP_EXPORT,
+            on_progress,
+            timeout,
+        )
+
+    async def import_(
+        self,
+        *,
+        path: str | os.PathLike[str],
+        label: str | None = None,
+        target: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupImportResponse:
+        """Make a snapshot of an archive in a file, databases recognised and checked.
+
+        Adds something.
+
+        Args:
+            path: The file: a `.tar.zst` of uplifted-ops, or a `.tar`, `.tar.gz` or
+                `.tar.zst` that tar made.
+            label: What to call it. The file's own label, or its name, when missing.
+            target: Into this target only. All of the settings when missing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What was imported.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return await self._owner._call(
+            "backup.import",
+            request(path=path_to_wire(path), label=label, target=target),
+            _BACKUP_IMPORT,
             on_progress,
             timeout,
         )
@@ -1599,6 +2068,43 @@ class AsyncBackupGroup:
                 target=target,
             ),
             _BACKUP_LIST,
+            on_progress,
+            timeout,
+        )
+
+    async def sample(
+        self,
+        *,
+        max_bytes: int | None = None,
+        target: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> BackupSampleResponse:
+        """Read what is due of all backups, so that every stored byte is read within
+        days.
+
+        Changes nothing.
+
+        Args:
+            max_bytes: Not more than about so many bytes; what is due and not read
+                waits for the next run. No bound when missing.
+            target: Read from this target only. From all of the settings when
+                missing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What a sampled verification read and found.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return await self._owner._call(
+            "backup.sample",
+            request(max_bytes=max_bytes, target=target),
+            _BACKUP_SAMPLE,
             on_progress,
             timeout,
         )

@@ -14,8 +14,13 @@ from typing import Any, Literal, TypeAlias
 from . import _codec
 
 __all__ = [
+    "BackupBisectResponse",
+    "BackupCopyResponse",
     "BackupCreateResponse",
     "BackupDeleteResponse",
+    "BackupDrillResponse",
+    "BackupExportResponse",
+    "BackupImportResponse",
     "BackupKeysAdoptResponse",
     "BackupKeysCheckResponse",
     "BackupKeysInitResponse",
@@ -23,8 +28,13 @@ __all__ = [
     "BackupKeysRewrapResponse",
     "BackupKeysRotateResponse",
     "BackupListResponse",
+    "BackupSampleResponse",
     "BackupShowResponse",
     "BackupVerifyResponse",
+    "BisectCheck",
+    "BisectProbe",
+    "BisectVerdict",
+    "BisectedSnapshot",
     "CheckDepth",
     "CheckReport",
     "CheckStatus",
@@ -32,7 +42,14 @@ __all__ = [
     "ConfigCheckResponse",
     "ConfigInitResponse",
     "ConfigShowResponse",
+    "ConsistencyGroup",
     "Deletion",
+    "DrillCheck",
+    "DrillPhase",
+    "DrillProblem",
+    "DrillStep",
+    "DrilledDatabase",
+    "DrilledTable",
     "ErrorBody",
     "ErrorKind",
     "FailedKey",
@@ -59,9 +76,11 @@ __all__ = [
     "MetricsFormat",
     "MetricsRenderResponse",
     "Outcome",
+    "PauseReport",
     "Problem",
     "ProblemKind",
     "Progress",
+    "ProofLevel",
     "RecordOutcome",
     "RestoreAction",
     "RestoreApplyResponse",
@@ -77,6 +96,7 @@ __all__ = [
     "RunOutcome",
     "RunReport",
     "RunningJob",
+    "SampledTarget",
     "ScheduleListResponse",
     "ScheduleRunResponse",
     "ServiceFacts",
@@ -100,6 +120,116 @@ __all__ = [
     "VerifyLevel",
     "Why",
 ]
+
+BisectCheck: TypeAlias = Literal["integrity", "query", "command"]
+"""What must hold in a bisection.
+
+- `integrity`: The database is sound, every index held against its table.
+- `query`: The query holds.
+- `command`: The program `backup.drill.command` of the settings ends well in the
+  restored folder.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BisectedSnapshot:
+    """A snapshot of a bisection."""
+
+    snapshot_id: str
+    """Its identifier."""
+
+    time: datetime
+    """When it was made."""
+
+
+BisectVerdict: TypeAlias = Literal["holds", "fails", "unreadable"]
+"""What a snapshot answers.
+
+- `holds`: The check holds.
+- `fails`: It does not.
+- `unreadable`: The snapshot is damaged, or lacks the database: it says nothing.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BisectProbe:
+    """What a snapshot answered."""
+
+    snapshot_id: str
+    """Its identifier."""
+
+    time: datetime
+    """When it was made."""
+
+    verdict: BisectVerdict
+    """What it answered."""
+
+    duration_seconds: float
+    """How long that took, in seconds."""
+
+    message: str | None = None
+    """Why it fails, or why it could not be asked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupBisectResponse:
+    """What a bisection found."""
+
+    assumption: str
+    """What the search took for granted."""
+
+    neighbours_agree: bool
+    """Whether the neighbours of `good` and `bad` agree with that."""
+
+    probes: list[BisectProbe]
+    """What was asked, in that order."""
+
+    snapshots: int
+    """How many snapshots there are."""
+
+    restores: int
+    """How many were restored, in whole or in part."""
+
+    duration_seconds: float
+    """How long it took, in seconds."""
+
+    good: BisectedSnapshot | None = None
+    """The newest snapshot for which the check holds. Nothing when it holds for none."""
+
+    bad: BisectedSnapshot | None = None
+    """The oldest snapshot after it for which the check fails. Nothing when the newest
+    of all holds.
+    """
+
+    contradicted_by: BisectedSnapshot | None = None
+    """The snapshot that contradicts it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupCopyResponse:
+    """What became of a copy."""
+
+    snapshot_id: str
+    """The snapshot."""
+
+    from_: str
+    """The target that it was read from."""
+
+    to: str
+    """The target that has it now."""
+
+    key: str
+    """Its key there."""
+
+    stored_bytes: int
+    """Its bytes there."""
+
+    copied: bool
+    """Whether it was copied; `false` when the target had it already, whole."""
+
+    duration_seconds: float
+    """How long it took, in seconds."""
+
 
 Layout: TypeAlias = Literal["archive", "repository"]
 """How a snapshot is stored.
@@ -259,7 +389,52 @@ class StoreRecord:
     """What the check of the copy found."""
 
     details: dict[str, Any]
-    """Facts by the driver's names."""
+    """Facts by the driver's names; under `rows` how many rows each table has, where the
+    store counts them.
+    """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PauseReport:
+    """How a pause went."""
+
+    from_: datetime
+    """From when on nothing was written."""
+
+    until: datetime
+    """When writing was let go on."""
+
+    held: bool
+    """Whether it lasted as long as it was wanted, and was not ended by its deadline."""
+
+    error: str | None = None
+    """What went wrong when writing was let go on: it may still be paused."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsistencyGroup:
+    """Which moments a snapshot is of: its files, and against them its databases, each
+    of which says when it was taken.
+    """
+
+    files_from: datetime
+    """When the files began to be looked at."""
+
+    files_until: datetime
+    """When the last of them was read."""
+
+    asked: bool
+    """Whether the service was to be paused."""
+
+    consistent: bool
+    """Whether all databases and files are of one moment, proven by a pause that held.
+    """
+
+    pause: PauseReport | None = None
+    """How the pause went. Nothing when there was none."""
+
+    message: str | None = None
+    """Why not, when it was asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -296,6 +471,9 @@ class BackupCreateResponse:
     stores: list[StoreRecord]
     """The databases in it."""
 
+    group: ConsistencyGroup | None = None
+    """Which moments it is of."""
+
     encrypted_to: str | None = None
     """The fingerprint of the key that it is encrypted to. Nothing when it is stored in
     clear.
@@ -313,7 +491,9 @@ class Deletion:
     """Its key there."""
 
     stored_bytes: int
-    """The bytes that become free."""
+    """The bytes that become free; of a snapshot in a repository those of its header,
+    and the packs that nothing else needs are collected later.
+    """
 
     reason: str
     """Why it is removed."""
@@ -334,6 +514,232 @@ class BackupDeleteResponse:
 
     refused: str | None = None
     """Why nothing may be removed."""
+
+
+DrillCheck: TypeAlias = Literal["rows", "migrate", "queries", "command"]
+"""What a drill does beside restoring and checking integrity.
+
+- `rows`: Counts the rows of every table.
+- `migrate`: Runs `backup.drill.migrate`.
+- `queries`: Asks `backup.drill.queries`.
+- `command`: Runs `backup.drill.command`.
+"""
+
+ProofLevel: TypeAlias = Literal["sealed", "proven"]
+"""How much is known of a snapshot.
+
+- `sealed`: Every stored byte is what was stored. Nobody has looked inside.
+- `proven`: It was restored, and its databases are sound.
+"""
+
+DrillPhase: TypeAlias = Literal[
+    "find",
+    "open",
+    "restore",
+    "integrity",
+    "rows",
+    "migrate",
+    "queries",
+    "command",
+]
+"""The steps of a drill, in their order.
+
+- `find`: Finding the snapshot in its target.
+- `open`: Reading its index.
+- `restore`: Restoring its files, until the disk has them.
+- `integrity`: The integrity of every database.
+- `rows`: The rows of every table, against those of the backup or of the drill before.
+- `migrate`: The service's migrations on the restored copy.
+- `queries`: Queries that must hold.
+- `command`: The service's own look at the restored copy.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrillStep:
+    """A step of a drill."""
+
+    step: DrillPhase
+    """Which step."""
+
+    ok: bool
+    """Whether nothing was wrong."""
+
+    duration_seconds: float
+    """How long it took, in seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrillProblem:
+    """Something wrong that a drill found."""
+
+    step: DrillPhase
+    """The step that found it."""
+
+    message: str
+    """What is wrong, for a person."""
+
+    path: str | None = None
+    """The file or database concerned, relative to the root, when it is one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrilledTable:
+    """A table of a restored database."""
+
+    table: str
+    """Its name."""
+
+    rows: int
+    """Its rows in the restored copy."""
+
+    rows_at_backup: int | None = None
+    """Its rows when the backup was made; nothing where they were not counted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrilledDatabase:
+    """A database that was restored."""
+
+    name: str
+    """The store's name."""
+
+    path: str
+    """Its file, relative to the root."""
+
+    taken_at: datetime
+    """When its copy was taken."""
+
+    sound: bool
+    """Whether its integrity was checked and found whole."""
+
+    tables: list[DrilledTable]
+    """The tables whose rows were counted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupDrillResponse:
+    """What a drill found."""
+
+    snapshot_id: str
+    """The snapshot."""
+
+    target: str
+    """The target whose copy was restored."""
+
+    level: ProofLevel
+    """What the drill proves when it is `ok`."""
+
+    ok: bool
+    """Whether the snapshot was restored and stood every test."""
+
+    recovery_seconds: float
+    """How long it took until the service's files were back, durable, and their
+    databases proven sound, in seconds. Stopping and starting the service comes on top.
+    """
+
+    steps: list[DrillStep]
+    """What was done, in order."""
+
+    problems: list[DrillProblem]
+    """What was wrong."""
+
+    warnings: list[str]
+    """What to know, and what is no reason to doubt the snapshot."""
+
+    databases: list[DrilledDatabase]
+    """The databases that were restored."""
+
+    restored_files: int
+    """Regular files that were restored."""
+
+    size_bytes: int
+    """Bytes of the files' content, as the snapshot has it."""
+
+    duration_seconds: float
+    """How long all of it took, in seconds."""
+
+    snapshot_time: datetime | None = None
+    """When it was made: what is proven is that the service can be as it was then."""
+
+    into: str | None = None
+    """The folder that keeps the restored copy. Nothing when it was removed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupExportResponse:
+    """What was exported."""
+
+    snapshot_id: str
+    """The snapshot."""
+
+    target: str
+    """The target that it was read from."""
+
+    output: str
+    """The file: a standard `.tar.zst`, in clear."""
+
+    stored_bytes: int
+    """Its size."""
+
+    files: int
+    """Regular files in it, hard links included."""
+
+    size_bytes: int
+    """Bytes of their content."""
+
+    duration_seconds: float
+    """How long it took, in seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupImportResponse:
+    """What was imported."""
+
+    snapshot_id: str
+    """The snapshot's identifier: 12 hexadecimal digits."""
+
+    outcome: Outcome
+    """Whether everything was read completely."""
+
+    skipped: list[Skipped]
+    """What was not read, or not completely, or cannot be stored."""
+
+    files: int
+    """Regular files, hard links included."""
+
+    size_bytes: int
+    """Bytes of the files' content."""
+
+    stored_bytes: int
+    """Bytes of the archive, or what this run added to the repository."""
+
+    duration_seconds: float
+    """How long it took, in seconds."""
+
+    key: str
+    """The key of the archive, or of the snapshot's header, in every target."""
+
+    targets: list[TargetResult]
+    """What became of it in each target."""
+
+    stores: list[StoreRecord]
+    """The databases in it."""
+
+    time: datetime
+    """The time of the snapshot: that of the imported one, or of the newest file in it.
+    """
+
+    ignored: list[str]
+    """What of the file was left out, since no snapshot holds such things."""
+
+    group: ConsistencyGroup | None = None
+    """Which moments it is of."""
+
+    encrypted_to: str | None = None
+    """The fingerprint of the key that it is encrypted to. Nothing when it is stored in
+    clear.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -574,7 +980,7 @@ class KnownSnapshot:
     """When the backup began."""
 
     layout: str
-    """How it is stored: `archive`."""
+    """How it is stored: `archive` or `repository`."""
 
     outcome: Outcome
     """Whether everything was read completely."""
@@ -589,7 +995,8 @@ class KnownSnapshot:
     """Bytes of the files' content."""
 
     stored_bytes: int
-    """Bytes of the archive."""
+    """Bytes of the archive; of a snapshot in a repository those that its backup added.
+    """
 
     files: int
     """Regular files, hard links included."""
@@ -667,6 +1074,74 @@ class BackupListResponse:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FoundProblem:
+    """Something wrong with a snapshot in a target."""
+
+    target: str
+    """The target whose copy it is."""
+
+    kind: str
+    """What is wrong: a word of the archive's, or `corrupt_database`."""
+
+    message: str
+    """The detail, for a person."""
+
+    path: str | None = None
+    """The entry concerned, when it is one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampledTarget:
+    """What was read from a target."""
+
+    target: str
+    """The target."""
+
+    since: datetime
+    """What became due after this moment was to be read."""
+
+    reached: datetime
+    """All that became due until this moment is read. The next run goes on here."""
+
+    objects: int
+    """Objects in the target that hold backups."""
+
+    stored_bytes: int
+    """Their bytes."""
+
+    read_bytes: int
+    """Bytes that were read and held against their checksums."""
+
+    left_bytes: int
+    """Bytes that are due and wait for the next run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupSampleResponse:
+    """What a sampled verification read and found."""
+
+    ok: bool
+    """Whether nothing was wrong with what was read."""
+
+    problems: list[FoundProblem]
+    """What was wrong."""
+
+    targets: list[SampledTarget]
+    """What was read, by target."""
+
+    failed: list[FailedTarget]
+    """The targets that could not be read. Their next run catches up."""
+
+    within_days: float
+    """Every stored byte is read within so many days, as long as runs are at most a
+    quarter of that apart.
+    """
+
+    duration_seconds: float
+    """How long it took, in seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Listed:
     """A snapshot in a target."""
 
@@ -683,7 +1158,7 @@ class Listed:
     """When the backup began."""
 
     layout: str
-    """How it is stored: `archive`."""
+    """How it is stored: `archive` or `repository`."""
 
     outcome: Outcome
     """Whether everything was read completely."""
@@ -698,7 +1173,8 @@ class Listed:
     """Bytes of the files' content."""
 
     stored_bytes: int
-    """Bytes of the archive."""
+    """Bytes of the archive; of a snapshot in a repository those that its backup added.
+    """
 
     files: int
     """Regular files, hard links included."""
@@ -789,6 +1265,9 @@ class Manifest:
     clear.
     """
 
+    group: ConsistencyGroup | None = None
+    """Which moments the snapshot is of. Unknown in one that was made without saying."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackupShowResponse:
@@ -812,23 +1291,6 @@ VerifyDepth: TypeAlias = Literal["quick", "data", "full"]
   up; they are not opened.
 - `full`: Every byte, and the integrity of every database.
 """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FoundProblem:
-    """Something wrong with a snapshot in a target."""
-
-    target: str
-    """The target whose copy it is."""
-
-    kind: str
-    """What is wrong: a word of the archive's, or `corrupt_database`."""
-
-    message: str
-    """The detail, for a person."""
-
-    path: str | None = None
-    """The entry concerned, when it is one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1804,6 +2266,16 @@ class Progress:
     """
 
 
+_BISECTED_SNAPSHOT = _codec.Record(BisectedSnapshot, time=_codec.TIME)
+_BISECT_PROBE = _codec.Record(BisectProbe, time=_codec.TIME)
+_codec.Record(
+    BackupBisectResponse,
+    good=_BISECTED_SNAPSHOT,
+    bad=_BISECTED_SNAPSHOT,
+    contradicted_by=_BISECTED_SNAPSHOT,
+    probes=_codec.ListOf(_BISECT_PROBE),
+)
+_codec.Record(BackupCopyResponse)
 _SKIPPED = _codec.Record(Skipped, path=_codec.PATH)
 _ERROR_BODY = _codec.Record(ErrorBody)
 _TARGET_RESULT = _codec.Record(TargetResult, error=_ERROR_BODY)
@@ -1814,14 +2286,49 @@ _STORE_RECORD = _codec.Record(
     taken_at=_codec.TIME,
     check=_INTEGRITY_REPORT,
 )
+_PAUSE_REPORT = _codec.Record(PauseReport, from_=_codec.TIME, until=_codec.TIME)
+_CONSISTENCY_GROUP = _codec.Record(
+    ConsistencyGroup,
+    files_from=_codec.TIME,
+    files_until=_codec.TIME,
+    pause=_PAUSE_REPORT,
+)
 _codec.Record(
     BackupCreateResponse,
     skipped=_codec.ListOf(_SKIPPED),
     targets=_codec.ListOf(_TARGET_RESULT),
     stores=_codec.ListOf(_STORE_RECORD),
+    group=_CONSISTENCY_GROUP,
 )
 _DELETION = _codec.Record(Deletion)
 _codec.Record(BackupDeleteResponse, deletions=_codec.ListOf(_DELETION))
+_DRILL_STEP = _codec.Record(DrillStep)
+_DRILL_PROBLEM = _codec.Record(DrillProblem, path=_codec.PATH)
+_DRILLED_TABLE = _codec.Record(DrilledTable)
+_DRILLED_DATABASE = _codec.Record(
+    DrilledDatabase,
+    path=_codec.PATH,
+    taken_at=_codec.TIME,
+    tables=_codec.ListOf(_DRILLED_TABLE),
+)
+_codec.Record(
+    BackupDrillResponse,
+    snapshot_time=_codec.TIME,
+    steps=_codec.ListOf(_DRILL_STEP),
+    problems=_codec.ListOf(_DRILL_PROBLEM),
+    databases=_codec.ListOf(_DRILLED_DATABASE),
+    into=_codec.PATH,
+)
+_codec.Record(BackupExportResponse, output=_codec.PATH)
+_codec.Record(
+    BackupImportResponse,
+    skipped=_codec.ListOf(_SKIPPED),
+    targets=_codec.ListOf(_TARGET_RESULT),
+    stores=_codec.ListOf(_STORE_RECORD),
+    group=_CONSISTENCY_GROUP,
+    time=_codec.TIME,
+    ignored=_codec.ListOf(_codec.PATH),
+)
 _codec.Record(BackupKeysAdoptResponse)
 _CHECKED_TARGET = _codec.Record(CheckedTarget, error=_ERROR_BODY)
 _codec.Record(BackupKeysCheckResponse, targets=_codec.ListOf(_CHECKED_TARGET))
@@ -1854,6 +2361,14 @@ _codec.Record(
     unreadable=_codec.ListOf(_UNREADABLE),
     failed=_codec.ListOf(_FAILED_TARGET),
 )
+_FOUND_PROBLEM = _codec.Record(FoundProblem, path=_codec.PATH)
+_SAMPLED_TARGET = _codec.Record(SampledTarget, since=_codec.TIME, reached=_codec.TIME)
+_codec.Record(
+    BackupSampleResponse,
+    problems=_codec.ListOf(_FOUND_PROBLEM),
+    targets=_codec.ListOf(_SAMPLED_TARGET),
+    failed=_codec.ListOf(_FAILED_TARGET),
+)
 _LISTED = _codec.Record(Listed, time=_codec.TIME)
 _INCLUDED = _codec.Record(Included, path=_codec.PATH)
 _MANIFEST = _codec.Record(
@@ -1862,9 +2377,9 @@ _MANIFEST = _codec.Record(
     includes=_codec.ListOf(_INCLUDED),
     stores=_codec.ListOf(_STORE_RECORD),
     skipped=_codec.ListOf(_SKIPPED),
+    group=_CONSISTENCY_GROUP,
 )
 _codec.Record(BackupShowResponse, snapshot=_LISTED, manifest=_MANIFEST)
-_FOUND_PROBLEM = _codec.Record(FoundProblem, path=_codec.PATH)
 _codec.Record(BackupVerifyResponse, problems=_codec.ListOf(_FOUND_PROBLEM))
 _FINDING = _codec.Record(Finding)
 _codec.Record(ConfigCheckResponse, findings=_codec.ListOf(_FINDING))

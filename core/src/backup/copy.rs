@@ -105,6 +105,13 @@ async fn first_whole(scope: &Scope, copies: Vec<Found>, threads: usize) -> Resul
 }
 
 async fn verify(scope: &Scope, copy: &Found, threads: usize) -> Result<()> {
+    if copy.in_repository() {
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            format!("snapshot {} lies in a repository, whose snapshots are not copied one by one", copy.snapshot_id),
+        )
+        .with_hint("back up to the other target as well, or export the snapshot and import it there"));
+    }
     scope.progress.stage(format!("verifying {} in {}", copy.snapshot_id, copy.target));
     let blocks = copy.blocks(scope);
     let (inner, threads) = (scope.clone(), super::verify::threads(threads));

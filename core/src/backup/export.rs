@@ -153,6 +153,7 @@ impl Output {
         Ok(())
     }
 
+    #[allow(clippy::type_complexity, reason = "it is what the archive's writer takes")]
     fn sink(&self) -> Box<dyn FnMut(&[u8]) -> Result<()> + Send> {
         let file = Arc::clone(&self.file);
         Box::new(move |bytes| file.lock().unwrap_or_else(PoisonError::into_inner).out()?.write_all(bytes))

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-pub(super) use self::backup::BackupCommand;
+pub(super) use self::backup::{BackupCommand, Snapshot};
 pub(super) use self::keys::{IdentityFile, KeysCommand};
 
 mod backup;
@@ -313,17 +313,6 @@ pub(super) enum MetricsCommand {
     /// Print the service's metrics
     #[command(after_help = "Example:\n  uplifted-ops metrics render --format openmetrics")]
     Render(MetricsOptions),
-}
-
-/// Which backup.
-#[derive(Debug, Clone, Args)]
-pub(super) struct Snapshot {
-    /// The snapshot: its identifier, the beginning of it, or `latest`
-    #[arg(value_name = "ID")]
-    pub(super) id: String,
-    /// Only in this target
-    #[arg(long, value_name = "NAME")]
-    pub(super) target: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -189,10 +189,18 @@ fn every_operation_that_reads_is_reached_over_http() {
             continue;
         }
         let needs_id = operation["fields"].as_array().unwrap().iter().any(|field| field["name"] == "snapshot_id");
-        let target = if needs_id { format!("{path}?snapshot_id={id}") } else { path.to_owned() };
+        let request = match name {
+            "backup.bisect" => json!({ "check": "integrity" }),
+            // There is no key to check.
+            "backup.keys_check" => continue,
+            _ if needs_id => json!({ "snapshot_id": id }),
+            _ => json!({}),
+        };
+        let fields = request.as_object().unwrap().iter();
+        let query: Vec<String> = fields.map(|(name, value)| format!("{name}={}", value.as_str().unwrap())).collect();
+        let target = if query.is_empty() { path.to_owned() } else { format!("{path}?{}", query.join("&")) };
         let (status, by_query) = service.get(&target);
         assert_eq!(status, 200, "{name}: {by_query}");
-        let request = if needs_id { json!({ "snapshot_id": id }) } else { json!({}) };
         let (status, by_body) = service.post(path, &request, TOKEN);
         assert_eq!(status, 200, "{name}: {by_body}");
         asked += 1;

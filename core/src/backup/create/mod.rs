@@ -185,8 +185,7 @@ async fn create_with(scope: &Scope, job: CreateJob, hook: Option<Hook>) -> Resul
                 Surroundings { root: &job.root, state: &job.state, configured: &job.stores, kinds: &job.kinds };
             let mut tables: Vec<_> = tables.iter().map(FileTablePlace::open).collect();
             // What is no database in one of them is none.
-            let mut is_ordinary =
-                |found: &Found| tables.iter_mut().fold(false, |known, table| table.find(found).is_some() || known);
+            let mut is_ordinary = |found: &Found| tables.iter_mut().filter_map(|table| table.find(found)).count() > 0;
             let contents = discover(&scope, &walk_plan, walked, &around, &mut is_ordinary)?;
             secrets::refuse_in_clear(&job, &contents)?;
             Ok(contents)

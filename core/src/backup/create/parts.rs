@@ -42,10 +42,13 @@ impl ArchivePart {
     }
 }
 
+/// The keys of an encrypted archive, and what encrypts it while it is written.
+type Encryption = (Arc<KeyRing>, Arc<Mutex<Option<Sealer>>>);
+
 /// The archive's way to the fan: straight, or encrypted.
 struct Way {
     fan: Arc<Mutex<Fan>>,
-    encryption: Option<(Arc<KeyRing>, Arc<Mutex<Option<Sealer>>>)>,
+    encryption: Option<Encryption>,
 }
 
 impl Way {
@@ -133,6 +136,7 @@ pub(super) struct Tee {
 }
 
 /// What became of a part.
+#[allow(clippy::large_enum_variant, reason = "there are as many as targets")]
 enum Part {
     Writing(Box<dyn SnapshotWriter>),
     Finished(Finished),
@@ -210,7 +214,7 @@ impl Tee {
 
     pub(super) fn knows(&mut self, found: &Found) -> bool {
         // Everybody is asked: whoever knows remembers what was asked.
-        self.writing().fold(true, |all, writer| writer.knows(found) && all)
+        self.writing().map(|writer| writer.knows(found)).filter(|known| !known).count() == 0
     }
 
     pub(super) fn add_known(&mut self, found: &Found) -> Result<()> {

@@ -17,7 +17,6 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::archive::Archive;
 use super::create::NamedTarget;
 use super::list::{Found, blocking, find};
 use super::manifest::{Manifest, Outcome, RelPath};
@@ -244,9 +243,7 @@ async fn open(scope: &Scope, copy: &Found) -> Result<Done<Arc<dyn Source>>> {
 
 /// Opens a copy of a snapshot, whatever its layout.
 pub(super) async fn open_source(scope: &Scope, copy: &Found) -> Result<Arc<dyn Source>> {
-    let (blocks, opening) = (copy.blocks(scope), copy.clone());
-    let archive = blocking(move || Archive::open(opening.open(blocks)?)).await?;
-    Ok(Arc::new(archive))
+    copy.source(scope, Limits::default().max_entries, false).await
 }
 
 /// A restored copy.

@@ -60,7 +60,8 @@ impl<'a> ContentReader<'a> {
             let end = map.length.min(start + WINDOW);
             self.window.resize((end - start) as usize, 0);
             // By frame and blob: what the reader keeps is used up before it goes on.
-            let mut parts: BTreeMap<(u32, u32), Vec<(usize, usize, usize)>> = BTreeMap::new();
+            type ByBlob = BTreeMap<(u32, u32), Vec<(usize, usize, usize)>>;
+            let mut parts = ByBlob::new();
             let first =
                 map.runs.partition_point(|run| map.range(u64::from(run.first) + u64::from(run.units) - 1).end <= start);
             for run in &map.runs[first..] {

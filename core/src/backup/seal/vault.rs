@@ -169,10 +169,11 @@ pub async fn unlock(scope: &Scope, targets: &[NamedTarget], operator: Operator) 
     let cancel = scope.cancel.clone();
     blocking(move || {
         // A passphrase costs a second each time, and every target has the same objects.
-        let mut opened: BTreeMap<Vec<u8>, Result<RepositoryKey, ErrorBody>> = BTreeMap::new();
+        let mut opened: BTreeMap<Vec<u8>, Result<RepositoryKey, Box<ErrorBody>>> = BTreeMap::new();
         for (target, key, bytes) in objects {
             cancel.check()?;
-            let unwrap = |bytes: &Vec<u8>| RepositoryKey::unwrap(bytes, &operator).map_err(|error| error.to_body());
+            let unwrap =
+                |bytes: &Vec<u8>| RepositoryKey::unwrap(bytes, &operator).map_err(|error| Box::new(error.to_body()));
             let result = match opened.entry(bytes) {
                 Entry::Occupied(known) => known.into_mut(),
                 Entry::Vacant(new) => {
@@ -181,7 +182,7 @@ pub async fn unlock(scope: &Scope, targets: &[NamedTarget], operator: Operator) 
                 }
             };
             if let Err(error) = result {
-                unlocked.closed.push((target, key, error.clone().into()));
+                unlocked.closed.push((target, key, (**error).clone().into()));
             }
         }
         for key in opened.into_values().flatten() {

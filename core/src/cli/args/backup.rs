@@ -1,11 +1,10 @@
-//! `backup …`: what may be typed.
+//! `uplifted-ops backup`.
 
 use std::path::PathBuf;
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 
-use super::Snapshot;
-use super::keys::{IdentityFile, KeysCommand};
+use super::{IdentityFile, KeysCommand};
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum BackupCommand {
@@ -62,53 +61,6 @@ Examples:
         #[command(flatten)]
         key: IdentityFile,
     },
-    /// Write a backup as a standard .tar.zst, in clear
-    #[command(after_help = "\
-The file is read back before it appears, and a file that exists is never replaced.
-
-Example:
-  uplifted-ops backup export latest --output /tmp/uplifted.tar.zst")]
-    Export {
-        #[command(flatten)]
-        snapshot: Snapshot,
-        /// The file to make
-        #[arg(long, short, value_name = "FILE")]
-        output: PathBuf,
-        #[command(flatten)]
-        key: IdentityFile,
-    },
-    /// Make a backup of an archive in a file: one of ours, or one that tar made
-    #[command(after_help = "\
-Databases in it are recognised and checked. Its time is that of the newest file in it.
-
-Example:
-  uplifted-ops backup import /backup/uplifted/uplifted_20260101_020000.tar.gz")]
-    Import {
-        /// The file
-        #[arg(value_name = "FILE")]
-        path: PathBuf,
-        /// What to call it
-        #[arg(long, value_name = "TEXT")]
-        label: Option<String>,
-        /// Only into this target
-        #[arg(long, value_name = "NAME")]
-        target: Option<String>,
-    },
-    /// Make, list, prove and change the keys that backups are encrypted to
-    #[command(
-        subcommand,
-        after_help = "\
-This host keeps the public half alone: it makes backups and cannot open one. Who can open them stands in ops.toml:
-  [backup.encryption]
-  recipients = [\"age1…\"]          # `age-keygen -o backup-key.txt` on another machine prints it
-
-Examples:
-  uplifted-ops backup keys init
-  uplifted-ops backup keys check --identity-file /media/stick/backup-key.txt
-  uplifted-ops backup keys rewrap --identity-file old.txt --proof-file new.txt
-  uplifted-ops backup keys rotate"
-    )]
-    Keys(KeysCommand),
     /// Rehearse a restore: restore into scratch, test the copy, say how long recovery takes
     #[command(after_help = "\
 Touches neither the service nor the backup. Exits 1 when the backup does not stand every test.
@@ -190,6 +142,53 @@ Examples:
         #[arg(long, value_name = "NAME")]
         from: Option<String>,
     },
+    /// Write a backup as a standard .tar.zst, in clear
+    #[command(after_help = "\
+The file is read back before it appears, and a file that exists is never replaced.
+
+Example:
+  uplifted-ops backup export latest --output /tmp/uplifted.tar.zst")]
+    Export {
+        #[command(flatten)]
+        snapshot: Snapshot,
+        /// The file to make
+        #[arg(long, short, value_name = "FILE")]
+        output: PathBuf,
+        #[command(flatten)]
+        key: IdentityFile,
+    },
+    /// Make a backup of an archive in a file: one of ours, or one that tar made
+    #[command(after_help = "\
+Databases in it are recognised and checked. Its time is that of the newest file in it.
+
+Example:
+  uplifted-ops backup import /backup/uplifted/uplifted_20260101_020000.tar.gz")]
+    Import {
+        /// The file
+        #[arg(value_name = "FILE")]
+        path: PathBuf,
+        /// What to call it
+        #[arg(long, value_name = "TEXT")]
+        label: Option<String>,
+        /// Only into this target
+        #[arg(long, value_name = "NAME")]
+        target: Option<String>,
+    },
+    /// Make, list, prove and change the keys that backups are encrypted to
+    #[command(
+        subcommand,
+        after_help = "\
+This host keeps the public half alone: it makes backups and cannot open one. Who can open them stands in ops.toml:
+  [backup.encryption]
+  recipients = [\"age1…\"]          # `age-keygen -o backup-key.txt` on another machine prints it
+
+Examples:
+  uplifted-ops backup keys init
+  uplifted-ops backup keys check --identity-file /media/stick/backup-key.txt
+  uplifted-ops backup keys rewrap --identity-file old.txt --proof-file new.txt
+  uplifted-ops backup keys rotate"
+    )]
+    Keys(KeysCommand),
     /// Delete a backup
     #[command(after_help = "\
 On a terminal it shows what will go and asks; elsewhere it demands --yes.
@@ -210,4 +209,15 @@ Examples:
         #[arg(long, short)]
         yes: bool,
     },
+}
+
+/// Which backup.
+#[derive(Debug, Clone, Args)]
+pub(in crate::cli) struct Snapshot {
+    /// The snapshot: its identifier, the beginning of it, or `latest`
+    #[arg(value_name = "ID")]
+    pub(in crate::cli) id: String,
+    /// Only in this target
+    #[arg(long, value_name = "NAME")]
+    pub(in crate::cli) target: Option<String>,
 }

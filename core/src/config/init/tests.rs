@@ -216,7 +216,8 @@ fn a_build_that_schedules_gets_a_schedule() {
     let keys = ["backup.schedule", "backup.verify_schedule", "backup.drill_schedule"];
     facts.build.acts_on = keys.map(str::to_owned).to_vec();
     let plan = plan_init(&root, &facts).unwrap();
-    let expected = "clear_secrets = true
+    let expected = "
+clear_secrets = true
 # Cron expressions, in the machine's time zone or that of [schedule] timezone. Whatever was missed while the
 # service was down is made up for once, after its start.
 schedule = \"0 2 * * *\"

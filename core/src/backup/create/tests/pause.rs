@@ -137,7 +137,9 @@ async fn whatever_ends_a_backup_lets_the_service_go_on() {
             }
         };
         tokio::time::timeout(Duration::from_secs(30), over).await.expect("the service stays paused");
-        assert_eq!(*service.calls.lock().unwrap(), ["before", "after"]);
+        // A cancel may come while `after` runs: then it runs once more.
+        let calls = service.calls.lock().unwrap().clone();
+        assert!(calls[0] == "before" && calls[1..].iter().all(|call| *call == "after"), "{calls:?}");
     };
     // No room.
     let service = Arc::new(Service::default());

@@ -163,7 +163,7 @@ async fn the_second_backup_reads_nothing_and_stores_nothing() {
     let (header, into) = restore_memory(&scene).await;
     assert_eq!(header.counts.stored, first.stored_bytes);
     same(&scene.root(), into.path());
-    assert_eq!(into.path().join("sparse").metadata().unwrap().blocks() * 512 < 1 << 20, true);
+    assert!(into.path().join("sparse").metadata().unwrap().blocks() * 512 < 1 << 20);
     assert_eq!(
         into.path().join("big.bin").metadata().unwrap().ino(),
         into.path().join("big-again.bin").metadata().unwrap().ino()

@@ -66,7 +66,6 @@ async fn it_is_written_when_asked_for() {
         }
         std::fs::write(root.join("config/label"), label).unwrap();
         let job = CreateJob {
-            pause: None,
             service: "uplifted".into(),
             service_version: Some("1.0".into()),
             host: "fixture".into(),
@@ -89,6 +88,7 @@ async fn it_is_written_when_asked_for() {
             check: CheckDepth::Quick,
             lease: LeaseTimes::default(),
             time: None,
+            pause: None,
         };
         let report = create(&Scope::default(), job).await.unwrap();
         assert!(report.is_healthy(), "{report:?}");

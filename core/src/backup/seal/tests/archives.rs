@@ -237,7 +237,7 @@ async fn a_target_that_does_not_keep_what_it_got_has_no_backup() {
                     Err(_) => assert_eq!(archives, [] as [String; 0], "{call:?} {nth}"),
                     // So many calls are not made.
                     Ok(report) => {
-                        assert_eq!(archives, [report.key.clone()], "{call:?} {nth}");
+                        assert_eq!(archives, std::slice::from_ref(&report.key), "{call:?} {nth}");
                         scene.target.delete(&Scope::default(), &report.key).await.unwrap();
                     }
                 }
