@@ -432,7 +432,8 @@ async fn a_copy_elsewhere_comes_with_what_opens_it_and_is_sampled_without() {
         targets: vec![named("offsite", &offsite)],
         days: 1.0,
         max_bytes: None,
-        reached: std::collections::BTreeMap::new(),
+        // All of it is due.
+        reached: [("offsite".to_owned(), "2020-01-01T00:00:00Z".parse().unwrap())].into(),
         state: scene.base.path().join("sampling"),
         keys,
     };
