@@ -25,6 +25,11 @@ export type { Integer, IntegerInput, Json, JsonObject, Path, PathInput } from ".
 export interface BackupBisectRequest {
   /** What must hold. */
   check: BisectCheck;
+  /**
+   * The file with the secret half of a recipient, for encrypted snapshots. What the settings name when missing. Read
+   * where the request runs, and never recorded.
+   */
+  identityFile?: PathInput | null | undefined;
   /** For `query`: what to ask. It must return a row whose first column is neither null nor zero. */
   query?: string | null | undefined;
   /** The database to ask, by its name in the snapshots. The only one when missing. */
@@ -102,6 +107,11 @@ export interface BackupDeleteRequest {
 export interface BackupDrillRequest {
   /** What to do beside restoring and checking integrity. When missing, all that the settings have. */
   checks?: readonly DrillCheck[] | null | undefined;
+  /**
+   * The file with the secret half of a recipient, for encrypted snapshots. What the settings name when missing. Read
+   * where the request runs, and never recorded.
+   */
+  identityFile?: PathInput | null | undefined;
   /**
    * A folder, missing or empty, that receives the restored copy and keeps it. When missing, the copy is made in scratch
    * and removed.
@@ -3184,6 +3194,7 @@ export const progressCodec = record<Progress>("Progress", {
 
 const backupBisectRequestCodec = record<BackupBisectRequest>("BackupBisectRequest", {
   check: { wire: "check" },
+  identityFile: { wire: "identity_file", codec: nullable(path) },
   query: { wire: "query" },
   store: { wire: "store" },
   target: { wire: "target" },
@@ -3217,6 +3228,7 @@ const backupDeleteRequestCodec = record<BackupDeleteRequest>("BackupDeleteReques
 
 const backupDrillRequestCodec = record<BackupDrillRequest>("BackupDrillRequest", {
   checks: { wire: "checks" },
+  identityFile: { wire: "identity_file", codec: nullable(path) },
   into: { wire: "into", codec: nullable(path) },
   snapshotId: { wire: "snapshot_id" },
   target: { wire: "target" },

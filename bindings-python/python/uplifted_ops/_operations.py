@@ -126,6 +126,7 @@ class BackupGroup:
         self,
         *,
         check: BisectCheck,
+        identity_file: str | os.PathLike[str] | None = None,
         query: str | None = None,
         store: str | None = None,
         target: str | None = None,
@@ -138,6 +139,9 @@ class BackupGroup:
 
         Args:
             check: What must hold.
+            identity_file: The file with the secret half of a recipient, for
+                encrypted snapshots. What the settings name when missing. Read where the
+                request runs, and never recorded.
             query: For `query`: what to ask. It must return a row whose first column
                 is neither null nor zero.
             store: The database to ask, by its name in the snapshots. The only one
@@ -156,7 +160,13 @@ class BackupGroup:
         """
         return self._owner._call(
             "backup.bisect",
-            request(check=check, query=query, store=store, target=target),
+            request(
+                check=check,
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
+                query=query,
+                store=store,
+                target=target,
+            ),
             _BACKUP_BISECT,
             on_progress,
             timeout,
@@ -331,6 +341,7 @@ class BackupGroup:
         self,
         *,
         checks: Sequence[DrillCheck] | None = None,
+        identity_file: str | os.PathLike[str] | None = None,
         into: str | os.PathLike[str] | None = None,
         snapshot_id: str | None = None,
         target: str | None = None,
@@ -345,6 +356,9 @@ class BackupGroup:
         Args:
             checks: What to do beside restoring and checking integrity. When
                 missing, all that the settings have.
+            identity_file: The file with the secret half of a recipient, for
+                encrypted snapshots. What the settings name when missing. Read where the
+                request runs, and never recorded.
             into: A folder, missing or empty, that receives the restored copy and
                 keeps it. When missing, the copy is made in scratch and removed.
             snapshot_id: The snapshot: its identifier, the beginning of it, or
@@ -366,6 +380,7 @@ class BackupGroup:
             "backup.drill",
             request(
                 checks=None if checks is None else list_to_wire(checks),
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
                 into=None if into is None else path_to_wire(into),
                 snapshot_id=snapshot_id,
                 target=target,
@@ -1670,6 +1685,7 @@ class AsyncBackupGroup:
         self,
         *,
         check: BisectCheck,
+        identity_file: str | os.PathLike[str] | None = None,
         query: str | None = None,
         store: str | None = None,
         target: str | None = None,
@@ -1682,6 +1698,9 @@ class AsyncBackupGroup:
 
         Args:
             check: What must hold.
+            identity_file: The file with the secret half of a recipient, for
+                encrypted snapshots. What the settings name when missing. Read where the
+                request runs, and never recorded.
             query: For `query`: what to ask. It must return a row whose first column
                 is neither null nor zero.
             store: The database to ask, by its name in the snapshots. The only one
@@ -1700,7 +1719,13 @@ class AsyncBackupGroup:
         """
         return await self._owner._call(
             "backup.bisect",
-            request(check=check, query=query, store=store, target=target),
+            request(
+                check=check,
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
+                query=query,
+                store=store,
+                target=target,
+            ),
             _BACKUP_BISECT,
             on_progress,
             timeout,
@@ -1875,6 +1900,7 @@ class AsyncBackupGroup:
         self,
         *,
         checks: Sequence[DrillCheck] | None = None,
+        identity_file: str | os.PathLike[str] | None = None,
         into: str | os.PathLike[str] | None = None,
         snapshot_id: str | None = None,
         target: str | None = None,
@@ -1889,6 +1915,9 @@ class AsyncBackupGroup:
         Args:
             checks: What to do beside restoring and checking integrity. When
                 missing, all that the settings have.
+            identity_file: The file with the secret half of a recipient, for
+                encrypted snapshots. What the settings name when missing. Read where the
+                request runs, and never recorded.
             into: A folder, missing or empty, that receives the restored copy and
                 keeps it. When missing, the copy is made in scratch and removed.
             snapshot_id: The snapshot: its identifier, the beginning of it, or
@@ -1910,6 +1939,7 @@ class AsyncBackupGroup:
             "backup.drill",
             request(
                 checks=None if checks is None else list_to_wire(checks),
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
                 into=None if into is None else path_to_wire(into),
                 snapshot_id=snapshot_id,
                 target=target,

@@ -31,6 +31,9 @@ pub struct DrillRequest {
     /// A folder, missing or empty, that receives the restored copy and keeps it. When missing, the copy is made in
     /// scratch and removed.
     pub into: Option<RelPath>,
+    /// The file with the secret half of a recipient, for encrypted snapshots. What the settings name when missing. Read
+    /// where the request runs, and never recorded.
+    pub identity_file: Option<RelPath>,
 }
 
 /// `backup.drill`
@@ -58,9 +61,10 @@ impl Operation for Drill {
         let checks = request.checks.map_or_else(|| DrillCheck::ALL.into(), BTreeSet::from_iter);
         let earlier = history::drills(&context.journal)?;
         let targets = targets(&context, request.target.as_deref())?;
+        let keys = keyring::for_reading(&context, &scope, &targets, request.identity_file.as_ref()).await?;
         let job = DrillJob {
-            keys: keyring::for_reading(&context, &scope, &targets, None).await?,
             targets,
+            keys,
             service: Some(context.settings().service.name.clone()),
             snapshot: request.snapshot_id.unwrap_or_else(|| "latest".to_owned()),
             into,
@@ -121,8 +125,11 @@ impl Operation for Sample {
     type Response = SampleReport;
 
     async fn run(context: Arc<Context>, scope: Scope, request: SampleRequest) -> Result<SampleReport> {
+        let targets = targets(&context, request.target.as_deref())?;
+        let keys = keyring::for_reading(&context, &scope, &targets, None).await?;
         let job = SampleJob {
-            targets: targets(&context, request.target.as_deref())?,
+            targets,
+            keys,
             days: context.settings().backup.verify_days,
             max_bytes: request.max_bytes,
             reached: history::sampled(&context.journal)?,
@@ -151,6 +158,10 @@ pub struct BisectRequest {
     /// Look among the snapshots in this target only.
     #[serde(default)]
     pub target: Option<String>,
+    /// The file with the secret half of a recipient, for encrypted snapshots. What the settings name when missing. Read
+    /// where the request runs, and never recorded.
+    #[serde(default)]
+    pub identity_file: Option<RelPath>,
 }
 
 /// What must hold in a bisection.
@@ -198,9 +209,10 @@ impl Operation for Bisect {
             (BisectCheck::Command, None) => Question::Command,
         };
         let targets = targets(&context, request.target.as_deref())?;
+        let keys = keyring::for_reading(&context, &scope, &targets, request.identity_file.as_ref()).await?;
         let job = BisectJob {
-            keys: keyring::for_reading(&context, &scope, &targets, None).await?,
             targets,
+            keys,
             service: context.settings().service.name.clone(),
             question,
             store: request.store,

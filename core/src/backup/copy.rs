@@ -160,6 +160,11 @@ async fn copy_archive(scope: &Scope, job: &CopyJob, source: &Found) -> Result<Co
     }
     let lease = Lease::acquire(scope, name, Arc::clone(target), &job.host, job.lease).await?;
     let place = Place { name: name.clone(), target: Arc::clone(target), key: source.object.key.clone(), keys: None };
+    // Without the wrapped key nobody could open the copy from there alone.
+    let encrypted_to = source.listed.as_ref().and_then(|listed| listed.encrypted_to.as_ref());
+    if let (Some(keys), Some(fingerprint)) = (&job.keys, encrypted_to) {
+        keys.provide(scope, fingerprint, &job.to, &job.from).await?;
+    }
     copy_summary(scope, source, target).await?;
     let sent = send(scope, source, &place, &lease).await;
     // A lease that could not be released ends by itself; the copy is no worse for it.

@@ -3,6 +3,8 @@
 //! *Quick* reads the end of the archive. *Data* reads every byte. *Full* does so too, and then restores each
 //! database into scratch and lets its store check it.
 
+pub(super) mod sealed;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -10,18 +12,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::archive::Archive;
-use super::blocks::Blocks;
 use super::checkers::Checkers;
 use super::create::NamedTarget;
-use super::list::{Found, blocking, find, no_key};
+use super::list::{Found, blocking, find};
 use super::manifest::{RelPath, StoreRecord};
-use super::meter::Meter;
 use super::nodes::{ExtractOptions, Limits, Problem, ProblemKind, Selection, restored_len};
 use super::repository::{self, verify::Depth};
 use super::restore::Source;
 use super::scratch::Scratch;
-use super::seal::{Keys, MAX_SUMMARY, SUMMARY_SUFFIX, SealedSummary};
-use super::target::MAX_BLOCK;
+use super::seal::Keys;
 use crate::cancel::Scope;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fs::{self, Dir};
@@ -272,52 +271,9 @@ impl VerifyJob {
 
 /// Compares the stored bytes of an encrypted copy with what its summary says: the problems that were found.
 pub(super) async fn verify_sealed(scope: &Scope, depth: VerifyDepth, copy: &Found) -> Result<Vec<FoundProblem>> {
-    let key = copy.object.key.clone();
-    let keys = copy.keys.clone().ok_or_else(|| no_key(&key))?;
-    let beside = format!("{key}{SUMMARY_SUFFIX}");
-    let summary = match copy.component.get(scope, &beside, 0..MAX_SUMMARY).await {
-        Ok(bytes) => SealedSummary::read(&bytes, &keys, &key),
-        Err(error) if error.kind() == ErrorKind::NotFound => Err(Error::new(
-            ErrorKind::Corrupt,
-            format!("the summary of {key:?} is missing: pass identity_file to look inside"),
-        )),
-        Err(error) => return Err(error),
-    };
-    let summary = match summary {
-        Ok(summary) => summary,
-        Err(error) if error.kind() == ErrorKind::Corrupt => {
-            return Ok(vec![of_archive(copy, "damaged_summary", error.message())]);
-        }
-        Err(error) => return Err(error),
-    };
-    if copy.object.size_bytes != summary.stored_bytes {
-        let (has, had) = (copy.object.size_bytes, summary.stored_bytes);
-        return Ok(vec![of_archive(copy, "damaged_archive", &format!("it has {has} bytes, and had {had}"))]);
-    }
-    if depth == VerifyDepth::Quick {
-        return Ok(Vec::new());
-    }
-    let (blocks, inner) = (copy.blocks(scope), scope.clone());
-    let digest = blocking(move || {
-        let mut meter = Meter::start(&inner, format!("reading {key}"), Some(blocks.len()), None);
-        let mut hasher = blake3::Hasher::new();
-        let mut at = 0;
-        while at < blocks.len() {
-            let block = blocks.read(at..blocks.len().min(at + MAX_BLOCK as u64))?;
-            hasher.update(&block);
-            meter.bytes(block.len() as u64);
-            at += block.len() as u64;
-        }
-        Ok(*hasher.finalize().as_bytes())
-    });
-    match digest.await {
-        Ok(digest) if digest == summary.blake3.0 => Ok(Vec::new()),
-        Ok(_) => Ok(vec![of_archive(copy, "damaged_archive", "its bytes are not those that were stored")]),
-        Err(error) if error.kind() == ErrorKind::Corrupt => {
-            Ok(vec![of_archive(copy, "damaged_archive", error.message())])
-        }
-        Err(error) => Err(error),
-    }
+    let whole = depth != VerifyDepth::Quick;
+    let problem = sealed::problem(scope, &copy.component, &copy.object, &copy.keys, whole).await?;
+    Ok(problem.map(|(kind, message)| of_archive(copy, kind, &message)).into_iter().collect())
 }
 
 /// Restores one database into scratch and lets its store check it: the problems that were found.

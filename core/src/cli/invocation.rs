@@ -186,17 +186,17 @@ impl Invocation {
                 let request = with_identity(of_snapshot(snapshot), key)?.with("depth", depth.as_str());
                 Self::new("backup.verify", request.done(), render::backup::verify)
             }
-            BackupCommand::Drill { id, target, checks, into } => {
+            BackupCommand::Drill { id, target, checks, into, key } => {
                 let into = into.as_deref().map(absolute).transpose()?;
-                let request = Request::new()
+                let request = with_identity(Request::new(), key)?
                     .maybe("snapshot_id", id.as_deref())
                     .maybe("target", target.as_deref())
                     .maybe("checks", (!checks.is_empty()).then(|| checks.clone()))
                     .maybe("into", into.as_deref());
                 Self::new("backup.drill", request.done(), render::drill::drill)
             }
-            BackupCommand::Bisect { check, query, store, target } => {
-                let request = Request::new()
+            BackupCommand::Bisect { check, query, store, target, key } => {
+                let request = with_identity(Request::new(), key)?
                     .with("check", check.as_str())
                     .maybe("query", query.as_deref())
                     .maybe("store", store.as_deref())

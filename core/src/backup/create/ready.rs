@@ -44,7 +44,7 @@ impl Ready {
     ) -> Result<Self> {
         if let Some(keys) = &job.keys {
             let named = (name.clone(), Arc::clone(target));
-            keys.provide(scope, &named, &job.targets).await?;
+            keys.provide(scope, &keys.fingerprint(), &named, &job.targets).await?;
         }
         if layout == Layout::Archive {
             return Ok(Self { number, lease: None, prepared: None });

@@ -19,6 +19,7 @@ use self::stored::Stored;
 use super::create::NamedTarget;
 use super::list::{FailedTarget, blocking};
 use super::meter::Meter;
+use super::seal::Keys;
 use super::target::BackupTarget;
 use super::verify::FoundProblem;
 use crate::cancel::Scope;
@@ -31,6 +32,8 @@ use crate::fs::{self, FileLock, PRIVATE_DIR};
 pub struct SampleJob {
     /// The targets to read from.
     pub targets: Vec<NamedTarget>,
+    /// What the records of encrypted backups are proven with.
+    pub keys: Keys,
     /// Every stored byte is read within so many days, see `backup.verify_days`.
     pub days: f64,
     /// Not more than about so many bytes in this run; what is due and not read is left to the next.
@@ -98,7 +101,7 @@ pub async fn sample(scope: &Scope, job: SampleJob) -> Result<SampleReport> {
     let mut left = job.max_bytes.unwrap_or(u64::MAX);
     for (name, target) in &job.targets {
         let reached = job.reached.get(name).copied();
-        match sample_target(scope, cycle, name, target, reached, left).await {
+        match sample_target(scope, cycle, (name, target), &job.keys, reached, left).await {
             Ok((sampled, problems)) => {
                 left = left.saturating_sub(sampled.read_bytes);
                 report.targets.push(sampled);
@@ -124,14 +127,14 @@ fn turn(state: &std::path::Path) -> Result<FileLock> {
 async fn sample_target(
     scope: &Scope,
     cycle: Cycle,
-    name: &str,
-    target: &Arc<dyn BackupTarget>,
+    (name, target): (&str, &Arc<dyn BackupTarget>),
+    keys: &Keys,
     reached: Option<Timestamp>,
     max_bytes: u64,
 ) -> Result<(SampledTarget, Vec<FoundProblem>)> {
     let now = scope.clock.now();
     let since = cycle.start(reached, now);
-    let mut stored = Stored::look(scope, name, target).await?;
+    let mut stored = Stored::look(scope, name, target, keys).await?;
     let mut due = cycle.due(stored.slices(), since, now);
     let (fits, reached) = bounded(&due, max_bytes, since, now);
     let left_bytes = due.drain(fits..).map(|due| length(&due.slice.range)).sum();

@@ -11,16 +11,16 @@ use std::sync::Arc;
 use super::cycle::{Slice, slices, whole};
 use crate::backup::archive::Archive;
 use crate::backup::blocks::{Objects, TargetBlocks, list_all, read_exact};
-use crate::backup::list::{SUFFIX, blocking};
+use crate::backup::list::{SEALED_SUFFIX, SUFFIX, blocking};
 use crate::backup::manifest::Digest;
 use crate::backup::repository::header::NeededPack;
 use crate::backup::repository::id::PackId;
 use crate::backup::repository::index::{self, Lines};
-use crate::backup::repository::keyring::{Keyring, NoKeys};
 use crate::backup::repository::names;
 use crate::backup::repository::open::Repository;
+use crate::backup::seal::{Keys, keyring};
 use crate::backup::target::{BackupTarget, MAX_BLOCK, Object};
-use crate::backup::verify::FoundProblem;
+use crate::backup::verify::{FoundProblem, sealed};
 use crate::cancel::Scope;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -35,6 +35,7 @@ pub(super) struct Stored {
     target: Arc<dyn BackupTarget>,
     items: Vec<Item>,
     repository: Option<Repository>,
+    keys: Keys,
     /// What is wrong, as far as looking tells.
     pub(super) problems: Vec<FoundProblem>,
 }
@@ -47,6 +48,8 @@ struct Item {
 
 enum Kind {
     Archive,
+    /// Its digest is that of all its bytes, so it is read as a whole.
+    SealedArchive,
     Pack(NeededPack),
     Index(PackId),
 }
@@ -56,22 +59,25 @@ impl Stored {
     ///
     /// # Errors
     /// What the target says; [`ErrorKind::Denied`] for an encrypted repository whose id key is not at hand.
-    pub(super) async fn look(scope: &Scope, name: &str, target: &Arc<dyn BackupTarget>) -> Result<Self> {
+    pub(super) async fn look(scope: &Scope, name: &str, target: &Arc<dyn BackupTarget>, keys: &Keys) -> Result<Self> {
         let mut stored = Self {
             scope: scope.clone(),
             name: name.to_owned(),
             target: Arc::clone(target),
             items: Vec::new(),
             repository: None,
+            keys: keys.clone(),
             problems: Vec::new(),
         };
         let all = list_all(scope, &**target, "").await?;
         // Those of a repository lie in folders.
         let archives = all.iter().filter(|object| object.key.ends_with(SUFFIX) && !object.key.contains('/'));
         stored.items.extend(archives.map(|object| Item { object: object.clone(), kind: Kind::Archive }));
+        let sealed = all.iter().filter(|object| object.key.ends_with(SEALED_SUFFIX) && !object.key.contains('/'));
+        stored.items.extend(sealed.map(|object| Item { object: object.clone(), kind: Kind::SealedArchive }));
         let objects = Objects::new(scope, Arc::clone(target));
         blocking(move || {
-            let keys: Arc<dyn Keyring> = Arc::new(NoKeys);
+            let keys = keyring(&stored.keys);
             match Repository::open(&objects, &keys) {
                 Ok(Some(repository)) => stored.look_into(repository, all)?,
                 Ok(None) => {}
@@ -157,6 +163,18 @@ impl Stored {
                 let (repository, pack, key, size) = (repository.clone(), *pack, key.clone(), object.size_bytes);
                 blocking(move || read_index(&repository, pack, &key, size)).await.map(|()| Vec::new())
             }
+            (Kind::SealedArchive, _) => {
+                let found = sealed::problem(&self.scope, &self.target, object, &self.keys, true).await;
+                return found.map(|found| {
+                    let problem = |(kind, message): (&str, String)| FoundProblem {
+                        target: name.clone(),
+                        path: None,
+                        kind: kind.to_owned(),
+                        message: format!("{key}: {message}"),
+                    };
+                    found.map(problem).into_iter().collect()
+                });
+            }
             _ => {
                 let blocks = TargetBlocks::new(&self.scope, Arc::clone(&self.target), object.clone());
                 let scope = self.scope.clone();
@@ -179,7 +197,7 @@ impl Stored {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
             Err(error) if error.kind() == ErrorKind::Corrupt => {
                 let kind = match kind {
-                    Kind::Archive => "damaged_archive",
+                    Kind::Archive | Kind::SealedArchive => "damaged_archive",
                     Kind::Pack(_) => "damaged_pack",
                     Kind::Index(_) => "damaged_index",
                 };

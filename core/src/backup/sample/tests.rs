@@ -58,6 +58,7 @@ impl Scene {
 
     fn job(&self, reached: Option<Timestamp>) -> SampleJob {
         SampleJob {
+            keys: None,
             targets: self.targets(),
             days: 30.0,
             max_bytes: None,

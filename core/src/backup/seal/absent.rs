@@ -58,7 +58,7 @@ impl KeyRing {
     pub fn unsealer(&self, _: u64) -> Unsealer {
         match *self {}
     }
-    pub async fn provide(&self, _: &Scope, _: &NamedTarget, _: &[NamedTarget]) -> Result<()> {
+    pub async fn provide(&self, _: &Scope, _: &Fingerprint, _: &NamedTarget, _: &[NamedTarget]) -> Result<()> {
         match *self {}
     }
 }

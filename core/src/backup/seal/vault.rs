@@ -251,16 +251,21 @@ pub async fn store(
 }
 
 impl KeyRing {
-    /// Makes sure that `target` has the wrapped key that this run encrypts to: without it nobody could open what is
+    /// Makes sure that `target` has the wrapped key with this fingerprint: without it nobody could open what is
     /// stored there. One that was added later gets it from another of `all`.
     ///
     /// # Errors
     /// [`ErrorKind::Refused`] when none of them has it; what the target says.
-    pub async fn provide(&self, scope: &Scope, target: &NamedTarget, all: &[NamedTarget]) -> Result<()> {
-        let fingerprint = self.fingerprint();
+    pub async fn provide(
+        &self,
+        scope: &Scope,
+        fingerprint: &Fingerprint,
+        target: &NamedTarget,
+        all: &[NamedTarget],
+    ) -> Result<()> {
         let has = async |target: &dyn BackupTarget| -> Result<Option<Wrapped>> {
             let found = wrapped(scope, target).await?;
-            Ok(found.into_iter().rfind(|wrapped| wrapped.fingerprint == fingerprint))
+            Ok(found.into_iter().rfind(|wrapped| wrapped.fingerprint == *fingerprint))
         };
         if has(&*target.1).await?.is_some() {
             return Ok(());
@@ -270,7 +275,7 @@ impl KeyRing {
             let Ok(Some(there)) = has(&**other).await else { continue };
             let bytes = read(scope, &**other, &there.key).await?;
             KeyHolders::of(&bytes)?;
-            return add(scope, &*target.1, &fingerprint, &bytes).await.map(drop);
+            return add(scope, &*target.1, fingerprint, &bytes).await.map(drop);
         }
         Err(Error::new(
             ErrorKind::Refused,

@@ -86,6 +86,8 @@ Examples:
         /// Restore into this folder, which is empty or does not exist, and keep it
         #[arg(long, value_name = "DIR")]
         into: Option<PathBuf>,
+        #[command(flatten)]
+        key: IdentityFile,
     },
     /// Find the last backup for which a check still holds
     #[command(after_help = "\
@@ -108,6 +110,8 @@ Examples:
         /// Only among the backups in this target
         #[arg(long, value_name = "NAME")]
         target: Option<String>,
+        #[command(flatten)]
+        key: IdentityFile,
     },
     /// Read what is due of all backups: every stored byte within backup.verify_days
     #[command(after_help = "\

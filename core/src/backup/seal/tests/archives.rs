@@ -327,3 +327,113 @@ async fn an_archive_is_read_by_its_index_without_all_of_it() {
     assert_eq!(entries, 2);
     assert!(stored.taken() < 600_000);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_repository_is_encrypted_with_the_same_keys_and_shares_content_without_opening_anything() {
+    let scene = Scene::new().await;
+    let in_repository = || {
+        let mut job = scene.job(scene.targets());
+        job.settings.layout = Some("repository".into());
+        job
+    };
+    let first = create(&Scope::default(), in_repository()).await.unwrap();
+    assert_eq!(first.encrypted_to, Some(scene.key.fingerprint()));
+    let packs = || scene.put().into_iter().filter(|key| key.starts_with("packs/")).collect::<Vec<_>>();
+    let stored = packs();
+    assert!(!stored.is_empty() && stored.iter().all(|key| key.ends_with(".tar.zst.age")), "{stored:?}");
+    let record = String::from_utf8(bytes_of(&scene.target, "repository").await).unwrap();
+    assert!(record.contains(&scene.key.repository) && record.contains("encryption age"), "{record}");
+    assert!(!record.contains(scene.key.id_key.to_hex().reveal()), "{record}");
+
+    // Plain tools open the packs, and nothing of the service is in clear anywhere.
+    let folder = tempfile::tempdir().unwrap();
+    let key_file = folder.path().join("key");
+    std::fs::write(&key_file, scene.key.to_text().as_bytes()).unwrap();
+    drop(program("zstd"));
+    for key in &stored {
+        let pack = folder.path().join("pack");
+        std::fs::write(&pack, bytes_of(&scene.target, key).await).unwrap();
+        let line = "age -d -i \"$1\" \"$2\" | tar --zstd -t | head -1";
+        let output = Command::new("sh").args(["-ec", line, "sh"]).args([&key_file, &pack]).output().unwrap();
+        assert!(output.stdout.starts_with(b"blobs/"), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    for key in scene.put() {
+        let bytes = bytes_of(&scene.target, &key).await;
+        assert!(!bytes.windows(7).any(|window| window == b"hunter2"), "{key}");
+    }
+
+    // What is there already is not stored again, though nobody here can open it; also when the caches are lost.
+    let second = create(&Scope::default(), in_repository()).await.unwrap();
+    assert!(second.stored_bytes < first.stored_bytes / 10, "{} of {}", second.stored_bytes, first.stored_bytes);
+    std::fs::remove_dir_all(scene.root().join(".state")).unwrap();
+    let third = create(&Scope::default(), in_repository()).await.unwrap();
+    assert!(third.stored_bytes < first.stored_bytes / 10, "{} of {}", third.stored_bytes, first.stored_bytes);
+
+    // Another host's key, and no key at all.
+    let stranger: Keys = Some(Arc::new(KeyRing::of_host(&HostKeys::of(&key()))));
+    for keys in [stranger, None] {
+        let mut job = CreateJob { keys, ..in_repository() };
+        job.settings.clear_secrets = Some(true);
+        let error = create(&Scope::default(), job).await.unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Denied | ErrorKind::Refused), "{:?} {error}", error.kind());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_repository_in_clear_stays_in_clear_or_gets_nothing() {
+    let scene = Scene::new().await;
+    let in_repository = |keys: Keys| {
+        let mut job = CreateJob { keys, ..scene.job(scene.targets()) };
+        job.settings.layout = Some("repository".into());
+        job.settings.clear_secrets = Some(true);
+        job
+    };
+    create(&Scope::default(), in_repository(None)).await.unwrap();
+    let before = scene.put();
+    let error = create(&Scope::default(), in_repository(scene.sealed())).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Refused);
+    assert!(error.hint().unwrap().contains("another folder"), "{error}");
+    assert_eq!(scene.put(), before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_elsewhere_comes_with_what_opens_it_and_is_sampled_without() {
+    use crate::backup::copy::{CopyJob, copy};
+    use crate::backup::sample::{SampleJob, sample};
+
+    let scene = Scene::new().await;
+    let report = scene.create().await;
+    let offsite = MemoryTarget::default();
+    let job = CopyJob {
+        from: scene.targets(),
+        to: named("offsite", &offsite),
+        service: Some("app".into()),
+        snapshot: "latest".into(),
+        host: "here".into(),
+        lease: LeaseTimes::default(),
+        threads: 1,
+        keys: scene.sealed(),
+    };
+    let copied = copy(&Scope::default(), job).await.unwrap();
+    assert!(copied.copied);
+    assert_eq!(put_in(&offsite), [report.key.clone(), format!("{}.summary", report.key)]);
+    assert!(offsite.keys().contains(&format!("keys/{}-1.age", scene.key.fingerprint())), "{:?}", offsite.keys());
+
+    let sampled = |keys: Keys| SampleJob {
+        targets: vec![named("offsite", &offsite)],
+        days: 1.0,
+        max_bytes: None,
+        // All of it is due.
+        reached: [("offsite".to_owned(), "2020-01-01T00:00:00Z".parse().unwrap())].into(),
+        state: scene.base.path().join("sampling"),
+        keys,
+    };
+    let well = sample(&Scope::default(), sampled(scene.sealed())).await.unwrap();
+    assert!(well.ok && well.failed.is_empty(), "{well:?}");
+    assert_eq!((well.targets[0].objects, well.targets[0].read_bytes), (1, copied.stored_bytes));
+    let unknown = sample(&Scope::default(), sampled(None)).await.unwrap();
+    assert_eq!(unknown.failed[0].error.kind, ErrorKind::Denied, "{unknown:?}");
+    offsite.tamper(&report.key, |bytes| bytes[5000] ^= 1);
+    let damaged = sample(&Scope::default(), sampled(scene.sealed())).await.unwrap();
+    assert_eq!(damaged.problems[0].kind, "damaged_archive", "{damaged:?}");
+}
