@@ -15,12 +15,14 @@ pub mod drill;
 #[cfg(test)]
 mod fake_store;
 mod frames;
+mod kept;
 pub mod layout;
 pub mod lease;
 pub mod list;
 pub mod manifest;
 mod meter;
 pub mod nodes;
+mod packing;
 pub mod pause;
 mod pool;
 pub mod probe;
