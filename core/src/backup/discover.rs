@@ -4,7 +4,7 @@
 //! opened here. Every other file is recognised by its first bytes. All of this is over, and every file
 //! closed, before the first store is opened: see [`walk`](super::walk).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::OsString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use rustix::fs::OFlags;
 
+use super::kept::FoundList;
 use super::manifest::{Included, RelPath, SkipReason, Skipped};
 use super::walk::{Found, FoundKind, Look, WalkPlan, Walked, identity_of, look, open_beneath, open_root};
 use crate::cancel::{ProgressEvent, Scope};
@@ -49,7 +50,7 @@ pub struct Surroundings<'a> {
 #[derive(Debug, Default)]
 pub struct Contents {
     /// Everything but databases, in the order of the archive.
-    pub ordinary: Vec<Found>,
+    pub ordinary: FoundList,
     /// The databases.
     pub databases: Vec<Database>,
     /// Further names of the files of databases, each with the database's path.
@@ -103,8 +104,7 @@ impl Database {
 impl Contents {
     /// Bytes that the files and databases take on the disk: what reading them will cost.
     pub fn disk_bytes(&self) -> u64 {
-        let ordinary: u64 = self.ordinary.iter().map(|found| found.size.min(found.disk_bytes)).sum();
-        ordinary + self.database_bytes()
+        self.ordinary.bytes() + self.database_bytes()
     }
 
     /// Bytes of the live databases.
@@ -132,7 +132,8 @@ pub fn discover(
     // First what is configured, so that nothing of it is peeked at.
     let mut by_identity: HashMap<(u64, u64), usize> = HashMap::new();
     let mut sides: HashSet<PathBuf> = HashSet::new();
-    for found in &all {
+    for found in all.iter() {
+        let found = &found?;
         let Some(store) = known.store_of(found) else { continue };
         sides.extend(known.side_files(store, found.path.as_path()));
         match by_identity.get(&found.identity) {
@@ -152,8 +153,9 @@ pub fn discover(
     // Then what the rest looks like.
     let detectors: Vec<(&Kind<dyn Store>, Detect)> =
         around.kinds.kinds().filter_map(|kind| Some((kind, kind.detect?))).collect();
-    let total = all.len() as u64;
+    let total = all.len();
     for (number, found) in all.iter().enumerate() {
+        let found = &found?;
         scope.cancel.check()?;
         if number.is_multiple_of(4096) {
             scope.progress.report(ProgressEvent {
@@ -171,12 +173,12 @@ pub fn discover(
         }
         let head = peek(&root, found.path.as_path());
         let Some((kind, detect)) = detectors.iter().find(|(_, detect)| (detect.head)(&head)) else { continue };
-        let names = names_of(found, &all);
+        let names = names_of(found, &all)?;
         let beside = |name: &Found| -> Vec<PathBuf> {
             detect.side_suffixes.iter().map(|suffix| with_suffix(name.path.as_path(), suffix)).collect()
         };
         // Of several names, the one that the log lies beside is the one that the service uses.
-        let live = names.iter().find(|name| sizes(around.root, &beside(name)) > 0).copied().unwrap_or(found);
+        let live = names.iter().find(|name| sizes(around.root, &beside(name)) > 0).unwrap_or(found);
         let path = around.root.join(live.path.as_path());
         let context =
             BuildContext { name: live.path.to_string(), root: around.root.to_owned(), state: around.state.to_owned() };
@@ -187,7 +189,7 @@ pub fn discover(
         };
         match (kind.build)(&context, &(detect.settings)(&path)).and_then(of_this_file) {
             Ok(store) => {
-                sides.extend(names.iter().flat_map(|name| beside(name)));
+                sides.extend(names.iter().flat_map(&beside));
                 by_identity.insert(found.identity, contents.databases.len());
                 let name = context.name;
                 contents.databases.push(Database::new(around.root, name, false, store, live, &beside(live)));
@@ -201,8 +203,12 @@ pub fn discover(
         }
     }
 
-    suspect_live_logs(&root, &all, &detectors, &by_identity, &sides, &mut contents.skipped);
-    for found in all {
+    suspect_live_logs(&root, &all, &detectors, &by_identity, &sides, &mut contents.skipped)?;
+    for folder in missing_parents(around.root, &all, &contents.databases)? {
+        contents.ordinary.push(folder)?;
+    }
+    for found in all.iter() {
+        let found = found?;
         match by_identity.get(&found.identity).map(|at| &contents.databases[*at]) {
             Some(database) if database.found.path != found.path => {
                 let target = database.found.path.clone();
@@ -210,52 +216,60 @@ pub fn discover(
             }
             Some(_) => {}
             None if found.kind == FoundKind::File && sides.contains(found.path.as_path()) => {}
-            None => contents.ordinary.push(found),
+            None => contents.ordinary.push(found)?,
         }
     }
-    add_parents(around.root, &mut contents);
     Ok(contents)
 }
 
-/// Adds the folders above the databases that no include names: a restore needs their modes and owners.
-fn add_parents(root: &Path, contents: &mut Contents) {
-    let folders: HashSet<RelPath> =
-        contents.ordinary.iter().filter(|f| f.kind == FoundKind::Dir).map(|f| f.path.clone()).collect();
-    let above = contents.databases.iter().flat_map(|database| database.found.path.as_path().ancestors().skip(1));
-    let mut missing: Vec<RelPath> = above
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .map(RelPath::new)
-        .filter(|folder| !folders.contains(folder))
-        .collect();
-    missing.sort_unstable();
-    missing.dedup();
-    let missing = missing.iter().filter_map(|folder| super::walk::look(root, folder.as_path()).ok());
-    contents.ordinary.splice(0..0, missing.collect::<Vec<Found>>());
+/// The folders above the databases that no include names: a restore needs their modes and owners.
+fn missing_parents(root: &Path, all: &FoundList, databases: &[Database]) -> Result<Vec<Found>> {
+    let above = databases.iter().flat_map(|database| database.found.path.as_path().ancestors().skip(1));
+    let mut missing: BTreeSet<RelPath> =
+        above.filter(|folder| !folder.as_os_str().is_empty()).map(RelPath::new).collect();
+    for found in all.iter() {
+        let found = found?;
+        if found.kind == FoundKind::Dir {
+            missing.remove(&found.path);
+        }
+    }
+    Ok(missing.iter().filter_map(|folder| look(root, folder.as_path()).ok()).collect())
 }
 
 /// Names the files that nobody recognises and that have a live write-ahead log beside them: a database whose
 /// header is encrypted, most likely. They are copied as files, which is not known to be consistent.
 fn suspect_live_logs(
     root: &OwnedFd,
-    found: &[Found],
+    all: &FoundList,
     detectors: &[(&Kind<dyn Store>, Detect)],
     databases: &HashMap<(u64, u64), usize>,
     sides: &HashSet<PathBuf>,
     skipped: &mut Vec<Skipped>,
-) {
+) -> Result<()> {
     const LOG: &str = "-wal";
     if !detectors.iter().any(|(_, detect)| detect.side_suffixes.contains(&LOG)) {
-        return;
+        return Ok(());
     }
-    let mut logs: HashMap<&[u8], &Found> = HashMap::new();
-    for log in found.iter().filter(|found| found.kind == FoundKind::File && found.size > 32) {
+    let mut logs: HashMap<Vec<u8>, Found> = HashMap::new();
+    for log in all.iter() {
+        let log = log?;
+        if log.kind != FoundKind::File || log.size <= 32 {
+            continue;
+        }
         if let Some(base) = log.path.as_bytes().strip_suffix(LOG.as_bytes())
             && !sides.contains(log.path.as_path())
         {
-            logs.insert(base, log);
+            logs.insert(base.to_vec(), log);
         }
     }
-    for file in found.iter().filter(|found| found.kind == FoundKind::File) {
+    if logs.is_empty() {
+        return Ok(());
+    }
+    for file in all.iter() {
+        let file = file?;
+        if file.kind != FoundKind::File {
+            continue;
+        }
         let Some(log) = logs.get(file.path.as_bytes()).filter(|_| !databases.contains_key(&file.identity)) else {
             continue;
         };
@@ -270,6 +284,7 @@ fn suspect_live_logs(
             });
         }
     }
+    Ok(())
 }
 
 /// The first bytes of a file, fewer or none when it cannot be read: storing it will say why.
@@ -398,11 +413,12 @@ impl<'a> Configured<'a> {
 }
 
 /// Every name of a file, itself among them.
-fn names_of<'a>(found: &'a Found, all: &'a [Found]) -> Vec<&'a Found> {
+fn names_of(found: &Found, all: &FoundList) -> Result<Vec<Found>> {
     if found.links < 2 {
-        return vec![found];
+        return Ok(vec![found.clone()]);
     }
-    all.iter().filter(|other| other.identity == found.identity && other.kind == FoundKind::File).collect()
+    let is_name = |other: &Found| other.identity == found.identity && other.kind == FoundKind::File;
+    all.iter().filter(|other| other.as_ref().map_or(true, is_name)).collect()
 }
 
 fn not_taken(path: RelPath, name: &str, why: &str) -> Skipped {

@@ -4,15 +4,17 @@
 //! that this process holds on it. Folders are opened beneath the root without following a symlink. Mount
 //! points are crossed. Whatever cannot be looked at has its name in `skipped`.
 
-use std::ffi::{OsStr, OsString};
+use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{self as sys, AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use super::kept::FoundList;
 use super::manifest::{Included, RelPath, SkipReason, Skipped};
 use crate::cancel::{ProgressEvent, Scope};
 use crate::clock::Timestamp;
@@ -110,7 +112,7 @@ impl Look {
 #[derive(Debug, Default)]
 pub struct Walked {
     /// Each folder before what is in it, names in byte order.
-    pub found: Vec<Found>,
+    pub found: FoundList,
     /// What could not be looked at, and sockets and devices.
     pub skipped: Vec<Skipped>,
     /// What was asked for.
@@ -227,7 +229,7 @@ impl Exclude {
 /// Walks. Call it before any store is opened; it blocks.
 pub fn walk(scope: &Scope, plan: &WalkPlan) -> Result<Walked> {
     let root = open_root(&plan.root)?;
-    let mut walker = Walker { scope, plan, root, out: Walked::default() };
+    let mut walker = Walker { scope, plan, root, out: Walked::default(), way: HashSet::new() };
     let mut last: Option<&Path> = None;
     for include in &plan.includes {
         // Sorted, so whatever covers this one came before it.
@@ -279,7 +281,29 @@ struct Walker<'a> {
     plan: &'a WalkPlan,
     root: OwnedFd,
     out: Walked,
+    /// The folders above includes that are listed already.
+    way: HashSet<PathBuf>,
 }
+
+/// A folder that is being walked.
+struct Folder {
+    path: RelPath,
+    /// Closed while folders far below are walked.
+    fd: Option<OwnedFd>,
+    names: Names,
+}
+
+/// The names in a folder, in byte order: a folder may have a million.
+#[derive(Default)]
+struct Names {
+    bytes: Vec<u8>,
+    /// Where each begins and ends.
+    sorted: Vec<(u32, u32)>,
+    next: usize,
+}
+
+/// How many folders are held open on the way down.
+const HELD_OPEN: usize = 32;
 
 impl Walker<'_> {
     /// Walks one include; says whether there was anything.
@@ -299,12 +323,11 @@ impl Walker<'_> {
         let mut way: Vec<&Path> = include.ancestors().skip(1).filter(|part| !part.as_os_str().is_empty()).collect();
         way.reverse();
         for part in way {
-            let known = |found: &Found| found.kind == FoundKind::Dir && found.path.as_path() == part;
-            if self.out.found.iter().rev().any(known) {
+            if !self.way.insert(part.to_owned()) {
                 continue;
             }
             if let Ok(stat) = sys::statat(&self.root, part, AtFlags::SYMLINK_NOFOLLOW) {
-                self.out.found.push(Found::new(RelPath::new(part), &stat));
+                self.out.found.push(Found::new(RelPath::new(part), &stat))?;
             }
         }
         let top = Found::new(RelPath::new(include), &top);
@@ -312,22 +335,55 @@ impl Walker<'_> {
             return Ok(true);
         }
         // Depth first without recursion: a tree as deep as it likes takes no stack.
-        let mut pending = vec![top];
-        while let Some(found) = pending.pop() {
+        let mut open: Vec<Folder> = self.enter(top)?.into_iter().collect();
+        while let Some(folder) = open.last_mut() {
             self.scope.cancel.check()?;
-            let kind = found.kind;
-            let path = found.path.clone();
-            if !path.as_bytes().is_empty() {
-                self.meet(found);
-            }
-            if kind == FoundKind::Dir {
-                pending.extend(self.children(&path).into_iter().rev());
+            let Some(name) = folder.names.next() else {
+                open.pop();
+                continue;
+            };
+            let path = RelPath::new(folder.path.as_path().join(OsStr::from_bytes(name)));
+            let fd = match folder.fd.take() {
+                Some(fd) => Ok(fd),
+                None => open_beneath(&self.root, folder.path.as_path(), OFlags::RDONLY | OFlags::DIRECTORY),
+            };
+            let stat = fd.and_then(|fd| {
+                let stat = sys::statat(&fd, OsStr::from_bytes(name), AtFlags::SYMLINK_NOFOLLOW);
+                folder.fd = Some(fd);
+                stat
+            });
+            match stat {
+                Ok(stat) => {
+                    let found = Found::new(path, &stat);
+                    let is_folder = found.kind == FoundKind::Dir;
+                    if self.plan.leave_out.contains(&found.identity)
+                        || self.plan.matches(found.path.as_bytes(), is_folder)
+                    {
+                        continue;
+                    }
+                    open.extend(self.enter(found)?);
+                    // A tree may be deeper than a process may have files open.
+                    if let Some(above) = open.len().checked_sub(HELD_OPEN) {
+                        open[above].fd = None;
+                    }
+                }
+                Err(_) if self.plan.matches(path.as_bytes(), false) => {}
+                Err(error) => self.skip(path, reason_of(error), error),
             }
         }
         Ok(true)
     }
 
-    fn meet(&mut self, found: Found) {
+    /// Lists an entry, and opens it when it is a folder.
+    fn enter(&mut self, found: Found) -> Result<Option<Folder>> {
+        let path = (found.kind == FoundKind::Dir).then(|| found.path.clone());
+        if !found.path.as_bytes().is_empty() {
+            self.meet(found)?;
+        }
+        Ok(path.and_then(|path| self.open(path)))
+    }
+
+    fn meet(&mut self, found: Found) -> Result<()> {
         let unstorable = match found.kind {
             FoundKind::Socket => Some((SkipReason::Socket, "a socket has no content")),
             FoundKind::Device => Some((SkipReason::Device, "a device is never stored")),
@@ -337,43 +393,24 @@ impl Walker<'_> {
             Some((reason, message)) => {
                 self.out.skipped.push(Skipped { path: found.path, reason, message: message.to_owned() });
             }
-            None => self.out.found.push(found),
+            None => self.out.found.push(found)?,
         }
         if self.out.found.len().is_multiple_of(4096) {
             self.report();
         }
+        Ok(())
     }
 
-    /// What is in a folder, sorted. What cannot be looked at is skipped by name.
-    fn children(&mut self, folder: &RelPath) -> Vec<Found> {
-        let opened = open_beneath(&self.root, folder.as_path(), OFlags::RDONLY | OFlags::DIRECTORY);
-        let listed = opened.and_then(|fd| names(&fd).map(|names| (fd, names)));
-        let (fd, mut names) = match listed {
-            Ok(listed) => listed,
+    /// Opens a folder and lists the names in it. One that cannot be read is skipped by name.
+    fn open(&mut self, path: RelPath) -> Option<Folder> {
+        let opened = open_beneath(&self.root, path.as_path(), OFlags::RDONLY | OFlags::DIRECTORY);
+        match opened.and_then(|fd| Names::of(&fd).map(|names| (fd, names))) {
+            Ok((fd, names)) => Some(Folder { path, fd: Some(fd), names }),
             Err(error) => {
-                self.skip(folder.clone(), reason_of(error), error);
-                return Vec::new();
-            }
-        };
-        names.sort_unstable_by(|a, b| a.as_bytes().cmp(b.as_bytes()));
-        let mut children = Vec::with_capacity(names.len());
-        for name in names {
-            let path = RelPath::new(folder.as_path().join(&name));
-            match sys::statat(&fd, name.as_os_str(), AtFlags::SYMLINK_NOFOLLOW) {
-                Ok(stat) => {
-                    let found = Found::new(path, &stat);
-                    let is_folder = found.kind == FoundKind::Dir;
-                    if !self.plan.leave_out.contains(&found.identity)
-                        && !self.plan.matches(found.path.as_bytes(), is_folder)
-                    {
-                        children.push(found);
-                    }
-                }
-                Err(_) if self.plan.matches(path.as_bytes(), false) => {}
-                Err(error) => self.skip(path, reason_of(error), error),
+                self.skip(path, reason_of(error), error);
+                None
             }
         }
-        children
     }
 
     fn skip(&mut self, path: RelPath, reason: SkipReason, error: Errno) {
@@ -387,7 +424,7 @@ impl Walker<'_> {
             stage: "looking at files".to_owned(),
             done_bytes: 0,
             total_bytes: None,
-            done_files: self.out.found.len() as u64,
+            done_files: self.out.found.len(),
             total_files: None,
             uninterruptible: false,
         });
@@ -428,15 +465,29 @@ impl Found {
     }
 }
 
-fn names(folder: &OwnedFd) -> rustix::io::Result<Vec<OsString>> {
-    let mut names = Vec::new();
-    for entry in sys::Dir::read_from(folder)? {
-        let name = entry?.file_name().to_bytes().to_vec();
-        if name != b"." && name != b".." {
-            names.push(OsString::from_vec(name));
+impl Names {
+    fn of(folder: &OwnedFd) -> rustix::io::Result<Self> {
+        let mut names = Self::default();
+        for entry in sys::Dir::read_from(folder)? {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            if name != b"." && name != b".." {
+                let start = names.bytes.len() as u32;
+                names.bytes.extend_from_slice(name);
+                names.sorted.push((start, names.bytes.len() as u32));
+            }
         }
+        let Self { bytes, sorted, .. } = &mut names;
+        let name = |(start, end): (u32, u32)| &bytes[start as usize..end as usize];
+        sorted.sort_unstable_by(|a, b| name(*a).cmp(name(*b)));
+        Ok(names)
     }
-    Ok(names)
+
+    fn next(&mut self) -> Option<&[u8]> {
+        let (start, end) = *self.sorted.get(self.next)?;
+        self.next += 1;
+        Some(&self.bytes[start as usize..end as usize])
+    }
 }
 
 fn or_dot(path: &Path) -> &OsStr {

@@ -45,22 +45,22 @@ pub(super) fn assemble(scope: &Scope, assembly: Assembly, writer: &mut Tee) -> R
 
     // Databases come last, and a file that arrives changes the time of the folder that it arrives in. `tar` sets
     // a folder's time when it has left the folder, not at its own end: so these folders come after them.
-    let (above_databases, ordinary): (Vec<Found>, Vec<Found>) = {
+    let folders: HashSet<PathBuf> = {
         let links = contents.database_links.iter().map(|(found, _)| found);
         let late = contents.databases.iter().map(|database| &database.found).chain(links);
-        let folders: HashSet<PathBuf> =
-            late.filter_map(|found| found.path.as_path().parent().map(Path::to_owned)).collect();
-        contents
-            .ordinary
-            .into_iter()
-            .partition(|found| found.kind == FoundKind::Dir && folders.contains(found.path.as_path()))
+        late.filter_map(|found| found.path.as_path().parent().map(Path::to_owned)).collect()
     };
+    let mut above_databases: Vec<Found> = Vec::new();
     {
-        let bytes: u64 = ordinary.iter().map(|found| found.size.min(found.disk_bytes)).sum();
-        let files = ordinary.len() as u64;
-        let mut meter = Meter::start(scope, "storing files".to_owned(), Some(bytes), Some(files));
-        for found in &ordinary {
-            storer.store(writer, found, &mut meter)?;
+        let ordinary = &contents.ordinary;
+        let mut meter = Meter::start(scope, "storing files".to_owned(), Some(ordinary.bytes()), Some(ordinary.len()));
+        for found in ordinary.iter() {
+            let found = found?;
+            if found.kind == FoundKind::Dir && folders.contains(found.path.as_path()) {
+                above_databases.push(found);
+            } else {
+                storer.store(writer, &found, &mut meter)?;
+            }
         }
     }
 

@@ -14,9 +14,13 @@ pub(super) fn refuse_in_clear(job: &CreateJob, contents: &Contents) -> Result<()
     if job.keys.is_some() || job.settings.clear_secrets == Some(true) {
         return Ok(());
     }
-    let is_secret = |path: &&super::super::manifest::RelPath| is_secret_file(path.as_path());
-    let files = contents.ordinary.iter().filter(|found| found.kind == FoundKind::File).map(|found| &found.path);
-    let found: Vec<String> = files.filter(is_secret).map(|path| path.as_path().display().to_string()).collect();
+    let mut found: Vec<String> = Vec::new();
+    for entry in contents.ordinary.iter() {
+        let entry = entry?;
+        if entry.kind == FoundKind::File && is_secret_file(entry.path.as_path()) {
+            found.push(entry.path.to_string());
+        }
+    }
     if found.is_empty() {
         return Ok(());
     }

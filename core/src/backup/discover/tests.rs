@@ -36,7 +36,7 @@ fn names(contents: &Contents) -> Vec<(&str, bool, u64)> {
 }
 
 fn ordinary(contents: &Contents) -> Vec<String> {
-    contents.ordinary.iter().map(|found| found.path.to_string()).collect()
+    contents.ordinary.iter().map(|found| found.unwrap().path.to_string()).collect()
 }
 
 #[test]

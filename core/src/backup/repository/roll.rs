@@ -7,6 +7,7 @@ use super::id::BlobId;
 use super::tree::{Content, TreeEntry};
 use crate::backup::manifest::{Digest, Entry, Node, RelPath, Xattr};
 use crate::backup::nodes::Roll;
+use crate::backup::packing::{Packing, Unpacking, unzigzag, zigzag};
 use crate::error::{Error, ErrorKind, Result};
 use crate::value::{hex, unhex};
 
@@ -105,7 +106,7 @@ impl TreeRoll {
     /// What entry number `number` consists of.
     pub(crate) fn stored(&self, number: u32) -> Stored {
         let mut from = self.at(number);
-        from.skip_head();
+        skip_head(&mut from);
         match from.number() {
             KIND_PAGES => {
                 from.number();
@@ -197,66 +198,13 @@ const KIND_SYMLINK: u64 = 4;
 const KIND_HARD_LINK: u64 = 5;
 const KIND_FIFO: u64 = 6;
 
-/// Numbers in seven bits a byte (LEB128), bytes with their length before them.
-struct Packing<'a>(&'a mut Vec<u8>);
-
-impl Packing<'_> {
-    fn number(&mut self, mut value: u64) -> &mut Self {
-        while value >= 0x80 {
-            self.0.push(value as u8 | 0x80);
-            value >>= 7;
-        }
-        self.0.push(value as u8);
-        self
-    }
-
-    fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
-        self.number(bytes.len() as u64);
-        self.0.extend_from_slice(bytes);
-        self
-    }
-}
-
-/// Takes apart what [`Packing`] made.
-struct Unpacking<'a>(&'a [u8]);
-
-impl<'a> Unpacking<'a> {
-    fn number(&mut self) -> u64 {
-        let (mut value, mut shift) = (0, 0);
-        while let Some((byte, rest)) = self.0.split_first() {
-            self.0 = rest;
-            value |= u64::from(byte & 0x7f) << shift;
-            shift += 7;
-            if byte & 0x80 == 0 {
-                break;
-            }
-        }
-        value
-    }
-
-    fn bytes(&mut self) -> &'a [u8] {
-        let len = self.number() as usize;
-        let (bytes, rest) = self.0.split_at(len);
-        self.0 = rest;
-        bytes
-    }
-
-    /// Name, owner and time.
-    fn skip_head(&mut self) {
-        self.number();
-        self.bytes();
-        self.number();
-        self.number();
-        self.number();
-    }
-}
-
-fn zigzag(value: i64) -> u64 {
-    ((value << 1) ^ (value >> 63)) as u64
-}
-
-fn unzigzag(value: u64) -> i64 {
-    (value >> 1) as i64 ^ -((value & 1) as i64)
+/// Passes over name, owner and time.
+fn skip_head(from: &mut Unpacking<'_>) {
+    from.number();
+    from.bytes();
+    from.number();
+    from.number();
+    from.number();
 }
 
 #[cfg(test)]
@@ -288,20 +236,6 @@ mod tests {
                 Content::Pages { map, digest } => Stored::Pages(*map, *digest),
             };
             assert_eq!(roll.stored(number), stored);
-        }
-    }
-
-    #[test]
-    fn a_number_of_any_size_travels() {
-        let mut bytes = Vec::new();
-        let values = [0, 1, 127, 128, 1 << 32, u64::MAX];
-        for value in values {
-            Packing(&mut bytes).number(value);
-        }
-        let mut from = Unpacking(&bytes);
-        assert_eq!(values.map(|_| from.number()), values);
-        for value in [0, -1, 1, i64::MIN, i64::MAX] {
-            assert_eq!(unzigzag(zigzag(value)), value);
         }
     }
 }

@@ -1,3 +1,4 @@
+use std::ffi::OsString;
 use std::os::unix::fs::symlink;
 
 use super::*;
@@ -12,8 +13,12 @@ fn walk_all(root: &Path, includes: &[&str], excludes: &[&str]) -> Walked {
     walk(&Scope::default(), &plan(root, includes, excludes).unwrap()).unwrap()
 }
 
-fn paths(walked: &Walked) -> Vec<&str> {
-    walked.found.iter().map(|found| found.path.as_path().to_str().unwrap_or("?")).collect()
+fn all(walked: &Walked) -> Vec<Found> {
+    walked.found.iter().collect::<Result<_>>().unwrap()
+}
+
+fn paths(walked: &Walked) -> Vec<String> {
+    all(walked).iter().map(|found| found.path.as_path().to_str().unwrap_or("?").to_owned()).collect()
 }
 
 /// Makes files (and folders, where a name ends in `/`) with their parents.
@@ -114,7 +119,7 @@ fn symlinks_are_stored_and_never_followed() {
     symlink("releases/1", root.path().join("app/current")).unwrap();
     let walked = walk_all(root.path(), &["real", "dangling"], &[]);
     assert_eq!(paths(&walked), ["dangling", "real", "real/f", "real/loop", "real/out"]);
-    assert!(walked.found.iter().filter(|found| found.kind == FoundKind::Symlink).count() == 3);
+    assert!(all(&walked).iter().filter(|found| found.kind == FoundKind::Symlink).count() == 3);
     // Naming a link would store nothing of what the person means; what lies behind one cannot be stored.
     for bad in ["disk", "disk/secret", "app/current", "app/current/code"] {
         assert!(plan(root.path(), &[bad], &[]).unwrap_err().message().contains("symlink"), "{bad}");
@@ -134,8 +139,8 @@ fn every_kind_and_any_name_is_met() {
     sys::mknodat(sys::CWD, root.path().join("fifo"), FileType::Fifo, 0o600.into(), 0).unwrap();
     let walked = walk_all(root.path(), &["."], &[]);
     assert_eq!(walked.found.len(), 5);
-    assert_eq!(walked.found.last().unwrap().path.as_bytes(), b"\xff\n\xfe");
-    let by_name = |name: &str| walked.found.iter().find(|found| found.path.as_path() == Path::new(name)).unwrap();
+    assert_eq!(all(&walked).last().unwrap().path.as_bytes(), b"\xff\n\xfe");
+    let by_name = |name: &str| all(&walked).into_iter().find(|found| found.path.as_path() == Path::new(name)).unwrap();
     assert_eq!(by_name("fifo").kind, FoundKind::Fifo);
     assert_eq!(by_name("plain").identity, by_name("second").identity);
     assert_eq!(by_name("second").links, 2);
@@ -160,6 +165,25 @@ fn a_very_deep_tree_is_walked_and_what_no_call_can_name_is_named() {
 }
 
 #[test]
+fn a_tree_deeper_than_folders_are_held_open_is_walked_in_order() {
+    let root = tempfile::tempdir().unwrap();
+    let mut folder = root.path().to_owned();
+    let mut expected = Vec::new();
+    for depth in 0..3 * HELD_OPEN {
+        std::fs::write(folder.join("a"), b"").unwrap();
+        folder.push("d");
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(folder.with_file_name("z"), b"").unwrap();
+        expected.push(depth);
+    }
+    let walked = walk_all(root.path(), &["."], &[]);
+    let paths = paths(&walked);
+    assert_eq!(paths.len(), 3 * expected.len());
+    assert!(paths.starts_with(&["a".into(), "d".into(), "d/a".into()]) && paths.ends_with(&["z".into()]), "{paths:?}");
+    assert!(walked.skipped.is_empty());
+}
+
+#[test]
 fn a_folder_that_vanishes_or_turns_into_a_link_is_named() {
     let outside = tree(&["secret"]);
     let root = tree(&["a/1", "b/1", "c/1"]);
@@ -167,15 +191,21 @@ fn a_folder_that_vanishes_or_turns_into_a_link_is_named() {
     let plan = plan(root.path(), &["a", "b", "c"], &[]).unwrap();
     // The walker's own steps, with the change between the look at a folder and its listing.
     let scope = Scope::default();
-    let mut walker = Walker { scope: &scope, plan: &plan, root: open_root(&top).unwrap(), out: Walked::default() };
+    let mut walker = Walker {
+        scope: &scope,
+        plan: &plan,
+        root: open_root(&top).unwrap(),
+        out: Walked::default(),
+        way: HashSet::new(),
+    };
     std::fs::remove_dir_all(top.join("a")).unwrap();
-    assert!(walker.children(&RelPath::new("a")).is_empty());
+    assert!(walker.open(RelPath::new("a")).is_none());
     std::fs::remove_dir_all(top.join("b")).unwrap();
     symlink(outside.path(), top.join("b")).unwrap();
-    assert!(walker.children(&RelPath::new("b")).is_empty());
+    assert!(walker.open(RelPath::new("b")).is_none());
     std::fs::remove_dir_all(top.join("c")).unwrap();
     std::fs::write(top.join("c"), b"file").unwrap();
-    assert!(walker.children(&RelPath::new("c")).is_empty());
+    assert!(walker.open(RelPath::new("c")).is_none());
     let reasons: Vec<_> = walker.out.skipped.iter().map(|skipped| skipped.reason).collect();
     assert_eq!(reasons, [SkipReason::Vanished, SkipReason::Changed, SkipReason::Changed]);
 }
