@@ -29,7 +29,8 @@ use crate::store::CheckDepth;
 pub struct CreateRequest {
     /// This target only. All of the settings when missing.
     pub target: Option<String>,
-    /// How it is stored. What `backup.layout` says when missing, and else `archive`.
+    /// How it is stored. What `backup.layout` says when missing, and else `archive`; a job of the schedule asks for
+    /// `repository` then.
     pub layout: Option<Layout>,
     /// What to call it.
     pub label: Option<String>,
@@ -126,8 +127,8 @@ pub struct KnownSnapshot {
     /// The snapshot in its target.
     #[serde(flatten)]
     pub listed: Listed,
-    /// When this copy was last verified in full and found whole. Nothing when it never was, when it was found damaged
-    /// since, or when the journal is lost.
+    /// When this copy was last found whole: by a verification in full, by a drill, or because samples have read every
+    /// byte of its target. Nothing when it never was, when damage was found since, or when the journal is lost.
     pub verified_at: Option<Timestamp>,
     /// Whether it was looked into then. One that is encrypted is not, where no identity was given.
     pub verified_level: Option<VerifyLevel>,

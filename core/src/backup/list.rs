@@ -577,7 +577,7 @@ fn key_name(service: &str) -> String {
 }
 
 /// The snapshot that a key of [`archive_key`]'s form names.
-fn id_in_key(key: &str) -> Option<&str> {
+pub(super) fn id_in_key(key: &str) -> Option<&str> {
     let id = key.strip_suffix(".age").unwrap_or(key).strip_suffix(SUFFIX)?.rsplit('_').next()?;
     (id.len() == 12 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(id)
 }

@@ -130,7 +130,7 @@ mod tests {
                             "error": { "message": "the policy is empty" } } },
             { "name": "drill", "operation": "backup.drill", "words": "on day 1 of the month at 05:00",
               "timezone": "UTC", "enabled": false, "running": { "pid": 12 } },
-            { "name": "verify", "operation": "backup.verify", "words": "every day at 04:00", "timezone": "UTC",
+            { "name": "verify", "operation": "backup.sample", "words": "every day at 04:00", "timezone": "UTC",
               "enabled": true, "next_run_at": "2026-11-22T04:00:00Z" },
         ]});
         assert_eq!(
