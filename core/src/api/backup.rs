@@ -290,6 +290,10 @@ pub struct CopyRequest {
     /// The target that it comes from. The first that has a whole copy when missing.
     #[serde(default)]
     pub from: Option<String>,
+    /// The file with the secret half of a recipient, for a snapshot in a sealed repository, which is opened on its way into
+    /// another one. What the settings name when missing. Read where the request runs, and never recorded.
+    #[serde(default)]
+    pub identity_file: Option<RelPath>,
 }
 
 /// `backup.copy`
@@ -314,7 +318,8 @@ impl Operation for Copy {
         }
         let mut asked = from.clone();
         asked.push(to.clone());
-        let keys = keyring::for_reading(&context, &scope, &asked, None).await?;
+        let keys = keyring::for_reading(&context, &scope, &asked, request.identity_file.as_ref()).await?;
+        let backup = &context.settings().backup;
         let job = CopyJob {
             from,
             to,
@@ -323,7 +328,9 @@ impl Operation for Copy {
             snapshot: request.snapshot_id,
             host: host_name(),
             lease: LeaseTimes::default(),
-            threads: context.settings().backup.threads,
+            threads: backup.threads,
+            level: backup.level,
+            state: context.state.clone(),
         };
         copy(&scope, job).await
     }

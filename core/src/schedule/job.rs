@@ -334,12 +334,16 @@ impl Reader<'_> {
             })
         };
         let mut kept = Vec::new();
-        for job in &self.jobs {
+        'jobs: for job in &self.jobs {
             let mut seen = HashSet::from([job.name.clone()]);
             let mut next = first_of(&self.jobs, &job.name);
             let mut error = None;
             while let (Some(first), None) = (next.take(), &error) {
                 if !self.jobs.iter().any(|job| job.name == first) {
+                    // What `[backup]` stands for goes with what it follows, whose mistake is named.
+                    if !self.settings.jobs.iter().any(|own| own.name == job.name) {
+                        continue 'jobs;
+                    }
                     let known: Vec<&str> = self.jobs.iter().map(|job| job.name.as_str()).collect();
                     error = Some(
                         Error::invalid(format!("it runs after {first:?}, and there is no such job"))

@@ -107,7 +107,7 @@ impl Cycle {
     ) -> Timestamp {
         // A run that does not go on where the last one ended leaves a gap, or reads everything.
         let goes_on = reached.is_some_and(|reached| reached.as_millisecond() == since.as_millisecond());
-        clean_since.filter(|clean| goes_on && *clean <= since).unwrap_or(since)
+        clean_since.filter(|clean| goes_on && clean.as_millisecond() <= since.as_millisecond()).unwrap_or(since)
     }
 
     /// Whether every slice is due once between two moments.

@@ -26,10 +26,24 @@ use crate::fs;
 #[derive(Debug, Clone)]
 pub(crate) struct CacheFolder(PathBuf);
 
+/// Whose caches they are. What a copy of an old snapshot remembers would have the next backup read everything again, and
+/// the other way round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CacheOf {
+    /// Those of backups of the service.
+    Backups,
+    /// Those of copies out of other repositories.
+    Copies,
+}
+
 impl CacheFolder {
     /// The folder below the state folder of a service; made if need be.
-    pub(crate) fn open(state: &Path, repository: RepositoryId) -> Result<Self> {
-        let folder = state.join("cache/repository").join(repository.to_string());
+    pub(crate) fn open(state: &Path, of: CacheOf, repository: RepositoryId) -> Result<Self> {
+        let folder = match of {
+            CacheOf::Backups => "cache/repository",
+            CacheOf::Copies => "cache/copies",
+        };
+        let folder = state.join(folder).join(repository.to_string());
         fs::create_dir_all(&folder, fs::PRIVATE_DIR)?;
         // What a run that died left half-written.
         fs::sweep_partials(&folder)?;

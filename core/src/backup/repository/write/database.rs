@@ -1,6 +1,5 @@
 //! A database by its units: only those that changed are stored.
 
-use std::fs::File;
 use std::io::Read;
 
 use super::super::cache::databases::DatabaseContent;
@@ -15,10 +14,25 @@ use super::{LastDatabase, RepositoryWriter, entry};
 use crate::backup::archive::NodeHead;
 use crate::backup::layout::DatabaseCopy;
 use crate::backup::manifest::{Digest, Node};
+use crate::backup::meter::Meter;
 use crate::error::{Error, Result};
 
 /// How much of a copy is read at once: whole units of every size.
 const BLOCK: usize = 1 << 20;
+
+/// The bytes of a database on their way into the repository.
+pub(in crate::backup) struct Units<'a> {
+    /// Where they come from.
+    pub(in crate::backup) source: &'a mut dyn Read,
+    /// How many there are.
+    pub(in crate::backup) length: u64,
+    /// How many belong together.
+    pub(in crate::backup) unit: u32,
+    /// Counts them.
+    pub(in crate::backup) meter: Meter,
+    /// What is said when they cannot be read.
+    pub(in crate::backup) unreadable: &'a dyn Fn(std::io::Error) -> Error,
+}
 
 /// A database as it is stored.
 struct StoredPages {
@@ -34,13 +48,20 @@ struct StoredPages {
 impl RepositoryWriter {
     /// Stores the copy of a database with pages of `page_size` bytes.
     pub(super) fn add_pages(&mut self, head: NodeHead, copy: &DatabaseCopy<'_>, page_size: u32) -> Result<()> {
-        let (source, length) = copy.open()?;
-        let key = self.repository.key.clone();
+        let (mut source, length) = copy.open()?;
+        let (meter, unreadable) = (copy.meter(length), |error| copy.unreadable(error));
         let unit = unit_for(page_size);
+        self.add_units(head, Units { source: &mut source, length, unit, meter, unreadable: &unreadable })
+    }
+
+    /// Stores a database by its units.
+    pub(in crate::backup) fn add_units(&mut self, head: NodeHead, units: Units<'_>) -> Result<()> {
+        let (length, unit) = (units.length, units.unit);
+        let key = self.repository.key.clone();
         let path = key.blob_id(head.path.as_bytes());
         let mut base = self.base_of(path)?.filter(|base| base.flat.unit == unit);
         let mut ids = BaseWriter::create(&self.caches.pages(path), &key)?;
-        let (map, digest) = self.store_units(copy, source, length, unit, base.as_mut(), &mut ids)?;
+        let (map, digest) = self.store_units(units, base.as_mut(), &mut ids)?;
         let stored = self.store_map(path, map, base, &mut ids)?;
         let StoredPages { id, depth, flat, maps } = stored;
         let needs: Vec<BlobId> = flat.data.iter().map(|(id, _)| *id).chain(maps.iter().copied()).collect();
@@ -57,6 +78,11 @@ impl RepositoryWriter {
         });
         let node = Node::File { size: length, blake3: None, data: None, valid_size: None };
         self.record(TreeEntry { entry: entry(head, node), content: Content::Pages { map: id, digest } })
+    }
+
+    /// Keeps the page ids of the database that was added last for the next run.
+    pub(crate) fn keep_pages(&mut self) {
+        self.page_files.extend(self.last_database.take().and_then(|last| last.pages));
     }
 
     /// The database as an earlier run stored it: out of the cache, or else out of the repository's indexes. None when
@@ -76,13 +102,11 @@ impl RepositoryWriter {
     /// Stores the units that the base lacks, and names them in a map over it.
     fn store_units(
         &mut self,
-        copy: &DatabaseCopy<'_>,
-        mut source: File,
-        length: u64,
-        unit: u32,
+        source: Units<'_>,
         mut base: Option<&mut Base>,
         ids: &mut BaseWriter,
     ) -> Result<(PageMap, Digest)> {
+        let Units { source, length, unit, mut meter, unreadable } = source;
         let key = self.repository.key.clone();
         let below = base.as_ref().map(|base| (base.map, base.depth, base.flat.length));
         let same = below.map_or(0, |(_, _, base_length)| same_units(length, base_length, unit));
@@ -90,13 +114,12 @@ impl RepositoryWriter {
         let mut map = PageMap::new(unit, length, below);
         let mut all_ids = key.mac();
         let (mut gathered, mut units) = (Vec::new(), 0);
-        let mut meter = copy.meter(length);
         let mut buffer = vec![0; BLOCK];
         let (mut at, mut number) = (0, 0_u32);
         while at < length {
             self.scope.cancel.check()?;
             let want = usize::try_from(length - at).unwrap_or(BLOCK).min(BLOCK);
-            source.read_exact(&mut buffer[..want]).map_err(|error| copy.unreadable(error))?;
+            source.read_exact(&mut buffer[..want]).map_err(unreadable)?;
             for bytes in buffer[..want].chunks(unit as usize) {
                 let id = key.page_id(bytes);
                 ids.push(id)?;

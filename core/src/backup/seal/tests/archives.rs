@@ -413,6 +413,8 @@ async fn a_copy_elsewhere_comes_with_what_opens_it_and_is_sampled_without() {
         lease: LeaseTimes::default(),
         threads: 1,
         keys: scene.sealed(),
+        level: 3,
+        state: scene.base.path().join("copying"),
     };
     let copied = copy(&Scope::default(), job).await.unwrap();
     assert!(copied.copied);
