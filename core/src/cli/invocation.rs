@@ -462,6 +462,16 @@ mod tests {
                 "backup.collect",
                 json!({ "dry_run": true, "accept_missing": true }),
             ),
+            (
+                "backup copy 1f --to a --identity-file /key",
+                "backup.copy",
+                json!({ "snapshot_id": "1f", "to": "a", "identity_file": "/key" }),
+            ),
+            (
+                "restore plan /backup/uplifted_20260101_020000.tar.gz",
+                "restore.plan",
+                json!({ "snapshot_id": "/backup/uplifted_20260101_020000.tar.gz" }),
+            ),
             ("backup show latest", "backup.show", json!({ "snapshot_id": "latest" })),
             ("backup verify 1f", "backup.verify", json!({ "snapshot_id": "1f", "depth": "full" })),
             ("backup verify 1f --depth data", "backup.verify", json!({ "snapshot_id": "1f", "depth": "data" })),
