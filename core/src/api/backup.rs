@@ -290,8 +290,9 @@ pub struct CopyRequest {
     /// The target that it comes from. The first that has a whole copy when missing.
     #[serde(default)]
     pub from: Option<String>,
-    /// The file with the secret half of a recipient, for a snapshot in a sealed repository, which is opened on its way into
-    /// another one. What the settings name when missing. Read where the request runs, and never recorded.
+    /// The file with the secret half of a recipient, for a snapshot in a sealed repository: it is opened on its way, and only
+    /// what the other repository lacks is sent. Without it the packs that it needs are sent as they are, to a repository of the
+    /// same identity. What the settings name when missing. Read where the request runs, and never recorded.
     #[serde(default)]
     pub identity_file: Option<RelPath>,
 }
@@ -329,7 +330,7 @@ impl Operation for Copy {
             host: host_name(),
             lease: LeaseTimes::default(),
             threads: backup.threads,
-            level: backup.level,
+            level: backup.level.unwrap_or(Layout::Repository.level()),
             state: context.state.clone(),
         };
         copy(&scope, job).await

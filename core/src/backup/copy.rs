@@ -5,10 +5,10 @@
 //! into the repository of the other target, as a backup is: what that one has already is not sent, whatever brought it
 //! there, and an interrupted copy leaves packs that the next one uses.
 //!
-//! The two repositories have nothing in common but content, so what is sealed has to be opened on the way, and that takes
-//! the identity. Where it is sealed again, it is sealed to the key of this host, or, on a machine without one, to the
-//! identity's own: to another repository of the same key, such as that of a second target of the same service. It never
-//! goes from a sealed repository into one in clear.
+//! The two repositories have nothing in common but content, so what is sealed is opened on the way, and that takes the
+//! identity; it is sealed again to the key of this host, or, on a machine without one, to that of the identity. Without it a
+//! snapshot goes to another repository of the same identity, such as that of a second target of the same service: its packs
+//! as they are. It never goes from a sealed repository into one in clear.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,7 +21,6 @@ use super::archive::Archive;
 use super::blocks::Objects;
 use super::create::NamedTarget;
 use super::deposit::{Place, Seal, in_time, show};
-use super::layout::Finished;
 use super::lease::{Lease, LeaseTimes};
 use super::list::{Found, blocking, find};
 use super::manifest::Manifest;
@@ -29,10 +28,12 @@ use super::meter::Meter;
 use super::nodes::{Limits, ProblemKind};
 use super::repository::cache::CacheOf;
 use super::repository::deliver::RepositoryDelivery;
+use super::repository::header::Header;
+use super::repository::open::Repository;
 use super::repository::packs::{GONE, Step};
 use super::repository::prepare::Prepared;
 use super::repository::snapshot::Snapshot;
-use super::repository::transfer::transfer;
+use super::repository::transfer::{forward, transfer};
 use super::repository::verify::Depth;
 use super::repository::write::{RepositoryWriter, WriteJob};
 use super::repository::{self, names};
@@ -98,7 +99,7 @@ pub struct CopyReport {
 ///
 /// # Errors
 /// As [`find`] for a snapshot that is not there; [`ErrorKind::Corrupt`] when no copy of it is whole, or the one that
-/// the target has already is not; [`ErrorKind::Denied`] for one in a sealed repository without the identity;
+/// the target has already is not; [`ErrorKind::Denied`] for one that has to be opened on the way, without the identity;
 /// [`ErrorKind::Refused`] for a repository in clear that it would have to go to; [`ErrorKind::NoSpace`];
 /// [`ErrorKind::Busy`] while another writes to the target.
 pub async fn copy(scope: &Scope, job: CopyJob) -> Result<CopyReport> {
@@ -188,13 +189,6 @@ async fn verify_in_repository(scope: &Scope, copy: &Found, reading: Reading, thr
     let verified = verified.await?;
     match verified.problems.first() {
         Some(problem) => Err(damaged(copy, &problem.message)),
-        None if verified.sealed && reading == Reading::Source => Err(Error::new(
-            ErrorKind::Denied,
-            format!("snapshot {} in target {:?} is sealed, and no identity was given", copy.snapshot_id, copy.target),
-        )
-        .with_hint(
-            "pass identity_file (--identity-file FILE): a snapshot of a repository is opened on its way into another one",
-        )),
         None => Ok(()),
     }
 }
@@ -224,8 +218,29 @@ async fn copy_across(scope: &Scope, job: &CopyJob, source: &Found) -> std::resul
         let stored = there.listed.as_ref().map_or(there.object.size_bytes, |listed| listed.stored_bytes);
         return Ok(report(&there.object.key, stored, false));
     }
+    let (inner, opening) = (scope.clone(), source.clone());
+    let (repository, header) = blocking(move || {
+        let repository = opening.repository(&inner)?;
+        let (header, _) = repository.header(&opening.object.key)?;
+        Ok((repository, header))
+    })
+    .await?;
+    let mut fingerprints: Vec<&str> = header.packs.iter().filter_map(|pack| pack.fingerprint.as_deref()).collect();
+    fingerprints.sort_unstable();
+    fingerprints.dedup();
+    let way = match fingerprints.iter().all(|fingerprint| repository.keys.opens(fingerprint)) {
+        true => Way::Opened,
+        false => Way::Sealed,
+    };
     if let Some(keys) = &job.keys {
-        keys.provide(scope, &keys.fingerprint(), &job.to, &job.from).await?;
+        // Without the wrapped keys nobody could open it from there alone.
+        let needed = match way {
+            Way::Opened => vec![keys.fingerprint()],
+            Way::Sealed => fingerprints.iter().map(|text| text.parse()).collect::<Result<_>>()?,
+        };
+        for fingerprint in needed {
+            keys.provide(scope, &fingerprint, &job.to, &job.from).await?;
+        }
     }
     // Objects that are created only if they are absent need nobody to stand in line.
     let lease = match target.capability().put_if_absent {
@@ -245,16 +260,24 @@ async fn copy_across(scope: &Scope, job: &CopyJob, source: &Found) -> std::resul
         }
     };
     let (sender, steps) = mpsc::channel(QUEUE);
+    // What this run has not sealed it cannot open to prove it.
+    let sealed_here = job.keys.clone().filter(|_| way == Way::Opened);
     let delivery =
-        RepositoryDelivery { name: name.clone(), target: Arc::clone(target), lease, steps, keys: job.keys.clone() };
-    let (inner, opening, keys) = (scope.clone(), source.clone(), job.keys.clone());
+        RepositoryDelivery { name: name.clone(), target: Arc::clone(target), lease, steps, keys: sealed_here };
+    let (inner, keys) = (scope.clone(), job.keys.clone());
+    let key = names::snapshot(header.time, header.snapshot);
     let compression = (job.level, super::verify::threads(job.threads));
     // Who stops waiting for this stops both: without the one end the other has nothing to do.
-    let writing = blocking(move || Ok(write_across(&inner, &opening, &keys, prepared, compression, sender)));
+    let writing = blocking(move || {
+        Ok(match way {
+            Way::Opened => write_across(&inner, &repository, header, &keys, prepared, compression, sender),
+            Way::Sealed => forward(&inner, &repository, header, prepared, &sender).map(|stored| (stored, None)),
+        })
+    });
     let (delivered, written) = tokio::join!(delivery.run(scope.clone()), writing);
     // A cancel reaches the two in any order, and one may blame the other.
     scope.cancel.check()?;
-    let (key, finished) = match (written?, delivered) {
+    let (stored_bytes, keep) = match (written?, delivered) {
         (Err(error), Err(delivery)) if error.message() == GONE => return Err(delivery.into()),
         (Err(error), _) => {
             let by_the_source = error.kind() == ErrorKind::Corrupt;
@@ -267,7 +290,7 @@ async fn copy_across(scope: &Scope, job: &CopyJob, source: &Found) -> std::resul
         (Ok(_), Err(error)) => return Err(error.into()),
         (Ok(written), Ok(())) => written,
     };
-    if let Some(keep) = finished.keep {
+    if let Some(keep) = keep {
         blocking(move || {
             // What makes the next copy faster; this one has succeeded without.
             drop(keep());
@@ -275,27 +298,38 @@ async fn copy_across(scope: &Scope, job: &CopyJob, source: &Found) -> std::resul
         })
         .await?;
     }
-    Ok(report(&key, finished.stored_bytes, true))
+    Ok(report(&key, stored_bytes, true))
 }
 
-/// Reads the one repository and writes to the other: the key of the new header, and what was written. It blocks.
+/// How a snapshot goes from one repository to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// Its content is read and written anew.
+    Opened,
+    /// Its packs go as they are, since nobody here can open them.
+    Sealed,
+}
+
+/// What makes the next copy faster.
+type Keep = Box<dyn FnOnce() -> Result<()> + Send>;
+
+/// Reads the one repository and writes to the other: how many bytes were added. It blocks.
 fn write_across(
     scope: &Scope,
-    source: &Found,
+    repository: &Repository,
+    header: Header,
     keys: &Keys,
     prepared: Prepared,
     compression: (i32, usize),
     out: mpsc::Sender<Step>,
-) -> Result<(String, Finished)> {
-    let repository = source.repository(scope)?;
-    let (header, _) = repository.header(&source.object.key)?;
-    let key = names::snapshot(header.time, header.snapshot);
+) -> Result<(u64, Option<Keep>)> {
     let write = WriteJob { snapshot: header.snapshot, time: header.time, tags: header.tags.clone(), compression };
-    let snapshot = Snapshot::open(scope, &repository, header, Limits::default().max_entries)?;
+    let snapshot = Snapshot::open(scope, repository, header, Limits::default().max_entries)?;
     let encrypted_to = keys.as_ref().map(|keys| keys.fingerprint());
     let manifest = Manifest { encrypted_to, ..snapshot.manifest().clone() };
     let writer = RepositoryWriter::new(scope, prepared, write, out)?;
-    Ok((key, transfer(scope, &snapshot, manifest, writer)?))
+    let finished = transfer(scope, &snapshot, manifest, writer)?;
+    Ok((finished.stored_bytes, finished.keep))
 }
 
 async fn copy_archive(scope: &Scope, job: &CopyJob, source: &Found) -> std::result::Result<CopyReport, Stopped> {

@@ -62,7 +62,7 @@ pub async fn open_file(
     let mut job = job;
     let settings = &mut job.create.settings;
     settings.layout = None;
-    settings.level = 1;
+    settings.level = Some(1);
     // It stays on this machine, in a folder that nobody else can read.
     settings.clear_secrets = Some(true);
     (job.create.keys, job.create.pause, job.create.targets) = (None, None, targets.clone());

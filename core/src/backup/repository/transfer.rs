@@ -6,21 +6,43 @@
 //! A database is read page by page, and stored over the newest state of it that is there. What stays the same is what the
 //! snapshot says of itself: its id, its time, label, tags, host and outcome, its manifest, and every entry.
 //!
+//! What is sealed has to be opened for that. Without the identity there is another way, between two repositories of one
+//! identity: their ids are made with the same key, so the packs that a snapshot needs mean the same there, and go across as
+//! they are, each once. Their bytes are proven by the digests of the header, and what is in them by nobody. It shares what was
+//! sent before, and not what the other repository was given by backups of its own, whose packs are other ones.
+//!
 //! Its header is chained to the newest one of its new repository. The chain is about a repository, and says which headers
 //! somebody took away from it; it does not say from what a backup was made.
 
+use std::collections::HashMap;
+
+use tokio::sync::mpsc;
+
 use super::content::ContentReader;
+use super::deliver::Commit;
 use super::fetch::Reader;
+use super::header::{Counts, Header, NeededPack};
+use super::id::PackId;
+use super::index::{self, Lines};
+use super::names;
+use super::open::Repository;
+use super::packs::{GONE, PackEnd, Step};
+use super::prepare::{MAX_INDEX, Prepared};
 use super::snapshot::{Snapshot, walk_tree};
 use super::tree::{Content, TreeEntry};
 use super::write::{RepositoryWriter, Units};
 use crate::backup::archive::{NodeHead, Special};
+use crate::backup::blocks::read_exact;
+use crate::backup::deposit::Seal;
 use crate::backup::layout::{Finished, SnapshotWriter};
-use crate::backup::manifest::{Entry, Manifest, Node};
+use crate::backup::manifest::{Digest, Entry, Manifest, Node};
 use crate::backup::meter::Meter;
 use crate::backup::nodes::{ContentHasher, Limits};
 use crate::cancel::Scope;
 use crate::error::{Error, ErrorKind, Result};
+
+/// How much of a pack travels at once.
+const BLOCK: u64 = 1 << 20;
 
 /// Writes all of `snapshot` into another repository, under `manifest`. It blocks.
 ///
@@ -65,6 +87,95 @@ pub(in crate::backup) fn transfer(
         return Err(problem.into_error());
     }
     across.writer.finish(manifest)
+}
+
+/// Sends the packs that a sealed snapshot needs, as they are, to another repository of the same identity. Returns how many
+/// bytes were missing there. It blocks.
+///
+/// # Errors
+/// [`ErrorKind::Denied`] when the identity is another one; [`ErrorKind::Corrupt`] for a pack that is damaged;
+/// [`ErrorKind::Busy`] for one that the other repository has condemned, and is about to delete.
+pub(in crate::backup) fn forward(
+    scope: &Scope,
+    source: &Repository,
+    header: Header,
+    prepared: Prepared,
+    out: &mpsc::Sender<Step>,
+) -> Result<u64> {
+    let Prepared { repository, known, previous, marks, .. } = prepared;
+    if repository.id != source.id {
+        return Err(Error::new(
+            ErrorKind::Denied,
+            format!(
+                "snapshot {} is sealed to the keys of another repository, and no identity was given",
+                header.snapshot
+            ),
+        )
+        .with_hint("pass identity_file (--identity-file FILE): it is opened on its way"));
+    }
+    let send = |step| out.blocking_send(step).map_err(|_| Error::new(ErrorKind::Unavailable, GONE));
+    let here: HashMap<PackId, bool> = known.packs().iter().map(|known| (known.pack.id, known.usable)).collect();
+    let total = header.packs.iter().filter(|pack| !here.contains_key(&pack.id)).map(|pack| pack.stored_bytes).sum();
+    let mut meter = Meter::start(scope, format!("copying {}", header.snapshot), Some(total), None);
+    let mut stored = 0;
+    for pack in &header.packs {
+        scope.cancel.check()?;
+        match here.get(&pack.id) {
+            Some(true) => continue,
+            Some(false) => {
+                return Err(Error::new(
+                    ErrorKind::Busy,
+                    format!("pack {} is condemned in the repository that it would go to", pack.id),
+                )
+                .with_hint("copy the snapshot when it is collected there (`uplifted-ops backup collect`), or with the identity"));
+            }
+            None => {}
+        }
+        let index_key = names::index(pack.id);
+        let index = source.objects.read(&index_key, MAX_INDEX)?;
+        index::read(&index, source.id, pack.id, &source.key, Lines::Blobs, |_| Ok(()))?;
+        let key = names::pack(pack.id, pack.fingerprint.is_some());
+        if repository.objects.exists(&key)? {
+            // A copy ended between the two.
+            read_pack(scope, &repository, pack, |_| Ok(()))?;
+            repository.objects.put_new(&index_key, &index)?;
+            continue;
+        }
+        stored += pack.stored_bytes + index.len() as u64;
+        send(Step::Begin(key))?;
+        read_pack(scope, source, pack, |bytes| {
+            meter.bytes(bytes.len() as u64);
+            send(Step::Bytes(bytes.into()))
+        })?;
+        let seal = Seal { stored_bytes: pack.stored_bytes, blake3: pack.digest.0 };
+        send(Step::End(PackEnd { seal, index_key, index }))?;
+    }
+    let header = Header { previous, counts: Counts { stored, ..header.counts }, ..header };
+    send(Step::Commit(Box::new(Commit { header, key: repository.key.clone(), marks })))?;
+    Ok(stored)
+}
+
+/// Reads what is stored of a pack, and holds it against its digest when it has come to its end.
+fn read_pack(
+    scope: &Scope,
+    repository: &Repository,
+    pack: &NeededPack,
+    mut each: impl FnMut(&[u8]) -> Result<()>,
+) -> Result<()> {
+    let blocks = repository.stored_pack(pack);
+    let (mut hasher, mut at) = (blake3::Hasher::new(), 0);
+    while at < pack.stored_bytes {
+        scope.cancel.check()?;
+        let bytes = read_exact(blocks.as_ref(), at..pack.stored_bytes.min(at + BLOCK))?;
+        hasher.update(&bytes);
+        each(&bytes)?;
+        at += bytes.len() as u64;
+    }
+    if Digest(*hasher.finalize().as_bytes()) == pack.digest {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Corrupt, format!("pack {} is damaged: it is not what it was", pack.id))
+        .with_hint("use another snapshot, or another copy of this one"))
 }
 
 /// What lies between two repositories.

@@ -340,14 +340,49 @@ async fn what_is_sealed_is_opened_on_the_way_and_sealed_again() {
         Some(Arc::new(ring))
     };
     scene.keys = sealed.clone();
+    let first = scene.back_up().await;
+    scene.live();
     let report = scene.back_up().await;
+
+    // Without the identity: the packs as they are, each once, and what opens them.
     let target = MemoryTarget::default();
-    let error = scene.copy("latest", &target).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Denied);
-    assert!(error.hint().unwrap().contains("identity_file"), "{error}");
-    assert!(target.keys().is_empty());
+    for made in [&first, &report] {
+        assert!(scene.copy(&made.snapshot_id, &target).await.unwrap().copied);
+    }
+    assert!(!scene.copy("latest", &target).await.unwrap().copied);
+    let packs = |target: &MemoryTarget| -> Vec<String> {
+        target.keys().into_iter().filter(|key| key.starts_with("packs/") || key.starts_with("keys/")).collect()
+    };
+    assert_eq!(packs(&target), packs(&scene.one));
+    let damaged = packs(&scene.one).into_iter().rfind(|key| key.starts_with("packs/")).unwrap();
+    for target in [&scene.one, &scene.two] {
+        target.tamper(&damaged, |bytes| bytes[1000] ^= 1);
+    }
+    let broken = MemoryTarget::default();
+    let job = CopyJob { from: vec![named("one", &scene.one)], ..scene.job("latest", Arc::new(broken.clone())) };
+    let error = copy(&Scope::default(), job).await.unwrap_err();
+    assert_eq!((error.kind(), headers(&broken)), (ErrorKind::Corrupt, 0));
+    assert!(error.message().contains("\"one\"") && error.message().contains("pack"), "{error}");
+    scene.one.tamper(&damaged, |bytes| bytes[1000] ^= 1);
+    // One that ended between a pack and its index.
+    let index = damaged.replace("packs/", "index/").replace(".tar.zst.age", ".zst");
+    let half = move |call, key: &str, _| (call == Call::Put && key == index).then_some(ErrorKind::Unavailable);
+    let faulty = FaultyTarget::new(Arc::new(broken.clone()), half);
+    let mut job = scene.job("latest", Arc::new(faulty));
+    job.from.truncate(1);
+    let error = copy(&Scope::default(), job.clone()).await.unwrap_err();
+    assert_eq!((error.kind(), headers(&broken)), (ErrorKind::Unavailable, 0));
+    job.to = named("three", &broken);
+    assert!(copy(&Scope::default(), job).await.unwrap().copied);
+    let host_only = scene.keys.take();
 
     scene.keys = opening;
+    for target in [&target, &broken] {
+        assert!(
+            scene.content(target, &report.snapshot_id).await == scene.content(&scene.one, &report.snapshot_id).await
+        );
+    }
+    let target = MemoryTarget::default();
     assert!(scene.copy("latest", &target).await.unwrap().copied);
     let keys = target.keys();
     assert!(keys.iter().any(|key| key.starts_with("keys/")), "what opens it came along");
@@ -356,7 +391,7 @@ async fn what_is_sealed_is_opened_on_the_way_and_sealed_again() {
     // The same key: what another target of the same service has is not sent.
     let shared = scene.two.clone();
     let before = stored(&shared, "packs/");
-    let header = shared.keys().into_iter().find(|key| key.starts_with("snapshots/")).unwrap();
+    let header = shared.keys().into_iter().rfind(|key| key.starts_with("snapshots/")).unwrap();
     shared.delete(&Scope::default(), &header).await.unwrap();
     let job = CopyJob { from: vec![named("one", &scene.one)], ..scene.job("latest", Arc::new(shared.clone())) };
     assert!(copy(&Scope::default(), job).await.unwrap().copied);
@@ -364,11 +399,13 @@ async fn what_is_sealed_is_opened_on_the_way_and_sealed_again() {
     scene.content(&shared, &report.snapshot_id).await;
 
     // Into the clear it does not go.
-    scene.keys = scene.keys.take();
     let clear = Scene { keys: None, ..Scene::new() };
     clear.back_up().await;
-    let error = scene.copy("latest", &clear.one).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
+    for keys in [scene.keys.clone(), host_only] {
+        scene.keys = keys;
+        let error = scene.copy("latest", &clear.one).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
+    }
     // From the clear to a host that seals it does.
     let job = CopyJob { keys: sealed, ..clear.job("latest", Arc::new(target.clone())) };
     assert!(copy(&Scope::default(), job).await.unwrap().copied);
