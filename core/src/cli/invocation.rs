@@ -180,7 +180,7 @@ impl Invocation {
                 Self::new("backup.list", request.done(), render::backup::snapshots)
             }
             BackupCommand::Show { snapshot, key } => {
-                Self::new("backup.show", with_identity(of_snapshot(snapshot), key)?.done(), render::backup::show)
+                Self::new("backup.show", with_identity(of_snapshot(snapshot), key)?.done(), render::snapshot::show)
             }
             BackupCommand::Verify { snapshot, depth, key } => {
                 let request = with_identity(of_snapshot(snapshot), key)?.with("depth", depth.as_str());

@@ -1,4 +1,4 @@
-//! `backup create|list|show|verify|copy`.
+//! `backup create|list|verify|copy|export`.
 
 use serde_json::Value;
 
@@ -41,7 +41,7 @@ pub(in crate::cli) fn create(value: &Value, view: &View) -> String {
     out
 }
 
-fn skipped(items: &[Value], view: &View) -> String {
+pub(super) fn skipped(items: &[Value], view: &View) -> String {
     if items.is_empty() {
         return String::new();
     }
@@ -113,11 +113,6 @@ fn held(item: &Value) -> String {
 fn tags(item: &Value) -> String {
     let tags = list(item, "tags").iter().filter_map(Value::as_str);
     tags.map(clean).collect::<Vec<_>>().join(", ")
-}
-
-/// What a snapshot says about itself.
-pub(in crate::cli) fn show(value: &Value, view: &View) -> String {
-    fields(value, &[], view)
 }
 
 /// What a verify found.

@@ -16,6 +16,7 @@ pub(super) mod keep;
 pub(super) mod keys;
 pub(super) mod restore;
 pub(super) mod schedule;
+pub(super) mod snapshot;
 pub(super) mod status;
 pub(super) mod store;
 mod table;
@@ -126,7 +127,6 @@ mod tests {
             collect::collect,
             backup::create,
             backup::snapshots,
-            backup::show,
             backup::verify,
             backup::copy,
             drill::drill,
@@ -149,6 +149,7 @@ mod tests {
             restore::undo_list,
             schedule::list,
             schedule::run,
+            snapshot::show,
             store::stats,
             store::verify,
         ];

@@ -82,9 +82,19 @@ pub(in crate::cli) fn apply(value: &Value, view: &View) -> String {
     if !undo.is_empty() {
         out.push_str(&format!("what was there before is kept: `uplifted-ops restore undo {undo}` brings it back\n"));
     }
-    let known = ["snapshot_id", "restored_files", "into", "undo_id", "restart_required", "lost", "warnings"];
+    let mut known = vec!["snapshot_id", "restored_files", "into", "undo_id", "restart_required", "lost", "warnings"];
+    // A service that nobody stopped needs no word.
+    if !says_something(value.get("service")) {
+        known.push("service");
+    }
     out.push_str(&fields(value, &known, view));
     out
+}
+
+/// Whether anything in an object is neither null nor `false`.
+fn says_something(value: Option<&Value>) -> bool {
+    let fields = value.and_then(Value::as_object);
+    fields.is_some_and(|fields| fields.values().any(|value| !value.is_null() && value != &Value::Bool(false)))
 }
 
 /// What an undo put back: the same report as a restore's, and an undo of its own.
@@ -123,7 +133,8 @@ mod tests {
 
     #[test]
     fn a_restore_says_where_and_how_to_go_back() {
-        let beside = json!({ "restored_files": 20004, "into": "/tmp/look", "undo_id": null });
+        let beside = json!({ "restored_files": 20004, "into": "/tmp/look", "undo_id": null,
+            "service": { "stopped": false, "started": false, "healthy": null } });
         assert_eq!(apply(&beside, &plain()), "restored 20,004 files into /tmp/look\n");
         let over = json!({ "restored_files": 1, "into": "/opt/uplifted", "undo_id": "u1", "lost": [],
             "warnings": ["the snapshot is 9 days old"], "service": { "stopped": true } });
