@@ -26,6 +26,8 @@ use serde_json::Value;
 
 use crate::clock::Timestamp;
 
+use error::inner;
+
 pub(super) use error::error;
 pub(super) use words::{clean, count, duration};
 
@@ -123,7 +125,7 @@ mod tests {
 
     #[test]
     fn no_renderer_panics_on_an_answer_it_does_not_expect() {
-        let all: [Renderer; 28] = [
+        let all: [Renderer; 29] = [
             collect::collect,
             backup::create,
             backup::snapshots,
@@ -147,6 +149,7 @@ mod tests {
             restore::apply,
             restore::undo,
             restore::undo_list,
+            restore::discard,
             schedule::list,
             schedule::run,
             snapshot::show,

@@ -1,4 +1,4 @@
-//! `restore plan|apply|undo`.
+//! `restore plan|apply|undo|discard`.
 
 use serde_json::Value;
 
@@ -102,6 +102,16 @@ pub(in crate::cli) fn undo(value: &Value, view: &View) -> String {
     apply(value, view)
 }
 
+/// What was removed for good, or would be.
+pub(in crate::cli) fn discard(value: &Value, view: &View) -> String {
+    let freed = size(number(value, "freed_bytes").unwrap_or(0));
+    let head = match value.get("discarded").and_then(Value::as_bool) {
+        Some(true) => format!("{}, {freed} free\n", view.paint(Tone::Good, "removed for good")),
+        _ => format!("{}, {freed}:\n", view.paint(Tone::Warning, "would be removed for good")),
+    };
+    format!("{head}{}", undo_list(value, view))
+}
+
 /// What can be put back.
 pub(in crate::cli) fn undo_list(value: &Value, view: &View) -> String {
     let areas = list(value, "areas");
@@ -199,5 +209,9 @@ u1    2026-11-22 11:00:00 UTC  1 h ago  1f0c          3  2.0 KiB  config, .env
 "
         );
         assert_eq!(undo_list(&json!({ "areas": [] }), &plain()), "there is nothing to undo\n");
+        let gone = json!({ "areas": value["areas"], "freed_bytes": 2048, "discarded": true });
+        assert!(discard(&gone, &plain()).starts_with("removed for good, 2.0 KiB free\nUNDO  TIME"));
+        let plan = json!({ "areas": value["areas"], "freed_bytes": 2048, "discarded": false });
+        assert!(discard(&plan, &plain()).starts_with("would be removed for good, 2.0 KiB:\nUNDO"));
     }
 }
