@@ -31,7 +31,7 @@ use crate::fs::AtomicFile;
 
 mod database;
 
-pub(in crate::backup) use database::Units;
+pub(in crate::backup) use database::{Bytes, Units};
 
 /// What a snapshot in a repository is called, and how it is compressed.
 #[derive(Debug, Clone)]
