@@ -88,7 +88,7 @@ pub(crate) fn verify(
             problems.push(Problem::of_snapshot(ProblemKind::BrokenChain, message));
         }
     }
-    verified.stored_bytes = header.packs.iter().map(|pack| pack.stored_bytes).sum();
+    verified.stored_bytes = stored_bytes(&header.packs);
     let mut damaged = sizes(repository, &header)?;
     verified.sealed = header
         .packs
@@ -138,6 +138,11 @@ pub(crate) fn verify(
     problems.truncate(MAX_PROBLEMS);
     verified.snapshot = Some(snapshot);
     Ok(verified)
+}
+
+/// The bytes of some packs, which a header may say anything about.
+fn stored_bytes<'p>(packs: impl IntoIterator<Item = &'p NeededPack>) -> u64 {
+    packs.into_iter().fold(0, |sum, pack| sum.saturating_add(pack.stored_bytes))
 }
 
 /// What is wrong with packs, each with the snapshots that need it.
@@ -195,7 +200,7 @@ fn digests(
         });
     }
     let mut pool: Pool<NeededPack, Result<bool>> = Pool::new(workers)?;
-    let mut progress = Progress::new(scope, packs.iter().map(|pack| pack.stored_bytes).sum());
+    let mut progress = Progress::new(scope, stored_bytes(packs));
     let whole: Vec<&NeededPack> = packs.iter().filter(|pack| !damaged.contains_key(&pack.id)).collect();
     for pack in &whole {
         pool.submit((*pack).clone())?;
@@ -249,7 +254,7 @@ fn look_inside(
         workers.push(move |number: u32| worker.run(number));
     }
     let mut pool: Pool<u32, Result<Inside>> = Pool::new(workers)?;
-    let mut progress = Progress::new(scope, packs.iter().map(|number| lookup.pack(*number).stored_bytes).sum());
+    let mut progress = Progress::new(scope, stored_bytes(packs.iter().map(|number| lookup.pack(*number))));
     let (mut units, mut reader) = (Units::default(), Reader::new(&snapshot.packs)?);
     let mut contents = Contents::default();
     let mut hit: BTreeSet<u32> = plan.lost.files.iter().copied().collect();
@@ -574,7 +579,7 @@ impl<'a> Progress<'a> {
     }
 
     fn add(&mut self, bytes: u64) {
-        self.event.done_bytes += bytes;
+        self.event.done_bytes = self.event.done_bytes.saturating_add(bytes);
         self.scope.progress.report(self.event.clone());
     }
 }
