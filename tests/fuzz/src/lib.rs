@@ -52,7 +52,10 @@ impl Target {
         let (read, peak) = meter::peak_of(|| (self.read)(input));
         let allowed = self.floor + self.factor * input.len();
         if peak > allowed {
-            return Err(format!("{} bytes of input took {peak} bytes of memory, and {allowed} are allowed", input.len()));
+            return Err(format!(
+                "{} bytes of input took {peak} bytes of memory, and {allowed} are allowed",
+                input.len()
+            ));
         }
         if started.elapsed() > HANG {
             return Err(format!("{} bytes of input took {:?}", input.len(), started.elapsed()));
@@ -68,8 +71,13 @@ impl Target {
             Err(error) => {
                 let expected = matches!(
                     error.kind(),
-                    ErrorKind::Corrupt | ErrorKind::Unsupported | ErrorKind::Refused | ErrorKind::InvalidInput | ErrorKind::NotFound
-                        | ErrorKind::Denied | ErrorKind::Busy
+                    ErrorKind::Corrupt
+                        | ErrorKind::Unsupported
+                        | ErrorKind::Refused
+                        | ErrorKind::InvalidInput
+                        | ErrorKind::NotFound
+                        | ErrorKind::Denied
+                        | ErrorKind::Busy
                 );
                 let says = error.message().len() >= 8 && !error.message().ends_with('.');
                 if expected && says { Ok(()) } else { Err(format!("a bad error, {:?}: {error}", error.kind())) }

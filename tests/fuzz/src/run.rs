@@ -15,7 +15,8 @@ use crate::mutate::{Random, mutate};
 /// At the first input that the target does not stand. It is kept in a file, which the message names.
 pub fn run(target: &Target) {
     let number = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
-    let clock = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(1, |time| time.as_nanos() as u64);
+    let clock =
+        || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(1, |time| time.as_nanos() as u64);
     let seed = number("UPLIFTED_OPS_FUZZ_SEED").unwrap_or_else(clock);
     println!("{}: UPLIFTED_OPS_FUZZ_SEED={seed}", target.name);
     let mut corpus = (target.seeds)();

@@ -32,9 +32,11 @@ fn objects(name: &str) -> Vec<Vec<u8>> {
 /// A record as one of the repository that the parsers are set up for, without its mac.
 fn ours(record: Vec<u8>) -> Vec<u8> {
     let text = String::from_utf8(record).unwrap();
-    let body = text.split_inclusive('\n').filter(|line| !line.starts_with("mac ")).map(|line| match line.strip_prefix("repository ") {
-        Some(_) => format!("repository {}\n", hex(&REPOSITORY)),
-        None => line.to_owned(),
+    let body = text.split_inclusive('\n').filter(|line| !line.starts_with("mac ")).map(|line| {
+        match line.strip_prefix("repository ") {
+            Some(_) => format!("repository {}\n", hex(&REPOSITORY)),
+            None => line.to_owned(),
+        }
     });
     body.collect::<String>().into_bytes()
 }
@@ -43,7 +45,8 @@ fn ours(record: Vec<u8>) -> Vec<u8> {
 pub(crate) fn identities() -> Vec<Vec<u8>> {
     let clear = ours(objects("repository").remove(0));
     let text = String::from_utf8(clear.clone()).unwrap();
-    let sealed = text.split_inclusive('\n').map(|line| if line.starts_with("id_key ") { "encryption age\n" } else { line });
+    let sealed =
+        text.split_inclusive('\n').map(|line| if line.starts_with("id_key ") { "encryption age\n" } else { line });
     vec![clear.clone(), sealed.collect::<String>().into_bytes()]
 }
 
@@ -88,7 +91,9 @@ pub(crate) fn blobs(first: &str) -> Vec<Vec<u8>> {
     let record = String::from_utf8(objects("repository").remove(0)).unwrap();
     let id_key = record.lines().find_map(|line| line.strip_prefix("id_key ")).unwrap();
     let id_key: Vec<u8> = (0..32).map(|at| u8::from_str_radix(&id_key[2 * at..2 * at + 2], 16).unwrap()).collect();
-    let packs = objects("packs").into_iter().flat_map(|pack| parsers::blobs_of_pack(&pack, id_key.clone().try_into().unwrap()).unwrap());
+    let packs = objects("packs")
+        .into_iter()
+        .flat_map(|pack| parsers::blobs_of_pack(&pack, id_key.clone().try_into().unwrap()).unwrap());
     packs.filter(|blob| blob.starts_with(first.as_bytes())).collect()
 }
 
@@ -109,13 +114,16 @@ pub(crate) fn trees() -> Vec<Vec<u8>> {
 
 /// Page maps: those of the fixture, each over the next, and a chain of three.
 pub(crate) fn page_maps() -> Vec<Vec<u8>> {
-    let number = |number: u8| hex(&{
-        let mut id = [0; 16];
-        id[15] = number;
-        id
-    });
+    let number = |number: u8| {
+        hex(&{
+            let mut id = [0; 16];
+            id[15] = number;
+            id
+        })
+    };
     let mut seeds = Vec::new();
-    let maps: Vec<String> = blobs("uplifted-ops pages ").into_iter().map(|map| String::from_utf8(map).unwrap()).collect();
+    let maps: Vec<String> =
+        blobs("uplifted-ops pages ").into_iter().map(|map| String::from_utf8(map).unwrap()).collect();
     let flat: Vec<&String> = maps.iter().filter(|map| !map.contains("\nbase ")).collect();
     for map in &maps {
         match map.find("\nbase ") {
@@ -201,7 +209,10 @@ pub fn archive() -> Vec<u8> {
         xattrs: Vec::new(),
     };
     writer.add(NodeHead { mode: 0o755, ..head(b"d") }, Special::Dir).unwrap();
-    let noted = NodeHead { xattrs: vec![Xattr { name: RelPath::new("user.note=%"), value: "00ff".into() }], ..head(b"d/f\xff") };
+    let noted = NodeHead {
+        xattrs: vec![Xattr { name: RelPath::new("user.note=%"), value: "00ff".into() }],
+        ..head(b"d/f\xff")
+    };
     writer.begin_file(noted, 6, None).unwrap();
     writer.write(b"hello\n").unwrap();
     writer.end_file(None).unwrap();

@@ -168,7 +168,9 @@ mod tests {
         let mut random = Random::seeded("scattered");
         for round in 0..400 {
             let len = match round {
-                0..40 => [0, 1, 1023, 1024, 1025, 2047, 2048, 2049, 3072, 4096, 4097, 7168, 8192, 8193, 16384][round % 15],
+                0..40 => {
+                    [0, 1, 1023, 1024, 1025, 2047, 2048, 2049, 3072, 4096, 4097, 7168, 8192, 8193, 16384][round % 15]
+                }
                 _ => random.below(40_000) as usize,
             };
             let content = random.bytes(len);
@@ -181,12 +183,21 @@ mod tests {
             let mut pieces: Vec<&[usize]> = cuts.windows(2).filter(|pair| pair[0] < pair[1]).collect();
             let mut scattered = Scattered::new(len as u64);
             while !pieces.is_empty() {
-                assert!(len == 0 || pieces.is_empty() || scattered.stretches.get(&0).is_none_or(|first| first.end < len as u64));
+                assert!(
+                    len == 0
+                        || pieces.is_empty()
+                        || scattered.stretches.get(&0).is_none_or(|first| first.end < len as u64)
+                );
                 let piece = pieces.swap_remove(random.below(pieces.len() as u64) as usize);
                 scattered.add(Stretch::new(piece[0] as u64, &content[piece[0]..piece[1]], len as u64));
             }
             assert!(scattered.waiting() <= 1);
-            assert_eq!(scattered.finish(), Some(Digest::of(&content)), "{len} bytes, cut at {cuts:?}, seed {}", random.seed());
+            assert_eq!(
+                scattered.finish(),
+                Some(Digest::of(&content)),
+                "{len} bytes, cut at {cuts:?}, seed {}",
+                random.seed()
+            );
         }
     }
 

@@ -19,7 +19,8 @@ use crate::backup::blocks::read_exact;
 use crate::backup::frames::Unpacker;
 use crate::backup::manifest::{Digest, Node, RelPath};
 use crate::backup::nodes::{
-    ContentHasher, Limits, MAX_PROBLEMS, Order, Problem, ProblemKind, Roll, Scattered, Selection, Stretch, Wanted, parts_of,
+    ContentHasher, Limits, MAX_PROBLEMS, Order, Problem, ProblemKind, Roll, Scattered, Selection, Stretch, Wanted,
+    parts_of,
 };
 use crate::backup::pool::Pool;
 use crate::backup::target::MAX_BLOCK;

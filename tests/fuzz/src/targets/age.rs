@@ -2,21 +2,43 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use uplifted_ops::Result;
 use uplifted_ops::backup::blocks::Blocks;
 use uplifted_ops::backup::seal::{
-    HostKeys, IdKey, KeyHolders, KeyRing, Opener, Operator, RepositoryIdentity, RepositoryKey, SealedSummary, Sealer, Unsealer, WrapTo,
+    HostKeys, IdKey, KeyHolders, KeyRing, Opener, Operator, RepositoryIdentity, RepositoryKey, SealedSummary, Sealer,
+    Unsealer, WrapTo,
 };
 use uplifted_ops::testing::parsers::{Form, KEY, Memory};
-use uplifted_ops::Result;
 
 use super::{KIB, MIB, broken, text};
 use crate::{Target, seeds};
 
 pub(super) const TARGETS: &[Target] = &[
     Target { name: "key_file", read: key_file, seeds: || vec![wrapped()], floor: MIB, factor: 64, short: 40 },
-    Target { name: "identity_file", read: identity_file, seeds: identity_files, floor: 512 * KIB, factor: 64, short: 200 },
-    Target { name: "age_header", read: stream, seeds: || vec![sealed(b"content"), sealed(b"")], floor: MIB, factor: 64, short: 40 },
-    Target { name: "age_stream", read: stream, seeds: || vec![sealed(&vec![5; 140_000])], floor: MIB, factor: 64, short: 40 },
+    Target {
+        name: "identity_file",
+        read: identity_file,
+        seeds: identity_files,
+        floor: 512 * KIB,
+        factor: 64,
+        short: 200,
+    },
+    Target {
+        name: "age_header",
+        read: stream,
+        seeds: || vec![sealed(b"content"), sealed(b"")],
+        floor: MIB,
+        factor: 64,
+        short: 40,
+    },
+    Target {
+        name: "age_stream",
+        read: stream,
+        seeds: || vec![sealed(&vec![5; 140_000])],
+        floor: MIB,
+        factor: 64,
+        short: 40,
+    },
     Target { name: "sealed_summary", read: summary, seeds: summaries, floor: 512 * KIB, factor: 64, short: 500 },
 ];
 

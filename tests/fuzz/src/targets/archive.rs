@@ -17,7 +17,14 @@ use crate::{Target, seeds};
 pub(super) const TARGETS: &[Target] = &[
     Target { name: "archive_index", read: index, seeds: index_seeds, floor: 16 * MIB, factor: 256, short: 100 },
     Target { name: "archive_tar", read: tar, seeds: tar_seeds, floor: 64 * MIB, factor: 64, short: 100 },
-    Target { name: "archive_stored", read: stored, seeds: || vec![seeds::archive()], floor: 64 * MIB, factor: 64, short: 100 },
+    Target {
+        name: "archive_stored",
+        read: stored,
+        seeds: || vec![seeds::archive()],
+        floor: 64 * MIB,
+        factor: 64,
+        short: 100,
+    },
 ];
 
 /// Where the frames of the seed end, its frames, and the text of its index.
@@ -42,7 +49,8 @@ fn index_seeds() -> Vec<Vec<u8>> {
 /// An archive with this text as its index, sealed as `FORMAT.md` says.
 fn sealed(frames: &[u8], text: &[u8]) -> Vec<u8> {
     let packed = zstd::bulk::compress(text, 1).unwrap();
-    let skippable = |payload: &[u8]| [&0x184D_2A5B_u32.to_le_bytes(), &(payload.len() as u32).to_le_bytes(), payload].concat();
+    let skippable =
+        |payload: &[u8]| [&0x184D_2A5B_u32.to_le_bytes(), &(payload.len() as u32).to_le_bytes(), payload].concat();
     let mut archive = frames.to_vec();
     let (mut places, mut digests) = (Vec::new(), Vec::new());
     for copy in 0..2_u32 {

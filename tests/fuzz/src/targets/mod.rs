@@ -23,5 +23,6 @@ fn broken(what: impl Into<String>) -> uplifted_ops::Error {
 
 /// The input as text; a parser that takes text is not asked about anything else.
 fn text(input: &[u8]) -> uplifted_ops::Result<&str> {
-    std::str::from_utf8(input).map_err(|_| uplifted_ops::Error::new(uplifted_ops::ErrorKind::InvalidInput, "it is no text"))
+    std::str::from_utf8(input)
+        .map_err(|_| uplifted_ops::Error::new(uplifted_ops::ErrorKind::InvalidInput, "it is no text"))
 }

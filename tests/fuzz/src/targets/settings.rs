@@ -17,12 +17,23 @@ pub(super) const TARGETS: &[Target] = &[
     Target { name: "settings", read: settings, seeds: files, floor: 2 * MIB, factor: 256, short: 200 },
     Target { name: "dotenv", read: dotenv, seeds: variables, floor: 2 * MIB, factor: 256, short: 200 },
     Target { name: "import", read: import, seeds: imports, floor: 64 * MIB, factor: 64, short: 60 },
-    Target { name: "sqlite_header", read: parsers::sqlite_header, seeds: databases, floor: 64 * KIB, factor: 16, short: 3000 },
+    Target {
+        name: "sqlite_header",
+        read: parsers::sqlite_header,
+        seeds: databases,
+        floor: 64 * KIB,
+        factor: 16,
+        short: 3000,
+    },
 ];
 
 /// Moments at which clocks do odd things, and the ends of the calendar.
 const MOMENTS: [&str; 6] = [
-    "2026-03-29T00:59:59Z", "2026-10-25T00:30:00Z", "2024-02-28T23:59:59.9Z", "1970-01-01T00:00:00Z", "-009999-01-02T01:59:59Z",
+    "2026-03-29T00:59:59Z",
+    "2026-10-25T00:30:00Z",
+    "2024-02-28T23:59:59.9Z",
+    "1970-01-01T00:00:00Z",
+    "-009999-01-02T01:59:59Z",
     "9999-12-30T21:59:59Z",
 ];
 

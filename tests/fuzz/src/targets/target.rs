@@ -36,7 +36,8 @@ fn lease(input: &[u8]) -> Result<Form> {
     run(async {
         let (scope, target) = (Scope::default(), MemoryTarget::default());
         target.put(&scope, &key, record, false).await?;
-        let times = LeaseTimes { ttl: Duration::ZERO, renew: Duration::from_secs(3600), watch: Duration::from_micros(10) };
+        let times =
+            LeaseTimes { ttl: Duration::ZERO, renew: Duration::from_secs(3600), watch: Duration::from_micros(10) };
         let lease = Lease::acquire(&scope, "local", Arc::new(target), "web-2", times).await?;
         lease.confirm().await?;
         lease.release().await?;

@@ -66,8 +66,9 @@ fn assert_named(scene: &Scene, good: &str, bad: &str, kind: ProblemKind, named: 
 fn forged(scene: &mut Scene, blocks: &[(String, u64)], change: impl FnOnce(&mut Header)) -> String {
     let blocks: Vec<Block> = blocks
         .iter()
-        .map(|(text, entries)| {
-            Block { id: scene.record(format!("uplifted-ops tree 1\n{text}").as_bytes()), entries: *entries }
+        .map(|(text, entries)| Block {
+            id: scene.record(format!("uplifted-ops tree 1\n{text}").as_bytes()),
+            entries: *entries,
         })
         .collect();
     let root = scene.record(&write_root(&blocks));
@@ -134,9 +135,10 @@ fn numbers_beyond_all_files_are_refused() {
     {
         let (mut scene, good) = honest();
         let blob = scene.blob(b"x");
-        let bad = forged(&mut scene, &[(format!("f 644 0 0 1.000000000 huge {size} {digest} {blob}\n"), 1)], |header| {
-            header.counts.bytes = size;
-        });
+        let bad =
+            forged(&mut scene, &[(format!("f 644 0 0 1.000000000 huge {size} {digest} {blob}\n"), 1)], |header| {
+                header.counts.bytes = size;
+            });
         let kind = match named {
             "ratio" => ProblemKind::LimitExceeded,
             "not as long as" => ProblemKind::DamagedFrame,
@@ -223,13 +225,15 @@ fn maps_that_do_not_go_together_are_refused() {
             _ => flat(id, 0, "").replace("length 8192", "length 8191"),
         };
         let map = blob(&mut scene, text);
-        let bad = forged(&mut scene, &[(format!("p 644 0 0 1.000000000 app.db 8192 {} {map}\n", hex(&[8; 32])), 1)], |header| {
-            header.counts.bytes = 8192;
-        });
+        let bad = forged(
+            &mut scene,
+            &[(format!("p 644 0 0 1.000000000 app.db 8192 {} {map}\n", hex(&[8; 32])), 1)],
+            |header| {
+                header.counts.bytes = 8192;
+            },
+        );
         let found = problems(&scene, &bad, Depth::Full);
-        let fits = |problem: &Problem| {
-            problem.path.as_ref().is_some_and(|path| path.as_bytes() == b"app.db")
-        };
+        let fits = |problem: &Problem| problem.path.as_ref().is_some_and(|path| path.as_bytes() == b"app.db");
         assert!(found.iter().any(fits), "{named}: {found:?}");
         assert_eq!(salvage(&scene, &bad).unwrap().len(), 0, "{named}");
         assert_eq!(problems(&scene, &good, Depth::Full), []);
@@ -338,7 +342,8 @@ fn packs_in_each_others_place_are_named_and_nothing_is_lost() {
         }
         let found = problems(&scene, &key, Depth::Full);
         for pack in [[1; 16], [2; 16]] {
-            let named = |problem: &Problem| problem.message.contains(&hex(&pack)) && problem.kind == ProblemKind::DamagedPack;
+            let named =
+                |problem: &Problem| problem.message.contains(&hex(&pack)) && problem.kind == ProblemKind::DamagedPack;
             assert!(found.iter().any(named), "{with_indexes}: {found:?}");
         }
         let restored = salvage(&scene, &key).unwrap();
@@ -402,6 +407,9 @@ fn a_pack_that_was_cut_and_lost_its_index_gives_what_is_left() {
     scene.delete(&names::index(PackId([1; 16])));
     scene.target.tamper(&pack, |bytes| bytes.truncate(bytes.len() - 3000));
     let found = problems(&scene, &key, Depth::Full);
-    assert!(found.iter().any(|problem| problem.path.as_ref().is_some_and(|path| path.as_bytes() == b"second")), "{found:?}");
+    assert!(
+        found.iter().any(|problem| problem.path.as_ref().is_some_and(|path| path.as_bytes() == b"second")),
+        "{found:?}"
+    );
     assert_eq!(salvage(&scene, &key).unwrap().keys().collect::<Vec<_>>(), [b"first"]);
 }
