@@ -173,12 +173,18 @@ pub(crate) fn scan(blocks: &dyn Blocks, key: &IdKey, mut between: impl FnMut() -
             scan.problems.push(format!("it ends at byte {at}, without its last frame"));
             return Ok(scan);
         }
-        let (packed, plain_len) = match next_frame(blocks, at, MAX_FRAME)? {
-            Ok(frame) => frame,
-            Err(why) => {
+        let (packed, plain_len) = match next_frame(blocks, at, MAX_FRAME) {
+            Ok(Ok(frame)) => frame,
+            Ok(Err(why)) => {
                 scan.problems.push(why);
                 return Ok(scan);
             }
+            // An encrypted pack that was cut: what came before is whole.
+            Err(error) if error.kind() == ErrorKind::Corrupt && !scan.frames.is_empty() => {
+                scan.problems.push(error.message().to_owned());
+                return Ok(scan);
+            }
+            Err(error) => return Err(error),
         };
         let found = unpacker.unpack(&packed, plain_len, &mut plain).and_then(|()| blobs_in(&plain));
         let mut frame =
