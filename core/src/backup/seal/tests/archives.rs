@@ -93,6 +93,7 @@ impl Scene {
             checkers: Checkers { kinds: kinds(), live: Vec::new() },
             threads: 1,
             keys,
+            state: self.root().join(".state"),
         };
         verify(&Scope::default(), job).await
     }
