@@ -10,7 +10,7 @@
 //! input.environment.push(("UPLIFTED__BACKUP__THREADS".into(), "2".into()));
 //!
 //! let config = config::load(&input)?;
-//! assert_eq!((config.settings.backup.level, config.settings.backup.threads), (5, 2));
+//! assert_eq!((config.settings.backup.level, config.settings.backup.threads), (Some(5), 2));
 //! assert_eq!(config.source_of("backup.level"), "ops.toml:2");
 //! assert_eq!(config.source_of("backup.threads"), "environment (UPLIFTED__BACKUP__THREADS)");
 //! # Ok::<(), Box<dyn std::error::Error>>(())

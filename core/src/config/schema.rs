@@ -287,7 +287,7 @@ mod tests {
             Place::Leaf(leaf) => (leaf.kind.clone(), leaf.optional),
             other => panic!("{key}: {other:?}"),
         };
-        assert_eq!(kind("backup.level"), (LeafType::Integer { min: i32::MIN.into(), max: i32::MAX.into() }, false));
+        assert_eq!(kind("backup.level"), (LeafType::Integer { min: i32::MIN.into(), max: i32::MAX.into() }, true));
         assert_eq!(kind("backup.threads"), (LeafType::Integer { min: 0, max: u64::MAX.into() }, false));
         assert_eq!(kind("backup.include"), (LeafType::TextList, false));
         assert_eq!(kind("backup.keep_free_bytes"), (LeafType::Size, false));

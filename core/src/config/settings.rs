@@ -199,8 +199,9 @@ pub struct BackupSettings {
     /// Globs of what to leave out, relative to the root: `**/__pycache__`, `data/cache`. The state folder and
     /// targets inside the root are always left out.
     pub exclude: Vec<String>,
-    /// The zstd level, 1 to 19.
-    pub level: i32,
+    /// The zstd level, 1 to 19. When missing 3 in an archive, and 2 in a repository, whose content is stored once: a third
+    /// less work for a twentieth more bytes.
+    pub level: Option<i32>,
     /// Threads that compress. 0 is one for each core, at most 8.
     pub threads: usize,
     /// Where the consistent copies of databases are made. A folder in the state folder when unset. It must
@@ -310,7 +311,7 @@ impl Default for BackupSettings {
         Self {
             include: vec![PathBuf::from(".")],
             exclude: Vec::new(),
-            level: 3,
+            level: None,
             threads: 0,
             scratch: None,
             scratch_in_memory: false,

@@ -242,23 +242,23 @@ fn the_root_is_found() {
         (config.settings.backup.level, config.root.canonicalize().unwrap())
     };
     input.working_dir = root.join("svc/a/b");
-    assert_eq!(level(&input), (2, root.join("svc")));
+    assert_eq!(level(&input), (Some(2), root.join("svc")));
     input.root = Some("../..".into());
-    assert_eq!(level(&input), (2, root.join("svc")));
+    assert_eq!(level(&input), (Some(2), root.join("svc")));
     input.root = Some(root.clone());
-    assert_eq!(level(&input), (1, root.clone()));
+    assert_eq!(level(&input), (Some(1), root.clone()));
     input.root = None;
     input.environment.push(("UPLIFTED_OPS_ROOT".into(), root.display().to_string()));
-    assert_eq!(level(&input), (1, root.clone()));
+    assert_eq!(level(&input), (Some(1), root.clone()));
     // The named file goes before the variable, and its own root is where .env is read.
     input.working_dir = root.clone();
     input.config_file = Some("etc/other.toml".into());
-    assert_eq!(level(&input), (3, root.join("svc")));
+    assert_eq!(level(&input), (Some(3), root.join("svc")));
     assert_eq!(load(&input).unwrap().settings.backup.threads, 7);
     // A root that was named is not moved; the file says otherwise, so that is told.
     input.root = Some(root.clone());
     let config = load(&input).unwrap();
-    assert_eq!((config.root.as_path(), config.settings.backup.level), (root.as_path(), 3));
+    assert_eq!((config.root.as_path(), config.settings.backup.level), (root.as_path(), Some(3)));
     assert_eq!(config.warnings[0].key, "service.root");
 
     for (root, file, kind) in [
@@ -283,7 +283,7 @@ fn code_goes_before_everything_and_is_typed() {
     input.overrides = json!({ "backup": { "level": 3, "scratch": null, "keep_free_bytes": "1KiB" },
         "store": [{ "name": "a", "kind": "b", "password": "hunter2" }] });
     let config = load(&input).unwrap();
-    assert_eq!((config.settings.backup.level, config.settings.backup.scratch.clone()), (3, None));
+    assert_eq!((config.settings.backup.level, config.settings.backup.scratch.clone()), (Some(3), None));
     assert_eq!(config.settings.backup.keep_free_bytes.0, 1024);
     assert_eq!(config.source_of("backup.level"), "code");
     assert_eq!(config.source_of("store.a.password"), "code");
@@ -291,7 +291,7 @@ fn code_goes_before_everything_and_is_typed() {
         (json!([]), "are a list"),
         (json!({ "backup": 5 }), "`backup` given in code is a section"),
         (json!({ "backup": { "level": "5" } }), "`backup.level` given in code: expected a whole number"),
-        (json!({ "backup": { "level": null } }), "`backup.level` given in code"),
+        (json!({ "backup": { "threads": null } }), "`backup.threads` given in code"),
         (json!({ "backup": { "levle": 5 } }), "unknown setting `backup.levle`"),
         (json!({ "store": [{ "name": "a" }] }), "`store[0]` given in code: it has no `kind`"),
     ] {

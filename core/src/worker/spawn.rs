@@ -28,6 +28,10 @@ const GIVE_UP: Duration = Duration::from_secs(5);
 /// How long a worker whose connection is over may take to end.
 const END_PATIENCE: Duration = Duration::from_secs(2);
 
+/// What tells glibc's allocator (mallopt(3)) to give memory back. By itself it keeps what each thread freed for that
+/// thread, large buffers as well: a first backup of 1.7 GB then peaked at 131 MB instead of 76.
+const ALLOCATOR: [(&str, &str); 2] = [("MALLOC_ARENA_MAX", "2"), ("MALLOC_MMAP_THRESHOLD_", "262144")];
+
 /// How workers are started.
 #[derive(Debug)]
 pub(crate) struct Launch {
@@ -109,6 +113,8 @@ impl Worker {
             .map_err(|error| Error::internal(format!("the host's identity is not JSON: {error}")))?;
         argv.extend([MARKER.into(), lane.as_str().into(), host.into()]);
         let mut program = command(&argv, None)?;
+        // Whoever has set them for this process meant them.
+        program.envs(ALLOCATOR.into_iter().filter(|(name, _)| std::env::var_os(name).is_none()));
         for (name, value) in &launch.environment {
             match value {
                 Some(value) => program.env(name, value),

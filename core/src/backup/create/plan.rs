@@ -52,8 +52,12 @@ impl Plan {
                     .with_hint("use \"repository\" or \"archive\"")
             })?,
         };
-        if !(1..=19).contains(&settings.level) {
-            return Err(Error::invalid(format!("backup.level is {}, not a level from 1 to 19", settings.level))
+        let level = settings.level.unwrap_or(match layout {
+            Layout::Archive => 3,
+            Layout::Repository => 2,
+        });
+        if !(1..=19).contains(&level) {
+            return Err(Error::invalid(format!("backup.level is {level}, not a level from 1 to 19"))
                 .with_hint("use 3; 19 takes ten times as long for a few percent"));
         }
         let scratch = match &settings.scratch {
@@ -81,7 +85,7 @@ impl Plan {
             time,
             tags: tags::tidy(&job.tags)?,
             scratch,
-            options: WriteOptions { level: settings.level, threads, ..WriteOptions::default() },
+            options: WriteOptions { level, threads, ..WriteOptions::default() },
         })
     }
 

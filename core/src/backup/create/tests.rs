@@ -369,7 +369,7 @@ async fn what_makes_no_sense_is_refused_before_anything_happens() {
     type Change = Box<dyn Fn(&mut CreateJob)>;
     let cases: Vec<(&str, Change)> = vec![
         ("no target", Box::new(|job| job.targets.clear())),
-        ("level", Box::new(|job| job.settings.level = 0)),
+        ("level", Box::new(|job| job.settings.level = Some(0))),
         ("layout", Box::new(|job| job.settings.layout = Some("tape".into()))),
         ("include", Box::new(|job| job.settings.include = vec!["/etc".into()])),
         ("exclude", Box::new(|job| job.settings.exclude = vec!["[".into()])),

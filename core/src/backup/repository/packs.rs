@@ -54,7 +54,9 @@ pub(crate) struct PackStream {
     sealing: Arc<dyn Sealing>,
     pool: Pool<Job, Job>,
     max_in_flight: u64,
-    filling: FrameBuilder,
+    /// What is gathered for the next frame of content, and of records. Apart, so that whoever reads the tree of a
+    /// snapshot reads no content, and a damaged frame of content costs no records.
+    filling: [FrameBuilder; 2],
     spare: Vec<Job>,
     /// Blobs in frames that have not come back.
     pending: HashSet<BlobId>,
@@ -63,6 +65,15 @@ pub(crate) struct PackStream {
     current: Option<Current>,
     out: mpsc::Sender<Step>,
     added_bytes: u64,
+}
+
+/// What a blob is: only blobs of one kind share a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BlobKind {
+    /// Of files and databases.
+    Content,
+    /// Trees, page maps, and the lists of their pieces.
+    Record,
 }
 
 /// A frame on its way through the pool, and back.
@@ -115,7 +126,7 @@ impl PackStream {
             pool: Pool::new(workers)?,
             // One waits for each that is being compressed, within reason.
             max_in_flight: threads as u64 + threads.min(2) as u64,
-            filling: FrameBuilder::default(),
+            filling: Default::default(),
             spare: Vec::new(),
             pending: HashSet::new(),
             maps: HashMap::new(),
@@ -131,11 +142,11 @@ impl PackStream {
     }
 
     /// Takes a blob that nobody has.
-    pub(crate) fn push(&mut self, id: BlobId, content: &[u8], known: &mut Known) -> Result<()> {
-        if !self.filling.fits(content.len()) {
-            self.dispatch(known)?;
+    pub(crate) fn push(&mut self, kind: BlobKind, id: BlobId, content: &[u8], known: &mut Known) -> Result<()> {
+        if !self.filling[kind as usize].fits(content.len()) {
+            self.dispatch(kind, known)?;
         }
-        self.filling.push(id, content)?;
+        self.filling[kind as usize].push(id, content)?;
         self.pending.insert(id);
         Ok(())
     }
@@ -147,7 +158,8 @@ impl PackStream {
 
     /// Sends everything that has gathered. Returns how many bytes this run added.
     pub(crate) fn finish(&mut self, known: &mut Known) -> Result<u64> {
-        self.dispatch(known)?;
+        self.dispatch(BlobKind::Content, known)?;
+        self.dispatch(BlobKind::Record, known)?;
         while self.pool.in_flight() > 0 {
             self.collect(known)?;
         }
@@ -162,16 +174,16 @@ impl PackStream {
     }
 
     /// Gives the frame being filled to the pool, and takes a finished one when enough are under way.
-    fn dispatch(&mut self, known: &mut Known) -> Result<()> {
+    fn dispatch(&mut self, kind: BlobKind, known: &mut Known) -> Result<()> {
         self.scope.cancel.check()?;
-        if self.filling.is_empty() {
+        if self.filling[kind as usize].is_empty() {
             return Ok(());
         }
         while self.pool.in_flight() >= self.max_in_flight {
             self.collect(known)?;
         }
         let mut job = self.spare.pop().unwrap_or_default();
-        let frame = std::mem::replace(&mut self.filling, FrameBuilder::reusing(job.plain)).take();
+        let frame = std::mem::replace(&mut self.filling[kind as usize], FrameBuilder::reusing(job.plain)).take();
         job.plain = frame.plain;
         job.blobs = frame.blobs;
         self.pool.submit(job)

@@ -15,7 +15,7 @@ use super::deliver::Commit;
 use super::header::{Counts, Header};
 use super::id::{BlobId, SnapshotId};
 use super::open::Repository;
-use super::packs::{PackStream, Step};
+use super::packs::{BlobKind, PackStream, Step};
 use super::pieces;
 use super::prepare::Prepared;
 use super::tree::{Block, BlockWriter, Content, TreeEntry, write_root};
@@ -84,9 +84,18 @@ pub(super) struct BlobStore {
 impl BlobStore {
     /// Stores content that is at hand, unless the repository has it.
     pub(super) fn store(&mut self, content: &[u8]) -> Result<BlobId> {
-        let id = self.key.blob_id(content);
+        self.store_as(BlobKind::Content, content)
+    }
+
+    /// The same for a record, or a piece of one.
+    pub(super) fn store_record(&mut self, record: &[u8]) -> Result<BlobId> {
+        self.store_as(BlobKind::Record, record)
+    }
+
+    fn store_as(&mut self, kind: BlobKind, bytes: &[u8]) -> Result<BlobId> {
+        let id = self.key.blob_id(bytes);
         if !self.packs.has(&id) && !self.known.need(&id) {
-            self.packs.push(id, content, &mut self.known)?;
+            self.packs.push(kind, id, bytes, &mut self.known)?;
         }
         Ok(id)
     }
@@ -164,7 +173,7 @@ impl RepositoryWriter {
     }
 
     fn store_block(&mut self, (block, entries): (Vec<u8>, u64)) -> Result<()> {
-        let id = pieces::store(&block, |piece| self.blobs.store(piece))?;
+        let id = pieces::store(&block, |piece| self.blobs.store_record(piece))?;
         self.blocks.push(Block { id, entries });
         Ok(())
     }
@@ -348,13 +357,13 @@ impl SnapshotWriter for RepositoryWriter {
         if let Some(block) = self.tree.cut() {
             self.store_block(block)?;
         }
-        let root = pieces::store(&write_root(&self.blocks), |piece| self.blobs.store(piece))?;
+        let root = pieces::store(&write_root(&self.blocks), |piece| self.blobs.store_record(piece))?;
         manifest.files = self.counts.files;
         manifest.entries = self.counts.entries;
         manifest.size_bytes = self.counts.bytes;
         let json = serde_json::to_vec(&manifest)
             .map_err(|error| Error::internal(format!("the manifest is not JSON: {error}")))?;
-        let manifest_id = pieces::store(&json, |piece| self.blobs.store(piece))?;
+        let manifest_id = pieces::store(&json, |piece| self.blobs.store_record(piece))?;
         let Self { job, repository, caches, mut blobs, previous, marks, counts, sealed_to, last, .. } = *self;
         let stored = blobs.packs.finish(&mut blobs.known)?;
         let mut packs: Vec<_> =

@@ -124,8 +124,8 @@ impl Checker<'_> {
 
     fn numbers(&mut self) {
         let settings = &self.config.settings;
-        if !(1..=19).contains(&settings.backup.level) {
-            let message = format!("level {} is not one of zstd's levels 1 to 19", settings.backup.level);
+        if let Some(level) = settings.backup.level.filter(|level| !(1..=19).contains(level)) {
+            let message = format!("level {level} is not one of zstd's levels 1 to 19");
             self.error("backup.level", message, "use 3, or 19 for the smallest archive");
         }
         let grace = settings.backup.collect_grace_hours;

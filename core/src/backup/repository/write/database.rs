@@ -163,7 +163,7 @@ impl RepositoryWriter {
         let mut stored = Vec::new();
         let blobs = &mut self.blobs;
         let mut writer = PieceWriter::new(|bytes: &[u8]| {
-            let id = blobs.store(bytes)?;
+            let id = blobs.store_record(bytes)?;
             stored.push(id);
             Ok(id)
         });
