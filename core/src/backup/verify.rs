@@ -201,8 +201,7 @@ async fn verify_in_repository(scope: &Scope, job: &VerifyJob, copy: &Found, repo
     let verified = blocking(move || {
         let repository = opening.repository(&inner)?;
         let most = Limits::default().max_entries;
-        let mut verified =
-            repository::verify::verify(&inner, &repository, &opening.object.key, depth, threads, most)?;
+        let mut verified = repository::verify::verify(&inner, &repository, &opening.object.key, depth, threads, most)?;
         let last = CacheFolder::at(&state, repository.id).last(&opening.target);
         if let Some(last) = LastHeader::load(&last, &repository.key)
             && last.is_missing(&repository)?

@@ -153,9 +153,8 @@ fn indexes(scope: &Scope, repository: &Repository, packs: &[NeededPack]) -> Resu
     repository.objects.read_each(&keys, MAX_INDEX, |number, bytes| {
         scope.cancel.check()?;
         let pack = &packs[number];
-        let read = bytes.and_then(|bytes| {
-            index::read(&bytes, repository.id, pack.id, &repository.key, Lines::Blobs, |_| Ok(()))
-        });
+        let read = bytes
+            .and_then(|bytes| index::read(&bytes, repository.id, pack.id, &repository.key, Lines::Blobs, |_| Ok(())));
         let wrong = match read {
             Ok(read) if read.pack == *pack => return Ok(()),
             Ok(_) => "it is of other bytes than the header names".to_owned(),

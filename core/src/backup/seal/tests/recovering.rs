@@ -48,7 +48,14 @@ fn begin(scene: &Scene) {
     scene.database(1500, 1);
     std::fs::write(at(b"big"), noise(5 << 20, 4)).unwrap();
     std::fs::write(at(b"logs/moved 0"), noise(2_000_000, 5)).unwrap();
-    for name in [&b"odd/it's \"quoted\""[..], b"odd/a\nline", b"odd/%25$HOME", b"odd/-rf", b"odd/\xff\xfe", b"odd/ with space /*"] {
+    for name in [
+        &b"odd/it's \"quoted\""[..],
+        b"odd/a\nline",
+        b"odd/%25$HOME",
+        b"odd/-rf",
+        b"odd/\xff\xfe",
+        b"odd/ with space /*",
+    ] {
         std::fs::write(at(name), name).unwrap();
     }
     std::fs::write(at(b"odd/short"), b"soon gone").unwrap();
@@ -63,7 +70,9 @@ fn begin(scene: &Scene) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn standard_tools_and_age_restore_what_we_restore_before_and_after_a_rotation() {
-    ["age", "zstd", "dash", "busybox", "script"].map(|name| drop(program(name)));
+    for name in ["age", "zstd", "dash", "busybox"] {
+        drop(program(name));
+    }
     let mut scene = Scene::new().await;
     begin(&scene);
     let mut made = vec![scene.back_up(1).await];
@@ -92,7 +101,11 @@ async fn standard_tools_and_age_restore_what_we_restore_before_and_after_a_rotat
         expected.push((report.snapshot_id.clone(), scene.restored(keys(), &report.snapshot_id).await.unwrap()));
     }
     let restore = |shell: &[&str], snapshot: &str, into: &Path, identity: &Path| {
-        run(shell, &repository, &["restore", snapshot, into.to_str().unwrap(), "--identity", identity.to_str().unwrap()])
+        run(
+            shell,
+            &repository,
+            &["restore", snapshot, into.to_str().unwrap(), "--identity", identity.to_str().unwrap()],
+        )
     };
     for (number, shell) in shells().iter().enumerate() {
         for (snapshot, ours) in &expected {
@@ -149,7 +162,9 @@ async fn standard_tools_and_age_restore_what_we_restore_before_and_after_a_rotat
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn age_asks_for_the_passphrase_that_the_keys_are_wrapped_to() {
-    ["age", "zstd", "script"].map(|name| drop(program(name)));
+    for name in ["age", "zstd", "script"] {
+        drop(program(name));
+    }
     let scene = Scene::new().await;
     scene.back_up(1).await;
     let wrapped: Vec<String> = scene.target.keys().into_iter().filter(|key| key.starts_with("keys/")).collect();

@@ -201,7 +201,8 @@ async fn what_a_run_wrote_is_decrypted_when_it_is_read_back() {
     // To the same key, but not to the throw-away one of the run that reads it back: to this run it is noise.
     let others = KeyRing::of_host(&scene.host);
     for target in [MemoryTarget::default(), MemoryTarget::default().without_read_back()] {
-        for (bytes, opens) in [(sealed(&ours, &plain), true), (sealed(&others, &plain), false), (plain.clone(), false)] {
+        for (bytes, opens) in [(sealed(&ours, &plain), true), (sealed(&others, &plain), false), (plain.clone(), false)]
+        {
             let place = Place {
                 name: "one".into(),
                 target: Arc::new(target.clone()),
@@ -489,7 +490,16 @@ async fn nothing_that_prints_has_a_secret() {
     let unsealer = ring.unsealer(10);
     let said = format!(
         "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {operator:#?} {unwrapped:#?} {:?}",
-        scene.key, scene.host, scene.operator, ring, passphrase, sealer, unsealer, scene.key.id_key, operator, unwrapped,
+        scene.key,
+        scene.host,
+        scene.operator,
+        ring,
+        passphrase,
+        sealer,
+        unsealer,
+        scene.key.id_key,
+        operator,
+        unwrapped,
         crate::backup::repository::id::IdKey::new(*scene.key.id_key.reveal()),
     );
     let id_key = scene.key.id_key.reveal();
