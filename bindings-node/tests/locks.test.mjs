@@ -1,49 +1,19 @@
 // A host that holds a write transaction never loses its lock to an operation. POSIX locks belong to the process: when any code
 // in it closes any descriptor of the database, every lock that the process holds on it is gone.
 import assert from "node:assert/strict";
-import { closeSync, openSync } from "node:fs";
+import { closeSync, openSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import test from "node:test";
 import Database from "libsql";
 import { Ops, OpsError } from "uplifted-ops";
-import { program, fresh, service, settings } from "./support.mjs";
+import { folder, fresh, program, service, settings } from "./support.mjs";
 
-/** What each operation of the table is asked. A new one is missing here, and the test says so. */
-const requests = (root, latest) => ({
-  "backup.create": {},
-  "backup.list": {},
-  "backup.show": { snapshot_id: latest },
-  "backup.verify": { snapshot_id: latest },
-  "config.check": {},
-  "config.init": { dry_run: true },
-  "config.show": {},
-  "health.check": {},
-  "journal.read": {},
-  "metrics.render": {},
-  "restore.plan": { snapshot_id: latest },
-  "restore.apply": { snapshot_id: latest, into: join(root, "copy") },
-  "restore.undo_list": {},
-  "restore.undo": {},
-  "restore.discard": { undo_ids: ["beef"] },
-  "store.stats": {},
-  "store.verify": {},
-  status: {},
-  "backup.bisect": { check: "integrity" },
-  "backup.copy": { snapshot_id: latest, to: "nowhere" },
-  "backup.drill": {},
-  "backup.export": { snapshot_id: latest, output: join(root, "service.tar.zst") },
-  "backup.import": { path: join(root, "nothing.tar.zst") },
-  "backup.keys_adopt": {},
-  "backup.keys_check": {},
-  "backup.keys_init": {},
-  "backup.keys_list": {},
-  "backup.keys_rewrap": {},
-  "backup.keys_rotate": {},
-  "backup.sample": {},
-  "schedule.list": {},
-  "schedule.run": { job: "none" },
-  "backup.delete": { snapshot_id: latest, force: true },
-});
+/** What each operation of the table is asked, in the order of the file that every language's tests share. */
+function requests(snapshot, beside) {
+  const text = readFileSync(join(process.env.UPLIFTED_OPS_REPOSITORY, "tests/conformance/requests.json"), "utf8");
+  const fill = { "<snapshot>": snapshot, "<beside>": beside };
+  return JSON.parse(text.replace(/<snapshot>|<beside>/g, (name) => fill[name])).requests;
+}
 
 /** Whether another process can begin a write transaction. */
 async function secondProcessGetsTheLock(file) {
@@ -67,17 +37,21 @@ for (const mode of ["wal", "delete"]) {
     db.exec("CREATE TABLE orders (id INTEGER PRIMARY KEY); INSERT INTO orders VALUES (1), (2)");
     const ops = await Ops.create({
       root,
-      settings: { ...settings, store: [{ name: "shop", kind: "sqlite", path: "data/shop.db" }] },
+      settings: {
+        ...settings,
+        backup: { ...settings.backup, retention: { keep_last: 9, min_verified: 1 } },
+        store: [{ name: "shop", kind: "sqlite", path: "data/shop.db" }],
+      },
     });
     t.after(() => ops.close());
     const { snapshotId } = await ops.backup.create();
 
     db.exec("BEGIN IMMEDIATE; INSERT INTO orders VALUES (3)");
-    const asked = requests(root, snapshotId);
+    const asked = requests(snapshotId, folder());
     const schema = await program(join(fresh, "node_modules", ".bin", "uplifted-ops"), ["schema"]);
     const { operations = JSON.parse(schema.stdout) } = JSON.parse(schema.stdout);
     const names = Array.isArray(operations) ? operations.map(({ name }) => name) : Object.keys(operations);
-    assert.deepEqual(names.sort(), Object.keys(asked).sort());
+    assert.deepEqual(names.sort(), Object.keys(asked).sort(), "tests/conformance/requests.json has a line for each");
     for (const [name, request] of Object.entries(asked)) {
       await ops.call(name, request).catch((error) => assert.ok(error instanceof OpsError, `${name}: ${error}`));
       assert.equal(await secondProcessGetsTheLock(file), false, `${name} took the lock away`);

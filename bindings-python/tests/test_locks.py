@@ -6,15 +6,21 @@ transaction that is open here would lose its lock, and a second process could wr
 
 from __future__ import annotations
 
+import inspect
+import json
+import re
 import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from scene import Service
-from uplifted_ops import Ops, OpsError
+from uplifted_ops import Ops, OpsError, _operations
+
+REQUESTS = Path(__file__).resolve().parents[2] / "tests" / "conformance" / "requests.json"
 
 SECOND = """
 import sqlite3, sys
@@ -43,17 +49,18 @@ def test_the_hosts_lock_outlives_every_operation(service: Service, tmp_path: Pat
         )
         return done.stdout.strip()
 
-    with Ops(service.with_target, root=service.root) as ops:
+    settings = service.with_target
+    settings["backup"]["retention"] = {"keep_last": 9, "min_verified": 1}
+    with Ops(settings, root=service.root) as ops:
         first = ops.backup.create()
         host = sqlite3.connect(file, isolation_level=None, timeout=0)
         committed = 200
-        names = sorted(operations())
-        assert len(names) >= 19
-        for name in names:
+        in_place = ("restore.apply", {"snapshot_id": first.snapshot_id})
+        for name, request in [*requests(first.snapshot_id, tmp_path / "beside").items(), in_place]:
             host.execute("begin immediate")
             host.execute("insert into entries (text) values (?)", [name])
             try:
-                ops.call(name, REQUESTS.get(name, lambda snapshot: {})(snapshot=first.snapshot_id))
+                ops.call(name, request)
             except OpsError as error:
                 # Refusing, or giving up on a database that is being written, is right. Failing otherwise is not.
                 # Nothing here is encrypted, so there is no key to name.
@@ -63,10 +70,6 @@ def test_the_hosts_lock_outlives_every_operation(service: Service, tmp_path: Pat
             assert second() == "database is locked", f"{name} took the host's lock away"
             host.execute("commit")
             committed += 1
-        host.execute("begin immediate")
-        ops.restore.apply(snapshot_id=first.snapshot_id, into=tmp_path / "beside")
-        assert second() == "database is locked"
-        host.execute("commit")
         [(rows,)] = host.execute("select count(*) from entries")
         [(check,)] = host.execute("pragma integrity_check")
         host.close()
@@ -77,27 +80,13 @@ def test_the_hosts_lock_outlives_every_operation(service: Service, tmp_path: Pat
 
 def operations() -> set[str]:
     """The names of the whole table, from the generated methods."""
-    import inspect
-    import re
-
-    from uplifted_ops import _operations
-
     source = inspect.getsource(_operations)
     return set(re.findall(r'_call\(\s*"([a-z_.]+)"', source))
 
 
-REQUESTS = {
-    "backup.bisect": lambda snapshot: {"check": "integrity"},
-    "backup.copy": lambda snapshot: {"snapshot_id": snapshot, "to": "nowhere"},
-    "backup.export": lambda snapshot: {"snapshot_id": snapshot, "output": "/nowhere/service.tar.zst"},
-    "backup.import": lambda snapshot: {"path": "/nowhere/service.tar.zst"},
-    "schedule.run": lambda snapshot: {"job": "none"},
-    "backup.delete": lambda snapshot: {"snapshot_id": snapshot, "dry_run": True},
-    "backup.show": lambda snapshot: {"snapshot_id": snapshot},
-    "backup.verify": lambda snapshot: {"snapshot_id": snapshot, "depth": "full"},
-    # Over the service: refused, since the database is open.
-    "restore.apply": lambda snapshot: {"snapshot_id": snapshot},
-    "restore.plan": lambda snapshot: {"snapshot_id": snapshot},
-    "restore.undo": lambda snapshot: {"undo_id": "none"},
-    "restore.discard": lambda snapshot: {"undo_ids": ["none"]},
-}
+def requests(snapshot: str, beside: Path) -> dict[str, Any]:
+    """What each operation is asked, in the order of the file that every language's tests share."""
+    text = REQUESTS.read_text("utf-8").replace("<snapshot>", snapshot).replace("<beside>", str(beside))
+    asked = json.loads(text)["requests"]
+    assert set(asked) == operations()
+    return asked

@@ -80,6 +80,14 @@ fn every_case() {
     assert!(failures.is_empty(), "{} cases failed\n{}", failures.len(), failures.join("\n"));
 }
 
+/// `requests.json` is what the tests of each language ask every operation of the table with.
+#[test]
+fn every_operation_has_a_request() {
+    let file: Value = serde_json::from_slice(&fs::read(folder().join("requests.json")).unwrap()).unwrap();
+    let asked: BTreeSet<&str> = file["requests"].as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(asked, table().map(|entry| entry.name).collect());
+}
+
 #[test]
 fn every_operation_has_a_case_of_success_and_one_of_an_error() {
     let cases = cases("operations");

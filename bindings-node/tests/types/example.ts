@@ -57,6 +57,14 @@ export async function main(): Promise<BackupCreateResponse> {
   const outcome: "complete" | "partial" = made.outcome;
   const { snapshots } = await ops.backup.list();
   const time: Date | undefined = snapshots[0]?.time;
+  await ops.backup.create({ tags: ["v2"], layout: "repository" });
+  const held: Date = (await ops.backup.hold({ snapshotId: made.snapshotId, reason: "incident 42" })).hold.at;
+  const kept = await ops.backup.retain({ dryRun: true });
+  const [decision] = kept.targets.flatMap(({ decisions }) => decisions);
+  if (decision?.action === "delete") console.log(held < kept.time, decision.verifiedAt?.getTime(), decision.reasons[0]?.message);
+  const freed: number | bigint = (await ops.backup.collect()).targets[0]?.freedBytes ?? 0;
+  // @ts-expect-error: tags are texts
+  await ops.backup.create({ tags: [freed] });
   // @ts-expect-error: a field that does not exist
   await ops.backup.create({ labl: "x" });
   // @ts-expect-error: a request that must name a snapshot

@@ -97,6 +97,14 @@ def plain(root: Path) -> BackupCreateResponse | None:
             raise
         time: datetime = ops.backup.list().snapshots[0].time
         print(time, made.outcome == "complete")
+        ops.backup.hold(snapshot_id=made.snapshot_id, reason="incident 42").hold.at.astimezone()
+        kept = ops.backup.retain(dry_run=True)
+        for one in kept.targets[0].decisions:
+            if one.action == "delete":
+                print(one.time < kept.time, one.verified_at or "never verified", *(why.message for why in one.reasons))
+        freed: int = sum(one.freed_bytes for one in ops.backup.collect().targets)
+        ops.backup.create(tags=("v2", "release"), layout="repository" if freed else None)
+        ops.backup.create(tags=[2])  # type: ignore[list-item]
         ops.backup.create("nightly")  # type: ignore[call-arg]
         ops.backup.verify(snapshot_id=made.snapshot_id, depth="deep")  # type: ignore[arg-type]
         return made

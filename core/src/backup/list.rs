@@ -9,6 +9,9 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub(super) use self::archive_names::id_in_key;
+use self::archive_names::key_name;
+pub use self::archive_names::{SEALED_SUFFIX, SUFFIX, archive_key};
 use super::archive::{Archive, Summary};
 use super::blocks::{Blocks, Objects, TargetBlocks, list_all, list_top};
 use super::create::NamedTarget;
@@ -26,11 +29,6 @@ use super::target::{BackupTarget, Object};
 use crate::cancel::Scope;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorBody, ErrorKind, Result};
-
-/// How the name of every archive ends.
-pub const SUFFIX: &str = ".tar.zst";
-/// How the name of every encrypted archive ends.
-pub const SEALED_SUFFIX: &str = ".tar.zst.age";
 
 /// All snapshots in some targets.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -558,31 +556,6 @@ fn listed(target: &str, object: &Object, summary: Summary, encrypted_to: Option<
     }
 }
 
-/// The key of a snapshot: `<service>_<YYYYMMDDTHHMMSSZ>_<id>.tar.zst`, and `.age` when it is encrypted.
-pub fn archive_key(service: &str, time: Timestamp, snapshot_id: &str, encrypted: bool) -> String {
-    let suffix = if encrypted { SEALED_SUFFIX } else { SUFFIX };
-    format!("{}_{}_{snapshot_id}{suffix}", key_name(service), time.strftime("%Y%m%dT%H%M%SZ"))
-}
-
-/// A service's name with the characters that a key can have.
-fn key_name(service: &str) -> String {
-    let name: String = service
-        .chars()
-        .take(100)
-        .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '-' })
-        .collect();
-    match name.trim_start_matches('.') {
-        "" => "service".to_owned(),
-        name => name.to_owned(),
-    }
-}
-
-/// The snapshot that a key of [`archive_key`]'s form names.
-fn id_in_key(key: &str) -> Option<&str> {
-    let id = key.strip_suffix(".age").unwrap_or(key).strip_suffix(SUFFIX)?.rsplit('_').next()?;
-    (id.len() == 12 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(id)
-}
-
 /// How many bytes of the newest backup of `service` in `target` one byte of its content takes.
 pub(super) async fn last_ratio(
     scope: &Scope,
@@ -604,5 +577,6 @@ pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T>
         .map_err(|error| Error::internal(format!("part of the work on a backup did not end: {error}")))?
 }
 
+mod archive_names;
 #[cfg(test)]
 mod tests;

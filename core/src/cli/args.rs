@@ -183,7 +183,7 @@ Examples:
   uplifted-ops restore plan latest
   uplifted-ops restore apply latest --into /tmp/look
   uplifted-ops restore apply 1f0c3a config .env
-  uplifted-ops restore undo 20261122T181621Z-9c1e"
+  uplifted-ops restore undo 6423fb590e02"
     )]
     Restore(RestoreCommand),
 
@@ -341,11 +341,31 @@ Examples:
     #[command(after_help = "\
 Examples:
   uplifted-ops restore undo
-  uplifted-ops restore undo 20261122T181621Z-9c1e")]
+  uplifted-ops restore undo 6423fb590e02")]
     Undo {
         /// The identifier that `restore apply` printed; the list of them when not given
         #[arg(value_name = "ID")]
         id: Option<String>,
+    },
+    /// Remove for good what a restore replaced
+    #[command(after_help = "\
+Frees the room that it takes: `uplifted-ops restore undo ID` is not possible afterwards. On a terminal it shows what
+will go and asks; elsewhere it demands --yes.
+
+Examples:
+  uplifted-ops restore undo
+  uplifted-ops restore discard 6423fb590e02 --dry-run
+  uplifted-ops restore discard 6423fb590e02 909678844d3d --yes")]
+    Discard {
+        /// The identifiers, as `restore undo` lists them
+        #[arg(value_name = "ID", required = true)]
+        ids: Vec<String>,
+        /// Print what would go, and remove nothing
+        #[arg(long, conflicts_with = "yes")]
+        dry_run: bool,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
     },
 }
 

@@ -48,6 +48,22 @@ impl Invocation {
         Self { operation, request, render, consent: None }
     }
 
+    /// What deletes, with a dry run that is shown before it is agreed to.
+    fn planned(
+        operation: &'static str,
+        request: impl Fn(bool) -> Value,
+        render: Renderer,
+        question: &'static str,
+        dry_run: bool,
+        given: bool,
+    ) -> Self {
+        let mut invocation = Self::new(operation, request(dry_run), render);
+        if !dry_run {
+            invocation.consent = Some(Consent { operation, request: request(true), render, question, given });
+        }
+        invocation
+    }
+
     /// What a friendly command calls. `None` for the commands that are no single operation: `call`, `schema`,
     /// `completions` and `schedule serve`.
     ///
@@ -180,7 +196,7 @@ impl Invocation {
                 Self::new("backup.list", request.done(), render::backup::snapshots)
             }
             BackupCommand::Show { snapshot, key } => {
-                Self::new("backup.show", with_identity(of_snapshot(snapshot), key)?.done(), render::backup::show)
+                Self::new("backup.show", with_identity(of_snapshot(snapshot), key)?.done(), render::snapshot::show)
             }
             BackupCommand::Verify { snapshot, depth, key } => {
                 let request = with_identity(of_snapshot(snapshot), key)?.with("depth", depth.as_str());
@@ -219,17 +235,14 @@ impl Invocation {
                     let request = Request::new().maybe("target", target.as_deref()).flag("dry_run", dry_run);
                     request.flag("accept_missing", *accept_missing).done()
                 };
-                let mut invocation = Self::new("backup.collect", request(*dry_run), render::collect::collect);
-                if !dry_run {
-                    invocation.consent = Some(Consent {
-                        operation: "backup.collect",
-                        request: request(true),
-                        render: render::collect::collect,
-                        question: "Condemn and delete that?",
-                        given: *yes,
-                    });
-                }
-                invocation
+                Self::planned(
+                    "backup.collect",
+                    request,
+                    render::collect::collect,
+                    "Condemn and delete that?",
+                    *dry_run,
+                    *yes,
+                )
             }
             BackupCommand::Export { snapshot, output, key } => {
                 let output = absolute(output)?;
@@ -247,17 +260,14 @@ impl Invocation {
             BackupCommand::Retain { target, dry_run, yes } => {
                 let request =
                     |dry_run| Request::new().maybe("target", target.as_deref()).flag("dry_run", dry_run).done();
-                let mut invocation = Self::new("backup.retain", request(*dry_run), render::keep::retain);
-                if !dry_run {
-                    invocation.consent = Some(Consent {
-                        operation: "backup.retain",
-                        request: request(true),
-                        render: render::keep::retain,
-                        question: "Delete what no rule keeps?",
-                        given: *yes,
-                    });
-                }
-                invocation
+                Self::planned(
+                    "backup.retain",
+                    request,
+                    render::keep::retain,
+                    "Delete what no rule keeps?",
+                    *dry_run,
+                    *yes,
+                )
             }
             BackupCommand::Hold { snapshot, reason, by } => {
                 let request = of_snapshot(snapshot).with("reason", reason.as_str()).maybe("by", by.as_deref());
@@ -268,17 +278,7 @@ impl Invocation {
             }
             BackupCommand::Delete { snapshot, dry_run, force, yes } => {
                 let request = |dry_run| of_snapshot(snapshot).flag("dry_run", dry_run).flag("force", *force).done();
-                let mut invocation = Self::new("backup.delete", request(*dry_run), render::keep::delete);
-                if !dry_run {
-                    invocation.consent = Some(Consent {
-                        operation: "backup.delete",
-                        request: request(true),
-                        render: render::keep::delete,
-                        question: "Delete it?",
-                        given: *yes,
-                    });
-                }
-                invocation
+                Self::planned("backup.delete", request, render::keep::delete, "Delete it?", *dry_run, *yes)
             }
         })
     }
@@ -305,6 +305,17 @@ impl Invocation {
             }
             RestoreCommand::Undo { id: Some(id) } => {
                 Self::new("restore.undo", json!({ "undo_id": id }), render::restore::undo)
+            }
+            RestoreCommand::Discard { ids, dry_run, yes } => {
+                let request = |dry_run| Request::new().with("undo_ids", ids.as_slice()).flag("dry_run", dry_run).done();
+                Self::planned(
+                    "restore.discard",
+                    request,
+                    render::restore::discard,
+                    "Remove that for good?",
+                    *dry_run,
+                    *yes,
+                )
             }
             RestoreCommand::Undo { id: None } => Self::new("restore.undo_list", json!({}), render::restore::undo_list),
         })
@@ -486,6 +497,8 @@ mod tests {
             ("restore plan 1f --target a", "restore.plan", json!({ "snapshot_id": "1f", "target": "a" })),
             ("restore undo u1", "restore.undo", json!({ "undo_id": "u1" })),
             ("restore undo", "restore.undo_list", json!({})),
+            ("restore discard u1 u2", "restore.discard", json!({ "undo_ids": ["u1", "u2"] })),
+            ("restore discard u1 --dry-run", "restore.discard", json!({ "undo_ids": ["u1"], "dry_run": true })),
             ("store stats", "store.stats", json!({})),
             ("store verify --store main", "store.verify", json!({ "store": "main", "depth": "full" })),
             ("schedule", "schedule.list", json!({})),
@@ -506,9 +519,14 @@ mod tests {
 
     #[test]
     fn only_what_replaces_or_deletes_needs_consent() {
-        for words in
-            ["backup delete 1f", "backup collect", "backup retain", "restore apply 1f", "restore apply 1f config"]
-        {
+        for words in [
+            "backup delete 1f",
+            "backup collect",
+            "backup retain",
+            "restore apply 1f",
+            "restore apply 1f config",
+            "restore discard u1",
+        ] {
             let consent = parse(words).consent.unwrap();
             assert!(!consent.given, "{words}");
         }

@@ -151,6 +151,7 @@ fn describe(event: &ProgressEvent, elapsed: Duration) -> String {
     }
     match event.total_files {
         Some(total) if total > 0 => parts.push(format!("{} of {} files", count(event.done_files), count(total))),
+        _ if event.done_files == 1 => parts.push("1 file".to_owned()),
         _ if event.done_files > 0 => parts.push(format!("{} files", count(event.done_files))),
         _ => {}
     }

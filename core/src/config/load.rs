@@ -341,7 +341,10 @@ fn code_fields(fields: &Map<String, Value>, path: &KeyPath, into: &mut Vec<Found
                     "the setting `{}` given in code is a section, found {}",
                     path.join("."),
                     coerce::found(other)
-                )));
+                ))
+                .with_hint(
+                    "give an object, or one of the settings in it; `uplifted-ops config show` prints every key",
+                ));
             }
             (Place::Leaf(leaf), value) => {
                 let value = coerce::fit(leaf, value, Mode::Typed).map_err(|misfit| {

@@ -89,7 +89,9 @@ impl Operation for Status {
 fn features() -> Vec<String> {
     let all = [
         ("cli", cfg!(feature = "cli")),
+        ("encryption", cfg!(feature = "encryption")),
         ("faults", cfg!(feature = "faults")),
+        ("s3", cfg!(feature = "s3")),
         ("sqlite", cfg!(feature = "sqlite")),
         ("testing", cfg!(feature = "testing")),
         ("tls", cfg!(feature = "tls")),

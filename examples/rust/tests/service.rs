@@ -180,6 +180,10 @@ fn every_operation_that_reads_is_reached_over_http() {
     assert_eq!((status, &created["outcome"]), (200, &json!("complete")), "{created}");
     let id = created["snapshot_id"].as_str().unwrap();
 
+    // A request for every operation, which the tests of the other languages ask as well.
+    let requests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/conformance/requests.json");
+    let requests = fs::read_to_string(requests).unwrap().replace("<snapshot>", id);
+    let requests = &serde_json::from_str::<Value>(&requests).unwrap()["requests"];
     let (_, index) = service.get("/api/v1");
     let mut asked = 0;
     for operation in index["operations"].as_array().unwrap() {
@@ -188,20 +192,18 @@ fn every_operation_that_reads_is_reached_over_http() {
             assert_eq!(service.post(path, &json!({}), TOKEN).0, 403, "{name}");
             continue;
         }
-        let needs_id = operation["fields"].as_array().unwrap().iter().any(|field| field["name"] == "snapshot_id");
-        let request = match name {
-            "backup.bisect" => json!({ "check": "integrity" }),
-            // This host is built without encryption.
-            _ if name.starts_with("backup.keys_") => continue,
-            _ if needs_id => json!({ "snapshot_id": id }),
-            _ => json!({}),
-        };
-        let fields = request.as_object().unwrap().iter();
-        let query: Vec<String> = fields.map(|(name, value)| format!("{name}={}", value.as_str().unwrap())).collect();
+        // This host is built without encryption.
+        if name.starts_with("backup.keys_") {
+            continue;
+        }
+        let request = &requests[name];
+        let said = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let fields = request.as_object().unwrap_or_else(|| panic!("requests.json has nothing for {name}")).iter();
+        let query: Vec<String> = fields.map(|(name, value)| format!("{name}={}", said(value))).collect();
         let target = if query.is_empty() { path.to_owned() } else { format!("{path}?{}", query.join("&")) };
         let (status, by_query) = service.get(&target);
         assert_eq!(status, 200, "{name}: {by_query}");
-        let (status, by_body) = service.post(path, &request, TOKEN);
+        let (status, by_body) = service.post(path, request, TOKEN);
         assert_eq!(status, 200, "{name}: {by_body}");
         asked += 1;
     }

@@ -66,7 +66,7 @@ impl Snapshot {
                 ErrorKind::Denied,
                 format!("snapshot {} is encrypted to the key {sealed}, which is not at hand", header.snapshot),
             )
-            .with_hint("give the operator's identity"));
+            .with_hint("pass identity_file (--identity-file FILE): the operator's file with AGE-SECRET-KEY-1…"));
         }
         let mut problems = Vec::new();
         check_limits(&Limits { max_entries, ..Limits::default() }, header.counts.entries, 0, 0, &mut problems);

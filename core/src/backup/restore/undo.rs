@@ -137,7 +137,7 @@ fn area_folder(site: &Site<'_>, undo_id: &str) -> Result<PathBuf> {
 
 fn unknown(undo_id: &str) -> Error {
     Error::new(ErrorKind::NotFound, format!("there is nothing to undo under {undo_id:?}"))
-        .with_hint("name an undo_id that a restore reported, and that was not undone or removed since")
+        .with_hint("`uplifted-ops restore undo` lists what can be put back")
 }
 
 fn describe(site: &Site<'_>, folder: &Path) -> Result<UndoArea> {

@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -142,13 +142,28 @@ impl FsTarget {
     }
 }
 
+/// The folder as people write it: without `..`, as far as the filesystem knows what stands before one.
+fn plain(folder: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in folder.components() {
+        match part {
+            Component::ParentDir => match plain.canonicalize() {
+                Ok(known) if known.parent().is_some() => plain = known.parent().unwrap_or(&known).to_owned(),
+                _ => plain.push(part),
+            },
+            _ => plain.push(part),
+        }
+    }
+    plain
+}
+
 #[async_trait]
 impl BackupTarget for FsTarget {
     fn capability(&self) -> TargetCapability {
         TargetCapability {
             kind: KIND.name.to_owned(),
             folder: Some(self.folder.clone()),
-            location: self.folder.display().to_string(),
+            location: plain(&self.folder).display().to_string(),
             put_if_absent: true,
             read_before_finish: true,
         }

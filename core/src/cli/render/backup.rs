@@ -1,11 +1,11 @@
-//! `backup create|list|show|verify|copy`.
+//! `backup create|list|verify|copy|export`.
 
 use serde_json::Value;
 
 use super::fields::fields;
 use super::table::{Cell, Table};
 use super::words::{age, clean, counted, duration, path, size, time};
-use super::{SHOWN, Tone, View, list, more, number, text};
+use super::{SHOWN, Tone, View, inner, list, more, number, text};
 
 /// What `backup.create` made.
 pub(in crate::cli) fn create(value: &Value, view: &View) -> String {
@@ -33,7 +33,7 @@ pub(in crate::cli) fn create(value: &Value, view: &View) -> String {
             None => out.push_str(&format!("  in {name}: {place}\n")),
             Some(error) => {
                 let failed = view.paint(Tone::Bad, &format!("not in {name}:"));
-                out.push_str(&format!("  {failed} {}\n", clean(text(error, "message"))));
+                out.push_str(&format!("  {failed} {}", inner(error, "    ", view)));
             }
         }
     }
@@ -41,7 +41,7 @@ pub(in crate::cli) fn create(value: &Value, view: &View) -> String {
     out
 }
 
-fn skipped(items: &[Value], view: &View) -> String {
+pub(super) fn skipped(items: &[Value], view: &View) -> String {
     if items.is_empty() {
         return String::new();
     }
@@ -60,9 +60,10 @@ fn skipped(items: &[Value], view: &View) -> String {
 pub(in crate::cli) fn snapshots(value: &Value, view: &View) -> String {
     let found = list(value, "snapshots");
     let mut out = String::new();
-    if found.is_empty() {
+    if found.is_empty() && list(value, "failed").is_empty() && list(value, "unreadable").is_empty() {
         out.push_str("no backups yet: `uplifted-ops backup create` makes one\n");
-    } else {
+    }
+    if !found.is_empty() {
         let mut table = Table::new(
             ["SNAPSHOT", "TIME", "AGE", "OUTCOME", "SIZE", "STORED", "VERIFIED", "HELD", "TARGET", "LABEL", "TAGS"],
             &[4, 5],
@@ -93,9 +94,8 @@ pub(in crate::cli) fn snapshots(value: &Value, view: &View) -> String {
     // What could not be listed.
     for (name, what) in [("unreadable", "key"), ("failed", "target")] {
         for item in list(value, name) {
-            let message = text(&item["error"], "message");
             let word = view.paint(Tone::Bad, &format!("{name}:"));
-            out.push_str(&format!("{word} {}: {}\n", clean(text(item, what)), clean(message)));
+            out.push_str(&format!("{word} {}: {}", clean(text(item, what)), inner(&item["error"], "  ", view)));
         }
     }
     out.push_str(&fields(value, &["snapshots", "unreadable", "failed"], view));
@@ -113,11 +113,6 @@ fn held(item: &Value) -> String {
 fn tags(item: &Value) -> String {
     let tags = list(item, "tags").iter().filter_map(Value::as_str);
     tags.map(clean).collect::<Vec<_>>().join(", ")
-}
-
-/// What a snapshot says about itself.
-pub(in crate::cli) fn show(value: &Value, view: &View) -> String {
-    fields(value, &[], view)
 }
 
 /// What a verify found.
@@ -239,16 +234,18 @@ aa0c3a9b22de  2026-11-21 02:00:00 UTC  34 h ago  partial   1.0 KiB      512 B  n
 "
         );
         assert!(snapshots(&json!({ "snapshots": [] }), &plain()).starts_with("no backups yet"));
+        let failed = json!({ "snapshots": [], "failed": [{ "target": "far", "error": { "message": "it is away", "hint": "mount it" } }] });
+        assert_eq!(snapshots(&failed, &plain()), "failed: far: it is away\n  hint: mount it\n");
     }
 
     #[test]
     fn a_target_that_failed_is_named() {
         let value = json!({ "snapshot_id": "1f", "outcome": "complete", "files": 2, "targets": [
             { "target": "local", "location": "/backup/uplifted", "error": null },
-            { "target": "far", "location": "/mnt/far", "error": { "kind": "no_space", "message": "it is full" } } ] });
+            { "target": "far", "location": "/mnt/far", "error": { "kind": "no_space", "message": "it is full", "hint": "free space" } } ] });
         assert_eq!(
             create(&value, &plain()),
-            "backup 1f\n  2 files, 0 B, in 0.00 s\n  in local: /backup/uplifted\n  not in far: it is full\n"
+            "backup 1f\n  2 files, 0 B, in 0.00 s\n  in local: /backup/uplifted\n  not in far: it is full\n    hint: free space\n"
         );
     }
 

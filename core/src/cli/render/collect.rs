@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::fields::fields;
 use super::table::{Cell, Table};
 use super::words::{clean, counted, size};
-use super::{SHOWN, Tone, View, list, more, number, text};
+use super::{SHOWN, Tone, View, inner, list, more, number, text};
 
 /// What a target's part has that is shown in words.
 const SHOWN_FIELDS: [&str; 17] = [
@@ -39,8 +39,8 @@ pub(in crate::cli) fn collect(value: &Value, view: &View) -> String {
         out.push_str(&format!("{}: no repository, nothing to collect\n", clean(target.as_str().unwrap_or_default())));
     }
     for item in list(value, "failed") {
-        let message = clean(text(&item["error"], "message"));
-        out.push_str(&format!("{} {}: {message}\n", view.paint(Tone::Bad, "failed:"), clean(text(item, "target"))));
+        let why = inner(&item["error"], "  ", view);
+        out.push_str(&format!("{} {}: {why}", view.paint(Tone::Bad, "failed:"), clean(text(item, "target"))));
     }
     out.push_str(&fields(value, &["targets", "without_repository", "failed", "dry_run"], view));
     out
@@ -94,8 +94,8 @@ fn of_target(target: &Value, planned: bool, view: &View) -> String {
         out.push_str(&format!("  {deferred} {}\n", clean(text(target, "deferred"))));
     }
     for failure in list(target, "failures") {
-        let (key, message) = (clean(text(failure, "key")), clean(text(&failure["error"], "message")));
-        out.push_str(&format!("  {} {key}: {message}\n", view.paint(Tone::Bad, "not deleted:")));
+        let (key, why) = (clean(text(failure, "key")), inner(&failure["error"], "    ", view));
+        out.push_str(&format!("  {} {key}: {why}", view.paint(Tone::Bad, "not deleted:")));
     }
     if !planned && refusals.is_empty() {
         out.push_str(&format!(

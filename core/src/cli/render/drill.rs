@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::fields::fields;
 use super::table::{Cell, Table};
 use super::words::{age, clean, count, counted, duration, path, size, time};
-use super::{SHOWN, Tone, View, list, more, number, text};
+use super::{SHOWN, Tone, View, inner, list, more, number, text};
 
 fn seconds(value: &Value, name: &str) -> String {
     duration(value.get(name).and_then(Value::as_f64).unwrap_or(0.0))
@@ -134,11 +134,8 @@ pub(in crate::cli) fn sample(value: &Value, view: &View) -> String {
     }
     for failed in list(value, "failed") {
         let word = view.paint(Tone::Bad, "failed:");
-        out.push_str(&format!(
-            "{word} {}: {}\n",
-            clean(text(failed, "target")),
-            clean(text(&failed["error"], "message"))
-        ));
+        let why = inner(&failed["error"], "  ", view);
+        out.push_str(&format!("{word} {}: {why}", clean(text(failed, "target"))));
     }
     out.push_str(&problems(list(value, "problems"), "kind", view));
     out.push_str(&fields(value, &["ok", "problems", "targets", "failed"], view));

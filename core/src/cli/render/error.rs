@@ -1,7 +1,9 @@
 //! An error for a person: what happened, where, and the repair.
 
+use serde_json::Value;
+
 use super::words::clean;
-use super::{Tone, View};
+use super::{Tone, View, text};
 use crate::error::{Error, ErrorKind};
 
 /// `error: …`, the context, `hint: …`: what to do comes last, where the eye is.
@@ -26,6 +28,15 @@ pub(in crate::cli) fn error(error: &Error, view: &View) -> String {
         text.push_str(&format!("{} {}\n", view.paint(Tone::Good, "hint:"), clean(hint)));
     }
     text
+}
+
+/// An error within an answer: its message, and on a line of its own the repair, that far to the right.
+pub(super) fn inner(error: &Value, indent: &str, view: &View) -> String {
+    let hint = match text(error, "hint") {
+        "" => String::new(),
+        hint => format!("{indent}{} {}\n", view.paint(Tone::Good, "hint:"), clean(hint)),
+    };
+    format!("{}\n{hint}", clean(text(error, "message")))
 }
 
 #[cfg(test)]

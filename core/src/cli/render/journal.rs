@@ -52,8 +52,14 @@ fn what(item: &Value, view: &View) -> String {
     // What it was about: the plain facts of the answer, or else of the request.
     let facts = ["response", "request"].iter().filter_map(|name| item.get(name)?.as_object());
     let Some(facts) = facts.into_iter().find(|facts| !facts.is_empty()) else { return String::new() };
-    let pairs = facts.iter().filter(|(_, value)| !value.is_null() && !value.is_object() && !value.is_array()).take(6);
-    pairs.map(|(name, value)| format!("{}={}", clean(name), leaf(name, value, view))).collect::<Vec<_>>().join(" ")
+    // Two columns say already when it was and how long it took.
+    let told = |name: &str| matches!(name, "time" | "started_at" | "duration_seconds");
+    let plain = |value: &Value| !value.is_null() && !value.is_object() && !value.is_array();
+    let pairs = facts.iter().filter(|(name, value)| plain(value) && !told(name)).take(6);
+    let pair = |(name, value): (&String, &Value)| {
+        format!("{}={}", clean(name.strip_suffix("_bytes").unwrap_or(name)), leaf(name, value, view))
+    };
+    pairs.map(pair).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -67,7 +73,7 @@ mod tests {
     fn records_line_up() {
         let value = json!({ "more": true, "damaged_lines": 1, "unreadable_segments": [], "records": [
             { "time": "2026-11-22T02:00:00Z", "operation": "backup.create", "outcome": "done", "duration_seconds": 9.6,
-              "request": {}, "response": { "snapshot_id": "1f", "files": 3, "size_bytes": 2048, "skipped": [] } },
+              "request": {}, "response": { "snapshot_id": "1f", "files": 3, "size_bytes": 2048, "duration_seconds": 9.5, "skipped": [] } },
             { "time": "2026-11-22T03:00:00Z", "operation": "restore.apply", "outcome": "failed",
               "error": { "message": "the database is open by process 7" } },
         ]});
@@ -75,7 +81,7 @@ mod tests {
             read(&value, &plain()),
             "\
 TIME                     OPERATION      OUTCOME    TOOK  WHAT
-2026-11-22 02:00:00 UTC  backup.create  done     9.60 s  files=3 size_bytes=2.0 KiB snapshot_id=1f
+2026-11-22 02:00:00 UTC  backup.create  done     9.60 s  files=3 size=2.0 KiB snapshot_id=1f
 2026-11-22 03:00:00 UTC  restore.apply  failed           the database is open by process 7
 there is more: raise --limit
 warning: 1 line could not be read

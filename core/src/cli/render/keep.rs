@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::fields::fields;
 use super::table::{Cell, Table};
 use super::words::{clean, counted, size, time};
-use super::{Tone, View, list, number, text};
+use super::{Tone, View, inner, list, number, text};
 
 /// What a retention deletes, or deleted: every snapshot with its reasons, since nobody should agree to less.
 pub(in crate::cli) fn retain(value: &Value, view: &View) -> String {
@@ -16,8 +16,8 @@ pub(in crate::cli) fn retain(value: &Value, view: &View) -> String {
     }
     for item in list(value, "failed") {
         let word = view.paint(Tone::Bad, "nothing is deleted in");
-        let (name, message) = (clean(text(item, "target")), clean(text(&item["error"], "message")));
-        out.push_str(&format!("{word} {name}: {message}\n"));
+        let (name, why) = (clean(text(item, "target")), inner(&item["error"], "  ", view));
+        out.push_str(&format!("{word} {name}: {why}"));
     }
     let known = ["targets", "failed", "deleted", "failures", "dry_run", "policy", "time"];
     out.push_str(&fields(value, &known, view));
@@ -66,9 +66,9 @@ fn of_target(value: &Value, target: &Value, planned: bool, view: &View) -> Strin
         out.push_str(&format!("  {}\n", clean(text(withheld, "hint"))));
     }
     for failure in of_target(name, "failures") {
-        let message = clean(text(&failure["error"], "message"));
+        let why = inner(&failure["error"], "    ", view);
         let word = view.paint(Tone::Bad, "not deleted:");
-        out.push_str(&format!("  {word} {}: {message}\n", clean(text(&failure, "snapshot_id"))));
+        out.push_str(&format!("  {word} {}: {why}", clean(text(&failure, "snapshot_id"))));
     }
     for item in list(target, "unreadable") {
         let word = view.paint(Tone::Bad, "left alone, unreadable:");
@@ -99,8 +99,8 @@ pub(in crate::cli) fn hold(value: &Value, view: &View) -> String {
     let (id, by, reason) = (text(value, "snapshot_id"), text(hold, "by"), text(hold, "reason"));
     let mut out = format!("snapshot {} is held in {names} by {}: {}\n", clean(id), clean(by), clean(reason));
     for item in list(value, "failed") {
-        let (name, message) = (clean(text(item, "target")), clean(text(&item["error"], "message")));
-        out.push_str(&format!("{} in {name}: {message}\n", view.paint(Tone::Bad, "not held")));
+        let (name, why) = (clean(text(item, "target")), inner(&item["error"], "  ", view));
+        out.push_str(&format!("{} in {name}: {why}", view.paint(Tone::Bad, "not held")));
     }
     out.push_str(&fields(value, &["snapshot_id", "hold", "targets", "failed"], view));
     out

@@ -16,6 +16,7 @@ pub(super) mod keep;
 pub(super) mod keys;
 pub(super) mod restore;
 pub(super) mod schedule;
+pub(super) mod snapshot;
 pub(super) mod status;
 pub(super) mod store;
 mod table;
@@ -24,6 +25,8 @@ mod words;
 use serde_json::Value;
 
 use crate::clock::Timestamp;
+
+use error::inner;
 
 pub(super) use error::error;
 pub(super) use words::{clean, count, duration};
@@ -122,11 +125,10 @@ mod tests {
 
     #[test]
     fn no_renderer_panics_on_an_answer_it_does_not_expect() {
-        let all: [Renderer; 28] = [
+        let all: [Renderer; 29] = [
             collect::collect,
             backup::create,
             backup::snapshots,
-            backup::show,
             backup::verify,
             backup::copy,
             drill::drill,
@@ -147,8 +149,10 @@ mod tests {
             restore::apply,
             restore::undo,
             restore::undo_list,
+            restore::discard,
             schedule::list,
             schedule::run,
+            snapshot::show,
             store::stats,
             store::verify,
         ];

@@ -1,4 +1,4 @@
-//! `restore plan|apply|undo`.
+//! `restore plan|apply|undo|discard`.
 
 use serde_json::Value;
 
@@ -82,14 +82,34 @@ pub(in crate::cli) fn apply(value: &Value, view: &View) -> String {
     if !undo.is_empty() {
         out.push_str(&format!("what was there before is kept: `uplifted-ops restore undo {undo}` brings it back\n"));
     }
-    let known = ["snapshot_id", "restored_files", "into", "undo_id", "restart_required", "lost", "warnings"];
+    let mut known = vec!["snapshot_id", "restored_files", "into", "undo_id", "restart_required", "lost", "warnings"];
+    // A service that nobody stopped needs no word.
+    if !says_something(value.get("service")) {
+        known.push("service");
+    }
     out.push_str(&fields(value, &known, view));
     out
+}
+
+/// Whether anything in an object is neither null nor `false`.
+fn says_something(value: Option<&Value>) -> bool {
+    let fields = value.and_then(Value::as_object);
+    fields.is_some_and(|fields| fields.values().any(|value| !value.is_null() && value != &Value::Bool(false)))
 }
 
 /// What an undo put back: the same report as a restore's, and an undo of its own.
 pub(in crate::cli) fn undo(value: &Value, view: &View) -> String {
     apply(value, view)
+}
+
+/// What was removed for good, or would be.
+pub(in crate::cli) fn discard(value: &Value, view: &View) -> String {
+    let freed = size(number(value, "freed_bytes").unwrap_or(0));
+    let head = match value.get("discarded").and_then(Value::as_bool) {
+        Some(true) => format!("{}, {freed} free\n", view.paint(Tone::Good, "removed for good")),
+        _ => format!("{}, {freed}:\n", view.paint(Tone::Warning, "would be removed for good")),
+    };
+    format!("{head}{}", undo_list(value, view))
 }
 
 /// What can be put back.
@@ -123,7 +143,8 @@ mod tests {
 
     #[test]
     fn a_restore_says_where_and_how_to_go_back() {
-        let beside = json!({ "restored_files": 20004, "into": "/tmp/look", "undo_id": null });
+        let beside = json!({ "restored_files": 20004, "into": "/tmp/look", "undo_id": null,
+            "service": { "stopped": false, "started": false, "healthy": null } });
         assert_eq!(apply(&beside, &plain()), "restored 20,004 files into /tmp/look\n");
         let over = json!({ "restored_files": 1, "into": "/opt/uplifted", "undo_id": "u1", "lost": [],
             "warnings": ["the snapshot is 9 days old"], "service": { "stopped": true } });
@@ -188,5 +209,9 @@ u1    2026-11-22 11:00:00 UTC  1 h ago  1f0c          3  2.0 KiB  config, .env
 "
         );
         assert_eq!(undo_list(&json!({ "areas": [] }), &plain()), "there is nothing to undo\n");
+        let gone = json!({ "areas": value["areas"], "freed_bytes": 2048, "discarded": true });
+        assert!(discard(&gone, &plain()).starts_with("removed for good, 2.0 KiB free\nUNDO  TIME"));
+        let plan = json!({ "areas": value["areas"], "freed_bytes": 2048, "discarded": false });
+        assert!(discard(&plan, &plain()).starts_with("would be removed for good, 2.0 KiB:\nUNDO"));
     }
 }

@@ -158,7 +158,11 @@ fn finding(age: std::result::Result<f64, f64>, bound: Duration, what: &str, neve
 /// An age as a person says it.
 fn in_words(seconds: f64) -> String {
     let hours = seconds / 3600.0;
-    if hours < 72.0 { format!("{hours:.1} h") } else { format!("{:.1} days", hours / 24.0) }
+    match hours {
+        ..1.0 => format!("{:.0} min", (seconds / 60.0).floor()),
+        ..72.0 => format!("{hours:.1} h"),
+        _ => format!("{:.1} days", hours / 24.0),
+    }
 }
 
 impl fmt::Debug for BackupAgeCheck {
@@ -226,7 +230,7 @@ mod tests {
             // The clock was set back since: an age below zero must not pass as young.
             (Some(-2.0), Some(-2.0), Some(-2.0), None, Warn, None, "in the future"),
             (Some(-2.0), Some(-2.0), Some(1.0), None, Warn, None, "in the future"),
-            (Some(-0.05), Some(-0.05), Some(-0.05), Some(-0.05), Pass, Some(0.0), "0.0 h old"),
+            (Some(-0.05), Some(-0.05), Some(-0.05), Some(-0.05), Pass, Some(0.0), "0 min old"),
         ] {
             let outcome = outcome([first, last, verified, drilled]).await;
             let hours = outcome.observed.map(|seconds| (seconds / 360.0).round() / 10.0);

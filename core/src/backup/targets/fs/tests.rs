@@ -142,6 +142,13 @@ fn its_settings_are_checked() {
     let settings = |json: serde_json::Value| json.as_object().unwrap().clone();
     let target = (KIND.build)(&context, &settings(serde_json::json!({ "path": "backups" }))).unwrap();
     assert_eq!(target.capability().location, "/srv/app/backups");
+    let base = tempfile::tempdir().unwrap();
+    let [home, link] = ["home", "link"].map(|name| base.path().canonicalize().unwrap().join(name));
+    std::fs::create_dir_all(home.join("app")).unwrap();
+    std::os::unix::fs::symlink(home.join("app"), &link).unwrap();
+    let beside = FsTarget::new(link.join("../backups")).capability().location;
+    assert_eq!(beside, home.join("backups").to_str().unwrap(), "as the filesystem has it");
+    assert_eq!(FsTarget::new("/nowhere/app/../backups").capability().location, "/nowhere/app/../backups");
     for bad in [serde_json::json!({}), serde_json::json!({ "path": "" }), serde_json::json!({ "path": "x", "pth": 1 })]
     {
         let error = (KIND.build)(&context, &settings(bad.clone())).unwrap_err();
