@@ -1,12 +1,12 @@
 //! The acts. Each order of steps is one that a crash may end anywhere: what is encrypted can be opened, always.
 
-use super::super::keyring::{operator, wrap_to};
+use super::super::keyring::{one_repository, operator, ring, wrap_to};
 use super::super::snapshots;
 use super::*;
 use crate::backup::create::NamedTarget;
 use crate::backup::list::{self as snapshots_of, blocking};
 use crate::backup::repository::names;
-use crate::backup::seal::{HostKeys, KeyHolders, KeyRing, Keys, Operator, RepositoryKey, WrapTo, vault};
+use crate::backup::seal::{HostKeys, KeyHolders, Keys, Operator, RepositoryKey, WrapTo, vault};
 use crate::error::{Error, ErrorKind};
 
 const NO_REVOKING: &str = "whoever could open the backups before, and kept a copy of a wrapped key, still can: \
@@ -119,16 +119,7 @@ pub(super) async fn check(context: &Context, scope: &Scope, request: CheckReques
     let operator = operator(context, request.identity_file.as_ref(), None).await?.ok_or_else(no_operator)?;
     let (unlocked, operator) = vault::unlock(scope, &targets, operator).await?;
     let keys = unlocked.some(&operator)?;
-    let ring: Keys = Some(Arc::new(match host_keys(context).await? {
-        Some(host) => {
-            let mut ring = KeyRing::of_host(&host);
-            for key in keys.into_iter().filter(|key| key.repository == host.repository) {
-                ring.add(key)?;
-            }
-            ring
-        }
-        None => KeyRing::of_unwrapped(keys)?,
-    }));
+    let ring: Keys = Some(Arc::new(ring(host_keys(context).await?, keys, &operator)?));
     let service = context.settings().service.name.as_str();
     let mut checked = Vec::new();
     for target in &targets {
@@ -311,19 +302,6 @@ pub(super) async fn adopt(context: &Context, scope: &Scope, request: AdoptReques
     let mut former = host.fingerprints();
     former.pop();
     Ok(AdoptResponse { repository_id: host.repository.clone(), fingerprint: host.current.fingerprint(), former })
-}
-
-fn one_repository(keys: &[RepositoryKey]) -> Result<String> {
-    let mut ids: Vec<&str> = keys.iter().map(|key| key.repository.as_str()).collect();
-    ids.sort_unstable();
-    ids.dedup();
-    match ids[..] {
-        [id] => Ok(id.to_owned()),
-        _ => Err(Error::invalid(format!("the identity opens keys of several repositories: {}", ids.join(", ")))
-            .with_hint(
-                "unwrap the key of this host by hand, `age -d -i FILE keys/….age > KEY`, and pass KEY as identity_file",
-            )),
-    }
 }
 
 async fn host_keys(context: &Context) -> Result<Option<HostKeys>> {
