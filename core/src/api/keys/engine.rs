@@ -1,13 +1,12 @@
 //! The acts. Each order of steps is one that a crash may end anywhere: what is encrypted can be opened, always.
 
-use super::super::keyring::{operator, wrap_to};
+use super::super::keyring::{one_repository, operator, ring, wrap_to};
 use super::super::snapshots;
 use super::*;
 use crate::backup::create::NamedTarget;
 use crate::backup::list::{self as snapshots_of, blocking};
 use crate::backup::repository::names;
-use crate::backup::seal::proof::prove_opens;
-use crate::backup::seal::{HostKeys, KeyHolders, KeyRing, Keys, Operator, RepositoryKey, WrapTo, vault};
+use crate::backup::seal::{HostKeys, KeyHolders, Keys, Operator, RepositoryKey, WrapTo, vault};
 use crate::error::{Error, ErrorKind};
 
 const NO_REVOKING: &str = "whoever could open the backups before, and kept a copy of a wrapped key, still can: \
@@ -120,16 +119,7 @@ pub(super) async fn check(context: &Context, scope: &Scope, request: CheckReques
     let operator = operator(context, request.identity_file.as_ref(), None).await?.ok_or_else(no_operator)?;
     let (unlocked, operator) = vault::unlock(scope, &targets, operator).await?;
     let keys = unlocked.some(&operator)?;
-    let ring: Keys = Some(Arc::new(match host_keys(context).await? {
-        Some(host) => {
-            let mut ring = KeyRing::of_host(&host);
-            for key in keys.into_iter().filter(|key| key.repository == host.repository) {
-                ring.add(key)?;
-            }
-            ring
-        }
-        None => KeyRing::of_unwrapped(keys)?,
-    }));
+    let ring: Keys = Some(Arc::new(ring(host_keys(context).await?, keys, &operator)?));
     let service = context.settings().service.name.as_str();
     let mut checked = Vec::new();
     for target in &targets {
@@ -156,7 +146,7 @@ pub(super) async fn check(context: &Context, scope: &Scope, request: CheckReques
     })
 }
 
-/// Opens the newest encrypted snapshot of a target.
+/// Opens the newest encrypted snapshot of a target, see [`Found::prove_opens`](snapshots_of::Found::prove_opens).
 async fn check_target(scope: &Scope, target: &NamedTarget, keys: &Keys, service: &str) -> Result<CheckedTarget> {
     let only = std::slice::from_ref(target);
     let listing = snapshots_of::list(scope, only, keys, Some(service)).await?;
@@ -173,8 +163,7 @@ async fn check_target(scope: &Scope, target: &NamedTarget, keys: &Keys, service:
     };
     let copies = snapshots_of::find(scope, only, keys, Some(service), &newest.snapshot_id).await?;
     let copy = copies.into_iter().next().ok_or_else(|| Error::internal("a snapshot was listed and not found"))?;
-    let keys = keys.as_ref().ok_or_else(|| Error::internal("a check without keys"))?;
-    let error = match prove_opens(scope, &copy, keys).await {
+    let error = match copy.prove_opens(scope).await {
         Ok(()) => None,
         Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
         Err(error) => Some(error.to_body()),
@@ -317,19 +306,6 @@ pub(super) async fn adopt(context: &Context, scope: &Scope, request: AdoptReques
     let mut former = host.fingerprints();
     former.pop();
     Ok(AdoptResponse { repository_id: host.repository.clone(), fingerprint: host.current.fingerprint(), former })
-}
-
-fn one_repository(keys: &[RepositoryKey]) -> Result<String> {
-    let mut ids: Vec<&str> = keys.iter().map(|key| key.repository.as_str()).collect();
-    ids.sort_unstable();
-    ids.dedup();
-    match ids[..] {
-        [id] => Ok(id.to_owned()),
-        _ => Err(Error::invalid(format!("the identity opens keys of several repositories: {}", ids.join(", ")))
-            .with_hint(
-                "unwrap the key of this host by hand, `age -d -i FILE keys/….age > KEY`, and pass KEY as identity_file",
-            )),
-    }
 }
 
 async fn host_keys(context: &Context) -> Result<Option<HostKeys>> {
