@@ -286,7 +286,7 @@ async fn check_database(
     scope.progress.stage(format!("checking database {}", record.name));
     let size =
         source.entries().iter().find(|entry| entry.path == record.path).map_or(0, |entry| restored_len(&entry.node));
-    let (base, in_memory) = (job.scratch.clone(), job.scratch_in_memory);
+    let (base, in_memory, threads) = (job.scratch.clone(), job.scratch_in_memory, job.threads());
     let scratch = blocking(move || {
         let scratch = Scratch::create(&base, in_memory)?;
         let free = fs::space(&base)?.free_bytes;
@@ -304,7 +304,7 @@ async fn check_database(
         let into = Dir::open(held.path())?;
         // It was verified whole a moment ago, and its size was compared with the free space.
         let limits = Limits { max_entries: u64::MAX, max_bytes: u64::MAX, max_ratio: u64::MAX };
-        let options = ExtractOptions { threads: 1, limits, ..ExtractOptions::default() };
+        let options = ExtractOptions { threads, limits, ..ExtractOptions::default() };
         source.extract(&inner, &Selection::Paths(vec![path]), &into, &options).map(drop)
     })
     .await?;

@@ -1,11 +1,12 @@
 //! A database by its units: only those that changed are stored.
 
 use std::fs::File;
-use std::io::Read;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 
 use super::super::cache::databases::DatabaseContent;
 use super::super::cache::pages::{Base, BaseWriter};
-use super::super::id::{BlobId, PageId};
+use super::super::id::{BlobId, IdKey, PageId};
 use super::super::index::IndexedMap;
 use super::super::pages::{MAX_DATA, MAX_DEPTH, PageMap, same_units, unit_for};
 use super::super::pieces::PieceWriter;
@@ -15,6 +16,7 @@ use super::{LastDatabase, RepositoryWriter, entry};
 use crate::backup::archive::NodeHead;
 use crate::backup::layout::DatabaseCopy;
 use crate::backup::manifest::{Digest, Node};
+use crate::backup::pool::Pool;
 use crate::error::{Error, Result};
 
 /// How much of a copy is read at once: whole units of every size.
@@ -77,7 +79,7 @@ impl RepositoryWriter {
     fn store_units(
         &mut self,
         copy: &DatabaseCopy<'_>,
-        mut source: File,
+        source: File,
         length: u64,
         unit: u32,
         mut base: Option<&mut Base>,
@@ -91,14 +93,12 @@ impl RepositoryWriter {
         let mut all_ids = key.mac();
         let (mut gathered, mut units) = (Vec::new(), 0);
         let mut meter = copy.meter(length);
-        let mut buffer = vec![0; BLOCK];
-        let (mut at, mut number) = (0, 0_u32);
-        while at < length {
+        let mut blocks = Blocks::start(source, length, unit, &key, self.job.compression.1)?;
+        let mut number = 0_u32;
+        while let Some(block) = blocks.next(|error| copy.unreadable(error))? {
             self.scope.cancel.check()?;
-            let want = usize::try_from(length - at).unwrap_or(BLOCK).min(BLOCK);
-            source.read_exact(&mut buffer[..want]).map_err(|error| copy.unreadable(error))?;
-            for bytes in buffer[..want].chunks(unit as usize) {
-                let id = key.page_id(bytes);
+            for (bytes, id) in block.bytes.chunks(unit as usize).zip(&block.ids) {
+                let id = *id;
                 ids.push(id)?;
                 all_ids.update(&id.0);
                 let before = match &mut base {
@@ -116,8 +116,8 @@ impl RepositoryWriter {
                 }
                 number += 1;
             }
-            at += want as u64;
-            meter.bytes(want as u64);
+            meter.bytes(block.bytes.len() as u64);
+            blocks.reuse(block);
         }
         if units > 0 {
             map.push_data(self.blobs.store(&gathered)?, units);
@@ -175,6 +175,65 @@ impl RepositoryWriter {
             self.blobs.packs.describe(IndexedMap { id, path, pieces, map }, Box::new(named));
         }
         Ok((id, stored))
+    }
+}
+
+/// A part of a copy with the ids of its units.
+struct Block {
+    at: u64,
+    bytes: Vec<u8>,
+    ids: Vec<PageId>,
+    read: std::io::Result<()>,
+}
+
+/// The blocks of a copy in their order, read and hashed by a few threads.
+struct Blocks {
+    pool: Pool<Block, Block>,
+    /// How many are under way at most.
+    ahead: u64,
+    spare: Vec<Block>,
+    next: u64,
+    length: u64,
+}
+
+impl Blocks {
+    fn start(source: File, length: u64, unit: u32, key: &IdKey, threads: usize) -> Result<Self> {
+        let (source, threads) = (Arc::new(source), threads.clamp(1, 4));
+        let worker = |_| {
+            let (source, key) = (Arc::clone(&source), key.clone());
+            move |mut block: Block| {
+                block.read = source.read_exact_at(&mut block.bytes, block.at);
+                block.ids.clear();
+                block.ids.extend(block.bytes.chunks(unit as usize).map(|bytes| key.page_id(bytes)));
+                block
+            }
+        };
+        let pool = Pool::new((0..threads).map(worker).collect())?;
+        Ok(Self { pool, ahead: threads as u64 + 1, spare: Vec::new(), next: 0, length })
+    }
+
+    /// The next one; `unreadable` makes the error of one that cannot be read.
+    fn next(&mut self, unreadable: impl Fn(std::io::Error) -> Error) -> Result<Option<Block>> {
+        while self.pool.in_flight() < self.ahead && self.next < self.length {
+            let spare = || Block { at: 0, bytes: Vec::new(), ids: Vec::new(), read: Ok(()) };
+            let mut block = self.spare.pop().unwrap_or_else(spare);
+            let len = usize::try_from(self.length - self.next).unwrap_or(BLOCK).min(BLOCK);
+            block.at = self.next;
+            block.bytes.resize(len, 0);
+            self.next += len as u64;
+            self.pool.submit(block)?;
+        }
+        if self.pool.in_flight() == 0 {
+            return Ok(None);
+        }
+        let mut block = self.pool.next()?;
+        std::mem::replace(&mut block.read, Ok(())).map_err(unreadable)?;
+        Ok(Some(block))
+    }
+
+    /// Takes a block back.
+    fn reuse(&mut self, block: Block) {
+        self.spare.push(block);
     }
 }
 
