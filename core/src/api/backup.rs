@@ -270,6 +270,7 @@ impl Operation for Verify {
             scratch_in_memory: backup.scratch_in_memory,
             checkers: checkers(&context),
             threads: backup.threads,
+            state: context.state.clone(),
         };
         verify(&scope, job).await
     }

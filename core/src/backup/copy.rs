@@ -247,8 +247,9 @@ async fn copy_across(scope: &Scope, job: &CopyJob, source: &Found) -> std::resul
         true => None,
         false => Some(Lease::acquire(scope, name, Arc::clone(target), &job.host, job.lease).await?),
     };
-    let (objects, keys, state) = (Objects::new(scope, Arc::clone(target)), job.keys.clone(), job.state.clone());
-    let prepared = blocking(move || Prepared::open(&objects, &keys, (&state, CacheOf::Copies), "copies")).await;
+    let (objects, keys) = (Objects::new(scope, Arc::clone(target)), job.keys.clone());
+    let (state, named) = (job.state.clone(), name.clone());
+    let prepared = blocking(move || Prepared::open(&objects, &keys, (&state, CacheOf::Copies), &named, "copies")).await;
     let prepared = match prepared {
         Ok(prepared) => prepared,
         Err(error) => {

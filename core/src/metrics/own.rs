@@ -248,6 +248,8 @@ impl BackupHistory {
         let snapshot_time = response["snapshot_time"].as_str().and_then(|time| time.parse().ok());
         let snapshot_time = snapshot_time.unwrap_or(fact.time);
         self.last_restorable = self.last_restorable.max(Some(snapshot_time));
+        // Whoever restores a backup has looked into it.
+        self.last_proven = self.last_proven.max(Some(fact.time));
         let recovery_seconds = response["recovery_seconds"].as_f64().unwrap_or(fact.duration_seconds);
         let drill = DrillFact { time: fact.time, snapshot_time, recovery_seconds };
         let last = self.drills.entry((text("target", ""), text("level", "proven"))).or_insert(drill);

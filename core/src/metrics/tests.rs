@@ -425,6 +425,13 @@ fn our_own_numbers_follow_checks_operations_and_journal() {
     assert_eq!((history.last_complete, history.last_verified), (Some(at(200)), Some(at(230))));
     assert_eq!(history.last_proven, Some(at(220)), "nobody has looked into what is encrypted");
     assert_eq!((history.complete, history.partial, history.failed), (2, 1, 1));
+    // A drill has looked into what it restored, also where a later verify saw no content.
+    let sealed = serde_json::json!({"ok": true, "depth": "full", "level": "sealed"});
+    let drilled = own::BackupHistory::of([
+        fact(230, "backup.drill", None, Some(&ok)),
+        fact(240, "backup.verify", None, Some(&sealed)),
+    ]);
+    assert_eq!((drilled.last_proven, drilled.last_verified), (Some(at(230)), Some(at(240))));
     let mut snapshot = registry.snapshot();
     snapshot.merge(own::from_journal(facts));
     let page = render(&snapshot, Format::Text);

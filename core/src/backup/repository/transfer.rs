@@ -30,7 +30,7 @@ use super::packs::{GONE, PackEnd, Step};
 use super::prepare::{MAX_INDEX, Prepared};
 use super::snapshot::{Snapshot, walk_tree};
 use super::tree::{Content, TreeEntry};
-use super::write::{Bytes, RepositoryWriter, Units};
+use super::write::{RepositoryWriter, Units};
 use crate::backup::archive::{NodeHead, Special};
 use crate::backup::blocks::read_exact;
 use crate::backup::deposit::Seal;
@@ -209,8 +209,7 @@ impl Across<'_> {
                     Ok(error) => error,
                     Err(error) => Error::new(ErrorKind::Corrupt, format!("it ends early: {error}")),
                 };
-                let units =
-                    Units { source: Bytes::Stream(&mut source), length: size, unit, meter, unreadable: &unreadable };
+                let units = Units { source: &mut source, length: size, unit, meter, unreadable: &unreadable };
                 self.writer.add_units(head, units)?;
                 self.writer.keep_pages();
                 Ok(())

@@ -1,9 +1,6 @@
 //! A database by its units: only those that changed are stored.
 
-use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::FileExt;
-use std::sync::Arc;
 
 use super::super::cache::databases::DatabaseContent;
 use super::super::cache::pages::{Base, BaseWriter};
@@ -27,7 +24,7 @@ const BLOCK: usize = 1 << 20;
 /// The bytes of a database on their way into the repository.
 pub(in crate::backup) struct Units<'a> {
     /// Where they come from.
-    pub(in crate::backup) source: Bytes<'a>,
+    pub(in crate::backup) source: &'a mut dyn Read,
     /// How many there are.
     pub(in crate::backup) length: u64,
     /// How many belong together.
@@ -36,14 +33,6 @@ pub(in crate::backup) struct Units<'a> {
     pub(in crate::backup) meter: Meter,
     /// What is said when they cannot be read.
     pub(in crate::backup) unreadable: &'a dyn Fn(std::io::Error) -> Error,
-}
-
-/// Where the bytes of a database come from.
-pub(in crate::backup) enum Bytes<'a> {
-    /// A file, which several threads read.
-    File(File),
-    /// What is read from its beginning to its end.
-    Stream(&'a mut dyn Read),
 }
 
 /// A database as it is stored.
@@ -60,11 +49,10 @@ struct StoredPages {
 impl RepositoryWriter {
     /// Stores the copy of a database with pages of `page_size` bytes.
     pub(super) fn add_pages(&mut self, head: NodeHead, copy: &DatabaseCopy<'_>, page_size: u32) -> Result<()> {
-        let (file, length) = copy.open()?;
+        let (mut source, length) = copy.open()?;
         let (meter, unreadable) = (copy.meter(length), |error| copy.unreadable(error));
-        let units =
-            Units { source: Bytes::File(file), length, unit: unit_for(page_size), meter, unreadable: &unreadable };
-        self.add_units(head, units)
+        let unit = unit_for(page_size);
+        self.add_units(head, Units { source: &mut source, length, unit, meter, unreadable: &unreadable })
     }
 
     /// Stores a database by its units.
@@ -127,10 +115,16 @@ impl RepositoryWriter {
         let mut map = PageMap::new(unit, length, below);
         let mut all_ids = key.mac();
         let (mut gathered, mut units) = (Vec::new(), 0);
-        let mut blocks = Blocks::start(source, length, unit, &key, self.job.compression.1)?;
-        let mut number = 0_u32;
-        while let Some(block) = blocks.next(unreadable)? {
+        let mut hashing = Hashing::start(unit, &key, self.job.compression.1)?;
+        let (mut at, mut number) = (0, 0_u32);
+        loop {
             self.scope.cancel.check()?;
+            while at < length && hashing.has_room() {
+                let len = usize::try_from(length - at).unwrap_or(BLOCK).min(BLOCK);
+                hashing.submit(len, |bytes| source.read_exact(bytes).map_err(unreadable))?;
+                at += len as u64;
+            }
+            let Some(block) = hashing.next()? else { break };
             for (bytes, id) in block.bytes.chunks(unit as usize).zip(&block.ids) {
                 let id = *id;
                 ids.push(id)?;
@@ -151,7 +145,7 @@ impl RepositoryWriter {
                 number += 1;
             }
             meter.bytes(block.bytes.len() as u64);
-            blocks.reuse(block);
+            hashing.reuse(block);
         }
         if units > 0 {
             map.push_data(self.blobs.store(&gathered)?, units);
@@ -212,67 +206,54 @@ impl RepositoryWriter {
     }
 }
 
-/// A part of a copy with the ids of its units.
+/// A part of a database with the ids of its units.
+#[derive(Default)]
 struct Block {
-    at: u64,
     bytes: Vec<u8>,
     ids: Vec<PageId>,
-    read: std::io::Result<()>,
 }
 
-/// The blocks of a copy in their order, hashed by a few threads, which also read them where it is a file.
-struct Blocks<'a> {
-    stream: Option<&'a mut dyn Read>,
+/// A few threads that hash blocks, which come back in their order.
+struct Hashing {
     pool: Pool<Block, Block>,
     /// How many are under way at most.
     ahead: u64,
     spare: Vec<Block>,
-    next: u64,
-    length: u64,
 }
 
-impl<'a> Blocks<'a> {
-    fn start(source: Bytes<'a>, length: u64, unit: u32, key: &IdKey, threads: usize) -> Result<Self> {
-        let (file, stream) = match source {
-            Bytes::File(file) => (Some(Arc::new(file)), None),
-            Bytes::Stream(stream) => (None, Some(stream)),
-        };
+impl Hashing {
+    fn start(unit: u32, key: &IdKey, threads: usize) -> Result<Self> {
         let threads = threads.clamp(1, 4);
         let worker = |_| {
-            let (file, key) = (file.clone(), key.clone());
+            let key = key.clone();
             move |mut block: Block| {
-                if let Some(file) = &file {
-                    block.read = file.read_exact_at(&mut block.bytes, block.at);
-                }
                 block.ids.clear();
                 block.ids.extend(block.bytes.chunks(unit as usize).map(|bytes| key.page_id(bytes)));
                 block
             }
         };
         let pool = Pool::new((0..threads).map(worker).collect())?;
-        Ok(Self { stream, pool, ahead: threads as u64 + 1, spare: Vec::new(), next: 0, length })
+        Ok(Self { pool, ahead: threads as u64 + 1, spare: Vec::new() })
     }
 
-    /// The next one; `unreadable` makes the error of one that cannot be read.
-    fn next(&mut self, unreadable: impl Fn(std::io::Error) -> Error) -> Result<Option<Block>> {
-        while self.pool.in_flight() < self.ahead && self.next < self.length {
-            let spare = || Block { at: 0, bytes: Vec::new(), ids: Vec::new(), read: Ok(()) };
-            let mut block = self.spare.pop().unwrap_or_else(spare);
-            let len = usize::try_from(self.length - self.next).unwrap_or(BLOCK).min(BLOCK);
-            block.at = self.next;
-            block.bytes.resize(len, 0);
-            self.next += len as u64;
-            if let Some(stream) = &mut self.stream {
-                block.read = stream.read_exact(&mut block.bytes);
-            }
-            self.pool.submit(block)?;
-        }
+    fn has_room(&self) -> bool {
+        self.pool.in_flight() < self.ahead
+    }
+
+    /// Has a block of `len` bytes hashed that `fill` fills.
+    fn submit(&mut self, len: usize, fill: impl FnOnce(&mut [u8]) -> Result<()>) -> Result<()> {
+        let mut block = self.spare.pop().unwrap_or_default();
+        block.bytes.resize(len, 0);
+        fill(&mut block.bytes)?;
+        self.pool.submit(block)
+    }
+
+    /// The oldest block under way.
+    fn next(&mut self) -> Result<Option<Block>> {
         if self.pool.in_flight() == 0 {
             return Ok(None);
         }
-        let mut block = self.pool.next()?;
-        std::mem::replace(&mut block.read, Ok(())).map_err(unreadable)?;
-        Ok(Some(block))
+        self.pool.next().map(Some)
     }
 
     /// Takes a block back.
