@@ -72,7 +72,7 @@ fn sealed(plain: &[u8]) -> Vec<u8> {
     let mut sealer = Sealer::new(&[&identity().recipient()], sink).unwrap();
     sealer.write(plain).unwrap();
     sealer.finish().unwrap();
-    
+
     bytes.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
