@@ -20,7 +20,7 @@ fn sealed_archives(scene: &Scene) -> Vec<PathBuf> {
 }
 
 /// Every file below `folder`.
-fn files(folder: &Path, found: &mut Vec<PathBuf>) {
+pub(super) fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         match path.is_dir() && !path.is_symlink() {

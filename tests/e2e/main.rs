@@ -9,5 +9,6 @@ mod main_job;
 mod mounts;
 mod plain_tools;
 mod retention;
+mod sealed_repository;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_under-test");

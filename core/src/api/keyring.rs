@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::ops::Context;
 
 #[cfg(feature = "encryption")]
-pub(super) use with::{operator, wrap_to};
+pub(super) use with::{one_repository, operator, ring, wrap_to};
 
 /// What a backup is encrypted to; none where it is stored in clear.
 ///
@@ -52,7 +52,7 @@ mod with {
 
     use super::*;
     use crate::backup::list::blocking;
-    use crate::backup::seal::{HostKeys, KeyRing, Operator, Recipient, WrapTo, vault};
+    use crate::backup::seal::{HostKeys, KeyRing, Operator, Recipient, RepositoryKey, WrapTo, vault};
     use crate::config::{read_small_file, reference};
     use crate::error::{Error, ErrorKind};
 
@@ -113,7 +113,19 @@ mod with {
             }
             Err(error) => return Err(error),
         };
-        let Some(host) = host else { return KeyRing::of_unwrapped(keys).map(|ring| Some(Arc::new(ring))) };
+        ring(host, keys, &operator).map(|ring| Some(Arc::new(ring)))
+    }
+
+    /// The keys of a run out of what the host keeps and what an operator unwrapped.
+    pub(in crate::api) fn ring(
+        host: Option<HostKeys>,
+        keys: Vec<RepositoryKey>,
+        operator: &Operator,
+    ) -> Result<KeyRing> {
+        let Some(host) = host else {
+            one_repository(&keys)?;
+            return KeyRing::of_unwrapped(keys);
+        };
         let mut ring = KeyRing::of_host(&host);
         for key in keys {
             if key.repository == host.repository {
@@ -129,7 +141,21 @@ mod with {
             ))
             .with_hint("pass the identity of a recipient that this host's keys are wrapped to"));
         }
-        Ok(Some(Arc::new(ring)))
+        Ok(ring)
+    }
+
+    /// The repository that all of the keys are of.
+    pub(in crate::api) fn one_repository(keys: &[RepositoryKey]) -> Result<String> {
+        let mut ids: Vec<&str> = keys.iter().map(|key| key.repository.as_str()).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        match ids[..] {
+            [id] => Ok(id.to_owned()),
+            _ => Err(Error::invalid(format!("the identity opens keys of several repositories: {}", ids.join(", ")))
+                .with_hint(
+                    "unwrap the key of this host by hand, `age -d -i FILE keys/….age > KEY`, and pass KEY as identity_file",
+                )),
+        }
     }
 
     /// What the operator of a request unwraps with: the file that it names, the passphrase that it names, what the

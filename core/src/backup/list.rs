@@ -459,7 +459,8 @@ fn read_repository(objects: &Objects, target: &str, keys: &Keys) -> Result<Vec<R
 }
 
 fn listed_in_repository(target: &str, object: &Object, header: &Header) -> Result<Listed> {
-    let fingerprint = header.packs.iter().rev().find_map(|pack| pack.fingerprint.as_deref());
+    let of_packs = || header.packs.iter().find_map(|pack| pack.fingerprint.as_deref());
+    let fingerprint = header.encrypted_to.as_deref().or_else(of_packs);
     Ok(Listed {
         snapshot_id: header.snapshot.to_string(),
         target: target.to_owned(),

@@ -17,6 +17,7 @@ use super::create::NamedTarget;
 use super::list::{Found, blocking, find};
 use super::manifest::{RelPath, StoreRecord};
 use super::nodes::{ExtractOptions, Limits, Problem, ProblemKind, Selection, restored_len};
+use super::repository::cache::{CacheFolder, CacheOf, last::LastHeader};
 use super::repository::{self, verify::Depth};
 use super::restore::Source;
 use super::scratch::Scratch;
@@ -60,6 +61,8 @@ pub struct VerifyJob {
     pub threads: usize,
     /// What opens encrypted snapshots, or at least knows their summaries.
     pub keys: Keys,
+    /// The state folder, absolute: it remembers which snapshot this host put last into a repository.
+    pub state: PathBuf,
 }
 
 /// Whether a verification looked into the snapshot.
@@ -189,7 +192,7 @@ async fn verify_copy(scope: &Scope, job: &VerifyJob, copy: &Found, report: &mut 
 
 /// The same for a snapshot in a repository.
 async fn verify_in_repository(scope: &Scope, job: &VerifyJob, copy: &Found, report: &mut VerifyReport) -> Result<()> {
-    let (inner, opening, threads) = (scope.clone(), copy.clone(), job.threads());
+    let (inner, opening, threads, state) = (scope.clone(), copy.clone(), job.threads(), job.state.clone());
     let depth = match job.depth {
         VerifyDepth::Quick => Depth::Quick,
         VerifyDepth::Data => Depth::Data,
@@ -198,7 +201,14 @@ async fn verify_in_repository(scope: &Scope, job: &VerifyJob, copy: &Found, repo
     let verified = blocking(move || {
         let repository = opening.repository(&inner)?;
         let most = Limits::default().max_entries;
-        repository::verify::verify(&inner, &repository, &opening.object.key, depth, threads, most)
+        let mut verified = repository::verify::verify(&inner, &repository, &opening.object.key, depth, threads, most)?;
+        let last = CacheFolder::at(&state, CacheOf::Backups, repository.id).last(&opening.target);
+        if let Some(last) = LastHeader::load(&last, &repository.key)
+            && last.is_missing(&repository)?
+        {
+            verified.problems.push(Problem::of_snapshot(ProblemKind::BrokenChain, last.message()));
+        }
+        Ok(verified)
     })
     .await?;
     report.stored_bytes += verified.stored_bytes;

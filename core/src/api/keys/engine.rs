@@ -1,16 +1,13 @@
 //! The acts. Each order of steps is one that a crash may end anywhere: what is encrypted can be opened, always.
 
-use super::super::keyring::{operator, wrap_to};
+use super::super::keyring::{one_repository, operator, ring, wrap_to};
 use super::super::snapshots;
 use super::*;
-use crate::backup::blocks::Blocks;
 use crate::backup::create::NamedTarget;
 use crate::backup::list::{self as snapshots_of, blocking};
-use crate::backup::seal::{HostKeys, KeyHolders, KeyRing, Keys, Operator, RepositoryKey, WrapTo, vault};
+use crate::backup::repository::names;
+use crate::backup::seal::{HostKeys, KeyHolders, Keys, Operator, RepositoryKey, WrapTo, vault};
 use crate::error::{Error, ErrorKind};
-
-/// What is read of a snapshot to prove that it can be opened, in bytes.
-const FIRST_BYTES: u64 = 64 << 10;
 
 const NO_REVOKING: &str = "whoever could open the backups before, and kept a copy of a wrapped key, still can: \
                            `uplifted-ops backup keys rotate` starts a new key for new backups";
@@ -122,16 +119,7 @@ pub(super) async fn check(context: &Context, scope: &Scope, request: CheckReques
     let operator = operator(context, request.identity_file.as_ref(), None).await?.ok_or_else(no_operator)?;
     let (unlocked, operator) = vault::unlock(scope, &targets, operator).await?;
     let keys = unlocked.some(&operator)?;
-    let ring: Keys = Some(Arc::new(match host_keys(context).await? {
-        Some(host) => {
-            let mut ring = KeyRing::of_host(&host);
-            for key in keys.into_iter().filter(|key| key.repository == host.repository) {
-                ring.add(key)?;
-            }
-            ring
-        }
-        None => KeyRing::of_unwrapped(keys)?,
-    }));
+    let ring: Keys = Some(Arc::new(ring(host_keys(context).await?, keys, &operator)?));
     let service = context.settings().service.name.as_str();
     let mut checked = Vec::new();
     for target in &targets {
@@ -158,7 +146,7 @@ pub(super) async fn check(context: &Context, scope: &Scope, request: CheckReques
     })
 }
 
-/// Opens the newest encrypted snapshot of a target: its header, its first bytes, its end.
+/// Opens the newest encrypted snapshot of a target, see [`Found::prove_opens`](snapshots_of::Found::prove_opens).
 async fn check_target(scope: &Scope, target: &NamedTarget, keys: &Keys, service: &str) -> Result<CheckedTarget> {
     let only = std::slice::from_ref(target);
     let listing = snapshots_of::list(scope, only, keys, Some(service)).await?;
@@ -168,21 +156,14 @@ async fn check_target(scope: &Scope, target: &NamedTarget, keys: &Keys, service:
     let newest = listing.snapshots.into_iter().find(|listed| listed.encrypted_to.is_some());
     let Some(newest) = newest else {
         // What cannot even be listed may be the newest.
-        return match listing.unreadable.into_iter().find(|it| it.key.ends_with(snapshots_of::SEALED_SUFFIX)) {
+        return match listing.unreadable.into_iter().find(|it| may_be_sealed(&it.key)) {
             Some(unreadable) => Err(unreadable.error.into()),
             None => Ok(CheckedTarget { target: target.0.clone(), snapshot_id: None, encrypted_to: None, error: None }),
         };
     };
     let copies = snapshots_of::find(scope, only, keys, Some(service), &newest.snapshot_id).await?;
     let copy = copies.into_iter().next().ok_or_else(|| Error::internal("a snapshot was listed and not found"))?;
-    let (blocks, keys, key) = (copy.blocks(scope), keys.clone(), newest.encrypted_to.clone());
-    let opened = blocking(move || {
-        let keys = keys.ok_or_else(|| Error::internal("a check without keys"))?;
-        let opener = keys.open(Arc::new(blocks), key.as_ref())?;
-        opener.read(0..FIRST_BYTES)?;
-        opener.prove_end()
-    });
-    let error = match opened.await {
+    let error = match copy.prove_opens(scope).await {
         Ok(()) => None,
         Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
         Err(error) => Some(error.to_body()),
@@ -193,6 +174,11 @@ async fn check_target(scope: &Scope, target: &NamedTarget, keys: &Keys, service:
         encrypted_to: newest.encrypted_to,
         error,
     })
+}
+
+/// Whether what has this key in a target may be an encrypted snapshot.
+fn may_be_sealed(key: &str) -> bool {
+    key.ends_with(snapshots_of::SEALED_SUFFIX) || key.starts_with(names::SNAPSHOTS)
 }
 
 pub(super) async fn rewrap(context: &Context, scope: &Scope, request: RewrapRequest) -> Result<RewrapResponse> {
@@ -320,19 +306,6 @@ pub(super) async fn adopt(context: &Context, scope: &Scope, request: AdoptReques
     let mut former = host.fingerprints();
     former.pop();
     Ok(AdoptResponse { repository_id: host.repository.clone(), fingerprint: host.current.fingerprint(), former })
-}
-
-fn one_repository(keys: &[RepositoryKey]) -> Result<String> {
-    let mut ids: Vec<&str> = keys.iter().map(|key| key.repository.as_str()).collect();
-    ids.sort_unstable();
-    ids.dedup();
-    match ids[..] {
-        [id] => Ok(id.to_owned()),
-        _ => Err(Error::invalid(format!("the identity opens keys of several repositories: {}", ids.join(", ")))
-            .with_hint(
-                "unwrap the key of this host by hand, `age -d -i FILE keys/….age > KEY`, and pass KEY as identity_file",
-            )),
-    }
 }
 
 async fn host_keys(context: &Context) -> Result<Option<HostKeys>> {

@@ -25,6 +25,8 @@ pub(crate) struct Header {
     pub(crate) counts: Counts,
     /// The newest header that the run saw, with its mac.
     pub(crate) previous: Option<(SnapshotId, Digest)>,
+    /// The fingerprint of the key that the run encrypted to. Packs of earlier runs may need others.
+    pub(crate) encrypted_to: Option<String>,
     /// The manifest, as JSON.
     pub(crate) manifest: BlobId,
     /// The root of the tree.
@@ -119,6 +121,9 @@ impl Header {
         if let Some((snapshot, mac)) = &self.previous {
             record.line("previous").number(snapshot).text(&hex(&mac.0));
         }
+        if let Some(fingerprint) = &self.encrypted_to {
+            record.line("encrypted_to").text(fingerprint);
+        }
         record.line("manifest").number(self.manifest);
         record.line("root").number(self.root);
         for pack in &self.packs {
@@ -169,6 +174,7 @@ struct Draft {
     outcome: Option<Outcome>,
     counts: [Option<u64>; 6],
     previous: Option<(SnapshotId, Digest)>,
+    encrypted_to: Option<String>,
     manifest: Option<BlobId>,
     root: Option<BlobId>,
     packs: Vec<NeededPack>,
@@ -200,6 +206,7 @@ impl Draft {
                 let previous = (SnapshotId(fields.hex()?), Digest(fields.hex()?));
                 self.previous.replace(previous).is_none()
             }
+            "encrypted_to" => self.encrypted_to.replace(fields.text()?).is_none(),
             "manifest" => self.manifest.replace(BlobId(fields.hex()?)).is_none(),
             "root" => self.root.replace(BlobId(fields.hex()?)).is_none(),
             "pack" => {
@@ -236,6 +243,7 @@ impl Draft {
             outcome: self.outcome.ok_or_else(|| missing("outcome"))?,
             counts: Counts { files, entries, bytes, stored, skipped, stores },
             previous: self.previous,
+            encrypted_to: self.encrypted_to,
             manifest: self.manifest.ok_or_else(|| missing("manifest"))?,
             root: self.root.ok_or_else(|| missing("root"))?,
             packs: self.packs,
@@ -264,6 +272,7 @@ pub(super) mod tests {
             outcome: Outcome::Partial,
             counts: Counts { files: 1, entries: 2, bytes: 3, stored: 4, skipped: 5, stores: 6 },
             previous: Some((SnapshotId([3; 6]), Digest([4; 32]))),
+            encrypted_to: Some("0123456789abcdef".into()),
             manifest: BlobId([5; 16]),
             root: BlobId([6; 16]),
             packs: vec![
@@ -295,6 +304,7 @@ pub(super) mod tests {
                 tags: Vec::new(),
                 outcome: Outcome::Complete,
                 previous: None,
+                encrypted_to: None,
                 packs: Vec::new(),
                 ..header
             };
@@ -315,7 +325,7 @@ pub(super) mod tests {
             Header::read(&record.finish_with_mac(&key).0, header.repository, &key)
         };
         again(lines.clone()).unwrap();
-        let optional = ["service_version", "label", "tag", "previous", "pack"];
+        let optional = ["service_version", "label", "tag", "previous", "encrypted_to", "pack"];
         for at in 1..lines.len() - 1 {
             let word = lines[at].split(' ').next().unwrap();
             let mut without = lines.clone();

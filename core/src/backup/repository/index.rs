@@ -107,6 +107,10 @@ impl IndexWriter {
     /// The next frame of the pack; the last one, without blobs, as well.
     pub(crate) fn frame(&mut self, packed: u32, plain: u32, blobs: &[PackedBlob]) {
         self.frames.push((packed, plain, blobs.len() as u32));
+        if self.blobs.capacity() - self.blobs.len() < blobs.len() {
+            // Of a million small files there are many: no room for as many again.
+            self.blobs.reserve_exact(blobs.len() + self.blobs.len() / 8);
+        }
         self.blobs.extend_from_slice(blobs);
     }
 

@@ -15,8 +15,9 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// The longest blob, in bytes.
 pub(crate) const MAX_BLOB: usize = 4 << 20;
-/// How much content a frame has at most, in bytes, unless one member alone is larger.
-pub(crate) const FRAME: usize = 4 << 20;
+/// How much content a frame has at most, in bytes, unless one member alone is larger: two blobs of a mebibyte with their
+/// headers. More compresses no better at the usual level, whose window is a mebibyte, and costs more to read a small file.
+pub(crate) const FRAME: usize = (2 << 20) + (4 << 10);
 /// The longest content of a frame: a member of the longest blob.
 pub(crate) const MAX_FRAME: usize = MAX_BLOB + BLOCK as usize;
 /// A pack ends with the frame in which it reaches this length, compressed and before encryption, in bytes.

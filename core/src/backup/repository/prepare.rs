@@ -1,13 +1,14 @@
 //! What a run settles before it stores anything: which repository, what it has already, what was collected.
 
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::cache::CacheFolder;
 use super::cache::databases::{self, DatabaseRecord};
 use super::cache::files::FileTablePlace;
 use super::cache::known::Known;
+use super::cache::last::LastHeader;
+use super::cache::{CacheFolder, CacheOf};
 use super::collecting::guard::Marks;
 use super::id::{BlobId, IdKey, PackId, RepositoryId, SnapshotId};
 use super::identity::Identity;
@@ -33,8 +34,10 @@ pub(crate) struct Prepared {
     pub(crate) known: Known,
     pub(crate) files: FileTablePlace,
     pub(crate) databases: Vec<DatabaseRecord>,
-    /// The newest header, and its mac.
+    /// The newest header, and its mac; the one that this host put last, when somebody took that away.
     pub(crate) previous: Option<(SnapshotId, Digest)>,
+    /// The file that says which header this host put last.
+    pub(crate) last: PathBuf,
     /// What the collect records say.
     pub(crate) marks: Marks,
 }
@@ -42,9 +45,15 @@ pub(crate) struct Prepared {
 impl Prepared {
     /// Opens the repository in a target, and creates it where there is none. It blocks.
     ///
-    /// `state` is the service's state folder; `made_for` names the build and the kinds of databases that it recognises:
-    /// what another one took for a plain file may be a database to this one.
-    pub(crate) fn open(objects: &Objects, keys: &Keys, state: &Path, made_for: &str) -> Result<Self> {
+    /// `state` is the service's state folder, and `caches` says what of it is used; `target` is the target's name; `made_for` names
+    /// the build and the kinds of databases that it recognises: what another one took for a plain file may be a database to this one.
+    pub(crate) fn open(
+        objects: &Objects,
+        keys: &Keys,
+        (state, caches): (&Path, CacheOf),
+        target: &str,
+        made_for: &str,
+    ) -> Result<Self> {
         let ring = keyring(keys);
         let repository = match Repository::open(objects, &ring)? {
             Some(repository) => repository,
@@ -66,11 +75,15 @@ impl Prepared {
                 "name another folder or prefix in the [[target]]: a repository is encrypted as a whole or not at all",
             ));
         }
-        let caches = CacheFolder::open(state, repository.id)?;
+        let caches = CacheFolder::open(state, caches, repository.id)?;
         // First what was collected: a pack that is deleted from here on was condemned in a record that is read now, or
         // in one that is met before the snapshot is shown.
         let marks = Marks::read(&repository)?;
-        let previous = newest(&repository)?;
+        let last = caches.last(target);
+        let previous = match LastHeader::load(&last, &repository.key) {
+            Some(gone) if gone.is_missing(&repository)? => Some((gone.snapshot, gone.mac)),
+            _ => newest(&repository)?,
+        };
         let known = load_known(&repository, &caches, &marks)?;
         let key = repository.key.clone();
         Ok(Self {
@@ -81,6 +94,7 @@ impl Prepared {
             caches,
             known,
             previous,
+            last,
             marks,
         })
     }

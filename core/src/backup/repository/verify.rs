@@ -8,10 +8,11 @@ use super::extract::{Plan, WHOLE};
 use super::fetch::{Packs, Reader, is_damage};
 use super::header::{Header, NeededPack};
 use super::id::{PackId, PageId};
-use super::index::BlobAt;
+use super::index::{self, BlobAt, Lines};
 use super::names;
 use super::open::{Repository, StoredHeader, broken_links};
 use super::pack::{PackedBlob, blobs_in};
+use super::prepare::MAX_INDEX;
 use super::roll::{Stored, TreeRoll};
 use super::snapshot::{Snapshot, walk_tree};
 use super::tree::Content;
@@ -100,6 +101,7 @@ pub(crate) fn verify(
     }
     if verified.sealed {
         name_packs(&headers, &damaged, problems);
+        problems.extend(indexes(scope, repository, &header.packs)?);
         return Ok(verified);
     }
     let snapshot = match Snapshot::open(scope, repository, header.clone(), max_entries) {
@@ -157,6 +159,28 @@ fn name_packs(headers: &[StoredHeader], damaged: &BTreeMap<PackId, String>, prob
         let message = format!("pack {pack}: {message}; needed by {}", needing.join(", "));
         problems.push(Problem::of_snapshot(ProblemKind::DamagedPack, message));
     }
+}
+
+/// What is wrong with the indexes of packs that nobody here can open. Whoever can finds out as he uses them.
+fn indexes(scope: &Scope, repository: &Repository, packs: &[NeededPack]) -> Result<Vec<Problem>> {
+    let keys: Vec<String> = packs.iter().map(|pack| names::index(pack.id)).collect();
+    let mut problems = Vec::new();
+    repository.objects.read_each(&keys, MAX_INDEX, |number, bytes| {
+        scope.cancel.check()?;
+        let pack = &packs[number];
+        let read = bytes
+            .and_then(|bytes| index::read(&bytes, repository.id, pack.id, &repository.key, Lines::Blobs, |_| Ok(())));
+        let wrong = match read {
+            Ok(read) if read.pack == *pack => return Ok(()),
+            Ok(_) => "it is of other bytes than the header names".to_owned(),
+            Err(error) if is_damage(&error) => error.message().to_owned(),
+            Err(error) => return Err(error),
+        };
+        let message = format!("the index of pack {}: {wrong}", pack.id);
+        problems.push(Problem::of_snapshot(ProblemKind::DamagedIndex, message));
+        Ok(())
+    })?;
+    Ok(problems)
 }
 
 /// The packs that are missing or have another length.

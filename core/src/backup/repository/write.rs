@@ -8,6 +8,7 @@ use super::cache::CacheFolder;
 use super::cache::databases::{self, DatabaseContent, DatabaseRecord};
 use super::cache::files::{FileRecord, FileTable, FileTableWriter};
 use super::cache::known::Known;
+use super::cache::last::LastHeader;
 use super::chunk::{Chunker, WHOLE};
 use super::collecting::guard::Marks;
 use super::deliver::Commit;
@@ -31,6 +32,8 @@ use crate::fs::AtomicFile;
 
 mod database;
 
+pub(in crate::backup) use database::Units;
+
 /// What a snapshot in a repository is called, and how it is compressed.
 #[derive(Debug, Clone)]
 pub(crate) struct WriteJob {
@@ -49,6 +52,10 @@ pub(crate) struct RepositoryWriter {
     repository: Repository,
     caches: CacheFolder,
     previous: Option<(SnapshotId, crate::backup::manifest::Digest)>,
+    /// The fingerprint of the key that packs are encrypted to.
+    sealed_to: Option<String>,
+    /// Where the header is remembered.
+    last: std::path::PathBuf,
     marks: Marks,
     blobs: BlobStore,
     tree: BlockWriter,
@@ -120,8 +127,8 @@ struct LastDatabase {
 impl RepositoryWriter {
     /// A writer whose packs go to `out`.
     pub(crate) fn new(scope: &Scope, prepared: Prepared, job: WriteJob, out: mpsc::Sender<Step>) -> Result<Self> {
-        let Prepared { repository, sealing, caches, known, files, databases, previous, marks } = prepared;
-        let key = repository.key.clone();
+        let Prepared { repository, sealing, caches, known, files, databases, previous, last, marks } = prepared;
+        let (key, sealed_to) = (repository.key.clone(), sealing.fingerprint());
         let packs = PackStream::new(scope, repository.id, &key, sealing, job.compression, out)?;
         Ok(Self {
             scope: scope.clone(),
@@ -135,6 +142,8 @@ impl RepositoryWriter {
             repository,
             caches,
             previous,
+            sealed_to,
+            last,
             marks,
             blocks: Vec::new(),
             counts: Counts::default(),
@@ -357,7 +366,7 @@ impl SnapshotWriter for RepositoryWriter {
         let json = serde_json::to_vec(&manifest)
             .map_err(|error| Error::internal(format!("the manifest is not JSON: {error}")))?;
         let manifest_id = pieces::store(&json, |piece| self.blobs.store_record(piece))?;
-        let Self { job, repository, caches, mut blobs, previous, marks, counts, .. } = *self;
+        let Self { job, repository, caches, mut blobs, previous, marks, counts, sealed_to, last, .. } = *self;
         let stored = blobs.packs.finish(&mut blobs.known)?;
         let mut packs: Vec<_> =
             blobs.known.packs().iter().filter(|pack| pack.needed).map(|pack| pack.pack.clone()).collect();
@@ -379,18 +388,21 @@ impl SnapshotWriter for RepositoryWriter {
                 ..counts
             },
             previous,
+            encrypted_to: sealed_to,
             manifest: manifest_id,
             root,
             packs,
         };
         let key = repository.key.clone();
+        let shown = LastHeader { snapshot: header.snapshot, mac: header.write(&key).1, time: header.time };
         blobs.packs.commit(Commit { header, key: key.clone(), marks })?;
         let (mut known, table, databases, pages) = (blobs.known, self.new_table, self.new_databases, self.page_files);
         let keep = move || {
             table.publish()?;
             pages.into_iter().try_for_each(AtomicFile::publish)?;
             databases::save(&caches.databases(), &key, &databases)?;
-            known.save(&caches.known(), &key)
+            known.save(&caches.known(), &key)?;
+            shown.save(&last, &key)
         };
         Ok(Finished { manifest, stored_bytes: stored, keep: Some(Box::new(keep)) })
     }

@@ -47,6 +47,7 @@ mod identity;
 #[cfg(feature = "encryption")]
 mod packs;
 #[cfg(feature = "encryption")]
+#[cfg(feature = "encryption")]
 mod recipient;
 #[cfg(feature = "encryption")]
 mod ring;

@@ -54,6 +54,7 @@ impl Scene {
             scratch_in_memory: true,
             checkers: Checkers { kinds: kinds(), live: Vec::new() },
             keys: None,
+            state: std::env::temp_dir().join("no-state"),
             threads: 1,
         }
     }

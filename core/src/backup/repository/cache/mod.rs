@@ -10,10 +10,12 @@
 //! | `files` | the files of the last run, with what they looked like and what they consist of |
 //! | `databases` | the same for databases |
 //! | `pages-<path id>` | the page ids of a database, and where its units lie |
+//! | `last-<target>` | the header that this host put last: a loss of it costs that nobody notices its removal |
 
 pub(crate) mod databases;
 pub(crate) mod files;
 pub(crate) mod known;
+pub(crate) mod last;
 pub(crate) mod pages;
 
 use std::path::{Path, PathBuf};
@@ -21,15 +23,35 @@ use std::path::{Path, PathBuf};
 use super::id::{BlobId, RepositoryId};
 use crate::error::Result;
 use crate::fs;
+use crate::value::hex;
 
 /// Where the caches of one repository are.
 #[derive(Debug, Clone)]
 pub(crate) struct CacheFolder(PathBuf);
 
+/// Whose caches they are. What a copy of an old snapshot remembers would have the next backup read everything again, and
+/// the other way round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CacheOf {
+    /// Those of backups of the service.
+    Backups,
+    /// Those of copies out of other repositories.
+    Copies,
+}
+
 impl CacheFolder {
-    /// The folder below the state folder of a service; made if need be.
-    pub(crate) fn open(state: &Path, repository: RepositoryId) -> Result<Self> {
-        let folder = state.join("cache/repository").join(repository.to_string());
+    /// The folder below the state folder of a service, whether it is there or not.
+    pub(crate) fn at(state: &Path, of: CacheOf, repository: RepositoryId) -> Self {
+        let folder = match of {
+            CacheOf::Backups => "cache/repository",
+            CacheOf::Copies => "cache/copies",
+        };
+        Self(state.join(folder).join(repository.to_string()))
+    }
+
+    /// The same; made if need be.
+    pub(crate) fn open(state: &Path, of: CacheOf, repository: RepositoryId) -> Result<Self> {
+        let Self(folder) = Self::at(state, of, repository);
         fs::create_dir_all(&folder, fs::PRIVATE_DIR)?;
         // What a run that died left half-written.
         fs::sweep_partials(&folder)?;
@@ -46,6 +68,11 @@ impl CacheFolder {
 
     pub(crate) fn databases(&self) -> PathBuf {
         self.0.join("databases")
+    }
+
+    /// One repository may be in several targets.
+    pub(crate) fn last(&self, target: &str) -> PathBuf {
+        self.0.join(format!("last-{}", hex(&blake3::hash(target.as_bytes()).as_bytes()[..8])))
     }
 
     pub(crate) fn pages(&self, path: BlobId) -> PathBuf {

@@ -48,7 +48,7 @@ pub(crate) const MIN_GRACE: Duration = Duration::from_secs(MIN_COLLECT_GRACE_HOU
 pub(crate) const DEFAULT_GRACE: Duration = Duration::from_secs(24 * 3600);
 /// How long a record stays that names removed snapshots: whoever looked at the repository within this time can tell a
 /// snapshot that was removed from one that was lost.
-const REMOVALS_KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
+pub(super) const REMOVALS_KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// The longest run whose packs are left alone while it goes on.
 const LONGEST_RUN: SignedDuration = SignedDuration::from_hours(30 * 24);
 

@@ -28,4 +28,4 @@ pub(crate) fn record_in(text: &[u8]) -> Option<&[u8]> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::backup) mod tests;

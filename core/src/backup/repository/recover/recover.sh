@@ -1,6 +1,6 @@
 #!/bin/sh
 # Restores any snapshot of this repository without the program that made it. See RECOVER.md.
-# Needs a POSIX sh, tar, zstd, awk and dd, and age for an encrypted repository; uses b3sum when it is there.
+# Needs a POSIX sh with its usual tools, tar and zstd, and age for an encrypted repository; uses b3sum when it is there.
 set -u
 LC_ALL=C
 export LC_ALL
@@ -12,6 +12,7 @@ sh recover.sh list
 sh recover.sh restore SNAPSHOT FOLDER [--identity FILE]
 
 SNAPSHOT is what `list` prints, the beginning of it, or `latest`. FOLDER must be missing or empty.
+FILE holds the operator's age identity. Without it age asks for the passphrase that the keys are wrapped to.
 TMPDIR says where the packs are unpacked; beside FOLDER otherwise.
 END
     exit 2
@@ -58,7 +59,12 @@ while [ $# -gt 0 ]; do
     *) usage ;;
     esac
 done
-for tool in tar zstd awk dd; do
+case $identity in
+'' | /*) ;;
+*) identity=$PWD/$identity ;;
+esac
+[ -z "$identity" ] || [ -r "$identity" ] || fail "$identity is no file that can be read: name the file with the age identity"
+for tool in tar zstd awk dd split xargs; do
     command -v "$tool" >/dev/null || fail "this needs $tool: install it"
 done
 
@@ -82,7 +88,7 @@ case $(tail -n 1 "$header") in mac\ *) ;; *) fail "$header is cut off: use anoth
 if [ -e "$into" ] && [ -n "$(ls -A -- "$into" 2>&1)" ]; then fail "$into is not an empty folder"; fi
 mkdir -p -- "$into" || exit 2
 into=$(CDPATH='' cd -- "$into" && pwd) || exit 2
-work=$(mktemp -d "${TMPDIR:-$(dirname -- "$into")}/recover.XXXXXX") || exit 2
+work=$(mktemp -d "${TMPDIR:-$(dirname -- "$into")}/recover.XXXXXX") && work=$(CDPATH='' cd -- "$work" && pwd) || exit 2
 trap 'rm -rf "$work"' EXIT
 trap 'exit 130' HUP INT TERM
 mkdir "$work/blobs" && cd "$work/blobs" || exit 2
@@ -91,34 +97,50 @@ b3sum=
 if command -v b3sum >/dev/null; then b3sum=1; else echo "recover.sh: without b3sum only zstd's checksums are checked" >&2; fi
 digest_of() { b3sum --no-names <"$1"; }
 
+awk '$1 == "pack"' "$header" >"$work/packs"
+
+# The keys that the packs are encrypted to, unwrapped: $work/key-FINGERPRINT.
+unwrapped() {
+    # A key that was unwrapped by hand needs no other.
+    [ -n "$identity" ] && grep -q "^# fingerprint: $1\$" "$identity" && cp "$identity" "$work/key-$1" && return
+    : >"$work/said"
+    for wrapped in "$here/keys/$1"-*.age; do
+        [ -f "$wrapped" ] || continue
+        # Without an identity age asks for the passphrase, on the terminal.
+        age -d ${identity:+-i "$identity"} -o "$work/key" "$wrapped" </dev/null 2>>"$work/said" || continue
+        grep -q "^# fingerprint: $1\$" "$work/key" && mv "$work/key" "$work/key-$1" && return
+        echo "$wrapped holds another key" >>"$work/said"
+    done
+    [ -s "$work/said" ] || echo "there is no $here/keys/$1-1.age: look for one in another copy of the backups" >>"$work/said"
+    cat "$work/said" >&2
+    return 1
+}
+awk '$5 != "clear" && !seen[$5]++ { print $5 }' "$work/packs" >"$work/keys"
+if [ -s "$work/keys" ]; then
+    command -v age >/dev/null || fail "the repository is encrypted: install age"
+    closed=0
+    while read -r key; do
+        unwrapped "$key" && continue
+        closed=$((closed + 1))
+        packs=$(awk -v key="$key" '$5 == key' "$work/packs" | wc -l)
+        problem "the key $key was not opened: what is in $((packs)) packs is lost without it"
+    done <"$work/keys"
+    [ "$closed" -lt "$(($(wc -l <"$work/keys")))" ] ||
+        fail "nothing can be decrypted: name the file with the identity of a recipient, --identity FILE, or type the passphrase"
+fi
 # What a pack is before encryption.
 opened() {
-    if [ "$2" = clear ]; then
-        cat "$1"
-        return
-    fi
-    if [ ! -s "$work/key-$2" ]; then
-        for wrapped in "$here/keys/$2"-*.age; do
-            [ -f "$wrapped" ] || continue
-            # Without an identity age asks for the passphrase.
-            age -d ${identity:+-i "$identity"} -o "$work/key-$2" "$wrapped" </dev/null && break
-        done
-        [ -s "$work/key-$2" ] || return 1
-    fi
-    age -d -i "$work/key-$2" "$1"
+    if [ "$2" = clear ]; then cat "$1"; else age -d -i "$work/key-$2" "$1"; fi
 }
 
-awk '$1 == "pack"' "$header" >"$work/packs"
 total=$(awk 'END { print NR }' "$work/packs")
 number=0
 while read -r _ id bytes digest key; do
     number=$((number + 1))
+    [ "$key" = clear ] || [ -f "$work/key-$key" ] || continue
     echo "pack $number of $total" >&2
     pack=$here/packs/$id.tar.zst
-    if [ "$key" != clear ]; then
-        pack=$pack.age
-        command -v age >/dev/null || fail "the repository is encrypted: install age"
-    fi
+    [ "$key" = clear ] || pack=$pack.age
     if [ ! -f "$pack" ]; then
         problem "pack $id is missing"
         continue
@@ -154,12 +176,20 @@ while read -r word id count; do
     record "$id" >>"$work/tree" || problem "$count entries are lost with a block of the tree"
 done <"$work/root"
 
+# What each blob is, in few calls: its digest, or its length where there is no b3sum.
+if [ -n "$b3sum" ]; then ls | xargs b3sum >"$work/sums"; else ls | xargs wc -c >"$work/sums"; fi
+
 # The tree as calls of the functions below: folders, content, links, and what folders get at the end.
 if [ "$(id -u)" -eq 0 ]; then owners=1; else owners=0; fi
 cat >"$work/tree.awk" <<'AWK'
 BEGIN {
     out = ENVIRON["work"]
     owners = ENVIRON["owners"]
+    digests = ENVIRON["b3sum"]
+    while ((getline sum < (out "/sums")) > 0) {
+        split(sum, field, " ")
+        known[field[2]] = field[1]
+    }
     for (i = 1; i < 256; i++) byte[sprintf("%02X", i)] = sprintf("%c", i)
     folders = out "/folders"; files = out "/files"; links = out "/links"; last = out "/last"
     printf "" > folders; printf "" > files; printf "" > links; printf "" > last
@@ -199,28 +229,48 @@ function attributes(name, mode, uid, gid, time,   special) {
     special = length(mode) > 3 ? substr(mode, 1, length(mode) - 3) : 0
     # Set-id bits only with the owner whose rights they lend.
     if (!owners) mode = (special % 2) substr("000" mode, length(mode) + 1)
+    mode_of = mode
     return quoted(name) " " mode " " time " " (owners ? uid ":" gid : "")
 }
-# Ends the entry before.
-function flush(   i, from) {
-    if (kind == "") return
-    if (kind == "f") {
-        if (parts) {
-            print "s " quoted(name) " " size > files
-            from = 0
-            for (i = 1; i <= parts; i++) {
-                print "d " quoted(name) " " offset[i] " " part[i] " " sprintf("%.0f", from) > files
-                from += part[i]
-            }
-        } else if (!blobs && size > 0) print "s " quoted(name) " " size > files
-        print "e " digest " " size " " about > files
+# The umask under which a new file has this mode; "-" when there is none.
+function mask(mode,   i, bits, text) {
+    for (i = 1; i <= length(mode); i++) {
+        bits = substr(mode, i, 1)
+        if (i + 3 <= length(mode) ? bits > 0 : bits % 2) return "-"
+        if (i + 3 > length(mode)) text = text (6 - bits)
     }
+    return text
+}
+# Ends the entry before.
+function flush(   i, from, wanted) {
+    if (kind == "") return
     kind = ""
+    # Nearly all files are one blob, whose digest is known already: they cost few calls of programs.
+    if (blobs <= 1 && !parts && (blobs || size == 0)) {
+        wanted = blobs ? (digests ? digest : size) : ""
+        if (!blobs) print "c - - " about > files
+        else if (!(only in known)) print "b " quoted(name) " \"a part of it is lost\"" > files
+        else if ((known[only] "") != (wanted "")) print "b " quoted(name) " \"its content is not what it was\"" > files
+        else print "c " only " " mask(mode_of) " " about > files
+        return
+    }
+    print "n " quoted(name) > files
+    printf "%s", gathered > files
+    if (parts) {
+        print "s " quoted(name) " " size > files
+        from = 0
+        for (i = 1; i <= parts; i++) {
+            print "d " quoted(name) " " offset[i] " " part[i] " " sprintf("%.0f", from) > files
+            from += part[i]
+        }
+    } else if (!blobs) print "s " quoted(name) " " size > files
+    print "e " digest " " size " " about > files
 }
 function content(first,   i, line) {
     line = (blobs ? "a " : "w ")
     for (i = first; i <= NF; i++) line = line " " $i
-    print line > files
+    gathered = gathered line "\n"
+    only = $first
     blobs += NF - first + 1
 }
 $1 == "uplifted-ops" {
@@ -247,8 +297,7 @@ $1 == "d" {
     next
 }
 $1 == "f" {
-    kind = "f"; size = $7; digest = $8; blobs = 0; parts = 0
-    print "n " quoted(name) > files
+    kind = "f"; size = $7; digest = $8; blobs = 0; parts = 0; gathered = ""
     content(9)
     next
 }
@@ -270,7 +319,7 @@ END {
     if (attributes_lost) print "recover.sh: " attributes_lost " extended attributes are not restored" > "/dev/stderr"
 }
 AWK
-work=$work owners=$owners awk -f "$work/tree.awk" "$work/tree" ||
+work=$work owners=$owners b3sum=$b3sum awk -f "$work/tree.awk" "$work/tree" ||
     fail "nothing was restored: do not trust this repository"
 
 # Which form of a time this touch takes: nanoseconds, or seconds alone.
@@ -287,6 +336,16 @@ stamp() { # options, time, path
     esac
 }
 
+# A file of one blob, or of none: blob, umask that gives it its mode, name, mode, time, owner.
+c() {
+    mode=$4
+    if [ "$2" != - ]; then umask "$2"; mode=; fi
+    if [ "$1" = - ]; then : >"$into/$3"; else cat "$1" >"$into/$3"; fi || fail "cannot write $3"
+    umask 077
+    t "$3" "$mode" "$5" "${6-}"
+}
+# A file that is not restored, and why.
+b() { problem "$1: $2"; }
 # A folder.
 m() { mkdir -p "$into/$1" || fail "cannot make the folder $1"; }
 # A file begins: its content is gathered under a name of our own.
@@ -319,19 +378,25 @@ p() {
         { record "$map" >"$work/map-$level" && [ "$level" -le 20 ]; } || bad=1
         map=$(awk '$1 == "base" { print $2; exit }' "$work/map-$level")
     done
-    [ -n "$bad" ] || merge >"$work/runs" || bad=1
+    [ -n "$bad" ] || merge >"$work/parts" || bad=1
     [ -z "$bad" ] || return 0
-    while read -r blob unit at first count; do
-        dd if="$blob" of="$work/file" bs="$unit" skip="$at" seek="$first" count="$count" conv=notrunc 2>/dev/null || bad=1
-    done <"$work/runs"
+    # Of a blob that is used in part each unit becomes a file, so that a few calls of cat do what else takes one of dd
+    # for each run: a database that was changed here and there for months has hundreds of thousands.
+    rm -rf "$work/units" && mkdir "$work/units" || bad=1
+    while read -r blob unit; do
+        mkdir "$work/units/$blob" && split -b "$unit" "$blob" "$work/units/$blob/" || bad=1
+    done <"$work/cut"
+    [ -n "$bad" ] || [ ! -s "$work/parts" ] || xargs cat <"$work/parts" >"$work/file" || bad=1
+    rm -rf "$work/units"
 }
-# The runs of all maps together, in the order of the file: blob, unit, unit in the blob, unit in the file, units.
+# What the file consists of in its order, by all maps together: blobs, and units of blobs that are to be cut.
 merge() {
     merge_level=$level
     while [ "$merge_level" -gt 0 ]; do
         cat "$work/map-$merge_level" || return 1
         merge_level=$((merge_level - 1))
-    done | awk '
+    done | awk -v cut="$work/cut" '
+        BEGIN { known = 0; letters = "abcdefghijklmnopqrstuvwxyz"; printf "" > cut }
         $1 == "uplifted-ops" { if ($2 != "pages" || $3 != 1) exit 1; shift_by = known; next }
         $1 == "unit" { if (unit && unit != $2) exit 1; unit = $2; next }
         # Units that have not the same length in both files are never taken from below.
@@ -344,7 +409,7 @@ merge() {
             units = int(($2 + unit - 1) / unit)
             next
         }
-        $1 == "data" { blob[known++] = $2; next }
+        $1 == "data" { blob[known] = $2; units_of[known++] = $3; next }
         $1 == "run" {
             if ($4 + shift_by >= known) exit 1
             for (i = 0; i < $3; i++) where[$2 + i] = ($4 + shift_by) * 1024 + $5 + i
@@ -356,7 +421,13 @@ merge() {
                 if (!((u - 1) in where)) exit 1
                 if (u < units && (u in where) && where[u] == where[u - 1] + 1 && where[u] % 1024 > 0) continue
                 from = where[start]
-                printf "%s %d %d %.0f %d\n", blob[int(from / 1024)], unit, from % 1024, start, u - start
+                id = blob[int(from / 1024)]
+                if (u - start == units_of[int(from / 1024)]) print id
+                else {
+                    if (!(id in cuts)) { cuts[id] = 1; print id, unit > cut }
+                    for (i = from % 1024; i < from % 1024 + u - start; i++)
+                        print "../units/" id "/" substr(letters, int(i / 26) + 1, 1) substr(letters, i % 26 + 1, 1)
+                }
                 start = u
             }
         }'
@@ -380,10 +451,10 @@ e() {
     mv "$work/file" "$into/$3" || fail "cannot write $3"
     t "$3" "$4" "$5" "${6-}"
 }
-# What a node gets: mode, time, owner.
+# What a node gets: mode, or none when it has it; time, owner.
 t() {
     [ -z "${4-}" ] || chown "$4" "$into/$1" || problem "$1: its owner was not restored"
-    chmod "$2" "$into/$1" && stamp "" "$3" "$into/$1" || problem "$1: its mode or time was not restored"
+    { [ -z "$2" ] || chmod "$2" "$into/$1"; } && stamp "" "$3" "$into/$1" || problem "$1: its mode or time was not restored"
 }
 # A symbolic link: target, name, mode, time, owner.
 l() {

@@ -26,20 +26,20 @@ fn spread(scene: &Scene, into: &Path) {
 }
 
 /// The shells that are here, each as a command.
-fn shells() -> Vec<Vec<&'static str>> {
+pub(in crate::backup) fn shells() -> Vec<Vec<&'static str>> {
     let is_there = |shell: &str| Command::new(shell).arg("--help").output().is_ok();
     let all = [vec!["sh"], vec!["dash"], vec!["busybox", "sh"]];
     all.into_iter().filter(|shell| is_there(shell[0])).collect()
 }
 
-fn run(shell: &[&str], repository: &Path, arguments: &[&str]) -> Output {
+pub(in crate::backup) fn run(shell: &[&str], repository: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(shell[0]);
     command.args(&shell[1..]).arg(repository.join("recover.sh")).args(arguments);
     command.output().unwrap()
 }
 
 /// A tree as the script makes it: without nanoseconds where the shell's own `touch` knows none.
-fn comparable(root: &Path, shell: &[&str]) -> Vec<(Vec<u8>, String)> {
+pub(in crate::backup) fn comparable(root: &Path, shell: &[&str]) -> Vec<(Vec<u8>, String)> {
     let coarse = |line: String| match line.split_once('.') {
         Some((before, after)) if shell[0] == "busybox" => format!("{before}{}", &after[9..]),
         _ => line,

@@ -142,6 +142,7 @@ async fn version_1_is_listed_verified_and_restored() {
             checkers: Checkers { kinds: kinds(), live: Vec::new() },
             threads: 2,
             keys: None,
+            state: std::env::temp_dir().join("no-state"),
         };
         let report = verify(&scope, job).await.unwrap();
         assert!(report.ok && report.databases.len() == 1, "{report:?}");

@@ -66,6 +66,7 @@ fn job(targets: &[NamedTarget], snapshot: &str, depth: VerifyDepth) -> VerifyJob
         checkers: Checkers { kinds: fake_store::kinds(), live: Vec::new() },
         threads: 2,
         keys: None,
+        state: std::env::temp_dir().join("no-state"),
     }
 }
 

@@ -292,6 +292,7 @@ impl Scene {
                 stores: manifest.stores.len() as u64,
             },
             previous: self.previous,
+            encrypted_to: None,
             manifest: manifest_id,
             root,
             packs: self.packs.values().cloned().collect(),

@@ -21,15 +21,16 @@ use crate::error::ErrorKind;
 use crate::testing::{Call, FaultyTarget, MemoryTarget};
 
 /// A service, a target that has its wrapped key, and both halves of that key.
-struct Scene {
-    base: tempfile::TempDir,
-    target: MemoryTarget,
-    key: RepositoryKey,
-    host: HostKeys,
+pub(super) struct Scene {
+    pub(super) base: tempfile::TempDir,
+    pub(super) target: MemoryTarget,
+    pub(super) key: RepositoryKey,
+    pub(super) host: HostKeys,
+    pub(super) operator: RepositoryIdentity,
 }
 
 impl Scene {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         Self::with(MemoryTarget::default()).await
     }
 
@@ -44,30 +45,30 @@ impl Scene {
         let targets = [named("one", &target)];
         vault::store(&Scope::default(), &targets, &key, to, None).await.unwrap();
         let host = HostKeys::of(&key);
-        Self { base, target, key, host }
+        Self { base, target, key, host, operator }
     }
 
-    fn root(&self) -> PathBuf {
+    pub(super) fn root(&self) -> PathBuf {
         self.base.path().join("root")
     }
 
     /// What the host has.
-    fn sealed(&self) -> Keys {
+    pub(super) fn sealed(&self) -> Keys {
         Some(Arc::new(KeyRing::of_host(&self.host)))
     }
 
     /// What the host and an operator have.
-    fn opening(&self) -> Keys {
+    pub(super) fn opening(&self) -> Keys {
         let mut ring = KeyRing::of_host(&self.host);
         ring.add(self.key.clone()).unwrap();
         Some(Arc::new(ring))
     }
 
-    fn targets(&self) -> Vec<NamedTarget> {
+    pub(super) fn targets(&self) -> Vec<NamedTarget> {
         vec![named("one", &self.target)]
     }
 
-    fn job(&self, targets: Vec<NamedTarget>) -> CreateJob {
+    pub(super) fn job(&self, targets: Vec<NamedTarget>) -> CreateJob {
         CreateJob {
             service: "app".into(),
             host: "here".into(),
@@ -82,7 +83,7 @@ impl Scene {
         create(&Scope::default(), self.job(self.targets())).await.unwrap()
     }
 
-    async fn verify(&self, keys: Keys, depth: VerifyDepth) -> Result<VerifyReport> {
+    pub(super) async fn verify(&self, keys: Keys, depth: VerifyDepth) -> Result<VerifyReport> {
         let job = VerifyJob {
             targets: self.targets(),
             service: Some("app".into()),
@@ -93,6 +94,7 @@ impl Scene {
             checkers: Checkers { kinds: kinds(), live: Vec::new() },
             threads: 1,
             keys,
+            state: self.root().join(".state"),
         };
         verify(&Scope::default(), job).await
     }
@@ -103,15 +105,15 @@ impl Scene {
     }
 }
 
-fn put_in(target: &MemoryTarget) -> Vec<String> {
+pub(super) fn put_in(target: &MemoryTarget) -> Vec<String> {
     target.keys().into_iter().filter(|key| !key.starts_with("locks/") && !key.starts_with("keys/")).collect()
 }
 
-fn named(name: &str, target: &MemoryTarget) -> NamedTarget {
+pub(super) fn named(name: &str, target: &MemoryTarget) -> NamedTarget {
     (name.to_owned(), Arc::new(target.clone()))
 }
 
-async fn bytes_of(target: &MemoryTarget, key: &str) -> Vec<u8> {
+pub(super) async fn bytes_of(target: &MemoryTarget, key: &str) -> Vec<u8> {
     target.get(&Scope::default(), key, 0..1 << 23).await.unwrap()
 }
 
@@ -413,6 +415,8 @@ async fn a_copy_elsewhere_comes_with_what_opens_it_and_is_sampled_without() {
         lease: LeaseTimes::default(),
         threads: 1,
         keys: scene.sealed(),
+        level: 3,
+        state: scene.base.path().join("copying"),
     };
     let copied = copy(&Scope::default(), job).await.unwrap();
     assert!(copied.copied);
@@ -425,6 +429,7 @@ async fn a_copy_elsewhere_comes_with_what_opens_it_and_is_sampled_without() {
         max_bytes: None,
         // All of it is due.
         reached: [("offsite".to_owned(), "2020-01-01T00:00:00Z".parse().unwrap())].into(),
+        clean_since: Default::default(),
         state: scene.base.path().join("sampling"),
         keys,
     };

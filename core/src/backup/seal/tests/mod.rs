@@ -3,6 +3,8 @@
 mod archives;
 mod keys;
 mod plain_age;
+mod recovering;
+mod repository;
 mod streams;
 
 use std::path::PathBuf;
