@@ -5,8 +5,11 @@ BIN    := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)/release
 ROOT   =
 ROUNDS ?= 3
 SCALE  ?= 1
+TARGET  ?= header
+SECONDS ?= 60
+HOST   := $(shell rustc -vV | sed -n 's/^host: //p')
 
-.PHONY: help setup test test-rust test-python test-node test-examples conformance lint generate demo bench bench-bindings clean-work
+.PHONY: help setup test test-rust test-python test-node test-examples conformance lint generate fuzz demo bench bench-bindings clean-work
 
 help: ## Print the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile
@@ -40,6 +43,17 @@ generate: ## Write the Python and TypeScript sides of the operations again
 
 conformance: ## Compare what became of the conformance cases in the three suites, once they have run
 	@python3 tests/conformance/compare.py
+
+# Coverage of our own code and of what it is built on, for libFuzzer; debug assertions and overflow checks stay on.
+fuzz: export RUSTFLAGS = -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
+	-Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares --cfg fuzzing -Cdebug-assertions -Coverflow-checks
+fuzz: export UPLIFTED_OPS_FUZZ_TARGET = $(TARGET)
+fuzz: export UPLIFTED_OPS_FUZZ_SEEDS = target/fuzz/corpus/$(TARGET)
+fuzz: ## Let libFuzzer look for inputs that a parser does not stand: make fuzz TARGET=header SECONDS=600 (nightly)
+	@mkdir -p target/fuzz/corpus/$(TARGET) target/fuzz/failed
+	$(CARGO) +nightly build --release --quiet -p uplifted-fuzz --features libfuzzer --target $(HOST) --target-dir target/fuzz
+	target/fuzz/$(HOST)/release/uplifted-fuzz target/fuzz/corpus/$(TARGET) -artifact_prefix=target/fuzz/failed/$(TARGET)- \
+		-max_total_time=$(SECONDS) -timeout=20 -rss_limit_mb=2048
 
 demo: ## Show the main job, and three hosts on one folder; `make demo ROOT=<folder>` with a folder of yours, which is only read
 	$(CARGO) build --release --quiet -p uplifted-ops -p uplifted-example --features uplifted-ops/encryption

@@ -54,6 +54,9 @@ pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
+        #[cfg(feature = "faults")]
+        return off::now();
+        #[cfg(not(feature = "faults"))]
         Timestamp::now()
     }
 
@@ -61,6 +64,25 @@ impl Clock for SystemClock {
         let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
         // The kernel's monotonic clock counts up from boot: neither part is negative.
         Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
+    }
+}
+
+/// The wall clock of a machine whose clock is wrong, for the crash tests: `UPLIFTED_OPS_CLOCK_OFF` is by how many
+/// seconds, negative when it is slow.
+#[cfg(feature = "faults")]
+mod off {
+    use std::sync::OnceLock;
+
+    use jiff::{SignedDuration, Timestamp};
+
+    pub(super) fn now() -> Timestamp {
+        static BY: OnceLock<SignedDuration> = OnceLock::new();
+        let by = *BY.get_or_init(|| {
+            let seconds = std::env::var("UPLIFTED_OPS_CLOCK_OFF").ok().and_then(|text| text.parse().ok());
+            SignedDuration::from_secs(seconds.unwrap_or(0))
+        });
+        let now = Timestamp::now();
+        now.saturating_add(by).unwrap_or(now)
     }
 }
 

@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 use uplifted_ops_tests::keys::{OperatorKey, encrypt_with, encrypted, wrapped};
 use uplifted_ops_tests::scene::{Scene, trace};
 
-use super::{PROGRAM, for_each, points};
+use super::repository::{History, IDENTITY};
+use super::{PROGRAM, assert_no_litter, for_each, points};
 
 /// Kills, and fails once, at every point of `operation` in the worker; `check` looks at what became of a copy.
 fn at_every_point(scene: &Scene, operation: &str, request: &Value, check: impl Fn(&Scene, bool, &str) + Sync) {
@@ -71,4 +72,56 @@ fn set_up_ends_with_a_key_that_opens_or_with_none_at_every_point() {
         }
         assert!(opens(run, &operator), "{plan}: {:?}", wrapped(run));
     });
+}
+
+/// Snapshots in an encrypted repository, and a key change at every point: whoever could open them all can, or the new
+/// operator can, and the next backup goes on in the same repository.
+fn in_a_repository(operation: &str, request: &Value, history: &History, operators: &[&str]) {
+    history.at_every_point(
+        operation,
+        |_| request.clone(),
+        6,
+        |run, answer, plan| {
+            let opens = |name: &&&str| {
+                let check = run.call("backup.keys_check", &json!({"identity_file": run.beside(name)}));
+                check.status == Some(0)
+            };
+            let able: Vec<&&str> = operators.iter().filter(opens).collect();
+            assert!(!able.is_empty(), "{plan}: nobody opens the backups: {:?}", wrapped(run));
+            if answer.status == Some(0) {
+                assert_eq!(able.last(), operators.last().as_ref(), "{plan}: success was reported");
+            }
+            let next = run.call("backup.create", &json!({"label": "two"})).done();
+            // Under another key nothing of what is there is found again; under the same one all of it is.
+            assert!(next["outcome"] == "complete", "{plan}: {next}");
+            for name in able {
+                let labels = history.all_restore_with(run, Some(&run.beside(name)), plan);
+                assert_eq!(labels, ["one", "two", "two"], "{plan}: {name}");
+            }
+            assert_no_litter(run, plan);
+            history.nothing_is_lost_to_collection(run, plan);
+        },
+    );
+}
+
+fn sealed_history() -> History {
+    let mut history = History::new(true);
+    history.back_up("one");
+    history.change(2);
+    history.back_up("two");
+    history
+}
+
+#[test]
+fn a_repository_whose_keys_are_wrapped_anew_can_be_opened_at_every_point() {
+    let history = sealed_history();
+    let new = OperatorKey::make(&history.scene, "new.txt");
+    encrypt_with(&history.scene, &format!("{{ recipients = [{:?}] }}", new.public));
+    let request = json!({"identity_file": history.scene.beside(IDENTITY), "proof_file": new.file});
+    in_a_repository("backup.keys_rewrap", &request, &history, &[IDENTITY, "new.txt"]);
+}
+
+#[test]
+fn a_repository_whose_key_is_rotated_can_be_opened_at_every_point() {
+    in_a_repository("backup.keys_rotate", &json!({}), &sealed_history(), &[IDENTITY]);
 }

@@ -5,21 +5,33 @@
 //! fault. Points are numbered in the order they are passed, and threads may pass them in another order next
 //! time: every number is still hit, which is what counts. `UPLIFTED_OPS_CRASH_EVERY=n` tests every n-th point.
 //!
+//! What a repository goes through has thousands of faults: a sample of them is tried, `UPLIFTED_OPS_CRASH_SAMPLE` of each
+//! operation's, and all of them with `UPLIFTED_OPS_CRASH_ALL=1`. The seed of a sample is printed, and
+//! `UPLIFTED_OPS_CRASH_SEED` sets it.
+//!
 //! `system_calls` does the same one floor lower, where SQLite and the libraries write.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests set up their own scenes")]
 
 mod backup;
+mod cancel;
+mod collect;
 mod drill;
 mod keys;
+mod places;
+mod portable;
+mod repository;
 mod restore;
 mod retain;
 mod system_calls;
+mod together;
 
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use uplifted_ops_tests::scene::Scene;
+use uplifted_ops_tests::tree::Tree;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_under-test");
 
@@ -30,6 +42,44 @@ const FAULTS: [&str; 5] = ["kill", "enospc", "enospc+", "eio", "short"];
 fn points(count: usize) -> impl Iterator<Item = usize> {
     let every = std::env::var("UPLIFTED_OPS_CRASH_EVERY").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
     (1..=count).step_by(every)
+}
+
+/// A seed of its own for this run, or the one that is set.
+fn seed() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    number("UPLIFTED_OPS_CRASH_SEED").unwrap_or(u64::from(now.subsec_nanos()))
+}
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok()?.parse().ok()
+}
+
+/// Whether everything is to be tried.
+fn all() -> bool {
+    number("UPLIFTED_OPS_CRASH_ALL") == Some(1)
+}
+
+/// `count` of `plans` by chance, or all of them where that is wanted.
+fn sample<T>(what: &str, mut plans: Vec<T>, count: usize) -> Vec<T> {
+    if !all() {
+        let (seed, known) = (seed(), plans.len());
+        let count = number("UPLIFTED_OPS_CRASH_SAMPLE").map_or(count, |count| usize::try_from(count).unwrap());
+        shuffle(&mut plans, seed);
+        plans.truncate(count);
+        println!("{what}: {} of {known} faults, UPLIFTED_OPS_CRASH_SEED={seed}", plans.len());
+    } else {
+        println!("{what}: all of {} faults", plans.len());
+    }
+    plans
+}
+
+/// Moves the ones to try to the front: all orders are as likely.
+fn shuffle<T>(items: &mut [T], mut seed: u64) {
+    for left in (2..=items.len()).rev() {
+        // Knuth's generator (MMIX): the upper bits are random enough to choose by.
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        items.swap(left - 1, usize::try_from((seed >> 33) % left as u64).unwrap());
+    }
 }
 
 /// Runs `test` for each fault at each point.
@@ -56,14 +106,20 @@ fn for_each<T: Sync>(plans: &[T], test: impl Fn(&T) + Sync) {
 
 /// Every hidden or temporary thing that a dead run may leave is gone.
 fn assert_no_litter(scene: &Scene, plan: &str) {
-    let litter: Vec<String> = fs::read_dir(scene.target())
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
-        .filter(|name| name.starts_with('.'))
-        .collect();
+    let litter = hidden_below(&scene.target());
     assert!(litter.is_empty(), "{plan}: the target keeps {litter:?}");
-    let scratch = scene.root().join(".uplifted-ops/scratch");
+    let state = scene.root().join(".uplifted-ops");
+    let litter = hidden_below(&state.join("cache"));
+    assert!(litter.is_empty(), "{plan}: the caches keep {litter:?}");
+    let scratch = state.join("scratch");
     let left = fs::read_dir(&scratch)
         .map_or(0, |entries| entries.filter(|entry| entry.as_ref().is_ok_and(|entry| entry.path().is_dir())).count());
     assert_eq!(left, 0, "{plan}: {} keeps {left} folders", scratch.display());
+}
+
+/// The hidden names below a folder.
+fn hidden_below(folder: &Path) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = Tree::of(folder, &[]).0.into_keys().collect();
+    found.retain(|path| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".")));
+    found
 }

@@ -14,9 +14,7 @@ use serde_json::{Value, json};
 use uplifted_ops_tests::scene::{Answered, Scene};
 use uplifted_ops_tests::strace::{self, Call, Fault, Role};
 
-use super::backup;
-use super::for_each;
-use super::restore;
+use super::{backup, for_each, number, restore, seed, shuffle};
 
 /// What fails at a call of this name. A plain `write` goes to pipes and counters as well, whose failure says
 /// nothing of the disk: the fault points of `fs` make the writes to files fail.
@@ -42,19 +40,6 @@ fn can_trace() -> bool {
     false
 }
 
-fn number(variable: &str) -> Option<u64> {
-    std::env::var(variable).ok()?.parse().ok()
-}
-
-/// Moves the ones to try to the front: all orders are as likely.
-fn shuffle<T>(items: &mut [T], mut seed: u64) {
-    for left in (2..=items.len()).rev() {
-        // Knuth's generator (MMIX): the upper bits are random enough to choose by.
-        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        items.swap(left - 1, usize::try_from((seed >> 33) % left as u64).unwrap());
-    }
-}
-
 /// Runs `operation` with a fault at the calls of `role`, and `check` after each. Returns the calls that were hit.
 fn at_system_calls(
     scene: &Scene,
@@ -62,8 +47,7 @@ fn at_system_calls(
     (operation, request): (&str, &Value),
     check: impl Fn(&Scene, &Answered, &str) + Sync,
 ) -> Vec<Call> {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    let seed = number("UPLIFTED_OPS_CRASH_SEED").unwrap_or(u64::from(now.subsec_nanos()));
+    let seed = seed();
     let sample = number("UPLIFTED_OPS_CRASH_SAMPLE").map_or(80, |count| usize::try_from(count).unwrap());
 
     let traced = scene.copy();

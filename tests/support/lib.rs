@@ -8,6 +8,7 @@
     reason = "tests set up their own scenes"
 )]
 
+pub mod held;
 pub mod keys;
 pub mod plugins;
 pub mod puppet;

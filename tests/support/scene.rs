@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -14,6 +15,8 @@ pub struct Scene {
     folder: TempDir,
     /// The command line to run.
     program: PathBuf,
+    /// By how much the clock of its machine is ahead of the target's, negative when it is behind.
+    pub clock_off_seconds: i64,
 }
 
 /// What a command answered.
@@ -54,7 +57,8 @@ impl Scene {
     /// A small service in the guide's layout: a database in WAL mode, configuration, a private `.env`,
     /// plugins with links, and a log that is not backed up.
     pub fn small(program: &str) -> Self {
-        let scene = Self { folder: tempfile::tempdir().unwrap(), program: PathBuf::from(program) };
+        let scene =
+            Self { folder: tempfile::tempdir().unwrap(), program: PathBuf::from(program), clock_off_seconds: 0 };
         let root = scene.root();
         for folder in ["data", "config", "plugins/one", "logs"] {
             fs::create_dir_all(root.join(folder)).unwrap();
@@ -132,6 +136,7 @@ impl Scene {
             .arg(self.root())
             .args(args)
             .env_remove("UPLIFTED_OPS_FAULT")
+            .env("UPLIFTED_OPS_CLOCK_OFF", self.clock_off_seconds.to_string())
             .envs(environment.iter().copied())
             .output()
             .unwrap()
@@ -172,20 +177,51 @@ impl Scene {
             .status()
             .unwrap();
         assert!(done.success());
-        let copy = Self { folder, program: self.program.clone() };
+        let copy = Self { folder, program: self.program.clone(), clock_off_seconds: self.clock_off_seconds };
         copy.rewrite_target();
         copy
     }
 
+    /// Another machine with the same service, which has never run, and the same target.
+    pub fn other_machine(&self) -> Self {
+        let other = self.copy();
+        let _ = fs::remove_dir_all(other.root().join(".uplifted-ops"));
+        other.name_target(&self.target());
+        other
+    }
+
+    /// Lets time pass, for this machine and for the target: what lies there becomes older, and the commands' clock is ahead
+    /// by as much.
+    pub fn pass(&mut self, hours: u64) {
+        self.clock_off_seconds += i64::try_from(hours).unwrap() * 3600;
+        let mut folders = vec![self.target()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap() {
+                let (path, meta) = entry.map(|entry| (entry.path(), entry.metadata().unwrap())).unwrap();
+                if meta.is_dir() {
+                    folders.push(path);
+                } else {
+                    let file = fs::File::options().write(true).open(path).unwrap();
+                    file.set_modified(meta.modified().unwrap() - Duration::from_secs(hours * 3600)).unwrap();
+                }
+            }
+        }
+    }
+
     /// The copy's `ops.toml` names the copy's target; its times stay those of the original.
     fn rewrite_target(&self) {
+        self.name_target(&self.target());
+    }
+
+    /// Makes `ops.toml` name another folder as the target.
+    pub fn name_target(&self, target: &Path) {
         let path = self.root().join("ops.toml");
         let text = fs::read_to_string(&path).unwrap();
         let lines: Vec<String> = text
             .lines()
             .map(|line| {
                 let ours = line.starts_with("path = \"/") && line.contains("backups");
-                if ours { format!("path = {:?}", self.target()) } else { line.to_owned() }
+                if ours { format!("path = {target:?}") } else { line.to_owned() }
             })
             .collect();
         fs::write(&path, lines.join("\n") + "\n").unwrap();

@@ -204,21 +204,23 @@ pub fn discover(
     }
 
     suspect_live_logs(&root, &all, &detectors, &by_identity, &sides, &mut contents.skipped)?;
-    for folder in missing_parents(around.root, &all, &contents.databases)? {
-        contents.ordinary.push(folder)?;
-    }
+    let mut apart = Vec::new();
     for found in all.iter() {
         let found = found?;
         match by_identity.get(&found.identity).map(|at| &contents.databases[*at]) {
             Some(database) if database.found.path != found.path => {
                 let target = database.found.path.clone();
+                apart.push(found.clone());
                 contents.database_links.push((found, target));
             }
-            Some(_) => {}
-            None if found.kind == FoundKind::File && sides.contains(found.path.as_path()) => {}
-            None => contents.ordinary.push(found)?,
+            Some(_) => apart.push(found),
+            None if found.kind == FoundKind::File && sides.contains(found.path.as_path()) => apart.push(found),
+            None => {}
         }
     }
+    // The list of a million files is not made twice.
+    let first = missing_parents(around.root, &all, &contents.databases)?;
+    contents.ordinary = all.with(first, &apart);
     Ok(contents)
 }
 

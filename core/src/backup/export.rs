@@ -134,6 +134,8 @@ impl Output {
             return Err(Error::new(ErrorKind::NotFound, format!("there is no folder {folder:?}"))
                 .with_hint("make it, or name a file in another one"));
         }
+        // An export that died has left its part of this file.
+        fs::sweep_partials_of(output)?;
         let file = Arc::new(Mutex::new(AtomicFile::create(output, PRIVATE_FILE)?));
         Ok(Self { file, path: output.to_owned() })
     }

@@ -6,9 +6,11 @@
 //! snapshot in the targets, in the layout and with the encryption of the settings. Its time is that of what is in it, so that it
 //! takes its place among the others.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use schemars::JsonSchema;
@@ -19,7 +21,7 @@ use super::blocks::FileBlocks;
 use super::create::{CreateJob, CreateReport, create};
 use super::list::blocking;
 use super::manifest::{Included, Manifest, Node, Outcome, RelPath};
-use super::nodes::{ExtractOptions, Limits, Selection, totals};
+use super::nodes::{ExtractOptions, Limits, Selection, check_limits, totals};
 use super::scratch::Scratch;
 use crate::cancel::Scope;
 use crate::clock::Timestamp;
@@ -56,6 +58,8 @@ pub struct ImportReport {
 
 /// How many names of what was left out are worth keeping.
 const MAX_IGNORED: usize = 1_000;
+/// The most bytes that come between the contents of two members.
+const MAX_BETWEEN: u64 = 4 << 20;
 
 /// Imports a file.
 ///
@@ -95,7 +99,7 @@ pub async fn import(scope: &Scope, job: ImportJob) -> Result<ImportReport> {
 }
 
 /// What a file had in it.
-struct Unpacked {
+pub(crate) struct Unpacked {
     /// The folder that stands for the service's root.
     root: PathBuf,
     time: Timestamp,
@@ -104,7 +108,7 @@ struct Unpacked {
     ignored: Vec<RelPath>,
 }
 
-fn unpack(scope: &Scope, path: &Path, scratch: &Scratch, limits: &Limits) -> Result<Unpacked> {
+pub(crate) fn unpack(scope: &Scope, path: &Path, scratch: &Scratch, limits: &Limits) -> Result<Unpacked> {
     let blocks = FileBlocks::open(path)?;
     let first = read_start(path)?;
     let mut ignored = Vec::new();
@@ -115,7 +119,7 @@ fn unpack(scope: &Scope, path: &Path, scratch: &Scratch, limits: &Limits) -> Res
         None => {
             scope.progress.stage("reading the archive");
             let again = scratch.path().join("archive.tar.zst");
-            ignored = rewrite(scope, path, &first, &again)?;
+            ignored = rewrite(scope, path, &first, &again, limits)?;
             Archive::open(Arc::new(FileBlocks::open(&again)?))?
         }
     };
@@ -157,8 +161,9 @@ fn read_start(path: &Path) -> Result<Vec<u8>> {
 }
 
 /// Writes what `tar` made as an archive of ours, so that one reader with one set of rules unpacks either.
-fn rewrite(scope: &Scope, path: &Path, first: &[u8], again: &Path) -> Result<Vec<RelPath>> {
+fn rewrite(scope: &Scope, path: &Path, first: &[u8], again: &Path, limits: &Limits) -> Result<Vec<RelPath>> {
     let file = File::open(path).map_err(|error| Error::io(format!("open {path:?}"), error))?;
+    let stored = file.metadata().map_err(|error| Error::io(format!("look at {path:?}"), error))?.len();
     let file = BufReader::with_capacity(1 << 20, file);
     let plain: Box<dyn Read> = if first.starts_with(&GZIP) {
         Box::new(flate2::bufread::MultiGzDecoder::new(file))
@@ -181,14 +186,22 @@ fn rewrite(scope: &Scope, path: &Path, first: &[u8], again: &Path) -> Result<Vec
         Box::new(move |bytes: &[u8]| out.lock().unwrap_or_else(PoisonError::into_inner).write_all(bytes))
     };
     let mut writer = ArchiveWriter::new(scope, WriteOptions { level: 1, ..WriteOptions::default() }, sink)?;
-    let mut members = tar::Archive::new(plain);
+    let between = Rc::new(Cell::new(u64::MAX));
+    let mut members = tar::Archive::new(Between { inner: plain, left: Rc::clone(&between) });
     let damaged = |error: std::io::Error| {
         Error::new(ErrorKind::Corrupt, format!("{path:?} is damaged: {error}"))
             .with_hint("use another backup; `tar -xf` recovers what comes before the damage")
     };
     let (mut ignored, mut buffer) = (Vec::new(), vec![0; 256 << 10]);
-    for member in members.entries().map_err(damaged)? {
+    let (mut count, mut bytes) = (0, 0_u64);
+    let mut members = members.entries().map_err(damaged)?;
+    loop {
+        scope.cancel.check()?;
+        // What comes between the contents of two members is read into memory.
+        between.set(MAX_BETWEEN);
+        let Some(member) = members.next() else { break };
         let mut member = member.map_err(damaged)?;
+        between.set(u64::MAX);
         let name = member.path_bytes().into_owned();
         let name = plain_name(&name);
         if name.is_empty() {
@@ -217,9 +230,17 @@ fn rewrite(scope: &Scope, path: &Path, first: &[u8], again: &Path) -> Result<Vec
             writer.add(head, Special::Fifo)?;
         } else if kind.is_file() || kind.is_gnu_sparse() || kind == tar::EntryType::Continuous {
             let size = member.size();
+            // Before it is written: a few bytes can claim to be a file of any length.
+            (count, bytes) = (count + 1, bytes.saturating_add(size));
+            let mut exceeded = Vec::new();
+            check_limits(limits, count, bytes, stored, &mut exceeded);
+            if let Some(problem) = exceeded.pop() {
+                return Err(problem.into_error());
+            }
             writer.begin_file(head, size, None)?;
             let mut left = size;
             while left > 0 {
+                scope.cancel.check()?;
                 let most = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
                 let read = member.read(&mut buffer[..most]).map_err(damaged)?;
                 if read == 0 {
@@ -229,13 +250,38 @@ fn rewrite(scope: &Scope, path: &Path, first: &[u8], again: &Path) -> Result<Vec
                 left -= read as u64;
             }
             writer.end_file(None)?;
-        } else if ignored.len() < MAX_IGNORED {
-            ignored.push(head.path);
+        } else {
+            std::io::copy(&mut member, &mut std::io::sink()).map_err(damaged)?;
+            if ignored.len() < MAX_IGNORED {
+                ignored.push(head.path);
+            }
         }
     }
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     writer.finish(blank_manifest(&name))?;
     Ok(ignored)
+}
+
+/// Lets only so many bytes through until it is set anew: the names and attributes before a member, which the parser of
+/// `tar` holds in memory, expand from a little to anything in a compressed file.
+struct Between<R> {
+    inner: R,
+    left: Rc<Cell<u64>>,
+}
+
+impl<R: Read> Read for Between<R> {
+    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.inner.read(out)?;
+        let left = self.left.get().checked_sub(read as u64).ok_or_else(|| {
+            let most = MAX_BETWEEN >> 20;
+            std::io::Error::other(format!("the names and attributes of a member are longer than {most} MiB"))
+        })?;
+        // Without a limit it stays so.
+        if self.left.get() != u64::MAX {
+            self.left.set(left);
+        }
+        Ok(read)
+    }
 }
 
 /// A member's name without `./` before it and slashes behind it.

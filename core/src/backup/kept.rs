@@ -2,6 +2,9 @@
 //!
 //! Each entry is written as what differs from the one before, and blocks of them are compressed.
 
+use std::borrow::Cow;
+use std::collections::HashSet;
+
 use super::manifest::RelPath;
 use super::packing::{Packing, Unpacking, unzigzag, zigzag};
 use super::walk::{Found, FoundKind};
@@ -15,6 +18,10 @@ const LEVEL: i32 = 1;
 /// Entries in the order of the walk.
 #[derive(Debug, Default, Clone)]
 pub struct FoundList {
+    /// Entries before all others.
+    first: Vec<Found>,
+    /// The paths of entries that are left out.
+    without: HashSet<RelPath>,
     /// Compressed, each with its length before.
     blocks: Vec<(Box<[u8]>, usize)>,
     tail: Vec<u8>,
@@ -44,6 +51,20 @@ impl FoundList {
         Ok(())
     }
 
+    /// The same list with a few entries before all others, and without those of `apart`, which are in it.
+    pub fn with(mut self, first: Vec<Found>, apart: &[Found]) -> Self {
+        for found in apart {
+            if self.without.insert(found.path.clone()) {
+                self.len -= 1;
+                self.bytes -= found.size.min(found.disk_bytes);
+            }
+        }
+        self.len += first.len() as u64;
+        self.bytes += first.iter().map(|found| found.size.min(found.disk_bytes)).sum::<u64>();
+        self.first = first;
+        self
+    }
+
     /// How many entries there are.
     pub fn len(&self) -> u64 {
         self.len
@@ -61,19 +82,25 @@ impl FoundList {
 
     /// The entries, in order. An error ends them.
     pub fn iter(&self) -> impl Iterator<Item = Result<Found>> + '_ {
-        let packed = self.blocks.iter().map(|(packed, len)| {
-            zstd::bulk::decompress(packed, *len).map(std::borrow::Cow::Owned).map_err(|error| failed(&error))
-        });
-        packed.chain([Ok(std::borrow::Cow::Borrowed(&self.tail[..]))]).flat_map(|block| match block {
+        let packed = self
+            .blocks
+            .iter()
+            .map(|(packed, len)| zstd::bulk::decompress(packed, *len).map(Cow::Owned).map_err(|error| failed(&error)));
+        let packed = packed.chain([Ok(Cow::Borrowed(&self.tail[..]))]).flat_map(|block| match block {
             Ok(block) => Entries { block, at: 0, last: None, failed: None },
-            Err(error) => Entries { block: std::borrow::Cow::Borrowed(&[]), at: 0, last: None, failed: Some(error) },
-        })
+            Err(error) => Entries { block: Cow::Borrowed(&[]), at: 0, last: None, failed: Some(error) },
+        });
+        let stays = |found: &Result<Found>| match found {
+            Ok(found) => self.without.is_empty() || !self.without.contains(&found.path),
+            Err(_) => true,
+        };
+        self.first.iter().cloned().map(Ok).chain(packed.filter(stays))
     }
 }
 
 /// The entries of a block.
 struct Entries<'a> {
-    block: std::borrow::Cow<'a, [u8]>,
+    block: Cow<'a, [u8]>,
     at: usize,
     last: Option<Found>,
     failed: Option<Error>,
@@ -203,6 +230,24 @@ mod tests {
             let back: Vec<Found> = list.iter().collect::<Result<_>>().unwrap();
             assert!(format!("{back:?}") == format!("{all:?}"));
         }
+    }
+
+    #[test]
+    fn a_few_entries_are_put_first_or_left_out() {
+        let all: Vec<Found> = (0..5000).map(|at| found(format!("d/{at}").as_bytes(), at)).collect();
+        let mut list = FoundList::default();
+        all.iter().for_each(|found| list.push(found.clone()).unwrap());
+        let first = vec![found(b"d", 6)];
+        let apart = [all[7].clone(), all[4999].clone(), all[7].clone()];
+        let list = list.with(first.clone(), &apart);
+        let expected: Vec<Found> = first
+            .into_iter()
+            .chain(all.into_iter().filter(|found| !apart.iter().any(|a| a.path == found.path)))
+            .collect();
+        let back: Vec<Found> = list.iter().collect::<Result<_>>().unwrap();
+        assert!(format!("{back:?}") == format!("{expected:?}"));
+        assert_eq!(list.len(), 4999);
+        assert_eq!(list.bytes(), expected.iter().map(|found| found.size.min(found.disk_bytes)).sum::<u64>());
     }
 
     #[test]

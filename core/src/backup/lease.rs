@@ -373,7 +373,10 @@ fn key_of(generation: u64) -> String {
 }
 
 fn generation_of(key: &str) -> Option<u64> {
-    key.strip_prefix(PREFIX)?.parse().ok()
+    let digits = key.strip_prefix(PREFIX)?;
+    // As we write them, so that nobody else's name can be the last generation that there is.
+    let plain = (8..=18).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
+    digits.parse().ok().filter(|_| plain)
 }
 
 fn held_by(name: &str, record: Option<&Record>, age: f64) -> Error {

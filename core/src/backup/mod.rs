@@ -17,7 +17,7 @@ pub mod export;
 pub(crate) mod fake_snapshot;
 #[cfg(test)]
 mod fake_store;
-mod frames;
+pub(crate) mod frames;
 pub mod import;
 mod kept;
 pub mod layout;
@@ -26,7 +26,6 @@ pub mod list;
 pub mod manifest;
 mod meter;
 pub mod nodes;
-mod opens;
 mod packing;
 pub mod pause;
 mod pool;

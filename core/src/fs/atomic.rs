@@ -5,6 +5,7 @@
 //! there writers take turns by a file that only one can create. NFS may report that a link or a rename failed which
 //! succeeded, when the first answer was lost: so whoever is told so looks whose file it is (open(2), `O_EXCL`).
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -44,8 +45,7 @@ impl AtomicFile {
     /// Starts writing what will be `path`, with exactly `mode`.
     pub fn create(path: &Path, mode: u32) -> Result<Self> {
         let (folder, name) = split(path)?;
-        // The name is cut so that a very long one leaves room for what is added (NAME_MAX is 255).
-        let shown: String = name.to_string_lossy().chars().take(40).collect();
+        let shown = shown(name);
         loop {
             let hidden = folder.join(format!(".{shown}.{}{PARTIAL_SUFFIX}", random_hex(12)?));
             let out = OutFile::create_new(&hidden, mode)?;
@@ -173,6 +173,11 @@ impl AtomicFile {
     }
 }
 
+/// What a hidden name has of the final one: cut, so that a very long one leaves room for what is added (NAME_MAX is 255).
+fn shown(name: &OsStr) -> String {
+    name.to_string_lossy().chars().take(40).collect()
+}
+
 impl Drop for AtomicFile {
     fn drop(&mut self) {
         if self.out.is_some() {
@@ -188,13 +193,24 @@ impl Drop for AtomicFile {
 /// may be known on one machine only: there a file must have been left alone for an hour as well, by that machine's
 /// clock.
 pub fn sweep_partials(folder: &Path) -> Result<usize> {
+    sweep_named(folder, ".")
+}
+
+/// Removes what dead writers of `path` left, and nothing else: for a folder that is not ours. Returns how many.
+pub fn sweep_partials_of(path: &Path) -> Result<usize> {
+    let (folder, name) = split(path)?;
+    sweep_named(folder, &format!(".{}.", shown(name)))
+}
+
+/// Removes what dead writers left under hidden names that begin with `prefix`.
+fn sweep_named(folder: &Path, prefix: &str) -> Result<usize> {
     let mut removed = 0;
     let mut oldest = None;
     for entry in std::fs::read_dir(folder).map_err(|e| Error::io(format!("read folder {folder:?}"), e))? {
         let entry = entry.map_err(|e| Error::io(format!("read folder {folder:?}"), e))?;
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        if !(name.starts_with('.') && name.ends_with(PARTIAL_SUFFIX)) {
+        if !(name.starts_with(prefix) && name.ends_with(PARTIAL_SUFFIX)) {
             continue;
         }
         let Ok(file) = File::open(entry.path()) else { continue };

@@ -1,16 +1,20 @@
 //! Fault points: where the crash tests kill this process, or make a call fail.
 //!
 //! Every mutating call of [`crate::fs`] passes one. Without the `faults` feature they compile to nothing.
-//! With it, the environment decides: `UPLIFTED_OPS_FAULT=<role>:<action>@<n>` acts at the n-th point (from 1)
-//! of a process that plays that role, and `<role>:trace@<file>` writes a line for each point instead, so
-//! that a test learns how many there are.
+//! With it, the environment decides: `UPLIFTED_OPS_FAULT=<role>:<action>@<where>` acts at one point of a process
+//! that plays that role, and `<role>:trace@<file>` writes a line for each point instead, so that a test learns
+//! how many there are.
 //!
-//! | action | at point n |
+//! `<where>` is a number, from 1, or `<call>:<part of a path>` for the first point that stands before that call of
+//! such a path: `Rename:/snapshots/`.
+//!
+//! | action | at the point |
 //! | --- | --- |
 //! | `kill` | SIGKILL to this process, before the call |
 //! | `enospc`, `eio` | the call fails with that error |
 //! | `short` | a write takes half of the bytes; other calls are left alone |
-//! | `enospc+`, `eio+` | the same at point n and at every later one |
+//! | `enospc+`, `eio+` | the same there and at every later one |
+//! | `hold` | the thread says so on the socket `UPLIFTED_OPS_HOLD`, a path, and waits until the other end closes |
 
 use std::io;
 use std::path::Path;
@@ -132,81 +136,4 @@ pub(crate) mod crash {
 }
 
 #[cfg(feature = "faults")]
-mod active {
-    use std::io::{self, Write};
-    use std::path::Path;
-    use std::sync::atomic::{AtomicU64, Ordering};
-    use std::sync::{Mutex, OnceLock};
-
-    use super::Op;
-
-    enum Action {
-        Kill,
-        Fail { errno: i32, for_ever: bool },
-        Short,
-    }
-
-    enum Plan {
-        Act { role: String, action: Action, at: u64 },
-        Trace { role: String, file: std::fs::File },
-    }
-
-    static PLAN: OnceLock<Option<Plan>> = OnceLock::new();
-    static PASSED: AtomicU64 = AtomicU64::new(0);
-    static ROLE: Mutex<&'static str> = Mutex::new("host");
-
-    pub(super) fn set_role(role: &'static str) {
-        *ROLE.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = role;
-    }
-
-    fn parse() -> Option<Plan> {
-        let text = std::env::var("UPLIFTED_OPS_FAULT").ok()?;
-        let (role, rest) = text.split_once(':')?;
-        let (action, argument) = rest.split_once('@')?;
-        let role = role.to_owned();
-        if action == "trace" {
-            let file = std::fs::File::options().append(true).create(true).open(argument).ok()?;
-            return Some(Plan::Trace { role, file });
-        }
-        let at = argument.parse().ok()?;
-        let action = match action {
-            "kill" => Action::Kill,
-            "short" => Action::Short,
-            "enospc" | "enospc+" => Action::Fail { errno: libc::ENOSPC, for_ever: action.ends_with('+') },
-            "eio" | "eio+" => Action::Fail { errno: libc::EIO, for_ever: action.ends_with('+') },
-            _ => return None,
-        };
-        Some(Plan::Act { role, action, at })
-    }
-
-    /// Whether a write at this point is to be cut short.
-    pub(super) fn pass(op: Op, path: &Path) -> io::Result<bool> {
-        let Some(plan) = PLAN.get_or_init(parse) else { return Ok(false) };
-        let here = *ROLE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let (Plan::Act { role, .. } | Plan::Trace { role, .. }) = plan;
-        if role != here {
-            return Ok(false);
-        }
-        let number = PASSED.fetch_add(1, Ordering::SeqCst) + 1;
-        match plan {
-            Plan::Trace { file, .. } => {
-                let mut file = file;
-                file.write_all(format!("{number} {op:?} {}\n", path.display()).as_bytes())?;
-                Ok(false)
-            }
-            Plan::Act { action, at, .. } => match action {
-                Action::Kill if number == *at => {
-                    let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
-                    loop {
-                        std::thread::park();
-                    }
-                }
-                Action::Fail { errno, for_ever } if number == *at || (*for_ever && number > *at) => {
-                    Err(io::Error::from_raw_os_error(*errno))
-                }
-                Action::Short => Ok(number == *at && op == Op::Write),
-                _ => Ok(false),
-            },
-        }
-    }
-}
+mod active;

@@ -24,7 +24,7 @@ use rustix::fs as sys;
 
 use crate::error::{Error, ErrorKind, Result};
 
-pub use atomic::{AtomicFile, sweep_partials};
+pub use atomic::{AtomicFile, sweep_partials, sweep_partials_of};
 pub use dir::{Dir, NodeTimes};
 use fault::Op;
 pub use process_lock::ProcessLock;

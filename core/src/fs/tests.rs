@@ -115,6 +115,17 @@ fn an_error_of_a_link_or_a_rename_that_happened_is_none() {
 }
 
 #[test]
+fn the_sweep_of_one_file_spares_what_others_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let names = [".out.tar.0123456789ab.partial", ".out.0123456789ab.partial", ".other.0123456789ab.partial", ".out"];
+    for name in names {
+        std::fs::write(folder.path().join(name), b"half").unwrap();
+    }
+    assert_eq!(sweep_partials_of(&folder.path().join("out.tar")).unwrap(), 1);
+    assert_eq!(names.map(|name| folder.path().join(name).exists()), [false, true, true, true]);
+}
+
+#[test]
 fn the_sweep_spares_a_live_writer() {
     let folder = tempfile::tempdir().unwrap();
     let live = AtomicFile::create(&folder.path().join("live"), 0o600).unwrap();

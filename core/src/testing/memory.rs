@@ -77,6 +77,11 @@ impl MemoryTarget {
         }
     }
 
+    /// Empties it behind the product's back, as a folder is empty whose disk was unmounted.
+    pub fn clear(&self) {
+        self.lock().clear();
+    }
+
     fn lock(&self) -> MutexGuard<'_, Objects> {
         self.objects.lock().unwrap_or_else(PoisonError::into_inner)
     }

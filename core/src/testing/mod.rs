@@ -19,6 +19,8 @@ pub mod check;
 mod faulty;
 mod memory;
 mod panics;
+#[doc(hidden)]
+pub mod parsers;
 pub mod sink;
 #[cfg(feature = "sqlite")]
 pub mod sqlite_load;

@@ -6,6 +6,7 @@ use super::*;
 use crate::backup::create::NamedTarget;
 use crate::backup::list::{self as snapshots_of, blocking};
 use crate::backup::repository::names;
+use crate::backup::seal::proof::prove_opens;
 use crate::backup::seal::{HostKeys, KeyHolders, Keys, Operator, RepositoryKey, WrapTo, vault};
 use crate::error::{Error, ErrorKind};
 
@@ -146,7 +147,7 @@ pub(super) async fn check(context: &Context, scope: &Scope, request: CheckReques
     })
 }
 
-/// Opens the newest encrypted snapshot of a target, see [`Found::prove_opens`](snapshots_of::Found::prove_opens).
+/// Opens the newest encrypted snapshot of a target.
 async fn check_target(scope: &Scope, target: &NamedTarget, keys: &Keys, service: &str) -> Result<CheckedTarget> {
     let only = std::slice::from_ref(target);
     let listing = snapshots_of::list(scope, only, keys, Some(service)).await?;
@@ -156,15 +157,15 @@ async fn check_target(scope: &Scope, target: &NamedTarget, keys: &Keys, service:
     let newest = listing.snapshots.into_iter().find(|listed| listed.encrypted_to.is_some());
     let Some(newest) = newest else {
         // What cannot even be listed may be the newest.
-        let may_be = |key: &str| key.ends_with(snapshots_of::SEALED_SUFFIX) || key.starts_with(names::SNAPSHOTS);
-        return match listing.unreadable.into_iter().find(|it| may_be(&it.key)) {
+        return match listing.unreadable.into_iter().find(|it| may_be_sealed(&it.key)) {
             Some(unreadable) => Err(unreadable.error.into()),
             None => Ok(CheckedTarget { target: target.0.clone(), snapshot_id: None, encrypted_to: None, error: None }),
         };
     };
     let copies = snapshots_of::find(scope, only, keys, Some(service), &newest.snapshot_id).await?;
     let copy = copies.into_iter().next().ok_or_else(|| Error::internal("a snapshot was listed and not found"))?;
-    let error = match copy.prove_opens(scope).await {
+    let keys = keys.as_ref().ok_or_else(|| Error::internal("a check without keys"))?;
+    let error = match prove_opens(scope, &copy, keys).await {
         Ok(()) => None,
         Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
         Err(error) => Some(error.to_body()),
@@ -175,6 +176,11 @@ async fn check_target(scope: &Scope, target: &NamedTarget, keys: &Keys, service:
         encrypted_to: newest.encrypted_to,
         error,
     })
+}
+
+/// Whether what has this key in a target may be an encrypted snapshot.
+fn may_be_sealed(key: &str) -> bool {
+    key.ends_with(snapshots_of::SEALED_SUFFIX) || key.starts_with(names::SNAPSHOTS)
 }
 
 pub(super) async fn rewrap(context: &Context, scope: &Scope, request: RewrapRequest) -> Result<RewrapResponse> {

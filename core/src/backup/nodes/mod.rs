@@ -8,6 +8,7 @@
 //! | `roll` | the entries by number, in whatever form a layout holds them |
 //! | `guard` | the rules for names, modes, sizes, and the limits |
 //! | `layout`, `hash` | where the bytes of a sparse file lie, and the checksum over them |
+//! | `scattered` | the same checksum over pieces in any order |
 //! | `wanted` | what of a snapshot is asked for |
 //! | `make`, `fill`, `place` | folders, content, links, and what a node gets at the end |
 //! | `problem` | what can be wrong |
@@ -20,6 +21,7 @@ mod make;
 mod place;
 mod problem;
 mod roll;
+mod scattered;
 mod wanted;
 
 pub(in crate::backup) use fill::{Filler, Lost};
@@ -35,5 +37,6 @@ pub use make::{ExtractOptions, Extracted};
 pub(in crate::backup) use place::OpenFiles;
 pub use problem::{Problem, ProblemKind};
 pub use roll::Roll;
+pub(in crate::backup) use scattered::{Scattered, Stretch};
 pub use wanted::Selection;
 pub(in crate::backup) use wanted::Wanted;

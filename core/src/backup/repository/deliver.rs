@@ -88,6 +88,7 @@ impl RepositoryDelivery {
             }
             match (step, current.take()) {
                 (Step::Begin(key), None) => {
+                    self.is_still_there(scope).await?;
                     let place = Place { keys: self.keys.clone(), ..self.place(key) };
                     let upload = in_time(scope, self.target.upload(scope, &place.key, None)).await?;
                     *current = Some((place, upload));
@@ -120,7 +121,6 @@ impl RepositoryDelivery {
     /// Puts the header, when everything that it needs is there, and nobody collects it.
     async fn show(&self, scope: &Scope, commit: Commit) -> Result<()> {
         let Commit { header, key, marks } = commit;
-        scope.cancel.check()?;
         let packs = header.packs.iter().map(|pack| pack.id);
         let cleared = in_time(scope, marks.confirm(scope, &*self.target, packs)).await?;
         if let Some(lease) = &self.lease {
@@ -128,11 +128,35 @@ impl RepositoryDelivery {
         }
         let place = self.place(names::snapshot(header.time, header.snapshot));
         let (bytes, mac) = header.write(&key);
-        put(scope, &place, &bytes).await?;
-        // Not to be interrupted: what is visible must be safe.
+        scope.cancel.check()?;
+        // From here on it is not interrupted: the snapshot becomes visible and is safe, or this fails.
         let uncancelled = Scope { cancel: Cancel::new(), ..scope.clone() };
+        put(&uncancelled, &place, &bytes).await?;
+        if let Err(error) = self.is_still_there(&uncancelled).await {
+            // Put where nothing else is, it is no snapshot. A target that does not answer has it, read back.
+            if error.kind() == ErrorKind::NotFound {
+                let _ = self.target.delete(&uncancelled, &place.key).await;
+                return Err(error);
+            }
+        }
         let shown = cleared.shown(&uncancelled, &*self.target, &place.key, (header.snapshot, mac)).await;
         shown.map_err(|error| error.with_context("target", &self.name))
+    }
+
+    /// Whether the repository is where it was when the run began. Where a disk was unmounted meanwhile, the empty folder that
+    /// was below it takes every pack, on a disk that is not meant for them.
+    async fn is_still_there(&self, scope: &Scope) -> Result<()> {
+        match in_time(scope, self.target.stat(scope, names::RECOVER_TEXT)).await? {
+            Some(_) => Ok(()),
+            None => Err(Error::new(
+                ErrorKind::NotFound,
+                format!(
+                    "target {:?} has no repository any more: its disk was unmounted, or somebody emptied it",
+                    self.name
+                ),
+            )
+            .with_hint("mount the disk again and look at the target, then run the backup again")),
+        }
     }
 
     fn place(&self, key: String) -> Place {

@@ -101,7 +101,7 @@ impl Packs {
         scope.progress.stage(format!("reading pack {}, whose index is lost", pack.id));
         let scanned = self
             .repository
-            .pack(pack)
+            .pack_that_is_there(pack)
             .and_then(|blocks| pack::scan(blocks.as_ref(), &self.repository.key, || scope.cancel.check()));
         let messages = match scanned {
             Ok(scan) => {
@@ -180,6 +180,14 @@ impl Repository {
                 _ => error,
             }),
         }
+    }
+
+    /// [`Repository::pack`], with the length that it has and not with the one that it should have.
+    fn pack_that_is_there(&self, pack: &NeededPack) -> Result<Arc<dyn Blocks>> {
+        let key = names::pack(pack.id, pack.fingerprint.is_some());
+        let there = self.objects.list(&key)?.into_iter().find(|object| object.key == key);
+        let stored_bytes = there.ok_or_else(|| missing(pack.id))?.size_bytes;
+        self.pack(&NeededPack { stored_bytes, ..pack.clone() })
     }
 
     /// The bytes of a pack as the target has them.

@@ -124,7 +124,8 @@ fn records_in_blobs() {
         Ok(entries)
     });
     let blob = "03".repeat(16);
-    endure("root", &[format!("uplifted-ops root 1\nblock {blob} 5\nblock {blob} 512\n").into_bytes()], |bytes| {
+    let other = "04".repeat(16);
+    endure("root", &[format!("uplifted-ops root 1\nblock {blob} 5\nblock {other} 512\n").into_bytes()], |bytes| {
         read_root(bytes)
     });
     let flat =

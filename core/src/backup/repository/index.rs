@@ -21,6 +21,10 @@ pub(crate) const IDS_PER_LINE: usize = 256;
 const TEXT_FLOOR: u64 = 32 << 20;
 /// … and this many times its stored length: honest ones stay below 10.
 const TEXT_RATIO: u64 = 256;
+/// The fewest bytes that a frame or a blob takes in an index, on average: the ids are random, and do not compress …
+const PLACE: u64 = 8;
+/// … and how many there may be in any.
+const MIN_PLACES: u64 = 1024;
 /// How much text waits to be compressed, in bytes.
 const FLUSH: usize = 64 << 10;
 
@@ -103,6 +107,10 @@ impl IndexWriter {
     /// The next frame of the pack; the last one, without blobs, as well.
     pub(crate) fn frame(&mut self, packed: u32, plain: u32, blobs: &[PackedBlob]) {
         self.frames.push((packed, plain, blobs.len() as u32));
+        if self.blobs.capacity() - self.blobs.len() < blobs.len() {
+            // Of a million small files there are many: no room for as many again.
+            self.blobs.reserve_exact(blobs.len() + self.blobs.len() / 8);
+        }
         self.blobs.extend_from_slice(blobs);
     }
 
@@ -221,7 +229,15 @@ pub(crate) fn read(
     let mut reader = RecordReader::with_mac(text, KIND, key)?;
     let mut draft =
         Draft { repository, id, of_repository: false, pack: None, at: 0, plain: None, map: None, maps: false };
+    let (mut places, most_places) = (0, MIN_PLACES + packed.len() as u64 / PLACE);
     while let Some(mut fields) = reader.next()? {
+        if matches!(fields.word(), "frame" | "blob") {
+            places += 1;
+            if places > most_places {
+                return Err(Error::new(ErrorKind::Refused, "an index of a pack expands beyond reason")
+                    .with_hint("only an attack does this: do not trust the repository"));
+            }
+        }
         if lines == Lines::Blobs && matches!(fields.word(), "map" | "piece" | "data" | "run" | "ids") {
             draft.maps = true;
             continue;

@@ -170,7 +170,7 @@ impl<R: BufRead> RecordReader<R> {
         let mut fields = first.map_err(|_| no_record(kind))?;
         let (product, word, version) = (fields.word(), fields.text(), fields.number::<u32>());
         match (product, word, version) {
-            ("uplifted-ops", Ok(word), Ok(version)) if word == kind.word => {
+            ("uplifted-ops", Ok(word), Ok(version @ 1..)) if word == kind.word => {
                 if version > kind.version {
                     return Err(Error::new(
                         ErrorKind::Unsupported,

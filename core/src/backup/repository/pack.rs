@@ -15,8 +15,9 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// The longest blob, in bytes.
 pub(crate) const MAX_BLOB: usize = 4 << 20;
-/// How much content a frame has at most, in bytes, unless one member alone is larger.
-pub(crate) const FRAME: usize = 4 << 20;
+/// How much content a frame has at most, in bytes, unless one member alone is larger: two blobs of a mebibyte with their
+/// headers. More compresses no better at the usual level, whose window is a mebibyte, and costs more to read a small file.
+pub(crate) const FRAME: usize = (2 << 20) + (4 << 10);
 /// The longest content of a frame: a member of the longest blob.
 pub(crate) const MAX_FRAME: usize = MAX_BLOB + BLOCK as usize;
 /// A pack ends with the frame in which it reaches this length, compressed and before encryption, in bytes.
@@ -172,12 +173,18 @@ pub(crate) fn scan(blocks: &dyn Blocks, key: &IdKey, mut between: impl FnMut() -
             scan.problems.push(format!("it ends at byte {at}, without its last frame"));
             return Ok(scan);
         }
-        let (packed, plain_len) = match next_frame(blocks, at, MAX_FRAME)? {
-            Ok(frame) => frame,
-            Err(why) => {
+        let (packed, plain_len) = match next_frame(blocks, at, MAX_FRAME) {
+            Ok(Ok(frame)) => frame,
+            Ok(Err(why)) => {
                 scan.problems.push(why);
                 return Ok(scan);
             }
+            // An encrypted pack that was cut: what came before is whole.
+            Err(error) if error.kind() == ErrorKind::Corrupt && !scan.frames.is_empty() => {
+                scan.problems.push(error.message().to_owned());
+                return Ok(scan);
+            }
+            Err(error) => return Err(error),
         };
         let found = unpacker.unpack(&packed, plain_len, &mut plain).and_then(|()| blobs_in(&plain));
         let mut frame =

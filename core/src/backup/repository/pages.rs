@@ -224,6 +224,10 @@ impl PageMap {
         if units == 0 || units > MAX_DATA / self.unit {
             return Err(fields.wrong("a data blob is empty or too long"));
         }
+        // Each brings a unit of the file at least.
+        if self.data.len() as u64 >= self.units() {
+            return Err(fields.wrong("there are more data blobs than units"));
+        }
         self.data.push((id, units));
         Ok(())
     }

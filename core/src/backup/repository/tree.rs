@@ -1,5 +1,6 @@
 //! The tree of a snapshot: a root that names blocks, and blocks that list entries.
 
+use std::collections::HashSet;
 use std::io::BufRead;
 
 use super::id::{BlobId, IdKey};
@@ -67,13 +68,18 @@ pub(crate) fn write_root(blocks: &[Block]) -> Vec<u8> {
 /// Reads the root.
 pub(crate) fn read_root(input: impl BufRead) -> Result<Vec<Block>> {
     let mut reader = RecordReader::proven(input, ROOT)?;
-    let mut blocks = Vec::new();
+    let (mut blocks, mut seen) = (Vec::new(), HashSet::new());
     while let Some(mut fields) = reader.next()? {
         if fields.word() != "block" {
             return Err(fields.unknown());
         }
-        blocks.push(Block { id: BlobId(fields.hex()?), entries: fields.number()? });
+        let block = Block { id: BlobId(fields.hex()?), entries: fields.number()? };
         fields.end()?;
+        // The same entries again would be the same names again: nobody writes that, and it would multiply without end.
+        if block.entries == 0 || !seen.insert(block.id) {
+            return Err(fields.wrong("a block is empty, or there twice"));
+        }
+        blocks.push(block);
     }
     Ok(blocks)
 }
@@ -198,12 +204,14 @@ pub(crate) struct BlockReader<R> {
     record: RecordReader<R>,
     /// The entry whose further lines may follow.
     pending: Option<TreeEntry>,
+    /// The length of its attributes so far.
+    xattr_bytes: usize,
     ended: bool,
 }
 
 impl<R: BufRead> BlockReader<R> {
     pub(crate) fn new(input: R) -> Result<Self> {
-        Ok(Self { record: RecordReader::proven(input, TREE)?, pending: None, ended: false })
+        Ok(Self { record: RecordReader::proven(input, TREE)?, pending: None, xattr_bytes: 0, ended: false })
     }
 
     /// The next entry. Its names stay below the root, and its numbers are such as a file can have; whether
@@ -219,12 +227,13 @@ impl<R: BufRead> BlockReader<R> {
                     let Some(entry) = &mut self.pending else {
                         return Err(fields.wrong("it begins in the middle of an entry"));
                     };
-                    go_on(&mut fields, entry)?;
+                    go_on(&mut fields, entry, &mut self.xattr_bytes)?;
                     fields.end()?;
                 }
                 _ => {
                     let next = begin(&mut fields)?;
                     fields.end()?;
+                    self.xattr_bytes = 0;
                     if let Some(entry) = self.pending.replace(next) {
                         return checked(entry).map(Some);
                     }
@@ -285,7 +294,7 @@ fn begin(fields: &mut Fields<'_>) -> Result<TreeEntry> {
 }
 
 /// Reads a further line of an entry. Their order is fixed: blobs, parts, attributes.
-fn go_on(fields: &mut Fields<'_>, entry: &mut TreeEntry) -> Result<()> {
+fn go_on(fields: &mut Fields<'_>, entry: &mut TreeEntry, xattr_bytes: &mut usize) -> Result<()> {
     let TreeEntry { entry, content } = entry;
     match (fields.word(), &mut entry.node, content) {
         ("+", Node::File { data: None, .. }, Content::Blobs(blobs))
@@ -307,8 +316,8 @@ fn go_on(fields: &mut Fields<'_>, entry: &mut TreeEntry) -> Result<()> {
         ("x", ..) => {
             let name = RelPath::from(&fields.bytes()?[..]);
             let value = fields.digits()?.to_owned();
-            let have: usize = entry.xattrs.last().map_or(0, |_| entry.xattrs.iter().map(|x| x.value.len() / 2).sum());
-            if have + value.len() / 2 > MAX_XATTRS || entry.xattrs.len() >= MAX_XATTRS >> 8 {
+            *xattr_bytes += value.len() / 2;
+            if *xattr_bytes > MAX_XATTRS || entry.xattrs.len() >= MAX_XATTRS >> 8 {
                 return Err(fields.wrong("the attributes of an entry are too many"));
             }
             entry.xattrs.push(Xattr { name, value });

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use super::content::ContentReader;
 use super::extract::{Plan, WHOLE};
 use super::fetch::{Packs, Reader, is_damage};
 use super::header::{Header, NeededPack};
@@ -18,11 +19,19 @@ use super::tree::Content;
 use crate::backup::blocks::read_exact;
 use crate::backup::frames::Unpacker;
 use crate::backup::manifest::{Digest, Node, RelPath};
-use crate::backup::nodes::{MAX_PROBLEMS, Order, Problem, ProblemKind, Roll, Selection, Wanted};
+use crate::backup::nodes::{
+    ContentHasher, Limits, MAX_PROBLEMS, Order, Problem, ProblemKind, Roll, Scattered, Selection, Stretch, Wanted,
+    parts_of,
+};
 use crate::backup::pool::Pool;
 use crate::backup::target::MAX_BLOCK;
 use crate::cancel::{Cancel, ProgressEvent, Scope};
 use crate::error::{Error, ErrorKind, Result};
+
+/// How many pieces of a file may wait for those between them.
+const MAX_WAITING: usize = 1 << 16;
+/// How many bytes of holes are hashed in a file, at a gigabyte a second: there is nothing in them to be wrong.
+const MAX_HOLES: u64 = 64 << 30;
 
 /// How much is checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,7 +40,7 @@ pub(crate) enum Depth {
     Quick,
     /// Every stored byte against the digests of the packs as well.
     Data,
-    /// Every frame, every blob, the files that are one blob, and the units of the databases as well.
+    /// Every frame, every blob, every file's content and the units of the databases as well.
     Full,
 }
 
@@ -81,7 +90,7 @@ pub(crate) fn verify(
             problems.push(Problem::of_snapshot(ProblemKind::BrokenChain, message));
         }
     }
-    verified.stored_bytes = header.packs.iter().map(|pack| pack.stored_bytes).sum();
+    verified.stored_bytes = stored_bytes(&header.packs);
     let mut damaged = sizes(repository, &header)?;
     verified.sealed = header
         .packs
@@ -114,7 +123,8 @@ pub(crate) fn verify(
             problems.push(problem.clone());
         }
     }
-    let (violations, order) = snapshot.examine(None);
+    // What no restore would take is not looked into either: what it claims to be may not fit into memory.
+    let (violations, order) = snapshot.examine(Some(&Limits { max_entries, ..Limits::default() }));
     let sound = violations.is_empty();
     problems.extend(violations);
     let looked_at: Option<BTreeSet<PackId>> = match depth {
@@ -131,6 +141,11 @@ pub(crate) fn verify(
     problems.truncate(MAX_PROBLEMS);
     verified.snapshot = Some(snapshot);
     Ok(verified)
+}
+
+/// The bytes of some packs, which a header may say anything about.
+fn stored_bytes<'p>(packs: impl IntoIterator<Item = &'p NeededPack>) -> u64 {
+    packs.into_iter().fold(0, |sum, pack| sum.saturating_add(pack.stored_bytes))
 }
 
 /// What is wrong with packs, each with the snapshots that need it.
@@ -210,7 +225,7 @@ fn digests(
         });
     }
     let mut pool: Pool<NeededPack, Result<bool>> = Pool::new(workers)?;
-    let mut progress = Progress::new(scope, packs.iter().map(|pack| pack.stored_bytes).sum());
+    let mut progress = Progress::new(scope, stored_bytes(packs));
     let whole: Vec<&NeededPack> = packs.iter().filter(|pack| !damaged.contains_key(&pack.id)).collect();
     for pack in &whole {
         pool.submit((*pack).clone())?;
@@ -264,8 +279,9 @@ fn look_inside(
         workers.push(move |number: u32| worker.run(number));
     }
     let mut pool: Pool<u32, Result<Inside>> = Pool::new(workers)?;
-    let mut progress = Progress::new(scope, packs.iter().map(|number| lookup.pack(*number).stored_bytes).sum());
+    let mut progress = Progress::new(scope, stored_bytes(packs.iter().map(|number| lookup.pack(*number))));
     let (mut units, mut reader) = (Units::default(), Reader::new(&snapshot.packs)?);
+    let mut contents = Contents::default();
     let mut hit: BTreeSet<u32> = plan.lost.files.iter().copied().collect();
     // Files whose blobs were not looked at where they are whole.
     let mut elsewhere = BTreeSet::new();
@@ -295,9 +311,10 @@ fn look_inside(
             }
         }
         for file in inside.mismatches {
-            let path = RelPath::from(&*snapshot.roll.path(file));
-            let message = "the content is not what its checksum says";
-            problems.push(Problem::of_entry(&path, ProblemKind::ContentMismatch, message));
+            problems.push(mismatch(snapshot, file));
+        }
+        for (file, stretch) in inside.stretches {
+            contents.add(snapshot, file, stretch);
         }
         units.add(snapshot, inside.units);
         progress.add(pack.stored_bytes);
@@ -305,18 +322,20 @@ fn look_inside(
     if only.is_none() {
         hit.extend(elsewhere);
         units.compare(snapshot, &hit, &mut problems);
+        contents.compare(snapshot, &expected, &hit, &mut problems);
+        sparse_files(scope, snapshot, &expected, &hit, &mut problems)?;
     }
     Ok(problems)
 }
 
-/// Of each file that is one blob the first eight bytes of its checksum: enough to find what went wrong by mistake, and a
-/// quarter of the memory. Whoever means harm makes the right checksum.
+/// Of each file that is not by page map the first eight bytes of its checksum: enough to find what went wrong by mistake, and
+/// a quarter of the memory. Whoever means harm makes the right checksum.
 fn digests_of_files(scope: &Scope, snapshot: &Snapshot) -> Result<Vec<u64>> {
     let mut digests = Vec::with_capacity(snapshot.roll.count() as usize);
     let mut reader = Reader::new(&snapshot.packs)?;
     walk_tree(scope, &snapshot.header, &mut reader, |entry| {
         digests.push(match (&entry.entry.node, &entry.content) {
-            (Node::File { blake3: Some(digest), data: None, .. }, Content::Blobs(_)) => first_bytes(digest),
+            (Node::File { blake3: Some(digest), .. }, Content::Blobs(_)) => first_bytes(digest),
             _ => 0,
         });
         Ok(())
@@ -338,6 +357,8 @@ struct Inside {
     lost: Vec<(BlobAt, String)>,
     /// Files that are one blob, and not what their checksums say.
     mismatches: Vec<u32>,
+    /// Pieces of files that are several blobs.
+    stretches: Vec<(u32, Stretch)>,
     /// Page ids: the database's entry, the number of the first unit, the ids.
     units: Vec<(u32, u64, Vec<PageId>)>,
 }
@@ -434,16 +455,22 @@ impl Worker {
             for piece in plan.pieces_of(lookup, blob) {
                 if piece.span == WHOLE {
                     let expected = self.expected.get(piece.file as usize).copied().unwrap_or(0);
-                    if expected != 0 && first_bytes(&Digest::of(bytes)) != expected {
+                    let sparse = || parts_of(&self.roll.entry(piece.file).node).is_some();
+                    if expected != 0 && first_bytes(&Digest::of(bytes)) != expected && !sparse() {
                         inside.mismatches.push(piece.file);
                     }
                     continue;
                 }
-                if !self.page_ids || !matches!(self.roll.stored(piece.file), Stored::Pages(..)) {
+                if !self.page_ids {
                     continue;
                 }
                 let (at, part) = plan.part(*piece, bytes);
-                let Some(unit) = plan.unit_of(piece.file) else { continue };
+                let Some(unit) = plan.unit_of(piece.file) else {
+                    if let Node::File { size, data: None, .. } = self.roll.entry(piece.file).node {
+                        inside.stretches.push((piece.file, Stretch::new(at, part, size)));
+                    }
+                    continue;
+                };
                 let key = &self.packs.repository().key;
                 let ids = part.chunks(unit as usize).map(|unit| key.page_id(unit)).collect();
                 inside.units.push((piece.file, at / u64::from(unit), ids));
@@ -485,12 +512,76 @@ impl Units {
                 mac.update(&id.0);
             }
             if Digest(*mac.finalize().as_bytes()) != digest {
-                let path = RelPath::from(&*snapshot.roll.path(number));
-                let message = "the content is not what its checksum says";
-                problems.push(Problem::of_entry(&path, ProblemKind::ContentMismatch, message));
+                problems.push(mismatch(snapshot, number));
             }
         }
     }
+}
+
+/// The contents of files that are several blobs, as they come.
+#[derive(Default)]
+struct Contents(HashMap<u32, Option<Scattered>>);
+
+impl Contents {
+    fn add(&mut self, snapshot: &Snapshot, file: u32, stretch: Stretch) {
+        let content = self.0.entry(file).or_insert_with(|| match snapshot.roll.entry(file).node {
+            Node::File { size, .. } => Some(Scattered::new(size)),
+            _ => None,
+        });
+        // Nobody cuts a file into so many parts and scatters them: what is left of it would fill the memory.
+        if content.as_mut().is_some_and(|content| {
+            content.add(stretch);
+            content.waiting() > MAX_WAITING
+        }) {
+            *content = None;
+        }
+    }
+
+    /// Compares each with its digest, but those of which parts are lost anyway.
+    fn compare(self, snapshot: &Snapshot, expected: &[u64], hit: &BTreeSet<u32>, problems: &mut Vec<Problem>) {
+        let mut files: Vec<_> = self.0.into_iter().filter(|(file, _)| !hit.contains(file)).collect();
+        files.sort_unstable_by_key(|(file, _)| *file);
+        for (file, content) in files {
+            let digest = content.and_then(Scattered::finish);
+            if digest.as_ref().map(first_bytes) != expected.get(file as usize).copied() {
+                problems.push(mismatch(snapshot, file));
+            }
+        }
+    }
+}
+
+/// Reads the files with holes from their beginning to their end: there are few, and their pieces say nothing alone.
+fn sparse_files(
+    scope: &Scope,
+    snapshot: &Snapshot,
+    expected: &[u64],
+    hit: &BTreeSet<u32>,
+    problems: &mut Vec<Problem>,
+) -> Result<()> {
+    let mut reader = ContentReader::new(snapshot)?;
+    for number in (0..snapshot.roll.len()).filter(|number| !hit.contains(number)) {
+        let entry = snapshot.roll.entry(number);
+        let Node::File { size, data: Some(parts), .. } = &entry.node else { continue };
+        let stored: u64 = parts.iter().map(|(_, len)| len).sum();
+        if size - stored > MAX_HOLES {
+            continue;
+        }
+        let mut hasher = ContentHasher::default();
+        match reader.read(number, &mut |bytes| hasher.update(Some(parts), *size, bytes, &scope.cancel)) {
+            Ok(()) => {}
+            Err(error) if is_damage(&error) => continue,
+            Err(error) => return Err(error),
+        }
+        if expected.get(number as usize).copied() != Some(first_bytes(&hasher.finish(*size, &scope.cancel)?)) {
+            problems.push(mismatch(snapshot, number));
+        }
+    }
+    Ok(())
+}
+
+fn mismatch(snapshot: &Snapshot, file: u32) -> Problem {
+    let path = RelPath::from(&*snapshot.roll.path(file));
+    Problem::of_entry(&path, ProblemKind::ContentMismatch, "the content is not what its checksum says")
 }
 
 /// Counts stored bytes.
@@ -513,7 +604,7 @@ impl<'a> Progress<'a> {
     }
 
     fn add(&mut self, bytes: u64) {
-        self.event.done_bytes += bytes;
+        self.event.done_bytes = self.event.done_bytes.saturating_add(bytes);
         self.scope.progress.report(self.event.clone());
     }
 }

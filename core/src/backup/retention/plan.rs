@@ -247,7 +247,10 @@ fn plan_target(policy: &Policy, service: &str, stock: &Stock, proofs: &Proofs, n
         target: stock.target.clone(),
         kept: count(&|item| !item.deleted),
         deletions: count(&|item| item.deleted),
-        freed_bytes: items.iter().filter(|item| item.deleted).map(|item| item.listed.stored_bytes).sum(),
+        freed_bytes: items
+            .iter()
+            .filter(|item| item.deleted)
+            .fold(0, |sum, item| sum.saturating_add(item.listed.stored_bytes)),
         verified: count(&|item| !item.deleted && item.is_good()),
         decisions: items.into_iter().map(Decision::from).collect(),
         withheld,

@@ -47,6 +47,8 @@ mod identity;
 #[cfg(feature = "encryption")]
 mod packs;
 #[cfg(feature = "encryption")]
+pub(crate) mod proof;
+#[cfg(feature = "encryption")]
 mod recipient;
 #[cfg(feature = "encryption")]
 mod ring;

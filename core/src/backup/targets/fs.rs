@@ -18,6 +18,7 @@ use std::ops::Range;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use serde::Deserialize;
@@ -65,12 +66,14 @@ fn build(context: &BuildContext, settings: &Map<String, Value>) -> Result<Arc<dy
 #[derive(Debug, Clone)]
 pub struct FsTarget {
     folder: PathBuf,
+    /// Whether it was looked, since this was made, for what dead writers left anywhere.
+    swept: Arc<AtomicBool>,
 }
 
 impl FsTarget {
     /// A target in `folder`, which need not exist yet.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
-        Self { folder: folder.into() }
+        Self { folder: folder.into(), swept: Arc::default() }
     }
 
     /// The path of an object, and its key checked.
@@ -85,7 +88,22 @@ impl FsTarget {
         let parent = path.parent().unwrap_or(&self.folder);
         fs::create_dir_all(parent, PRIVATE_DIR)?;
         fs::sweep_partials(parent)?;
+        if !self.swept.swap(true, Ordering::SeqCst) {
+            self.sweep_everywhere();
+        }
         Ok(path)
+    }
+
+    /// Removes what dead writers left, also where nothing may be written for a long time. What cannot be removed is in
+    /// nobody's way.
+    fn sweep_everywhere(&self) {
+        let _ = fs::sweep_partials(&self.folder);
+        for entry in std::fs::read_dir(&self.folder).into_iter().flatten().flatten() {
+            let is_ours = entry.file_name().to_str().is_some_and(|name| check_key(name).is_ok());
+            if is_ours && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                let _ = fs::sweep_partials(&entry.path());
+            }
+        }
     }
 
     fn describe(&self, key: &str, path: &Path) -> Result<Option<Object>> {

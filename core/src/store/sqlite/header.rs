@@ -42,7 +42,7 @@ impl Header {
         Self::parse(&bytes[..read]).map_err(|error| error.while_doing(format!("database {path:?}")))
     }
 
-    fn parse(bytes: &[u8]) -> Result<Option<Self>> {
+    pub(super) fn parse(bytes: &[u8]) -> Result<Option<Self>> {
         if bytes.is_empty() {
             return Ok(None);
         }

@@ -246,3 +246,9 @@ impl Store for SqliteStore {
         self.run(scope, move |task, database| maintain::all(task, database, &tasks)).await
     }
 }
+
+/// What the first bytes of a database say, for tests of the parser.
+#[cfg(any(test, feature = "testing"))]
+pub(crate) fn header_details(bytes: &[u8]) -> Result<Option<Map<String, Value>>> {
+    Ok(header::Header::parse(bytes)?.map(|header| header.details()))
+}

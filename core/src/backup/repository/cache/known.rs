@@ -203,6 +203,10 @@ impl Known {
         self.sorted.retain(|row| new.binary_search_by(|other| other.0.cmp(&row.0)).is_err());
         debug_assert!(self.sorted.len() <= before);
         let (mut from, mut to) = (self.sorted.len(), self.sorted.len() + new.len());
+        // A table that doubles would be half empty, and the largest thing in memory.
+        if self.sorted.capacity() < to {
+            self.sorted.reserve_exact(new.len() + from / 8);
+        }
         self.sorted.resize(to, (BlobId([0; 16]), 0));
         while let Some(last) = new.last() {
             to -= 1;

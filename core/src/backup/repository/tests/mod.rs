@@ -3,6 +3,7 @@
 mod damage;
 #[cfg(feature = "sqlite")]
 mod fixture;
+mod hostile;
 mod layouts;
 pub(crate) mod read;
 pub(crate) mod scene;

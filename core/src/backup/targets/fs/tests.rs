@@ -55,6 +55,26 @@ async fn modes_are_private_and_the_folder_may_be_a_symlink() {
 }
 
 #[tokio::test]
+async fn litter_goes_wherever_it_lies_when_a_run_writes_its_first_object() {
+    let base = tempfile::tempdir().unwrap();
+    let litter = |name: &str| {
+        let path = base.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, b"half").unwrap();
+        path
+    };
+    let ours = [".recover.sh.0123456789ab.partial", "collect/.x.0123456789ab.partial", "packs/.y.0123456789ab.partial"];
+    let ours = ours.map(litter);
+    let theirs = litter(".Trash/.z.0123456789ab.partial");
+    let target = FsTarget::new(base.path());
+    target.list(&scope(), "", None).await.unwrap();
+    assert!(ours.iter().all(|path| path.exists()), "reading removes nothing");
+    target.put(&scope(), "packs/k", b"v", true).await.unwrap();
+    assert!(ours.iter().all(|path| !path.exists()));
+    assert!(theirs.exists(), "a hidden folder is not ours");
+}
+
+#[tokio::test]
 async fn a_dead_writers_litter_goes_and_a_live_one_stays() {
     let base = tempfile::tempdir().unwrap();
     let target = FsTarget::new(base.path());

@@ -47,10 +47,9 @@ async fn whichever_call_fails_the_snapshots_stay_whole_and_the_next_run_goes_on(
             Ok(report) => assert!(report.is_healthy(), "{number} {what:?}"),
             Err(error) => assert_eq!(error.kind(), ErrorKind::Unavailable, "{number} {what:?}: {error}"),
         }
-        assert!(
-            result.is_err() || matches!(what.0, Call::FreeBytes | Call::Abort),
-            "{number} {what:?} was not noticed"
-        );
+        // The last call asks once more whether a snapshot that was read back is where the packs are.
+        let optional = matches!(what.0, Call::FreeBytes | Call::Abort) || number as usize == calls.len();
+        assert!(result.is_err() || optional, "{number} {what:?} was not noticed");
         let arrived = scene.keys("index/").len();
         let (report, _) = scene.back_up(2).await;
         assert!(report.is_healthy());
@@ -130,4 +129,54 @@ async fn a_cancel_at_any_event_leaves_whole_snapshots_alone() {
             break;
         }
     }
+}
+
+/// Its disk is unmounted after the `number`-th call: an empty folder goes on in its place.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_target_that_vanishes_at_any_call_takes_no_more_packs_and_no_snapshot() {
+    let scene = scene();
+    scene.back_up(1).await;
+    let mut random = Random::seeded("vanishing");
+    std::fs::write(scene.root().join("data/a.bin"), random.bytes(3 << 20)).unwrap();
+    let before: Vec<(String, Vec<u8>)> =
+        scene.memory.keys().into_iter().map(|key| (key.clone(), scene.bytes(&key))).collect();
+    let mut refused = 0;
+    for number in 1.. {
+        let memory = MemoryTarget::default();
+        for (key, bytes) in &before {
+            memory.put(&Scope::default(), key, bytes, true).await.unwrap();
+        }
+        // Nothing is remembered, so that each run stores the same.
+        scene.lose_caches();
+        let vanishing = memory.clone();
+        let vanishing = FaultyTarget::new(Arc::new(memory.clone()), move |_, _, this| {
+            if this == number {
+                vanishing.clear();
+            }
+            None
+        });
+        let mut job = scene.repository_job();
+        job.targets = vec![("gone".into(), Arc::new(vanishing.clone()))];
+        let result = create(&later(2), job).await;
+        let what = vanishing.calls().get(number as usize - 1).cloned();
+        let has = |prefix: &str| memory.keys().iter().any(|key| key.starts_with(prefix));
+        let Some(what) = what else {
+            result.unwrap();
+            break;
+        };
+        match result {
+            // Before the run had looked, it is a new target.
+            Ok(_) => assert!(has("RECOVER.md") && has("packs/") && has("snapshots/"), "call {number} {what:?}"),
+            Err(error) => {
+                refused += 1;
+                assert!(!has("snapshots/"), "call {number} {what:?}: {error}");
+                // At most the pack that was under way came to the wrong place.
+                assert!(
+                    memory.keys().iter().filter(|key| key.starts_with("packs/")).count() <= 1,
+                    "call {number} {what:?}"
+                );
+            }
+        }
+    }
+    assert!(refused > 5, "{refused}");
 }
