@@ -26,6 +26,7 @@ pub mod list;
 pub mod manifest;
 mod meter;
 pub mod nodes;
+mod opens;
 mod packing;
 pub mod pause;
 mod pool;

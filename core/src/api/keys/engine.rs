@@ -6,7 +6,6 @@ use super::*;
 use crate::backup::create::NamedTarget;
 use crate::backup::list::{self as snapshots_of, blocking};
 use crate::backup::repository::names;
-use crate::backup::seal::proof::prove_opens;
 use crate::backup::seal::{HostKeys, KeyHolders, Keys, Operator, RepositoryKey, WrapTo, vault};
 use crate::error::{Error, ErrorKind};
 
@@ -147,7 +146,7 @@ pub(super) async fn check(context: &Context, scope: &Scope, request: CheckReques
     })
 }
 
-/// Opens the newest encrypted snapshot of a target.
+/// Opens the newest encrypted snapshot of a target, see [`Found::prove_opens`](snapshots_of::Found::prove_opens).
 async fn check_target(scope: &Scope, target: &NamedTarget, keys: &Keys, service: &str) -> Result<CheckedTarget> {
     let only = std::slice::from_ref(target);
     let listing = snapshots_of::list(scope, only, keys, Some(service)).await?;
@@ -164,8 +163,7 @@ async fn check_target(scope: &Scope, target: &NamedTarget, keys: &Keys, service:
     };
     let copies = snapshots_of::find(scope, only, keys, Some(service), &newest.snapshot_id).await?;
     let copy = copies.into_iter().next().ok_or_else(|| Error::internal("a snapshot was listed and not found"))?;
-    let keys = keys.as_ref().ok_or_else(|| Error::internal("a check without keys"))?;
-    let error = match prove_opens(scope, &copy, keys).await {
+    let error = match copy.prove_opens(scope).await {
         Ok(()) => None,
         Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
         Err(error) => Some(error.to_body()),

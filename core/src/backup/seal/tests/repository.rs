@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashSet};
 
 use rusqlite::Connection;
 
-use super::super::proof::prove_opens;
 use super::archives::{Scene, bytes_of, named, put_in};
 use super::*;
 use crate::backup::blocks::Objects;
@@ -258,7 +257,7 @@ async fn whoever_lacks_a_key_is_told_which_and_how_to_give_it() {
     // Whether an identity opens the newest is proven, and not by its name.
     let proves = async |keys: Keys| {
         let copy = find(&Scope::default(), &scene.targets(), &keys, None, "latest").await.unwrap().remove(0);
-        prove_opens(&Scope::default(), &copy, keys.as_ref().unwrap()).await
+        copy.prove_opens(&Scope::default()).await
     };
     proves(scene.holding(&[&old, &scene.key])).await.unwrap();
     says(&proves(scene.holding(&[&scene.key])).await.unwrap_err(), &[former.as_str()]);
