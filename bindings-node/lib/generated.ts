@@ -64,13 +64,23 @@ export interface BackupCopyRequest {
   to: string;
   /** The target that it comes from. The first that has a whole copy when missing. */
   from?: string | null | undefined;
+  /**
+   * The file with the secret half of a recipient, for a snapshot in a sealed repository: it is opened on its way, and
+   * only what the other repository lacks is sent. Without it the packs that it needs are sent as they are, to a
+   * repository of the same identity. What the settings name when missing. Read where the request runs, and never
+   * recorded.
+   */
+  identityFile?: PathInput | null | undefined;
 }
 
 /** What to back up, and where to. */
 export interface BackupCreateRequest {
   /** What to call it. */
   label?: string | null | undefined;
-  /** How it is stored. What `backup.layout` says when missing, and else `archive`. */
+  /**
+   * How it is stored. What `backup.layout` says when missing, and else `archive`; a job of the schedule asks for
+   * `repository` then.
+   */
   layout?: Layout | null | undefined;
   /**
    * Words to find it by, and that `backup.retention` may keep it by: at most 32 of at most 64 letters, digits and `. _
@@ -362,7 +372,10 @@ export interface MetricsRenderRequest {
 
 /** What to restore, and where to. */
 export interface RestoreApplyRequest {
-  /** The snapshot: its identifier, the beginning of it, or `latest`. */
+  /**
+   * The snapshot: its identifier, the beginning of it, or `latest`. Or the path of an archive: one of uplifted-ops, or
+   * a `.tar`, `.tar.gz` or `.tar.zst` that tar made, such as `/backup/uplifted_20260101_020000.tar.gz`.
+   */
   snapshotId: string;
   /**
    * The file with the secret half of a recipient, for encrypted snapshots. What the settings name when missing. Read
@@ -397,7 +410,10 @@ export interface RestoreDiscardRequest {
 
 /** What to restore, and where to. */
 export interface RestorePlanRequest {
-  /** The snapshot: its identifier, the beginning of it, or `latest`. */
+  /**
+   * The snapshot: its identifier, the beginning of it, or `latest`. Or the path of an archive: one of uplifted-ops, or
+   * a `.tar`, `.tar.gz` or `.tar.zst` that tar made, such as `/backup/uplifted_20260101_020000.tar.gz`.
+   */
   snapshotId: string;
   /**
    * The file with the secret half of a recipient, for encrypted snapshots. What the settings name when missing. Read
@@ -695,7 +711,7 @@ export interface BackupCopyResponse {
   to: string;
   /** Its key there. */
   key: string;
-  /** Its bytes there. */
+  /** Its bytes there; of a snapshot in a repository those that were added for it. */
   storedBytes: Integer;
   /** Whether it was copied; `false` when the target had it already, whole. */
   copied: boolean;
@@ -1251,8 +1267,8 @@ export interface KnownSnapshot {
   /** The fingerprint of the key that it is encrypted to. Nothing when it is stored in clear. */
   encryptedTo: string | null;
   /**
-   * When this copy was last verified in full and found whole. Nothing when it never was, when it was found damaged
-   * since, or when the journal is lost.
+   * When this copy was last found whole: by a verification in full, by a drill, or because samples have read every byte
+   * of its target. Nothing when it never was, when damage was found since, or when the journal is lost.
    */
   verifiedAt: Date | null;
   /** Whether it was looked into then. One that is encrypted is not, where no identity was given. */
@@ -1519,6 +1535,15 @@ export interface SampledTarget {
   readBytes: Integer;
   /** Bytes that are due and wait for the next run. */
   leftBytes: Integer;
+  /** Since this moment everything that became due was read, and nothing was wrong. */
+  cleanSince: Date;
+  /**
+   * The snapshots of which every stored byte was read and found whole since then, by samples or by the backups that
+   * stored it.
+   */
+  whole: string[];
+  /** Whether any of it is encrypted: of that the stored bytes alone were compared. */
+  sealed: boolean;
 }
 
 /** What a sampled verification read and found. */
@@ -2810,6 +2835,9 @@ const sampledTargetCodec = record<SampledTarget>("SampledTarget", {
   storedBytes: { wire: "stored_bytes" },
   readBytes: { wire: "read_bytes" },
   leftBytes: { wire: "left_bytes" },
+  cleanSince: { wire: "clean_since", codec: time },
+  whole: { wire: "whole" },
+  sealed: { wire: "sealed" },
 });
 
 const backupSampleResponseCodec = record<BackupSampleResponse>("BackupSampleResponse", {
@@ -3210,6 +3238,7 @@ const backupCopyRequestCodec = record<BackupCopyRequest>("BackupCopyRequest", {
   snapshotId: { wire: "snapshot_id" },
   to: { wire: "to" },
   from: { wire: "from" },
+  identityFile: { wire: "identity_file", codec: nullable(path) },
 });
 
 const backupCreateRequestCodec = record<BackupCreateRequest>("BackupCreateRequest", {

@@ -215,6 +215,7 @@ class BackupGroup:
         snapshot_id: str,
         to: str,
         from_: str | None = None,
+        identity_file: str | os.PathLike[str] | None = None,
         on_progress: Callable[[Progress], object] | None = None,
         timeout: float | None = None,
     ) -> BackupCopyResponse:
@@ -228,6 +229,12 @@ class BackupGroup:
             to: The target that it goes to.
             from_: The target that it comes from. The first that has a whole copy
                 when missing.
+            identity_file: The file with the secret half of a recipient, for a
+                snapshot in a sealed repository: it is opened on its way, and only what
+                the other repository lacks is sent. Without it the packs that it needs
+                are sent as they are, to a repository of the same identity. What the
+                settings name when missing. Read where the request runs, and never
+                recorded.
             on_progress: Called with each `Progress`. What it raises cancels the
                 work.
             timeout: Seconds after which the work is cancelled, with
@@ -241,7 +248,12 @@ class BackupGroup:
         """
         return self._owner._call(
             "backup.copy",
-            request(snapshot_id=snapshot_id, to=to, from_=from_),
+            request(
+                snapshot_id=snapshot_id,
+                to=to,
+                from_=from_,
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
+            ),
             _BACKUP_COPY,
             on_progress,
             timeout,
@@ -265,7 +277,7 @@ class BackupGroup:
         Args:
             label: What to call it.
             layout: How it is stored. What `backup.layout` says when missing, and
-                else `archive`.
+                else `archive`; a job of the schedule asks for `repository` then.
             tags: Words to find it by, and that `backup.retention` may keep it by:
                 at most 32 of at most 64 letters, digits and `. _ - : @ + = /` each.
             target: This target only. All of the settings when missing.
@@ -1254,7 +1266,9 @@ class RestoreGroup:
 
         Args:
             snapshot_id: The snapshot: its identifier, the beginning of it, or
-                `latest`.
+                `latest`. Or the path of an archive: one of uplifted-ops, or a `.tar`,
+                `.tar.gz` or `.tar.zst` that tar made, such as
+                `/backup/uplifted_20260101_020000.tar.gz`.
             identity_file: The file with the secret half of a recipient, for
                 encrypted snapshots. What the settings name when missing. Read where the
                 request runs, and never recorded.
@@ -1342,7 +1356,9 @@ class RestoreGroup:
 
         Args:
             snapshot_id: The snapshot: its identifier, the beginning of it, or
-                `latest`.
+                `latest`. Or the path of an archive: one of uplifted-ops, or a `.tar`,
+                `.tar.gz` or `.tar.zst` that tar made, such as
+                `/backup/uplifted_20260101_020000.tar.gz`.
             identity_file: The file with the secret half of a recipient, for
                 encrypted snapshots. What the settings name when missing. Read where the
                 request runs, and never recorded.
@@ -1774,6 +1790,7 @@ class AsyncBackupGroup:
         snapshot_id: str,
         to: str,
         from_: str | None = None,
+        identity_file: str | os.PathLike[str] | None = None,
         on_progress: Callable[[Progress], object] | None = None,
         timeout: float | None = None,
     ) -> BackupCopyResponse:
@@ -1787,6 +1804,12 @@ class AsyncBackupGroup:
             to: The target that it goes to.
             from_: The target that it comes from. The first that has a whole copy
                 when missing.
+            identity_file: The file with the secret half of a recipient, for a
+                snapshot in a sealed repository: it is opened on its way, and only what
+                the other repository lacks is sent. Without it the packs that it needs
+                are sent as they are, to a repository of the same identity. What the
+                settings name when missing. Read where the request runs, and never
+                recorded.
             on_progress: Called with each `Progress`. What it raises cancels the
                 work.
             timeout: Seconds after which the work is cancelled, with
@@ -1800,7 +1823,12 @@ class AsyncBackupGroup:
         """
         return await self._owner._call(
             "backup.copy",
-            request(snapshot_id=snapshot_id, to=to, from_=from_),
+            request(
+                snapshot_id=snapshot_id,
+                to=to,
+                from_=from_,
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
+            ),
             _BACKUP_COPY,
             on_progress,
             timeout,
@@ -1824,7 +1852,7 @@ class AsyncBackupGroup:
         Args:
             label: What to call it.
             layout: How it is stored. What `backup.layout` says when missing, and
-                else `archive`.
+                else `archive`; a job of the schedule asks for `repository` then.
             tags: Words to find it by, and that `backup.retention` may keep it by:
                 at most 32 of at most 64 letters, digits and `. _ - : @ + = /` each.
             target: This target only. All of the settings when missing.
@@ -2813,7 +2841,9 @@ class AsyncRestoreGroup:
 
         Args:
             snapshot_id: The snapshot: its identifier, the beginning of it, or
-                `latest`.
+                `latest`. Or the path of an archive: one of uplifted-ops, or a `.tar`,
+                `.tar.gz` or `.tar.zst` that tar made, such as
+                `/backup/uplifted_20260101_020000.tar.gz`.
             identity_file: The file with the secret half of a recipient, for
                 encrypted snapshots. What the settings name when missing. Read where the
                 request runs, and never recorded.
@@ -2901,7 +2931,9 @@ class AsyncRestoreGroup:
 
         Args:
             snapshot_id: The snapshot: its identifier, the beginning of it, or
-                `latest`.
+                `latest`. Or the path of an archive: one of uplifted-ops, or a `.tar`,
+                `.tar.gz` or `.tar.zst` that tar made, such as
+                `/backup/uplifted_20260101_020000.tar.gz`.
             identity_file: The file with the secret half of a recipient, for
                 encrypted snapshots. What the settings name when missing. Read where the
                 request runs, and never recorded.

@@ -464,7 +464,7 @@ class BackupCopyResponse:
     """Its key there."""
 
     stored_bytes: int
-    """Its bytes there."""
+    """Its bytes there; of a snapshot in a repository those that were added for it."""
 
     copied: bool
     """Whether it was copied; `false` when the target had it already, whole."""
@@ -1246,8 +1246,9 @@ class KnownSnapshot:
     """
 
     verified_at: datetime | None = None
-    """When this copy was last verified in full and found whole. Nothing when it never
-    was, when it was found damaged since, or when the journal is lost.
+    """When this copy was last found whole: by a verification in full, by a drill, or
+    because samples have read every byte of its target. Nothing when it never was, when
+    damage was found since, or when the journal is lost.
     """
 
     verified_level: VerifyLevel | None = None
@@ -1609,6 +1610,17 @@ class SampledTarget:
 
     left_bytes: int
     """Bytes that are due and wait for the next run."""
+
+    clean_since: datetime
+    """Since this moment everything that became due was read, and nothing was wrong."""
+
+    whole: list[str]
+    """The snapshots of which every stored byte was read and found whole since then, by
+    samples or by the backups that stored it.
+    """
+
+    sealed: bool
+    """Whether any of it is encrypted: of that the stored bytes alone were compared."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -2918,7 +2930,12 @@ _codec.Record(
     failures=_codec.ListOf(_FAILED_DELETION),
 )
 _FOUND_PROBLEM = _codec.Record(FoundProblem, path=_codec.PATH)
-_SAMPLED_TARGET = _codec.Record(SampledTarget, since=_codec.TIME, reached=_codec.TIME)
+_SAMPLED_TARGET = _codec.Record(
+    SampledTarget,
+    since=_codec.TIME,
+    reached=_codec.TIME,
+    clean_since=_codec.TIME,
+)
 _codec.Record(
     BackupSampleResponse,
     problems=_codec.ListOf(_FOUND_PROBLEM),

@@ -29,7 +29,8 @@ use crate::store::CheckDepth;
 pub struct CreateRequest {
     /// This target only. All of the settings when missing.
     pub target: Option<String>,
-    /// How it is stored. What `backup.layout` says when missing, and else `archive`.
+    /// How it is stored. What `backup.layout` says when missing, and else `archive`; a job of the schedule asks for
+    /// `repository` then.
     pub layout: Option<Layout>,
     /// What to call it.
     pub label: Option<String>,
@@ -126,8 +127,8 @@ pub struct KnownSnapshot {
     /// The snapshot in its target.
     #[serde(flatten)]
     pub listed: Listed,
-    /// When this copy was last verified in full and found whole. Nothing when it never was, when it was found damaged
-    /// since, or when the journal is lost.
+    /// When this copy was last found whole: by a verification in full, by a drill, or because samples have read every
+    /// byte of its target. Nothing when it never was, when damage was found since, or when the journal is lost.
     pub verified_at: Option<Timestamp>,
     /// Whether it was looked into then. One that is encrypted is not, where no identity was given.
     pub verified_level: Option<VerifyLevel>,
@@ -290,6 +291,11 @@ pub struct CopyRequest {
     /// The target that it comes from. The first that has a whole copy when missing.
     #[serde(default)]
     pub from: Option<String>,
+    /// The file with the secret half of a recipient, for a snapshot in a sealed repository: it is opened on its way, and only
+    /// what the other repository lacks is sent. Without it the packs that it needs are sent as they are, to a repository of the
+    /// same identity. What the settings name when missing. Read where the request runs, and never recorded.
+    #[serde(default)]
+    pub identity_file: Option<RelPath>,
 }
 
 /// `backup.copy`
@@ -314,7 +320,8 @@ impl Operation for Copy {
         }
         let mut asked = from.clone();
         asked.push(to.clone());
-        let keys = keyring::for_reading(&context, &scope, &asked, None).await?;
+        let keys = keyring::for_reading(&context, &scope, &asked, request.identity_file.as_ref()).await?;
+        let backup = &context.settings().backup;
         let job = CopyJob {
             from,
             to,
@@ -323,7 +330,9 @@ impl Operation for Copy {
             snapshot: request.snapshot_id,
             host: host_name(),
             lease: LeaseTimes::default(),
-            threads: context.settings().backup.threads,
+            threads: backup.threads,
+            level: backup.level.unwrap_or(Layout::Repository.level()),
+            state: context.state.clone(),
         };
         copy(&scope, job).await
     }

@@ -127,12 +127,14 @@ impl Operation for Sample {
     async fn run(context: Arc<Context>, scope: Scope, request: SampleRequest) -> Result<SampleReport> {
         let targets = targets(&context, request.target.as_deref())?;
         let keys = keyring::for_reading(&context, &scope, &targets, None).await?;
+        let earlier = history::sampled(&context.journal)?;
         let job = SampleJob {
             targets,
             keys,
             days: context.settings().backup.verify_days,
             max_bytes: request.max_bytes,
-            reached: history::sampled(&context.journal)?,
+            reached: earlier.reached,
+            clean_since: earlier.clean_since,
             state: context.state.clone(),
         };
         sample(&scope, job).await

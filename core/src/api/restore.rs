@@ -22,7 +22,8 @@ const STOP_DEADLINE: Duration = Duration::from_secs(120);
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RestoreRequest {
-    /// The snapshot: its identifier, the beginning of it, or `latest`.
+    /// The snapshot: its identifier, the beginning of it, or `latest`. Or the path of an archive: one of uplifted-ops, or a
+    /// `.tar`, `.tar.gz` or `.tar.zst` that tar made, such as `/backup/uplifted_20260101_020000.tar.gz`.
     pub snapshot_id: String,
     /// Read it from this target only.
     #[serde(default)]

@@ -2,14 +2,18 @@
 
 use std::sync::Arc;
 
+use serde_json::{Map, Value};
+
 use super::keyring;
 use crate::backup::checkers::Checkers;
-use crate::backup::create::NamedTarget;
+use crate::backup::create::{CreateJob, NamedTarget};
+use crate::backup::import::{ImportJob, is_file, open_file};
 use crate::backup::list::find;
 use crate::backup::manifest::RelPath;
 use crate::backup::nodes::Limits;
 use crate::backup::restore::Source;
 use crate::cancel::Scope;
+use crate::component::BuildContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ops::Context;
 
@@ -39,8 +43,8 @@ pub(super) fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-/// Opens the snapshot `wanted` in the first target that has an undamaged copy. With `salvage` a copy without an
-/// index is opened as well.
+/// Opens the snapshot `wanted` in the first target that has an undamaged copy, or the archive in the file of that path.
+/// With `salvage` a copy without an index is opened as well.
 pub(super) async fn open(
     context: &Context,
     scope: &Scope,
@@ -49,6 +53,9 @@ pub(super) async fn open(
     identity_file: Option<&RelPath>,
     salvage: bool,
 ) -> Result<Arc<dyn Source>> {
+    if is_file(wanted) {
+        return open_archive(context, scope, wanted, target).await;
+    }
     let service = context.settings().service.name.as_str();
     let targets = targets(context, target)?;
     let keys = keyring::for_reading(context, scope, &targets, identity_file).await?;
@@ -66,6 +73,33 @@ pub(super) async fn open(
         }
     }
     Err(first_error.unwrap_or_else(|| Error::internal(format!("snapshot {wanted:?} was found in no target"))))
+}
+
+/// Opens the archive in a file.
+async fn open_archive(context: &Context, scope: &Scope, path: &str, target: Option<&str>) -> Result<Arc<dyn Source>> {
+    if let Some(target) = target {
+        return Err(Error::invalid(format!("{path:?} is a file, and lies in no target such as {target:?}"))
+            .with_hint("leave the target out, or name a snapshot by its identifier"));
+    }
+    let settings = context.settings();
+    let mut create = CreateJob::new(context.root.clone(), context.state.clone(), context.kinds.stores.clone());
+    create.service.clone_from(&settings.service.name);
+    create.host = host_name();
+    create.settings = settings.backup.clone();
+    let path = std::path::absolute(path).map_err(|error| Error::io(format!("find {path:?}"), error))?;
+    let job = ImportJob {
+        path,
+        create,
+        scratch: context.scratch(),
+        scratch_in_memory: settings.backup.scratch_in_memory,
+        limits: limits(context),
+    };
+    open_file(scope, job, |folder| {
+        let scene = BuildContext { name: "scratch".into(), root: context.root.clone(), state: context.state.clone() };
+        let place = Map::from_iter([("path".to_owned(), Value::from(folder.to_string_lossy()))]);
+        (context.kinds.targets.get("fs")?.build)(&scene, &place)
+    })
+    .await
 }
 
 /// What checks the databases of a snapshot.

@@ -6,6 +6,8 @@
 //! snapshot in the targets, in the layout and with the encryption of the settings. Its time is that of what is in it, so that it
 //! takes its place among the others.
 
+mod open;
+
 use std::cell::Cell;
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -16,6 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::open::{is_file, open_file};
 use super::archive::{Archive, ArchiveWriter, NodeHead, Special, WriteOptions};
 use super::blocks::FileBlocks;
 use super::create::{CreateJob, CreateReport, create};
@@ -80,6 +83,8 @@ pub async fn import(scope: &Scope, job: ImportJob) -> Result<ImportReport> {
     let mut settings = job.create.settings.clone();
     settings.include = vec![PathBuf::from(".")];
     settings.exclude = Vec::new();
+    // Relative to the service's root, which is another folder now.
+    settings.scratch = Some(job.scratch.clone());
     let create_job = CreateJob {
         root: unpacked.root,
         label: job.create.label.clone().or(unpacked.label).or(Some(format!("imported from {name}"))),

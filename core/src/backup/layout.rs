@@ -30,6 +30,14 @@ impl Layout {
         [Self::Archive, Self::Repository].into_iter().find(|layout| layout.name() == name)
     }
 
+    /// The zstd level of what is stored so, unless the settings name one.
+    pub fn level(self) -> i32 {
+        match self {
+            Self::Archive => 3,
+            Self::Repository => 2,
+        }
+    }
+
     /// Its name in settings and requests.
     pub fn name(self) -> &'static str {
         match self {

@@ -17,7 +17,7 @@ use super::create::NamedTarget;
 use super::list::{Found, blocking, find};
 use super::manifest::{RelPath, StoreRecord};
 use super::nodes::{ExtractOptions, Limits, Problem, ProblemKind, Selection, restored_len};
-use super::repository::cache::{CacheFolder, last::LastHeader};
+use super::repository::cache::{CacheFolder, CacheOf, last::LastHeader};
 use super::repository::{self, verify::Depth};
 use super::restore::Source;
 use super::scratch::Scratch;
@@ -202,7 +202,7 @@ async fn verify_in_repository(scope: &Scope, job: &VerifyJob, copy: &Found, repo
         let repository = opening.repository(&inner)?;
         let most = Limits::default().max_entries;
         let mut verified = repository::verify::verify(&inner, &repository, &opening.object.key, depth, threads, most)?;
-        let last = CacheFolder::at(&state, repository.id).last(&opening.target);
+        let last = CacheFolder::at(&state, CacheOf::Backups, repository.id).last(&opening.target);
         if let Some(last) = LastHeader::load(&last, &repository.key)
             && last.is_missing(&repository)?
         {

@@ -319,7 +319,12 @@ pub(super) enum MetricsCommand {
 #[derive(Debug, Subcommand)]
 pub(super) enum RestoreCommand {
     /// Show what a restore would do, and do nothing
-    #[command(after_help = "Example:\n  uplifted-ops restore plan latest config .env")]
+    #[command(after_help = "\
+The ID may be the path of an archive, such as the guide's uplifted_*.tar.gz.
+
+Examples:
+  uplifted-ops restore plan latest config .env
+  uplifted-ops restore plan /backup/uplifted_20260101_020000.tar.gz")]
     Plan(RestoreOptions),
     /// Restore over the service, or beside it with --into
     #[command(after_help = "\
@@ -329,7 +334,8 @@ What it replaces is kept, and `uplifted-ops restore undo` brings it back.
 Examples:
   uplifted-ops restore apply latest --into /tmp/look
   uplifted-ops restore apply latest --yes
-  uplifted-ops restore apply 1f0c3a --yes config .env")]
+  uplifted-ops restore apply 1f0c3a --yes config .env
+  uplifted-ops restore apply /backup/uplifted_20260101_020000.tar.gz --into /tmp/look")]
     Apply {
         #[command(flatten)]
         options: RestoreOptions,

@@ -11,6 +11,7 @@ use super::args::{
     MetricsFormat, MetricsOptions, RestoreCommand, RestoreOptions, ScheduleCommand, Snapshot, StoreCommand,
 };
 use super::render::{self, Renderer};
+use crate::backup::import::is_file;
 use crate::backup::manifest::RelPath;
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
@@ -223,8 +224,8 @@ impl Invocation {
                 let request = Request::new().maybe("target", target.as_deref()).maybe("max_bytes", *max_bytes);
                 Self::new("backup.sample", request.done(), render::drill::sample)
             }
-            BackupCommand::Copy { id, to, from } => {
-                let request = Request::new()
+            BackupCommand::Copy { id, to, from, key } => {
+                let request = with_identity(Request::new(), key)?
                     .with("snapshot_id", id.as_str())
                     .with("to", to.as_str())
                     .maybe("from", from.as_deref());
@@ -334,7 +335,11 @@ fn of_snapshot(snapshot: &Snapshot) -> Request {
 fn restore_request(options: &RestoreOptions) -> Result<Value> {
     let into = options.into.as_deref().map(absolute).transpose()?;
     let paths: Vec<Value> = options.paths.iter().map(path_value).collect::<Result<_>>()?;
-    Ok(with_identity(of_snapshot(&options.snapshot), &options.key)?
+    let mut snapshot = options.snapshot.clone();
+    if is_file(&snapshot.id) {
+        snapshot.id = absolute(Path::new(&snapshot.id))?;
+    }
+    Ok(with_identity(of_snapshot(&snapshot), &options.key)?
         .maybe("into", into.as_deref())
         .maybe("paths", (!paths.is_empty()).then_some(paths))
         .flag("salvage", options.salvage)
@@ -467,6 +472,16 @@ mod tests {
                 "backup collect --dry-run --accept-missing",
                 "backup.collect",
                 json!({ "dry_run": true, "accept_missing": true }),
+            ),
+            (
+                "backup copy 1f --to a --identity-file /key",
+                "backup.copy",
+                json!({ "snapshot_id": "1f", "to": "a", "identity_file": "/key" }),
+            ),
+            (
+                "restore plan /backup/uplifted_20260101_020000.tar.gz",
+                "restore.plan",
+                json!({ "snapshot_id": "/backup/uplifted_20260101_020000.tar.gz" }),
             ),
             ("backup show latest", "backup.show", json!({ "snapshot_id": "latest" })),
             ("backup verify 1f", "backup.verify", json!({ "snapshot_id": "1f", "depth": "full" })),

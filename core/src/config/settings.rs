@@ -126,7 +126,8 @@ fn yes() -> bool {
 
 /// Something that runs by itself: an operation, and when.
 ///
-/// The jobs `backup`, `retain`, `verify` and `drill` come from `[backup]`; one of the same name here replaces them.
+/// The jobs `backup`, `retain`, `collect`, `verify` and `drill` come from `[backup]`; one of the same name here replaces
+/// them.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct JobSettings {
@@ -213,11 +214,14 @@ pub struct BackupSettings {
     pub rollback_copy_seconds: f64,
     /// A backup stops before a database's write-ahead log leaves less than this free on its disk.
     pub keep_free_bytes: ByteSize,
-    /// How a backup is stored: `archive`, one standard file for each, or `repository`, where backups share content.
+    /// How a backup is stored: `archive`, one standard file for each, or `repository`, where backups share content. When
+    /// unset, jobs store into a repository, and a backup by hand is an archive. When set it counts for both.
     pub layout: Option<String>,
-    /// When backups are made, as a cron expression: the job `backup`.
+    /// When backups are made, as a cron expression: the job `backup`. The jobs `retain`, where a retention is set, and
+    /// `collect` follow each that went well.
     pub schedule: Option<String>,
-    /// When the newest backup is verified, as a cron expression: the job `verify`.
+    /// When what is stored is read again, as a cron expression: the job `verify` samples all backups, so that every byte
+    /// is read within `verify_days`.
     pub verify_schedule: Option<String>,
     /// When a restore is rehearsed, as a cron expression: the job `drill`.
     pub drill_schedule: Option<String>,

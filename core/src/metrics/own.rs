@@ -136,7 +136,8 @@ pub struct BackupHistory {
     pub last_complete: Option<Timestamp>,
     /// When the first complete backup was made that the journal knows.
     pub first_complete: Option<Timestamp>,
-    /// When a backup was last read in full by `backup.verify`, or restored by `backup.drill`, and found whole.
+    /// When a backup was last read in full by `backup.verify`, restored by `backup.drill`, or read to the last byte by
+    /// runs of `backup.sample`, and found whole.
     pub last_verified: Option<Timestamp>,
     /// The same, where it was also looked into. One that is encrypted is not, where no identity was given.
     pub last_proven: Option<Timestamp>,
@@ -208,6 +209,7 @@ impl BackupHistory {
                         history.last_proven = history.last_proven.max(Some(fact.time));
                     }
                 }
+                ("backup.sample", Some(response)) if response["ok"] == true => history.sampled(fact.time, response),
                 ("backup.drill", Some(response)) if response["ok"] == true => {
                     history.last_verified = history.last_verified.max(Some(fact.time));
                     history.drilled(&fact, response);
@@ -230,11 +232,24 @@ impl BackupHistory {
         }
     }
 
+    /// Samples that have gone round all of a backup say of it what reading it from end to end does.
+    fn sampled(&mut self, time: Timestamp, response: &Value) {
+        let targets = response["targets"].as_array().into_iter().flatten();
+        for target in targets.filter(|target| target["whole"].as_array().is_some_and(|whole| !whole.is_empty())) {
+            self.last_verified = self.last_verified.max(Some(time));
+            if target["sealed"] == false {
+                self.last_proven = self.last_proven.max(Some(time));
+            }
+        }
+    }
+
     fn drilled(&mut self, fact: &Fact<'_>, response: &Value) {
         let text = |name: &str, or: &str| response[name].as_str().unwrap_or(or).to_owned();
         let snapshot_time = response["snapshot_time"].as_str().and_then(|time| time.parse().ok());
         let snapshot_time = snapshot_time.unwrap_or(fact.time);
         self.last_restorable = self.last_restorable.max(Some(snapshot_time));
+        // Whoever restores a backup has looked into it.
+        self.last_proven = self.last_proven.max(Some(fact.time));
         let recovery_seconds = response["recovery_seconds"].as_f64().unwrap_or(fact.duration_seconds);
         let drill = DrillFact { time: fact.time, snapshot_time, recovery_seconds };
         let last = self.drills.entry((text("target", ""), text("level", "proven"))).or_insert(drill);
@@ -259,7 +274,7 @@ impl BackupHistory {
             gauge(
                 "uplifted_ops_backup_last_verified_timestamp",
                 "seconds",
-                "When a backup was last verified in full, in seconds since the epoch; 0 when none was",
+                "When a backup was last verified in full, at once or by samples, in seconds since the epoch; 0 when none was",
                 seconds(self.last_verified),
             ),
             gauge(

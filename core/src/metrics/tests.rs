@@ -404,6 +404,8 @@ fn our_own_numbers_follow_checks_operations_and_journal() {
     };
     let repository = |bytes: u64| serde_json::json!({"targets": [{"target": "usb", "repository_bytes": bytes, "dead_bytes": 7}, {"target": 1}]});
     let (smaller, larger) = (repository(500), repository(900));
+    let sampled = |whole: &[&str]| serde_json::json!({"ok": true, "targets": [{"target": "usb", "whole": whole, "sealed": true}]});
+    let (all_of_one, some_of_it) = (sampled(&["1f0c3a9b22de"]), sampled(&[]));
     let facts = [
         fact(720, "backup.collect", None, Some(&larger)),
         fact(710, "backup.collect", None, Some(&smaller)),
@@ -416,10 +418,20 @@ fn our_own_numbers_follow_checks_operations_and_journal() {
         fact(600, "backup.verify", Some(&quick), Some(&ok)),
         fact(700, "config.show", None, Some(&ok)),
         fact(220, "backup.verify", Some(&nothing), Some(&answered)),
+        fact(230, "backup.sample", None, Some(&all_of_one)),
+        fact(240, "backup.sample", None, Some(&some_of_it)),
     ];
     let history = own::BackupHistory::of(facts);
-    assert_eq!((history.last_complete, history.last_verified), (Some(at(200)), Some(at(220))));
+    assert_eq!((history.last_complete, history.last_verified), (Some(at(200)), Some(at(230))));
+    assert_eq!(history.last_proven, Some(at(220)), "nobody has looked into what is encrypted");
     assert_eq!((history.complete, history.partial, history.failed), (2, 1, 1));
+    // A drill has looked into what it restored, also where a later verify saw no content.
+    let sealed = serde_json::json!({"ok": true, "depth": "full", "level": "sealed"});
+    let drilled = own::BackupHistory::of([
+        fact(230, "backup.drill", None, Some(&ok)),
+        fact(240, "backup.verify", None, Some(&sealed)),
+    ]);
+    assert_eq!((drilled.last_proven, drilled.last_verified), (Some(at(230)), Some(at(240))));
     let mut snapshot = registry.snapshot();
     snapshot.merge(own::from_journal(facts));
     let page = render(&snapshot, Format::Text);

@@ -17,7 +17,8 @@ const FAR_ENOUGH: usize = 10_000;
 
 /// How the backups stand.
 pub(crate) fn backups(journal: &Journal) -> Result<BackupHistory> {
-    let records = about_backups(journal, &["backup.create", "backup.verify", "backup.drill", "backup.collect"])?;
+    let operations = ["backup.create", "backup.verify", "backup.sample", "backup.drill", "backup.collect"];
+    let records = about_backups(journal, &operations)?;
     Ok(BackupHistory::of(records.iter().map(|record| Fact {
         time: record.time,
         operation: &record.operation,
@@ -54,19 +55,31 @@ pub(crate) fn drills(journal: &Journal) -> Result<Drills> {
     Ok(drills)
 }
 
+/// How far sampled verification came, by target.
+#[derive(Debug, Default)]
+pub(crate) struct Sampled {
+    /// All that became due until then is read.
+    pub(crate) reached: BTreeMap<String, Timestamp>,
+    /// Since then nothing was left out, and nothing was wrong.
+    pub(crate) clean_since: BTreeMap<String, Timestamp>,
+}
+
 /// How far sampled verification came in each target.
-pub(crate) fn sampled(journal: &Journal) -> Result<BTreeMap<String, Timestamp>> {
-    let mut reached = BTreeMap::new();
+pub(crate) fn sampled(journal: &Journal) -> Result<Sampled> {
+    let mut sampled = Sampled::default();
     // The newest come first.
     for record in about_backups(journal, &["backup.sample"])? {
         for target in record.response["targets"].as_array().into_iter().flatten() {
-            let time = target["reached"].as_str().and_then(|time| time.parse().ok());
-            if let (Some(name), Some(time)) = (target["target"].as_str(), time) {
-                reached.entry(name.to_owned()).or_insert(time);
+            let time = |field: &str| target[field].as_str().and_then(|time| time.parse().ok());
+            if let (Some(name), Some(reached)) = (target["target"].as_str(), time("reached"))
+                && !sampled.reached.contains_key(name)
+            {
+                sampled.reached.insert(name.to_owned(), reached);
+                sampled.clean_since.extend(time("clean_since").map(|time| (name.to_owned(), time)));
             }
         }
     }
-    Ok(reached)
+    Ok(sampled)
 }
 
 /// The rows that a drill counted.
@@ -84,7 +97,8 @@ fn rows_of(response: &Value) -> Option<EarlierRows> {
 /// What was proven of each copy of each snapshot: the last word that could tell. A full verify, or a drill, proves a copy
 /// whole. A verify of any depth proves it damaged, and so does a drill that could not restore it; one that
 /// failed in the service's own eyes takes back what was proven. Damage that a sample found may be anybody's: nothing that was
-/// proven in that target before counts any more. Which was the last, the order of the journal says: clocks jump.
+/// proven in that target before counts any more. Samples that have read every byte of a copy prove it whole, unless somebody
+/// who looked closer found otherwise. Which was the last, the order of the journal says: clocks jump.
 pub(crate) fn proofs(journal: &Journal) -> Result<Proofs> {
     let mut proofs = Proofs::default();
     // The newest come first.
@@ -93,7 +107,7 @@ pub(crate) fn proofs(journal: &Journal) -> Result<Proofs> {
         match (record.operation.as_str(), response["snapshot_id"].as_str()) {
             ("backup.verify", Some(id)) => of_verify(&mut proofs, id, response, record.time),
             ("backup.drill", Some(id)) => of_drill(&mut proofs, id, response, record.time),
-            ("backup.sample", _) if !response.is_null() => of_sample(&mut proofs, response),
+            ("backup.sample", _) if !response.is_null() => of_sample(&mut proofs, response, record.time),
             _ => {}
         }
     }
@@ -128,7 +142,13 @@ fn of_drill(proofs: &mut Proofs, id: &str, response: &Value, time: Timestamp) {
     proofs.note(id, target, proof);
 }
 
-fn of_sample(proofs: &mut Proofs, response: &Value) {
+fn of_sample(proofs: &mut Proofs, response: &Value, time: Timestamp) {
+    for target in response["targets"].as_array().into_iter().flatten() {
+        let whole = target["whole"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        if let Some(name) = target["target"].as_str() {
+            whole.for_each(|id| proofs.note_sampled(id, name, time));
+        }
+    }
     match response["problems"].as_array() {
         Some(problems) => problems.iter().for_each(|problem| proofs.doubt_all_in(problem["target"].as_str())),
         // The record was cut.

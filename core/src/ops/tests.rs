@@ -9,6 +9,8 @@ use super::{Ops, OpsBuilder, RunMode};
 use crate::clock::{Clock, ManualClock};
 use crate::error::{ErrorKind, Result};
 
+mod weeks;
+
 /// Longer than anything here takes: only a hang meets it.
 const HANG: Duration = Duration::from_secs(60);
 

@@ -68,6 +68,9 @@ pub enum Trigger {
     ByHand,
 }
 
+/// How a job stores its backups, unless its request or `backup.layout` says otherwise.
+const SCHEDULED_LAYOUT: &str = "repository";
+
 /// Something that runs by itself. Prints without the address to tell, which is a secret.
 #[derive(Clone)]
 pub struct Job {
@@ -178,6 +181,10 @@ impl Jobs {
 }
 
 /// The jobs that `[backup]` stands for, each with the key of its schedule.
+///
+/// `retain` and `collect` follow a backup that went well, in this order. Whether there is anything to collect is the
+/// target's to say: where it holds no repository, the run ends at once. A retention that fails in one target keeps nobody
+/// from collecting in another, so `collect` does not wait for its success.
 fn of_backup(settings: &Settings) -> Vec<(&'static str, JobSettings)> {
     let backup = &settings.backup;
     let job = |name: &str, operation: &str, request: Value, schedule: &Option<String>| JobSettings {
@@ -203,10 +210,13 @@ fn of_backup(settings: &Settings) -> Vec<(&'static str, JobSettings)> {
             let retain = job("retain", "backup.retain", json!({}), &None);
             jobs.push(("backup.retention", JobSettings { after: Some("backup".to_owned()), ..retain }));
         }
+        let collect = job("collect", "backup.collect", json!({}), &None);
+        jobs.push(("backup.schedule", JobSettings { after: Some("backup".to_owned()), ..collect }));
     }
     if backup.verify_schedule.is_some() {
-        let request = json!({ "snapshot_id": "latest" });
-        jobs.push(("backup.verify_schedule", job("verify", "backup.verify", request, &backup.verify_schedule)));
+        // A little of everything, and never all of it at once: what a repository stores is shared by its snapshots, so
+        // that reading the newest alone would read most of it each time, and the rest never.
+        jobs.push(("backup.verify_schedule", job("verify", "backup.sample", json!({}), &backup.verify_schedule)));
     }
     if backup.drill_schedule.is_some() {
         jobs.push(("backup.drill_schedule", job("drill", "backup.drill", json!({}), &backup.drill_schedule)));
@@ -247,7 +257,12 @@ impl Reader<'_> {
                 .with_hint("use letters, digits, - and _, at most 64, and not `leader`");
             return Err(mistake("name")(error));
         }
-        let request = Value::Object(job.request.clone());
+        let mut request = job.request.clone();
+        // Backups that come again and again share content; one that is made by hand is to be carried away.
+        if job.operation == "backup.create" && self.settings.backup.layout.is_none() {
+            request.entry("layout").or_insert_with(|| json!(SCHEDULED_LAYOUT));
+        }
+        let request = Value::Object(request);
         if job.operation == "schedule.run" {
             let error = Error::invalid("a job that runs jobs may never end").with_hint("use `after` to join two jobs");
             return Err(mistake("operation")(error));
@@ -319,12 +334,16 @@ impl Reader<'_> {
             })
         };
         let mut kept = Vec::new();
-        for job in &self.jobs {
+        'jobs: for job in &self.jobs {
             let mut seen = HashSet::from([job.name.clone()]);
             let mut next = first_of(&self.jobs, &job.name);
             let mut error = None;
             while let (Some(first), None) = (next.take(), &error) {
                 if !self.jobs.iter().any(|job| job.name == first) {
+                    // What `[backup]` stands for goes with what it follows, whose mistake is named.
+                    if !self.settings.jobs.iter().any(|own| own.name == job.name) {
+                        continue 'jobs;
+                    }
                     let known: Vec<&str> = self.jobs.iter().map(|job| job.name.as_str()).collect();
                     error = Some(
                         Error::invalid(format!("it runs after {first:?}, and there is no such job"))

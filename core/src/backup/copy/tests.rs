@@ -6,6 +6,8 @@ use crate::config::BackupSettings;
 use crate::store::CheckDepth;
 use crate::testing::{Call, FaultyTarget, MemoryTarget};
 
+mod repository;
+
 struct Scene {
     _base: tempfile::TempDir,
     one: MemoryTarget,
@@ -60,6 +62,8 @@ impl Scene {
             host: "here".into(),
             lease: LeaseTimes::default(),
             threads: 1,
+            level: 3,
+            state: self._base.path().join("state"),
         };
         copy(scope, job).await
     }

@@ -52,10 +52,7 @@ impl Plan {
                     .with_hint("use \"repository\" or \"archive\"")
             })?,
         };
-        let level = settings.level.unwrap_or(match layout {
-            Layout::Archive => 3,
-            Layout::Repository => 2,
-        });
+        let level = settings.level.unwrap_or(layout.level());
         if !(1..=19).contains(&level) {
             return Err(Error::invalid(format!("backup.level is {level}, not a level from 1 to 19"))
                 .with_hint("use 3; 19 takes ten times as long for a few percent"));

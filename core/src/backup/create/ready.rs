@@ -9,6 +9,7 @@ use super::super::blocks::{Objects, list_all};
 use super::super::layout::Layout;
 use super::super::lease::Lease;
 use super::super::list::{SEALED_SUFFIX, blocking};
+use super::super::repository::cache::CacheOf;
 use super::super::repository::deliver::RepositoryDelivery;
 use super::super::repository::prepare::Prepared;
 use super::super::repository::write::{RepositoryWriter, WriteJob};
@@ -56,7 +57,8 @@ impl Ready {
         };
         let objects = Objects::new(scope, Arc::clone(target));
         let (state, made_for, keys, named) = (job.state.clone(), made_for(job), job.keys.clone(), name.clone());
-        let prepared = blocking(move || Prepared::open(&objects, &keys, &state, &named, &made_for)).await;
+        let prepared =
+            blocking(move || Prepared::open(&objects, &keys, (&state, CacheOf::Backups), &named, &made_for)).await;
         match prepared {
             Ok(prepared) => Ok(Self { number, lease, prepared: Some(prepared) }),
             Err(error) => {

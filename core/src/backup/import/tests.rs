@@ -10,6 +10,9 @@ use crate::config::BackupSettings;
 use crate::store::Store;
 use crate::testing::MemoryTarget;
 
+#[cfg(feature = "sqlite")]
+mod open;
+
 struct Scene {
     base: tempfile::TempDir,
     targets: Vec<NamedTarget>,

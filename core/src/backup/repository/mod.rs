@@ -34,6 +34,7 @@ pub(crate) mod removal;
 pub(crate) mod roll;
 pub(crate) mod sealing;
 pub(crate) mod snapshot;
+pub(crate) mod transfer;
 pub(crate) mod tree;
 pub(crate) mod verify;
 pub(crate) mod write;

@@ -4,11 +4,11 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::cache::CacheFolder;
 use super::cache::databases::{self, DatabaseRecord};
 use super::cache::files::FileTablePlace;
 use super::cache::known::Known;
 use super::cache::last::LastHeader;
+use super::cache::{CacheFolder, CacheOf};
 use super::collecting::guard::Marks;
 use super::id::{BlobId, IdKey, PackId, RepositoryId, SnapshotId};
 use super::identity::Identity;
@@ -45,9 +45,15 @@ pub(crate) struct Prepared {
 impl Prepared {
     /// Opens the repository in a target, and creates it where there is none. It blocks.
     ///
-    /// `state` is the service's state folder, `target` the target's name; `made_for` names the build and the kinds of databases that it recognises:
-    /// what another one took for a plain file may be a database to this one.
-    pub(crate) fn open(objects: &Objects, keys: &Keys, state: &Path, target: &str, made_for: &str) -> Result<Self> {
+    /// `state` is the service's state folder, and `caches` says what of it is used; `target` is the target's name; `made_for` names
+    /// the build and the kinds of databases that it recognises: what another one took for a plain file may be a database to this one.
+    pub(crate) fn open(
+        objects: &Objects,
+        keys: &Keys,
+        (state, caches): (&Path, CacheOf),
+        target: &str,
+        made_for: &str,
+    ) -> Result<Self> {
         let ring = keyring(keys);
         let repository = match Repository::open(objects, &ring)? {
             Some(repository) => repository,
@@ -69,7 +75,7 @@ impl Prepared {
                 "name another folder or prefix in the [[target]]: a repository is encrypted as a whole or not at all",
             ));
         }
-        let caches = CacheFolder::open(state, repository.id)?;
+        let caches = CacheFolder::open(state, caches, repository.id)?;
         // First what was collected: a pack that is deleted from here on was condemned in a record that is read now, or
         // in one that is met before the snapshot is shown.
         let marks = Marks::read(&repository)?;

@@ -32,6 +32,8 @@ use crate::fs::AtomicFile;
 
 mod database;
 
+pub(in crate::backup) use database::Units;
+
 /// What a snapshot in a repository is called, and how it is compressed.
 #[derive(Debug, Clone)]
 pub(crate) struct WriteJob {

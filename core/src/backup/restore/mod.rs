@@ -47,7 +47,7 @@ pub use plan::{RestoreMode, RestorePlan, SpaceNeed, plan};
 pub use record::AREA_PREFIX;
 pub use recover::{Outcome, Recovered, recover};
 pub use service::{Act, Ask, Service, ServiceReport};
-pub use source::Source;
+pub use source::{Notes, Source};
 pub use undo::{DiscardPlan, UndoArea, discard, list_undo, plan_discard, undo};
 pub use units::{Action, Unit};
 

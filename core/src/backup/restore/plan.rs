@@ -206,6 +206,12 @@ fn blank(job: &RestoreJob<'_>, mode: RestoreMode, into: &Path, paths: &BTreeSet<
 
 fn warn_of_the_snapshot(job: &RestoreJob<'_>, plan: &mut RestorePlan) {
     let manifest = job.source.manifest();
+    let notes = job.source.notes();
+    plan.warnings.extend(notes.warnings);
+    match job.salvage {
+        true => plan.warnings.extend(notes.faults),
+        false => plan.blockers.extend(notes.faults),
+    }
     if manifest.outcome == Outcome::Partial {
         let lacking = manifest.skipped.iter().filter(|skipped| skipped.reason.makes_partial()).count();
         plan.warnings.push(format!("the snapshot is partial: {lacking} paths are missing from it or incomplete"));

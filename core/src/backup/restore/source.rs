@@ -8,6 +8,15 @@ use crate::cancel::Scope;
 use crate::error::Result;
 use crate::fs::Dir;
 
+/// What a plan says of a source beside what its manifest does.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Notes {
+    /// What to know before it is restored.
+    pub warnings: Vec<String>,
+    /// What of it is damaged: it is restored only when salvaging.
+    pub faults: Vec<String>,
+}
+
 /// A snapshot that can be put into a folder.
 pub trait Source: Send + Sync {
     /// What the snapshot says about itself.
@@ -20,6 +29,11 @@ pub trait Source: Send + Sync {
     /// owners and times; the folders above a selected path as well. Refuses what is hostile before it writes.
     /// Syncs nothing.
     fn extract(&self, scope: &Scope, selection: &Selection, into: &Dir, options: &ExtractOptions) -> Result<Extracted>;
+
+    /// What else is to be said of it.
+    fn notes(&self) -> Notes {
+        Notes::default()
+    }
 }
 
 impl Source for Archive {

@@ -23,6 +23,8 @@ pub enum Proof {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Proofs {
     notes: BTreeMap<String, Vec<(Option<String>, Proof)>>,
+    /// When samples had read all of a copy and found it whole, by snapshot and target.
+    sampled: BTreeMap<(String, String), Timestamp>,
     doubted: BTreeSet<String>,
     all_doubted: bool,
 }
@@ -36,6 +38,14 @@ impl Proofs {
             proof => proof,
         };
         self.notes.entry(snapshot_id.to_owned()).or_default().push((target.map(str::to_owned), proof));
+    }
+
+    /// Notes that samples have read every byte of a copy, the last of them at `at`, and found nothing. It proves what
+    /// nobody has looked at more closely: samples neither open databases nor restore.
+    pub fn note_sampled(&mut self, snapshot_id: &str, target: &str, at: Timestamp) {
+        if !self.all_doubted && !self.doubted.contains(target) {
+            self.sampled.entry((snapshot_id.to_owned(), target.to_owned())).or_insert(at);
+        }
     }
 
     /// Damage was found in `target`, or nobody knows where, and in which snapshot nobody knows: whatever is noted from now
@@ -53,12 +63,14 @@ impl Proofs {
         notes.iter().find(|(target, _)| about(target)).map(|(_, proof)| proof)
     }
 
-    /// When this copy was last found whole by a full verification; nothing when it never was, or was found damaged
-    /// since.
+    /// When this copy was last found whole, by a full verification, a drill, or samples of every byte; nothing when it
+    /// never was, or was found damaged since.
     pub fn verified_at(&self, listed: &Listed) -> Option<Timestamp> {
-        match self.of(listed)? {
-            Proof::Whole(at) => Some(*at),
-            Proof::Damaged(_) | Proof::Doubted => None,
+        let sampled = self.sampled.get(&(listed.snapshot_id.clone(), listed.target.clone())).copied();
+        match self.of(listed) {
+            Some(Proof::Whole(at)) => Some(sampled.map_or(*at, |sampled| sampled.max(*at))),
+            Some(Proof::Damaged(_) | Proof::Doubted) => None,
+            None => sampled,
         }
     }
 

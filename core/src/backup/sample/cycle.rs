@@ -10,6 +10,10 @@
 //! - a slice is read at the latest a cycle and the time until the next run after it was read last: within the promise,
 //!   as long as runs are at most a quarter of it apart, whatever is lost and however often;
 //! - a new object, which the backup that made it read back, is due within its first cycle.
+//!
+//! So once runs without a gap have gone round a whole cycle and found nothing, every byte was found whole: that proves the
+//! snapshots as reading each of them from end to end does. Before that they prove those whose objects were all stored, and
+//! so read back, since the first of these runs.
 
 use std::ops::Range;
 
@@ -91,6 +95,24 @@ impl Cycle {
         let reached = reached.map(Timestamp::as_millisecond).filter(|reached| *reached <= now);
         // Past a whole cycle every slice is due once, not twice.
         at(reached.unwrap_or(now - self.slack).max(now - self.period))
+    }
+
+    /// Since when everything that became due was read and whole, before a run that begins at `since`. `reached` and
+    /// `clean_since` are what the last run said.
+    pub(super) fn clean_since(
+        self,
+        reached: Option<Timestamp>,
+        clean_since: Option<Timestamp>,
+        since: Timestamp,
+    ) -> Timestamp {
+        // A run that does not go on where the last one ended leaves a gap, or reads everything.
+        let goes_on = reached.is_some_and(|reached| reached.as_millisecond() == since.as_millisecond());
+        clean_since.filter(|clean| goes_on && clean.as_millisecond() <= since.as_millisecond()).unwrap_or(since)
+    }
+
+    /// Whether every slice is due once between two moments.
+    pub(super) fn is_round(self, from: Timestamp, to: Timestamp) -> bool {
+        to.as_millisecond() - from.as_millisecond() >= self.period
     }
 
     /// The slices whose moment lies after `from` and not after `now`, in the order of their moments.

@@ -40,6 +40,8 @@ pub struct SampleJob {
     pub max_bytes: Option<u64>,
     /// How far the last run came, by target; what is not there is unknown.
     pub reached: BTreeMap<String, Timestamp>,
+    /// What the last run said as [`SampledTarget::clean_since`], by target.
+    pub clean_since: BTreeMap<String, Timestamp>,
     /// The state folder, absolute: two runs at once would read the same.
     pub state: PathBuf,
 }
@@ -78,6 +80,13 @@ pub struct SampledTarget {
     pub read_bytes: u64,
     /// Bytes that are due and wait for the next run.
     pub left_bytes: u64,
+    /// Since this moment everything that became due was read, and nothing was wrong.
+    pub clean_since: Timestamp,
+    /// The snapshots of which every stored byte was read and found whole since then, by samples or by the backups that
+    /// stored it.
+    pub whole: Vec<String>,
+    /// Whether any of it is encrypted: of that the stored bytes alone were compared.
+    pub sealed: bool,
 }
 
 /// Reads what is due. Damage is in the report, and so is a target that fails.
@@ -100,8 +109,8 @@ pub async fn sample(scope: &Scope, job: SampleJob) -> Result<SampleReport> {
     };
     let mut left = job.max_bytes.unwrap_or(u64::MAX);
     for (name, target) in &job.targets {
-        let reached = job.reached.get(name).copied();
-        match sample_target(scope, cycle, (name, target), &job.keys, reached, left).await {
+        let earlier = (job.reached.get(name).copied(), job.clean_since.get(name).copied());
+        match sample_target(scope, cycle, (name, target), &job.keys, earlier, left).await {
             Ok((sampled, problems)) => {
                 left = left.saturating_sub(sampled.read_bytes);
                 report.targets.push(sampled);
@@ -129,11 +138,11 @@ async fn sample_target(
     cycle: Cycle,
     (name, target): (&str, &Arc<dyn BackupTarget>),
     keys: &Keys,
-    reached: Option<Timestamp>,
+    (earlier, clean_since): (Option<Timestamp>, Option<Timestamp>),
     max_bytes: u64,
 ) -> Result<(SampledTarget, Vec<FoundProblem>)> {
     let now = scope.clock.now();
-    let since = cycle.start(reached, now);
+    let since = cycle.start(earlier, now);
     let mut stored = Stored::look(scope, name, target, keys).await?;
     let mut due = cycle.due(stored.slices(), since, now);
     let (fits, reached) = bounded(&due, max_bytes, since, now);
@@ -152,10 +161,22 @@ async fn sample_target(
         problems.extend(stored.read(number, ranges).await?);
         meter.bytes(bytes);
     }
+    let clean_since = match problems.is_empty() {
+        true => cycle.clean_since(earlier, clean_since, since),
+        // What is damaged may be needed by anybody, and is not read again for a while.
+        false => reached,
+    };
+    let whole = match problems.is_empty() {
+        true => stored.whole(clean_since, cycle.is_round(clean_since, reached)),
+        false => Vec::new(),
+    };
     let sampled = SampledTarget {
         target: name.to_owned(),
         since,
         reached,
+        clean_since,
+        whole,
+        sealed: stored.is_sealed(),
         objects: stored.objects(),
         stored_bytes: stored.bytes(),
         read_bytes: total,

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::cycle::{Slice, slices, whole};
 use crate::backup::archive::Archive;
 use crate::backup::blocks::{Objects, TargetBlocks, list_all, read_exact};
-use crate::backup::list::{SEALED_SUFFIX, SUFFIX, blocking};
+use crate::backup::list::{SEALED_SUFFIX, SUFFIX, blocking, id_in_key};
 use crate::backup::manifest::Digest;
 use crate::backup::repository::header::NeededPack;
 use crate::backup::repository::id::PackId;
@@ -22,6 +22,7 @@ use crate::backup::seal::{Keys, keyring};
 use crate::backup::target::{BackupTarget, MAX_BLOCK, Object};
 use crate::backup::verify::{FoundProblem, sealed};
 use crate::cancel::Scope;
+use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 
 /// How much of a pack is hashed at once.
@@ -38,6 +39,8 @@ pub(super) struct Stored {
     keys: Keys,
     /// What is wrong, as far as looking tells.
     pub(super) problems: Vec<FoundProblem>,
+    /// The snapshots, and when the oldest object that each needs was stored, by the target's clock.
+    snapshots: Vec<(String, Timestamp)>,
 }
 
 /// An object, and what it is.
@@ -68,6 +71,7 @@ impl Stored {
             repository: None,
             keys: keys.clone(),
             problems: Vec::new(),
+            snapshots: Vec::new(),
         };
         let all = list_all(scope, &**target, "").await?;
         // Those of a repository lie in folders.
@@ -75,6 +79,8 @@ impl Stored {
         stored.items.extend(archives.map(|object| Item { object: object.clone(), kind: Kind::Archive }));
         let sealed = all.iter().filter(|object| object.key.ends_with(SEALED_SUFFIX) && !object.key.contains('/'));
         stored.items.extend(sealed.map(|object| Item { object: object.clone(), kind: Kind::SealedArchive }));
+        let named = |item: &Item| Some((id_in_key(&item.object.key)?.to_owned(), item.object.modified_at));
+        stored.snapshots.extend(stored.items.iter().filter_map(named));
         let objects = Objects::new(scope, Arc::clone(target));
         blocking(move || {
             let keys = keyring(&stored.keys);
@@ -97,9 +103,17 @@ impl Stored {
             self.complain("damaged_index", damage.clone());
         }
         let mut needed: BTreeMap<PackId, NeededPack> = BTreeMap::new();
+        let stored_at: HashMap<&str, Timestamp> =
+            all.iter().map(|object| (object.key.as_str(), object.modified_at)).collect();
         for stored in repository.headers()? {
             match stored.header {
-                Ok((header, _)) => needed.extend(header.packs.into_iter().map(|pack| (pack.id, pack))),
+                Ok((header, _)) => {
+                    let packs = header.packs.iter().map(|pack| names::pack(pack.id, pack.fingerprint.is_some()));
+                    let oldest = packs.filter_map(|key| stored_at.get(key.as_str()).copied()).min();
+                    let oldest = oldest.unwrap_or(stored.modified_at).min(stored.modified_at);
+                    self.snapshots.push((header.snapshot.to_string(), oldest));
+                    needed.extend(header.packs.into_iter().map(|pack| (pack.id, pack)));
+                }
                 Err(error) if error.kind() == ErrorKind::Corrupt => {
                     self.complain("damaged_index", format!("{}: {}", stored.key, error.message()));
                 }
@@ -137,6 +151,22 @@ impl Stored {
             let (key, size) = (&object.key, object.size_bytes);
             let whole = (!cut).then(|| whole(number, key, size));
             whole.into_iter().chain(cut.then(|| slices(number, key, size)).into_iter().flatten())
+        })
+    }
+
+    /// The snapshots of which everything was read: all of them after a whole `round`, and otherwise those of which
+    /// nothing is older than `since`.
+    pub(super) fn whole(&self, since: Timestamp, round: bool) -> Vec<String> {
+        let read = |(_, oldest): &&(String, Timestamp)| round || *oldest >= since;
+        self.snapshots.iter().filter(read).map(|(id, _)| id.clone()).collect()
+    }
+
+    /// Whether any of it is encrypted.
+    pub(super) fn is_sealed(&self) -> bool {
+        self.items.iter().any(|item| match &item.kind {
+            Kind::SealedArchive => true,
+            Kind::Pack(pack) => pack.fingerprint.is_some(),
+            Kind::Archive | Kind::Index(_) => false,
         })
     }
 

@@ -63,6 +63,7 @@ impl Scene {
             days: 30.0,
             max_bytes: None,
             reached: reached.map(|reached| ("memory".to_owned(), reached)).into_iter().collect(),
+            clean_since: Default::default(),
             state: self.state(),
         }
     }
@@ -207,4 +208,60 @@ async fn one_run_at_a_time() {
     assert_eq!(error.kind(), ErrorKind::Busy);
     drop(held);
     sample(&Scope::default(), scene.job(None)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn runs_without_a_gap_prove_every_snapshot_once_they_went_round() {
+    for layout in ["archive", "repository"] {
+        let scene = Scene::of(3, layout).await;
+        // Long after everything was stored, and read back: nothing is known yet.
+        scene.clock.jump_to(Timestamp::now());
+        scene.clock.advance(Duration::from_secs(40 * 86_400));
+        let (mut reached, mut clean_since, mut proven_after) = (None, None, None);
+        for day in 1..=30 {
+            scene.clock.advance(Duration::from_secs(86_400));
+            let mut job = scene.job(reached);
+            job.clean_since = clean_since.map(|time| ("memory".to_owned(), time)).into_iter().collect();
+            let report = scene.run(job).await;
+            let [sampled] = &report.targets[..] else { panic!("{report:#?}") };
+            assert!(report.ok && !sampled.sealed);
+            (reached, clean_since) = (Some(sampled.reached), Some(sampled.clean_since));
+            if sampled.whole.len() == 3 {
+                proven_after = proven_after.or(Some(day));
+            } else {
+                assert!(sampled.whole.is_empty() && proven_after.is_none(), "{layout}, day {day}: {sampled:#?}");
+            }
+        }
+        // The first run reads what became due in a quarter of the 30 days; a round takes three quarters of them.
+        assert_eq!(proven_after, Some(16), "{layout}");
+
+        // A gap: the chain begins anew, unless the run after it reads everything.
+        let mut job = scene.job(None);
+        job.clean_since = clean_since.map(|time| ("memory".to_owned(), time)).into_iter().collect();
+        assert_eq!(
+            scene.run(job.clone()).await.targets[0].whole,
+            Vec::<String>::new(),
+            "{layout}: nobody knows how far"
+        );
+        job.reached = [("memory".to_owned(), scene.days_ago(60).unwrap())].into();
+        assert_eq!(scene.run(job).await.targets[0].whole.len(), 3, "{layout}: all of it was due");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_stored_since_the_first_run_is_proven_at_once_and_damage_proves_nothing_for_a_round() {
+    let scene = Scene::of(2, "repository").await;
+    // The first run came before the backups, which read back what they stored.
+    scene.clock.jump_to(Timestamp::now());
+    let before = scene.days_ago(1).unwrap();
+    let job = SampleJob { clean_since: [("memory".to_owned(), before)].into(), ..scene.job(Some(before)) };
+    let report = scene.run(job).await;
+    assert_eq!((report.targets[0].whole.len(), report.targets[0].clean_since), (2, before));
+
+    let pack = scene.target.keys().into_iter().find(|key| key.starts_with("packs/")).unwrap();
+    scene.target.tamper(&pack, |bytes| bytes.truncate(bytes.len() - 1));
+    let job = SampleJob { clean_since: [("memory".to_owned(), before)].into(), ..scene.job(Some(before)) };
+    let report = scene.run(job).await;
+    assert!(!report.ok);
+    assert_eq!((&report.targets[0].whole, report.targets[0].clean_since), (&Vec::new(), report.targets[0].reached));
 }

@@ -144,6 +144,8 @@ Examples:
         /// The target that it comes from; the first that has a whole copy when missing
         #[arg(long, value_name = "NAME")]
         from: Option<String>,
+        #[command(flatten)]
+        key: IdentityFile,
     },
     /// Delete the backups that the policy backup.retention does not keep
     #[command(after_help = "\

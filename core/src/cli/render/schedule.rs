@@ -130,7 +130,7 @@ mod tests {
                             "error": { "message": "the policy is empty" } } },
             { "name": "drill", "operation": "backup.drill", "words": "on day 1 of the month at 05:00",
               "timezone": "UTC", "enabled": false, "running": { "pid": 12 } },
-            { "name": "verify", "operation": "backup.verify", "words": "every day at 04:00", "timezone": "UTC",
+            { "name": "verify", "operation": "backup.sample", "words": "every day at 04:00", "timezone": "UTC",
               "enabled": true, "next_run_at": "2026-11-22T04:00:00Z" },
         ]});
         assert_eq!(
@@ -140,7 +140,7 @@ JOB     WHEN                                 NEXT                LAST      OUTCO
 backup  every day at 02:00                   in 14 h             10 h ago  done     9.60 s  backup.create
 retain  after backup                                             9 h ago   failed   0.50 s  the policy is empty
 drill   off: on day 1 of the month at 05:00  runs in process 12                             backup.drill
-verify  every day at 04:00                   due                                            backup.verify
+verify  every day at 04:00                   due                                            backup.sample
 times of WHEN: UTC
 run by process 7 since 2026-11-01 00:00:00 UTC
 "

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::load::Config;
-use super::settings::MIN_COLLECT_GRACE_HOURS;
+use super::settings::{JobSettings, MIN_COLLECT_GRACE_HOURS};
 use super::{redact, reference};
 use crate::clock::time_zone;
 use crate::fs;
@@ -174,6 +174,18 @@ impl Checker<'_> {
     fn retention(&mut self) {
         if let Some(mistake) = self.config.settings.backup.retention.as_ref().and_then(|policy| policy.mistake()) {
             self.error(mistake.key, mistake.message, mistake.hint);
+        }
+        let backup = &self.config.settings.backup;
+        let proves = |job: &JobSettings| ["backup.verify", "backup.sample", "backup.drill"].contains(&&*job.operation);
+        let proven = backup.verify_schedule.is_some()
+            || backup.drill_schedule.is_some()
+            || self.config.settings.jobs.iter().any(proves);
+        if backup.retention.is_some() && backup.schedule.is_some() && !proven {
+            self.warn(
+                "backup.retention",
+                "nothing verifies backups by itself, and before some are verified nothing is deleted",
+                "set backup.verify_schedule, such as \"0 4 * * *\"",
+            );
         }
         if let Err(error) = time_zone(self.config.settings.service.timezone.as_deref()) {
             self.error("service.timezone", error.message(), error.hint().unwrap_or_default());

@@ -118,6 +118,23 @@ fn a_misspelled_kind_gets_a_suggestion() {
 }
 
 #[test]
+fn a_policy_that_would_never_delete_anything_is_found() {
+    let folder = service();
+    let root = folder.path().join("svc");
+    let mut build = build();
+    build.acts_on.extend(["backup.retention", "backup.schedule", "backup.verify_schedule"].map(str::to_owned));
+    let found = |more: &str| {
+        let backup = format!("[backup]\nschedule = \"@daily\"\nretention = {{ daily = 7 }}\n{more}\n");
+        std::fs::write(root.join("ops.toml"), GOOD.replace("[backup]\n", &backup)).unwrap();
+        let findings = check(&load(&LoadInput::new(&root)).unwrap(), &build);
+        findings.into_iter().find(|finding| finding.message.starts_with("nothing verifies backups"))
+    };
+    let finding = found("").unwrap();
+    assert_eq!((finding.severity, finding.key.as_str()), (Severity::Warning, "backup.retention"));
+    assert!(found("verify_schedule = \"@weekly\"").is_none());
+}
+
+#[test]
 fn a_policy_that_deletes_too_much_is_an_error_with_its_line() {
     let folder = service();
     let root = folder.path().join("svc");

@@ -135,16 +135,22 @@ fn backup(scene: &Scene<'_>) -> String {
         text += "# Cron expressions, in the machine's time zone or that of [service] timezone. Whatever was missed while the\n\
                  # service was down is made up for once, after its start.\n\
                  schedule = \"0 2 * * *\"\n";
+        if scene.facts.build.acts_on("backup.layout") {
+            text += "# Scheduled backups share content in a repository, and `uplifted-ops backup create` makes an archive, one file to\n\
+                     # carry away. Set, this counts for both:\n\
+                     # layout = \"repository\"\n";
+        }
     }
     if scene.facts.build.acts_on("backup.verify_schedule") {
-        text += "verify_schedule = \"0 4 * * *\"\n";
+        text += "# Reads a part of what is stored, every byte within verify_days (30).\n\
+                 verify_schedule = \"0 4 * * *\"\n";
     }
     if scene.facts.build.acts_on("backup.drill_schedule") {
-        text += "drill_schedule = \"0 5 1 * *\"\n";
+        text += "# Restores the newest backup into scratch and puts it to the test.\n\
+                 drill_schedule = \"0 5 1 * *\"\n";
     }
     if scene.facts.build.acts_on("backup.retention") {
-        text +=
-            "# What `uplifted-ops backup retain` keeps. It deletes nothing before min_verified backups are verified.\n";
+        text += "# What is kept of them after each scheduled backup. Nothing is deleted before min_verified backups are verified.\n";
         text += "retention = { keep_last = 3, daily = 7, weekly = 4, monthly = 12, min_verified = 2 }\n";
     }
     text

@@ -213,7 +213,7 @@ fn an_unknown_layout_lists_everything() {
 fn a_build_that_schedules_gets_a_schedule() {
     let (folder, root) = the_guides();
     let mut facts = facts(folder.path());
-    let keys = ["backup.schedule", "backup.verify_schedule", "backup.drill_schedule"];
+    let keys = ["backup.schedule", "backup.layout", "backup.verify_schedule", "backup.drill_schedule"];
     facts.build.acts_on = keys.map(str::to_owned).to_vec();
     let plan = plan_init(&root, &facts).unwrap();
     let expected = "
@@ -221,7 +221,12 @@ clear_secrets = true
 # Cron expressions, in the machine's time zone or that of [service] timezone. Whatever was missed while the
 # service was down is made up for once, after its start.
 schedule = \"0 2 * * *\"
+# Scheduled backups share content in a repository, and `uplifted-ops backup create` makes an archive, one file to
+# carry away. Set, this counts for both:
+# layout = \"repository\"
+# Reads a part of what is stored, every byte within verify_days (30).
 verify_schedule = \"0 4 * * *\"
+# Restores the newest backup into scratch and puts it to the test.
 drill_schedule = \"0 5 1 * *\"
 
 [[target]]";

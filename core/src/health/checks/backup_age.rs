@@ -5,7 +5,7 @@
 //! | age of | bound |
 //! | --- | --- |
 //! | the newest backup that a drill has restored | `health.drill_age_seconds` |
-//! | the last full verification, or drill | `health.verify_age_seconds` |
+//! | the last full verification, at once or by samples, or drill | `health.verify_age_seconds` |
 //! | the last complete backup | `health.backup_age_seconds` |
 //!
 //! The worst one decides, and its age is the number; when all is well the number is the first: what the service can go

@@ -97,3 +97,31 @@ async fn the_last_verification_of_a_copy_that_could_tell_counts() {
     let again = [(1, "backup.sample", sample(&["two"])), (2, name, verify("full", both, &[]))];
     assert_eq!(found(&again), (Some(at(2)), Some(at(2))));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn samples_that_went_round_prove_what_nobody_looked_at_more_closely() {
+    let (one, two) = (copy_in("one").await, copy_in("two").await);
+    let found = |records: &[(i8, &str, Value)]| {
+        let (_folder, proofs) = journal(records);
+        (proofs.verified_at(&one), proofs.verified_at(&two))
+    };
+    let sample = |whole: &[&str], damaged: &[&str]| {
+        let targets: Vec<Value> =
+            whole.iter().map(|target| json!({ "target": target, "whole": ["aaaa11111111"] })).collect();
+        let problems: Vec<Value> = damaged.iter().map(|target| json!({ "target": target })).collect();
+        json!({ "ok": problems.is_empty(), "targets": targets, "problems": problems })
+    };
+    let name = "backup.sample";
+    assert_eq!(found(&[(1, name, sample(&["one"], &[]))]), (Some(at(1)), None));
+    assert_eq!(found(&[(1, name, sample(&["one"], &[])), (2, name, sample(&[], &[]))]), (Some(at(1)), None));
+    // What one found counts, and what came before it does not.
+    assert_eq!(
+        found(&[(1, name, sample(&["one", "two"], &[])), (2, name, sample(&[], &["two"]))]),
+        (Some(at(1)), None)
+    );
+    assert_eq!(found(&[(1, name, sample(&[], &["one"])), (2, name, sample(&["one"], &[]))]), (Some(at(2)), None));
+    // Bytes that are as they were stored say nothing to who has restored them and found them wanting.
+    let damaged = (1, "backup.verify", verify("full", &["one", "two"], &["one"]));
+    let later = (2, name, sample(&["one", "two"], &[]));
+    assert_eq!(found(&[damaged, later]), (None, Some(at(2))));
+}

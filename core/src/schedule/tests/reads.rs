@@ -35,23 +35,43 @@ fn backup_stands_for_jobs() {
     assert_eq!(
         found,
         [
-            ("backup", "backup.create", json!({})),
+            ("backup", "backup.create", json!({ "layout": "repository" })),
             ("retain", "backup.retain", json!({})),
-            ("verify", "backup.verify", json!({ "snapshot_id": "latest" })),
+            ("collect", "backup.collect", json!({})),
+            ("verify", "backup.sample", json!({})),
         ]
     );
     assert!(matches!(&jobs.get("retain").unwrap().trigger, Trigger::After(first) if first == "backup"));
-    assert_eq!(jobs.after("backup").len(), 1);
+    let after: Vec<String> = jobs.after("backup").iter().map(|job| job.name.clone()).collect();
+    assert_eq!(after, ["retain", "collect"], "what retention removes, the same night's collection condemns");
     // A job of the same name replaces it.
     let (jobs, mistakes) = read(json!({
         "backup": { "schedule": "0 2 * * *" },
         "job": [{ "name": "backup", "operation": "backup.create", "request": { "target": "local" } }],
     }));
     assert!(mistakes.is_empty());
-    assert_eq!(jobs.iter().count(), 1);
+    assert_eq!(jobs.iter().map(|job| job.name.as_str()).collect::<Vec<_>>(), ["collect", "backup"]);
     assert_eq!(jobs.get("backup").unwrap().request["target"], "local");
-    assert!(!jobs.run_by_themselves());
+    assert!(jobs.get("backup").unwrap().schedule().is_none());
     assert!(!read(json!({})).0.run_by_themselves());
+}
+
+#[test]
+fn a_job_stores_into_a_repository_unless_somebody_says_otherwise() {
+    let layout = |settings: Value| {
+        let (jobs, mistakes) = read(settings);
+        assert!(mistakes.is_empty(), "{mistakes:?}");
+        jobs.iter().find(|job| job.operation == "backup.create").unwrap().request.get("layout").cloned()
+    };
+    let job = |request: Value| json!([{ "name": "weekly", "operation": "backup.create", "request": request, "schedule": "@weekly" }]);
+    assert_eq!(layout(json!({ "backup": { "schedule": "@daily" } })), Some(json!("repository")));
+    assert_eq!(layout(json!({ "job": job(json!({ "label": "w" })) })), Some(json!("repository")));
+    assert_eq!(layout(json!({ "job": job(json!({ "layout": "archive" })) })), Some(json!("archive")));
+    // The setting counts for every backup, also for one by hand: the request leaves it to it.
+    for set in ["archive", "repository"] {
+        assert_eq!(layout(json!({ "backup": { "schedule": "@daily", "layout": set } })), None);
+        assert_eq!(layout(json!({ "backup": { "layout": set }, "job": job(json!({})) })), None);
+    }
 }
 
 #[test]

@@ -29,15 +29,29 @@ use crate::value::hex;
 #[derive(Debug, Clone)]
 pub(crate) struct CacheFolder(PathBuf);
 
+/// Whose caches they are. What a copy of an old snapshot remembers would have the next backup read everything again, and
+/// the other way round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CacheOf {
+    /// Those of backups of the service.
+    Backups,
+    /// Those of copies out of other repositories.
+    Copies,
+}
+
 impl CacheFolder {
     /// The folder below the state folder of a service, whether it is there or not.
-    pub(crate) fn at(state: &Path, repository: RepositoryId) -> Self {
-        Self(state.join("cache/repository").join(repository.to_string()))
+    pub(crate) fn at(state: &Path, of: CacheOf, repository: RepositoryId) -> Self {
+        let folder = match of {
+            CacheOf::Backups => "cache/repository",
+            CacheOf::Copies => "cache/copies",
+        };
+        Self(state.join(folder).join(repository.to_string()))
     }
 
     /// The same; made if need be.
-    pub(crate) fn open(state: &Path, repository: RepositoryId) -> Result<Self> {
-        let Self(folder) = Self::at(state, repository);
+    pub(crate) fn open(state: &Path, of: CacheOf, repository: RepositoryId) -> Result<Self> {
+        let Self(folder) = Self::at(state, of, repository);
         fs::create_dir_all(&folder, fs::PRIVATE_DIR)?;
         // What a run that died left half-written.
         fs::sweep_partials(&folder)?;

@@ -1,8 +1,6 @@
 //! A database by its units: only those that changed are stored.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
-use std::sync::Arc;
+use std::io::Read;
 
 use super::super::cache::databases::DatabaseContent;
 use super::super::cache::pages::{Base, BaseWriter};
@@ -16,11 +14,26 @@ use super::{LastDatabase, RepositoryWriter, entry};
 use crate::backup::archive::NodeHead;
 use crate::backup::layout::DatabaseCopy;
 use crate::backup::manifest::{Digest, Node};
+use crate::backup::meter::Meter;
 use crate::backup::pool::Pool;
 use crate::error::{Error, Result};
 
 /// How much of a copy is read at once: whole units of every size.
 const BLOCK: usize = 1 << 20;
+
+/// The bytes of a database on their way into the repository.
+pub(in crate::backup) struct Units<'a> {
+    /// Where they come from.
+    pub(in crate::backup) source: &'a mut dyn Read,
+    /// How many there are.
+    pub(in crate::backup) length: u64,
+    /// How many belong together.
+    pub(in crate::backup) unit: u32,
+    /// Counts them.
+    pub(in crate::backup) meter: Meter,
+    /// What is said when they cannot be read.
+    pub(in crate::backup) unreadable: &'a dyn Fn(std::io::Error) -> Error,
+}
 
 /// A database as it is stored.
 struct StoredPages {
@@ -36,13 +49,20 @@ struct StoredPages {
 impl RepositoryWriter {
     /// Stores the copy of a database with pages of `page_size` bytes.
     pub(super) fn add_pages(&mut self, head: NodeHead, copy: &DatabaseCopy<'_>, page_size: u32) -> Result<()> {
-        let (source, length) = copy.open()?;
-        let key = self.repository.key.clone();
+        let (mut source, length) = copy.open()?;
+        let (meter, unreadable) = (copy.meter(length), |error| copy.unreadable(error));
         let unit = unit_for(page_size);
+        self.add_units(head, Units { source: &mut source, length, unit, meter, unreadable: &unreadable })
+    }
+
+    /// Stores a database by its units.
+    pub(in crate::backup) fn add_units(&mut self, head: NodeHead, units: Units<'_>) -> Result<()> {
+        let (length, unit) = (units.length, units.unit);
+        let key = self.repository.key.clone();
         let path = key.blob_id(head.path.as_bytes());
         let mut base = self.base_of(path)?.filter(|base| base.flat.unit == unit);
         let mut ids = BaseWriter::create(&self.caches.pages(path), &key)?;
-        let (map, digest) = self.store_units(copy, source, length, unit, base.as_mut(), &mut ids)?;
+        let (map, digest) = self.store_units(units, base.as_mut(), &mut ids)?;
         let stored = self.store_map(path, map, base, &mut ids)?;
         let StoredPages { id, depth, flat, maps } = stored;
         let needs: Vec<BlobId> = flat.data.iter().map(|(id, _)| *id).chain(maps.iter().copied()).collect();
@@ -59,6 +79,11 @@ impl RepositoryWriter {
         });
         let node = Node::File { size: length, blake3: None, data: None, valid_size: None };
         self.record(TreeEntry { entry: entry(head, node), content: Content::Pages { map: id, digest } })
+    }
+
+    /// Keeps the page ids of the database that was added last for the next run.
+    pub(crate) fn keep_pages(&mut self) {
+        self.page_files.extend(self.last_database.take().and_then(|last| last.pages));
     }
 
     /// The database as an earlier run stored it: out of the cache, or else out of the repository's indexes. None when
@@ -78,13 +103,11 @@ impl RepositoryWriter {
     /// Stores the units that the base lacks, and names them in a map over it.
     fn store_units(
         &mut self,
-        copy: &DatabaseCopy<'_>,
-        source: File,
-        length: u64,
-        unit: u32,
+        source: Units<'_>,
         mut base: Option<&mut Base>,
         ids: &mut BaseWriter,
     ) -> Result<(PageMap, Digest)> {
+        let Units { source, length, unit, mut meter, unreadable } = source;
         let key = self.repository.key.clone();
         let below = base.as_ref().map(|base| (base.map, base.depth, base.flat.length));
         let same = below.map_or(0, |(_, _, base_length)| same_units(length, base_length, unit));
@@ -92,11 +115,16 @@ impl RepositoryWriter {
         let mut map = PageMap::new(unit, length, below);
         let mut all_ids = key.mac();
         let (mut gathered, mut units) = (Vec::new(), 0);
-        let mut meter = copy.meter(length);
-        let mut blocks = Blocks::start(source, length, unit, &key, self.job.compression.1)?;
-        let mut number = 0_u32;
-        while let Some(block) = blocks.next(|error| copy.unreadable(error))? {
+        let mut hashing = Hashing::start(unit, &key, self.job.compression.1)?;
+        let (mut at, mut number) = (0, 0_u32);
+        loop {
             self.scope.cancel.check()?;
+            while at < length && hashing.has_room() {
+                let len = usize::try_from(length - at).unwrap_or(BLOCK).min(BLOCK);
+                hashing.submit(len, |bytes| source.read_exact(bytes).map_err(unreadable))?;
+                at += len as u64;
+            }
+            let Some(block) = hashing.next()? else { break };
             for (bytes, id) in block.bytes.chunks(unit as usize).zip(&block.ids) {
                 let id = *id;
                 ids.push(id)?;
@@ -117,7 +145,7 @@ impl RepositoryWriter {
                 number += 1;
             }
             meter.bytes(block.bytes.len() as u64);
-            blocks.reuse(block);
+            hashing.reuse(block);
         }
         if units > 0 {
             map.push_data(self.blobs.store(&gathered)?, units);
@@ -178,57 +206,54 @@ impl RepositoryWriter {
     }
 }
 
-/// A part of a copy with the ids of its units.
+/// A part of a database with the ids of its units.
+#[derive(Default)]
 struct Block {
-    at: u64,
     bytes: Vec<u8>,
     ids: Vec<PageId>,
-    read: std::io::Result<()>,
 }
 
-/// The blocks of a copy in their order, read and hashed by a few threads.
-struct Blocks {
+/// A few threads that hash blocks, which come back in their order.
+struct Hashing {
     pool: Pool<Block, Block>,
     /// How many are under way at most.
     ahead: u64,
     spare: Vec<Block>,
-    next: u64,
-    length: u64,
 }
 
-impl Blocks {
-    fn start(source: File, length: u64, unit: u32, key: &IdKey, threads: usize) -> Result<Self> {
-        let (source, threads) = (Arc::new(source), threads.clamp(1, 4));
+impl Hashing {
+    fn start(unit: u32, key: &IdKey, threads: usize) -> Result<Self> {
+        let threads = threads.clamp(1, 4);
         let worker = |_| {
-            let (source, key) = (Arc::clone(&source), key.clone());
+            let key = key.clone();
             move |mut block: Block| {
-                block.read = source.read_exact_at(&mut block.bytes, block.at);
                 block.ids.clear();
                 block.ids.extend(block.bytes.chunks(unit as usize).map(|bytes| key.page_id(bytes)));
                 block
             }
         };
         let pool = Pool::new((0..threads).map(worker).collect())?;
-        Ok(Self { pool, ahead: threads as u64 + 1, spare: Vec::new(), next: 0, length })
+        Ok(Self { pool, ahead: threads as u64 + 1, spare: Vec::new() })
     }
 
-    /// The next one; `unreadable` makes the error of one that cannot be read.
-    fn next(&mut self, unreadable: impl Fn(std::io::Error) -> Error) -> Result<Option<Block>> {
-        while self.pool.in_flight() < self.ahead && self.next < self.length {
-            let spare = || Block { at: 0, bytes: Vec::new(), ids: Vec::new(), read: Ok(()) };
-            let mut block = self.spare.pop().unwrap_or_else(spare);
-            let len = usize::try_from(self.length - self.next).unwrap_or(BLOCK).min(BLOCK);
-            block.at = self.next;
-            block.bytes.resize(len, 0);
-            self.next += len as u64;
-            self.pool.submit(block)?;
-        }
+    fn has_room(&self) -> bool {
+        self.pool.in_flight() < self.ahead
+    }
+
+    /// Has a block of `len` bytes hashed that `fill` fills.
+    fn submit(&mut self, len: usize, fill: impl FnOnce(&mut [u8]) -> Result<()>) -> Result<()> {
+        let mut block = self.spare.pop().unwrap_or_default();
+        block.bytes.resize(len, 0);
+        fill(&mut block.bytes)?;
+        self.pool.submit(block)
+    }
+
+    /// The oldest block under way.
+    fn next(&mut self) -> Result<Option<Block>> {
         if self.pool.in_flight() == 0 {
             return Ok(None);
         }
-        let mut block = self.pool.next()?;
-        std::mem::replace(&mut block.read, Ok(())).map_err(unreadable)?;
-        Ok(Some(block))
+        self.pool.next().map(Some)
     }
 
     /// Takes a block back.

@@ -415,6 +415,8 @@ async fn a_copy_elsewhere_comes_with_what_opens_it_and_is_sampled_without() {
         lease: LeaseTimes::default(),
         threads: 1,
         keys: scene.sealed(),
+        level: 3,
+        state: scene.base.path().join("copying"),
     };
     let copied = copy(&Scope::default(), job).await.unwrap();
     assert!(copied.copied);
@@ -427,6 +429,7 @@ async fn a_copy_elsewhere_comes_with_what_opens_it_and_is_sampled_without() {
         max_bytes: None,
         // All of it is due.
         reached: [("offsite".to_owned(), "2020-01-01T00:00:00Z".parse().unwrap())].into(),
+        clean_since: Default::default(),
         state: scene.base.path().join("sampling"),
         keys,
     };
