@@ -112,7 +112,8 @@ impl World {
         Self { root, clock, target, host, _ops: ops, engine: None, seen: 0 }
     }
 
-    fn start(&mut self) {
+    /// Starts the service, and returns when it has looked at everything once.
+    async fn start(&mut self) {
         let context = &self.host.context;
         let folder = Folder::new(&context.state);
         let runner = Runner::new(context.jobs.jobs().clone(), folder, Arc::clone(&self.host) as _);
@@ -125,6 +126,7 @@ impl World {
             stop: stop.clone(),
         };
         self.engine = Some((stop, tokio::spawn(engine.run())));
+        tokio::time::timeout(HANG, self.clock.sleepers(1)).await.expect("nobody leads");
     }
 
     async fn stop(&mut self) {
@@ -159,7 +161,10 @@ impl World {
                 }
             }
         };
-        let all = tokio::time::timeout(HANG, all).await.expect("the runs do not come");
+        let all = tokio::time::timeout(HANG, all).await.unwrap_or_else(|_| {
+            let came = self.host.reports.borrow()[self.seen..].to_vec();
+            panic!("{count} runs were to come, and these came: {came:#?}")
+        });
         let new = all[self.seen..].to_vec();
         self.seen = all.len();
         new
@@ -203,7 +208,7 @@ async fn three_weeks_of_backups_keep_what_the_policy_keeps_and_no_more() {
     ];
     assert_eq!(jobs, expected.map(|(name, operation)| (name.to_owned(), operation.to_owned())));
     world.live(0);
-    world.start();
+    world.start().await;
     let is_sunday = |day: u64| {
         let then = midnight + Duration::from_secs(day * 86_400);
         then.to_zoned(jiff::tz::TimeZone::UTC).weekday() == jiff::civil::Weekday::Sunday
@@ -215,7 +220,7 @@ async fn three_weeks_of_backups_keep_what_the_policy_keeps_and_no_more() {
             world.stop().await;
             world.until(11, 15, midnight);
             world.live(day);
-            world.start();
+            world.start().await;
             let drill = (9..=11).any(is_sunday);
             let caught_up = world.runs(4 + usize::from(drill)).await;
             let mut found = names(&caught_up);
