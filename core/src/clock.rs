@@ -20,8 +20,10 @@ pub fn time_zone(name: Option<&str>) -> Result<TimeZone> {
     TimeZone::get(name).map_err(|_| {
         let known: Vec<String> = jiff::tz::db().available().map(|zone| zone.as_str().to_owned()).collect();
         let lower = name.to_lowercase();
+        // To compare takes long where the name does, and no zone has a long one.
         let near = known
             .iter()
+            .filter(|_| lower.len() <= 64)
             .map(|zone| (strsim::normalized_damerau_levenshtein(&zone.to_lowercase(), &lower), zone))
             .filter(|(likeness, _)| *likeness >= 0.6)
             .max_by(|a, b| a.0.total_cmp(&b.0));

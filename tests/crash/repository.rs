@@ -196,10 +196,17 @@ impl History {
         });
     }
 
-    /// The service's folder. A reader of the database may make its `-shm` file anew, which has no content of its own.
+    /// The service's folder. A reader of the database makes its `-shm` file anew, and one that dies leaves that and an empty
+    /// `-wal` file: they have no content.
     fn source(&self, scene: &Scene) -> Tree {
         let mut tree = Tree::of(&scene.root(), &[".uplifted-ops", "ops.toml"]);
-        tree.0.retain(|path, _| path != Path::new("data") && path != Path::new("data/uplifted.db-shm"));
+        let wal = scene.root().join("data/uplifted.db-wal");
+        let is_empty = fs::metadata(wal).is_ok_and(|meta| meta.len() == 0);
+        tree.0.retain(|path, _| match path.to_str() {
+            Some("data" | "data/uplifted.db-shm") => false,
+            Some("data/uplifted.db-wal") => !is_empty,
+            _ => true,
+        });
         tree
     }
 

@@ -226,6 +226,6 @@ pub fn archive() -> Vec<u8> {
     writer.add(head(b"h"), Special::HardLink { target: RelPath::new("d/large") }).unwrap();
     writer.add(head(&[b'n'; 150]), Special::Fifo).unwrap();
     writer.finish(manifest(4, 7, 118_006)).unwrap();
-    let bytes = bytes.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    bytes
+
+    bytes.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }

@@ -22,6 +22,8 @@ pub(crate) const FRAME: usize = (2 << 20) + (4 << 10);
 pub(crate) const MAX_FRAME: usize = MAX_BLOB + BLOCK as usize;
 /// A pack ends with the frame in which it reaches this length, compressed and before encryption, in bytes.
 pub(crate) const PACK: u64 = 64 << 20;
+/// Or this many blobs, so that the index of a pack of tiny files is small, to write and to read.
+pub(crate) const PACK_BLOBS: usize = 100_000;
 /// The content of the last frame of a pack: what ends a tar stream.
 pub(crate) const END_FRAME: [u8; END_LEN as usize] = [0; END_LEN as usize];
 

@@ -13,7 +13,7 @@ use super::header::NeededPack;
 use super::id::{BlobId, IdKey, PackId, RepositoryId};
 use super::index::{IndexWriter, IndexedMap, IndexedPack, PageIds};
 use super::names;
-use super::pack::{END_FRAME, FrameBuilder, PACK, PackedBlob};
+use super::pack::{END_FRAME, FrameBuilder, PACK, PACK_BLOBS, PackedBlob};
 use super::sealing::{SealStream, Sealing};
 use crate::backup::deposit::Seal;
 use crate::backup::frames::Packer;
@@ -208,7 +208,8 @@ impl PackStream {
         }
         current.index.frame(job.packed.len() as u32, job.plain.len() as u32, &job.blobs);
         self.send_frame(&job.packed)?;
-        if self.current.as_ref().is_some_and(|current| current.plain >= PACK) {
+        let full = |current: &Current| current.plain >= PACK || current.index.blobs() >= PACK_BLOBS;
+        if self.current.as_ref().is_some_and(full) {
             let pack = self.end_pack()?;
             Self::note(known, pack);
         }

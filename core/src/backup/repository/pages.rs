@@ -164,7 +164,7 @@ impl PageMap {
             let in_order = match fields.word() {
                 "unit" => unit.replace(fields.number::<u32>()?).is_none() && length.is_none(),
                 "length" => length.replace(fields.number::<u64>()?).is_none() && unit.is_some(),
-                "base" => base.replace(BlobId(fields.hex()?)).is_none() && depth.is_none(),
+                "base" => base.replace(BlobId(fields.hex()?)).is_none() && length.is_some() && depth.is_none(),
                 "depth" => {
                     let (Some(unit), Some(length)) = (unit, length) else {
                         return Err(fields.wrong("the depth comes before the length"));

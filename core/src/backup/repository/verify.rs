@@ -13,7 +13,7 @@ use super::names;
 use super::open::{Repository, StoredHeader, broken_links};
 use super::pack::{PackedBlob, blobs_in};
 use super::prepare::MAX_INDEX;
-use super::roll::{Stored, TreeRoll};
+use super::roll::TreeRoll;
 use super::snapshot::{Snapshot, walk_tree};
 use super::tree::Content;
 use crate::backup::blocks::read_exact;
@@ -27,6 +27,10 @@ use crate::backup::pool::Pool;
 use crate::backup::target::MAX_BLOCK;
 use crate::cancel::{Cancel, ProgressEvent, Scope};
 use crate::error::{Error, ErrorKind, Result};
+
+mod units;
+
+use units::Units;
 
 /// How many pieces of a file may wait for those between them.
 const MAX_WAITING: usize = 1 << 16;
@@ -477,44 +481,6 @@ impl Worker {
             }
         }
         Ok(())
-    }
-}
-
-/// The page ids of the databases, as they come.
-#[derive(Default)]
-struct Units(HashMap<u32, Vec<Option<PageId>>>);
-
-impl Units {
-    fn add(&mut self, snapshot: &Snapshot, units: Vec<(u32, u64, Vec<PageId>)>) {
-        for (file, first, ids) in units {
-            let of_file = self.0.entry(file).or_default();
-            let end = first as usize + ids.len();
-            // Runs lie within their file, whose size the guard has let pass.
-            debug_assert!(snapshot.roll.len() > file);
-            if of_file.len() < end {
-                of_file.resize(end, None);
-            }
-            for (slot, id) in of_file[first as usize..end].iter_mut().zip(ids) {
-                *slot = Some(id);
-            }
-        }
-    }
-
-    /// Compares each database's ids with its digest, but those of which parts are lost anyway.
-    fn compare(&self, snapshot: &Snapshot, hit: &BTreeSet<u32>, problems: &mut Vec<Problem>) {
-        for number in 0..snapshot.roll.len() {
-            let Stored::Pages(_, digest) = snapshot.roll.stored(number) else { continue };
-            if hit.contains(&number) {
-                continue;
-            }
-            let mut mac = snapshot.packs.repository().key.mac();
-            for id in self.0.get(&number).into_iter().flatten().flatten() {
-                mac.update(&id.0);
-            }
-            if Digest(*mac.finalize().as_bytes()) != digest {
-                problems.push(mismatch(snapshot, number));
-            }
-        }
     }
 }
 

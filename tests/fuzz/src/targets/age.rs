@@ -72,8 +72,8 @@ fn sealed(plain: &[u8]) -> Vec<u8> {
     let mut sealer = Sealer::new(&[&identity().recipient()], sink).unwrap();
     sealer.write(plain).unwrap();
     sealer.finish().unwrap();
-    let bytes = bytes.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    bytes
+
+    bytes.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
 fn key_file(input: &[u8]) -> Result<Form> {

@@ -69,16 +69,24 @@ for tool in tar zstd awk dd split xargs; do
 done
 
 # The header.
-[ "$snapshot" = latest ] && snapshot=
 header=
 found=0
-for one in "$here"/snapshots/*_"$snapshot"*; do
+for one in "$here"/snapshots/*_*; do
     [ -f "$one" ] || continue
-    header=$one
-    found=$((found + 1))
+    case ${one##*_} in
+    "$snapshot"*) header=$one; found=$((found + 1)) ;;
+    *) [ "$snapshot" != latest ] || found=1 ;;
+    esac
 done
-[ "$found" -gt 0 ] || fail "there is no snapshot ${snapshot:-at all}; see: sh recover.sh list"
-[ -z "$snapshot" ] || [ "$found" -eq 1 ] || fail "$found snapshots begin with $snapshot: write more of it"
+[ "$found" -gt 0 ] || fail "there is no snapshot $snapshot; see: sh recover.sh list"
+# By the time in the header, since several may be of one second.
+[ "$snapshot" != latest ] || header=$(awk '
+    FNR == 1 { good = $1 == "uplifted-ops" && $2 == "snapshot" }
+    good && $1 == "time" { sub(/Z$/, "", $2); if (($2 "") > (newest "")) { newest = $2; file = FILENAME } }
+    END { print file }
+' "$here"/snapshots/*_*)
+[ -n "$header" ] || fail "there is no snapshot that can be read; see: sh recover.sh list"
+[ "$found" -eq 1 ] || fail "$found snapshots begin with $snapshot: write more of it"
 read -r product kind version <"$header"
 [ "$product $kind" = "uplifted-ops snapshot" ] || fail "$header is no header of a snapshot"
 [ "$version" = 1 ] || fail "$header has version $version, and this script knows version 1"

@@ -40,8 +40,9 @@ pub(in crate::backup) fn run(shell: &[&str], repository: &Path, arguments: &[&st
 
 /// A tree as the script makes it: without nanoseconds where the shell's own `touch` knows none.
 pub(in crate::backup) fn comparable(root: &Path, shell: &[&str]) -> Vec<(Vec<u8>, String)> {
+    let is_nanos = |text: &str| text.get(..9).is_some_and(|nanos| nanos.bytes().all(|byte| byte.is_ascii_digit()));
     let coarse = |line: String| match line.split_once('.') {
-        Some((before, after)) if shell[0] == "busybox" => format!("{before}{}", &after[9..]),
+        Some((before, after)) if shell[0] == "busybox" && is_nanos(after) => format!("{before}{}", &after[9..]),
         _ => line,
     };
     // The time of a folder that nobody listed is that of its making.
