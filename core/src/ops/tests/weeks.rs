@@ -91,6 +91,7 @@ struct World {
     host: Arc<Here>,
     _ops: Ops,
     engine: Option<(Cancel, JoinHandle<()>)>,
+    runner: Option<Arc<Runner>>,
     seen: usize,
 }
 
@@ -109,7 +110,7 @@ impl World {
             .unwrap();
         let context = Arc::clone(ops.context());
         let host = Arc::new(Here { context, clock: Arc::clone(&clock), reports: watch::Sender::default() });
-        Self { root, clock, target, host, _ops: ops, engine: None, seen: 0 }
+        Self { root, clock, target, host, _ops: ops, engine: None, runner: None, seen: 0 }
     }
 
     /// Starts the service, and returns when it has looked at everything once.
@@ -117,9 +118,10 @@ impl World {
         let context = &self.host.context;
         let folder = Folder::new(&context.state);
         let runner = Runner::new(context.jobs.jobs().clone(), folder, Arc::clone(&self.host) as _);
-        let stop = Cancel::new();
+        let (runner, stop) = (Arc::new(runner), Cancel::new());
+        self.runner = Some(Arc::clone(&runner));
         let engine = Engine {
-            runner: Arc::new(runner),
+            runner,
             catch_up_delay: Duration::from_secs(60),
             place: "here".to_owned(),
             standing: Arc::new(Standing::default()),
@@ -165,6 +167,13 @@ impl World {
             let came = self.host.reports.borrow()[self.seen..].to_vec();
             panic!("{count} runs were to come, and these came: {came:#?}")
         });
+        // A run has the runner, beside the engine and us: one that was reported may not have ended yet.
+        let ended = async {
+            while self.runner.as_ref().is_some_and(|runner| Arc::strong_count(runner) > 2) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(HANG, ended).await.expect("a run does not end");
         let new = all[self.seen..].to_vec();
         self.seen = all.len();
         new
