@@ -140,6 +140,15 @@ impl OutFile {
             .map_err(|e| Error::io(format!("set the length of {:?}", self.path), e))
     }
 
+    /// Asks for room for `len` bytes in one place (`fallocate(2)`), for a file that is written in no order. It promises
+    /// nothing: where it is refused the writes say why. The length stays. Linux only.
+    pub fn reserve(&self, len: u64) {
+        #[cfg(target_os = "linux")]
+        let _ = rustix::fs::fallocate(&self.file, rustix::fs::FallocateFlags::KEEP_SIZE, 0, len);
+        #[cfg(not(target_os = "linux"))]
+        let _ = len;
+    }
+
     /// Sets the permission bits.
     pub fn set_mode(&self, mode: u32) -> Result<()> {
         self.file

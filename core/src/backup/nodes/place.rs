@@ -210,8 +210,14 @@ pub(super) struct OpenFile {
     left: Mutex<u64>,
     /// Held while a part is written. The kernel lets one thread write to a file at a time and has the others
     /// spin for it (Linux: `inode_lock`, an rwsem); here they sleep, and the processor does something else.
-    turn: Mutex<()>,
+    /// How many bytes were written since the device was told to begin.
+    turn: Mutex<u64>,
 }
+
+/// How much of a file gathers before the device begins with it: parts of a database may be as small as a page.
+const WRITEBACK: u64 = 16 << 20;
+/// From this length on a file of several parts gets its place on the disk before they come.
+const RESERVED: u64 = 8 << 20;
 
 enum Out {
     Kept(Arc<OutFile>),
@@ -222,13 +228,17 @@ enum Out {
 impl OpenFile {
     /// Writes stored bytes `at..`, when it is our turn, and has the device begin with them.
     pub(super) fn write(&self, out: &OutFile, entry: &Entry, at: u64, bytes: &[u8]) -> Result<()> {
-        let turn = lock(&self.turn);
+        let mut turn = lock(&self.turn);
         write_stored(out, entry, at, bytes)?;
+        *turn += bytes.len() as u64;
+        let begin = *turn >= WRITEBACK;
+        if begin {
+            *turn = 0;
+        }
         drop(turn);
-        // Whoever restores waits for the device in the end; meanwhile it would be idle. In a sparse file the bytes
-        // lie elsewhere, which is not worth the search.
-        if parts_of(&entry.node).is_none() {
-            out.start_writeback(at..at + bytes.len() as u64);
+        // Whoever restores waits for the device in the end; meanwhile it would be idle.
+        if begin {
+            out.start_writeback(0..restored_len(&entry.node));
         }
         Ok(())
     }
@@ -258,6 +268,9 @@ impl OpenFiles {
             });
         }
         let out = Arc::new(placer.create(path, entry)?);
+        if parts_of(&entry.node).is_none() && stored_len(&entry.node) >= RESERVED {
+            out.reserve(stored_len(&entry.node));
+        }
         let keep = table.kept < KEPT_FILES;
         table.kept += usize::from(keep);
         let file = Arc::new(OpenFile {
