@@ -202,7 +202,7 @@ fn tar_zstd_sync(place: &Place) -> Result<Measure, Failure> {
     Ok(tar_zstd(place)? + sync(&place.at("peer.tar.zst"))?)
 }
 
-fn sync(path: &Path) -> Result<Measure, Failure> {
+pub(crate) fn sync(path: &Path) -> Result<Measure, Failure> {
     measure(Command::new("sync").arg("-f").arg(path))
 }
 

@@ -10,7 +10,7 @@ use rusqlite::{Connection, params};
 use serde_json::json;
 use uplifted_example::Failure;
 
-use crate::contenders::{Contender, Job, OURS, OURS_DATA, Place, RESTIC, backup, ready, restic, restore, verify};
+use crate::contenders::{Contender, Job, OURS, OURS_DATA, Place, RESTIC, backup, ready, restic, restore, sync, verify};
 use crate::program::{Measure, measure};
 use crate::random::{Random, Words};
 
@@ -69,11 +69,12 @@ pub(crate) const JOBS: &[Job] = &[
         scene: ready,
         contenders: &[
             Contender { name: OURS, needs: &[], prepare: ready, run: restore },
+            Contender { name: RESTIC_BACKUP, needs: &["restic"], prepare: ready, run: restic_restore },
             Contender {
-                name: RESTIC_BACKUP,
+                name: "restic, sync -f",
                 needs: &["restic"],
                 prepare: ready,
-                run: |p| measure(restic(p).args(["restore", "latest", "--target"]).arg(p.fresh()?)),
+                run: |place| Ok(restic_restore(place)? + sync(&place.work)?),
             },
         ],
     },
@@ -126,6 +127,10 @@ fn forget_restic(place: &Place) -> Result<(), Failure> {
 
 fn restic_backup(place: &Place) -> Result<Measure, Failure> {
     grown(place, "restic-repository", |place| measure(restic(place).arg("backup").arg(&place.service)))
+}
+
+fn restic_restore(place: &Place) -> Result<Measure, Failure> {
+    measure(restic(place).args(["restore", "latest", "--target"]).arg(place.fresh()?))
 }
 
 fn one_file(place: &Place) -> Result<Measure, Failure> {
