@@ -37,7 +37,7 @@ pub(crate) struct Prepared {
     /// The newest header, and its mac; the one that this host put last, when somebody took that away.
     pub(crate) previous: Option<(SnapshotId, Digest)>,
     /// The file that says which header this host put last.
-    pub(crate) last: PathBuf,
+    pub(crate) last: Option<PathBuf>,
     /// What the collect records say.
     pub(crate) marks: Marks,
 }
@@ -75,12 +75,14 @@ impl Prepared {
                 "name another folder or prefix in the [[target]]: a repository is encrypted as a whole or not at all",
             ));
         }
+        // A copy may bring back what a target has lost: it does not ask where its last one is.
+        let is_backup = caches == CacheOf::Backups;
         let caches = CacheFolder::open(state, caches, repository.id)?;
         // First what was collected: a pack that is deleted from here on was condemned in a record that is read now, or
         // in one that is met before the snapshot is shown.
         let marks = Marks::read(&repository)?;
-        let last = caches.last(target);
-        let previous = match LastHeader::load(&last, &repository.key) {
+        let last = is_backup.then(|| caches.last(target));
+        let previous = match last.as_ref().and_then(|file| LastHeader::load(file, &repository.key)) {
             Some(gone) if gone.is_missing(&repository)? => Some((gone.snapshot, gone.mac)),
             _ => newest(&repository)?,
         };

@@ -55,7 +55,7 @@ pub(crate) struct RepositoryWriter {
     /// The fingerprint of the key that packs are encrypted to.
     sealed_to: Option<String>,
     /// Where the header is remembered.
-    last: std::path::PathBuf,
+    last: Option<std::path::PathBuf>,
     marks: Marks,
     blobs: BlobStore,
     tree: BlockWriter,
@@ -402,7 +402,7 @@ impl SnapshotWriter for RepositoryWriter {
             pages.into_iter().try_for_each(AtomicFile::publish)?;
             databases::save(&caches.databases(), &key, &databases)?;
             known.save(&caches.known(), &key)?;
-            shown.save(&last, &key)
+            last.map_or(Ok(()), |file| shown.save(&file, &key))
         };
         Ok(Finished { manifest, stored_bytes: stored, keep: Some(Box::new(keep)) })
     }
