@@ -28,9 +28,9 @@ test("a schedule keeps no process alive", async () => {
     const backup = { ...settings.backup, schedule: "0 2 * * *" };
     const job = [{ name: "often", operation: "status", schedule: "* * * * * *" }];
     const ops = await Ops.create({ root: service(), settings: { ...settings, backup, job } });
-    console.log((await ops.schedule.list()).jobs.length);
+    console.log((await ops.schedule.list()).jobs.map(({ name }) => name).join(" "));
   `);
-  assert.deepEqual([ended.code, ended.signal, ended.stdout], [0, null, "2\n"], ended.stderr);
+  assert.deepEqual([ended.code, ended.signal, ended.stdout], [0, null, "backup collect often\n"], ended.stderr);
 });
 
 test("a job runs by hand", async () => {

@@ -13,7 +13,13 @@ export const fresh = dirname(dirname(fileURLToPath(import.meta.url)));
 
 const folders = [];
 // Not a hook of the tests: children use this file too.
-process.on("exit", () => folders.forEach((folder) => rmSync(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 })));
+process.on("exit", () => folders.forEach((folder) => {
+  try {
+    rmSync(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
+  } catch {
+    // A schedule that nobody closed writes until the process is gone.
+  }
+}));
 
 /** An empty folder, gone after the tests. */
 export function folder() {
