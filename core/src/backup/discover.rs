@@ -4,15 +4,18 @@
 //! opened here. Every other file is recognised by its first bytes. All of this is over, and every file
 //! closed, before the first store is opened: see [`walk`](super::walk).
 
+mod peek;
+
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::OsString;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::OFlags;
 
+use self::peek::{Peeking, peek};
 use super::kept::FoundList;
 use super::manifest::{Included, RelPath, SkipReason, Skipped};
 use super::walk::{Found, FoundKind, Look, WalkPlan, Walked, identity_of, look, open_beneath, open_root};
@@ -24,8 +27,6 @@ use crate::store::Store;
 /// A store by its name in the settings.
 pub type NamedStore = (String, Arc<dyn Store>);
 
-/// The most that a store needs to see of a file to recognise it.
-const HEAD: usize = 512;
 /// A smaller file is no database: SQLite's header alone has 100 bytes (sqlite.org/fileformat2, 1.3).
 const SMALLEST: u64 = 100;
 
@@ -153,25 +154,36 @@ pub fn discover(
     // Then what the rest looks like.
     let detectors: Vec<(&Kind<dyn Store>, Detect)> =
         around.kinds.kinds().filter_map(|kind| Some((kind, kind.detect?))).collect();
-    let total = all.len();
-    for (number, found) in all.iter().enumerate() {
-        let found = &found?;
+    let (mut entries, mut peeking) = (all.iter(), Peeking::start(&root)?);
+    let mut asked = 0;
+    loop {
         scope.cancel.check()?;
-        if number.is_multiple_of(4096) {
-            scope.progress.report(ProgressEvent {
-                stage: "looking for databases".to_owned(),
-                done_bytes: 0,
-                total_bytes: None,
-                done_files: number as u64,
-                total_files: Some(total),
-                uninterruptible: false,
-            });
+        while peeking.has_room()
+            && let Some(found) = entries.next()
+        {
+            let found = found?;
+            if asked % 4096 == 0 {
+                scope.progress.report(ProgressEvent {
+                    stage: "looking for databases".to_owned(),
+                    done_bytes: 0,
+                    total_bytes: None,
+                    done_files: asked,
+                    total_files: Some(all.len()),
+                    uninterruptible: false,
+                });
+            }
+            asked += 1;
+            let unknown = !by_identity.contains_key(&found.identity) && !sides.contains(found.path.as_path());
+            if found.kind == FoundKind::File && found.size >= SMALLEST && unknown && !is_ordinary(&found) {
+                peeking.submit(found)?;
+            }
         }
-        let unknown = !by_identity.contains_key(&found.identity) && !sides.contains(found.path.as_path());
-        if found.kind != FoundKind::File || found.size < SMALLEST || !unknown || is_ordinary(found) {
+        let Some((found, head)) = peeking.next()? else { break };
+        let found = &found;
+        // What was met meanwhile may have told what it is.
+        if by_identity.contains_key(&found.identity) || sides.contains(found.path.as_path()) {
             continue;
         }
-        let head = peek(&root, found.path.as_path());
         let Some((kind, detect)) = detectors.iter().find(|(_, detect)| (detect.head)(&head)) else { continue };
         let names = names_of(found, &all)?;
         let beside = |name: &Found| -> Vec<PathBuf> {
@@ -202,6 +214,9 @@ pub fn discover(
             }),
         }
     }
+
+    // Every file is closed when its threads have ended.
+    drop((entries, peeking));
 
     suspect_live_logs(&root, &all, &detectors, &by_identity, &sides, &mut contents.skipped)?;
     let mut apart = Vec::new();
@@ -287,24 +302,6 @@ fn suspect_live_logs(
         }
     }
     Ok(())
-}
-
-/// The first bytes of a file, fewer or none when it cannot be read: storing it will say why.
-fn peek(root: &OwnedFd, path: &Path) -> Vec<u8> {
-    let mut head = vec![0; HEAD];
-    let mut have = 0;
-    if let Ok(file) = open_for_reading(root, path) {
-        while have < HEAD {
-            match rustix::io::pread(file.as_fd(), &mut head[have..], have as u64) {
-                Ok(0) => break,
-                Ok(read) => have += read,
-                Err(rustix::io::Errno::INTR) => {}
-                Err(_) => break,
-            }
-        }
-    }
-    head.truncate(have);
-    head
 }
 
 /// Opens a file without following a link, waiting for a FIFO, or, where that is allowed, leaving a trace.
