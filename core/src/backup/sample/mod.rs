@@ -7,7 +7,7 @@ mod cycle;
 mod stored;
 
 use std::collections::BTreeMap;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -21,6 +21,7 @@ use super::list::{FailedTarget, blocking};
 use super::meter::Meter;
 use super::seal::Keys;
 use super::target::BackupTarget;
+use super::target_clock::target_now;
 use super::verify::FoundProblem;
 use crate::cancel::Scope;
 use crate::clock::Timestamp;
@@ -167,7 +168,11 @@ async fn sample_target(
         false => reached,
     };
     let whole = match problems.is_empty() {
-        true => stored.whole(clean_since, cycle.is_round(clean_since, reached)),
+        true if cycle.is_round(clean_since, reached) => stored.all(),
+        true => match by_the_target(scope, &**target, clean_since).await? {
+            Some(span) => stored.stored_within(&span),
+            None => Vec::new(),
+        },
         false => Vec::new(),
     };
     let sampled = SampledTarget {
@@ -183,6 +188,22 @@ async fn sample_target(
         left_bytes,
     };
     Ok((sampled, problems))
+}
+
+/// From `since` until now by the target's clock, whose times its objects have; `None` where it does not say.
+async fn by_the_target(
+    scope: &Scope,
+    target: &dyn BackupTarget,
+    since: Timestamp,
+) -> Result<Option<RangeInclusive<Timestamp>>> {
+    // Ours first: whatever the question takes makes the span shorter, and a snapshot no more proven than it is.
+    let ours = scope.clock.now();
+    match target_now(scope, target).await {
+        Ok(theirs) => Ok(Some(since + theirs.duration_since(ours)..=theirs)),
+        Err(error) if error.kind() == ErrorKind::Cancelled => Err(error),
+        // A target that is only read proves by whole rounds.
+        Err(_) => Ok(None),
+    }
 }
 
 /// How many of the due slices fit into a bounded run, at least one, and how far it comes with them.

@@ -5,7 +5,7 @@
 //! and so proven, by every run.
 
 use std::collections::{BTreeMap, HashMap};
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
 use super::cycle::{Slice, slices, whole};
@@ -154,11 +154,14 @@ impl Stored {
         })
     }
 
-    /// The snapshots of which everything was read: all of them after a whole `round`, and otherwise those of which
-    /// nothing is older than `since`.
-    pub(super) fn whole(&self, since: Timestamp, round: bool) -> Vec<String> {
-        let read = |(_, oldest): &&(String, Timestamp)| round || *oldest >= since;
-        self.snapshots.iter().filter(read).map(|(id, _)| id.clone()).collect()
+    /// All snapshots.
+    pub(super) fn all(&self) -> Vec<String> {
+        self.snapshots.iter().map(|(id, _)| id.clone()).collect()
+    }
+
+    /// The snapshots of which everything was stored within a span of the target's time.
+    pub(super) fn stored_within(&self, span: &RangeInclusive<Timestamp>) -> Vec<String> {
+        self.snapshots.iter().filter(|(_, oldest)| span.contains(oldest)).map(|(id, _)| id.clone()).collect()
     }
 
     /// Whether any of it is encrypted.

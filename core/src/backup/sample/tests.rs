@@ -24,7 +24,12 @@ impl Scene {
 
     async fn of(backups: u32, layout: &str) -> Self {
         let clock = Arc::new(ManualClock::new("2025-10-28T02:00:00Z".parse().unwrap()));
-        let target = MemoryTarget::default();
+        let target = MemoryTarget::default().with_clock(clock.clone());
+        Self::with(backups, layout, clock, target).await
+    }
+
+    /// The same in a target with a clock of its own.
+    async fn with(backups: u32, layout: &str, clock: Arc<ManualClock>, target: MemoryTarget) -> Self {
         let mut scene = Self { base: tempfile::tempdir().unwrap(), target, clock, keys: Vec::new() };
         let root = scene.base.path().join("root");
         std::fs::create_dir(&root).unwrap();
@@ -252,7 +257,6 @@ async fn runs_without_a_gap_prove_every_snapshot_once_they_went_round() {
 async fn what_was_stored_since_the_first_run_is_proven_at_once_and_damage_proves_nothing_for_a_round() {
     let scene = Scene::of(2, "repository").await;
     // The first run came before the backups, which read back what they stored.
-    scene.clock.jump_to(Timestamp::now());
     let before = scene.days_ago(1).unwrap();
     let job = SampleJob { clean_since: [("memory".to_owned(), before)].into(), ..scene.job(Some(before)) };
     let report = scene.run(job).await;
@@ -264,4 +268,23 @@ async fn what_was_stored_since_the_first_run_is_proven_at_once_and_damage_proves
     let report = scene.run(job).await;
     assert!(!report.ok);
     assert_eq!((&report.targets[0].whole, report.targets[0].clean_since), (&Vec::new(), report.targets[0].reached));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_targets_clock_that_is_off_makes_nothing_younger_than_it_is() {
+    let at = |time: &str| Arc::new(ManualClock::new(time.parse().unwrap()));
+    for (theirs, days) in [("2025-10-29T02:00:00Z", "ahead"), ("2025-10-27T02:00:00Z", "behind")] {
+        let (ours, theirs) = (at("2025-10-28T02:00:00Z"), at(theirs));
+        let target = MemoryTarget::default().with_clock(theirs.clone());
+        let scene = Scene::with(2, "repository", ours.clone(), target).await;
+        for clock in [&ours, &theirs] {
+            clock.advance(Duration::from_secs(10 * 3600));
+        }
+        let since = |hours: u64| ours.now() - Duration::from_secs(hours * 3600);
+        for (hours, proven) in [(9, 0), (11, 2)] {
+            let clean_since = [("memory".to_owned(), since(hours))].into();
+            let report = scene.run(SampleJob { clean_since, ..scene.job(Some(since(hours))) }).await;
+            assert_eq!(report.targets[0].whole.len(), proven, "a day {days}, {hours} hours: {report:#?}");
+        }
+    }
 }
