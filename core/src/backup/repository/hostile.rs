@@ -9,8 +9,8 @@ use super::pieces::PieceSource;
 use super::tree::{BlockReader, read_root, tests as trees};
 use crate::error::{ErrorKind, Result};
 
-/// Marsaglia's xorshift64, whose seed is printed: `REPOSITORY_SEED=…` plays a run again.
-pub(in crate::backup) struct Random {
+/// SplitMix64, whose seed is printed: `REPOSITORY_SEED=…` plays a run again.
+pub(crate) struct Random {
     state: u64,
     seed: u64,
 }
@@ -18,8 +18,12 @@ pub(in crate::backup) struct Random {
 impl Random {
     pub(in crate::backup) fn seeded(test: &str) -> Self {
         let given = std::env::var("REPOSITORY_SEED").ok().and_then(|seed| seed.parse().ok());
-        let seed: u64 = given.unwrap_or_else(|| u64::from_le_bytes(super::id::random().unwrap()) | 1);
+        let seed: u64 = given.unwrap_or_else(|| u64::from_le_bytes(super::id::random().unwrap()));
         println!("{test}: REPOSITORY_SEED={seed}");
+        Self::new(seed)
+    }
+
+    pub(in crate::backup) fn new(seed: u64) -> Self {
         Self { state: seed, seed }
     }
 
@@ -28,10 +32,11 @@ impl Random {
     }
 
     pub(in crate::backup) fn next(&mut self) -> u64 {
-        self.state ^= self.state << 13;
-        self.state ^= self.state >> 7;
-        self.state ^= self.state << 17;
-        self.state
+        self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
     }
 
     /// A number below `end`.
@@ -39,8 +44,18 @@ impl Random {
         self.next() % end.max(1)
     }
 
+    /// A place among `len`.
+    pub(in crate::backup) fn index(&mut self, len: usize) -> usize {
+        self.below(len as u64) as usize
+    }
+
     pub(in crate::backup) fn bytes(&mut self, len: usize) -> Vec<u8> {
-        (0..len).map(|_| self.next() as u8).collect()
+        let mut bytes = Vec::with_capacity(len + 8);
+        while bytes.len() < len {
+            bytes.extend_from_slice(&self.next().to_le_bytes());
+        }
+        bytes.truncate(len);
+        bytes
     }
 }
 

@@ -13,8 +13,9 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use crate::backup::nodes::{ExtractOptions, Selection};
+use crate::backup::repository::hostile::Random;
 use crate::backup::repository::tests::read::{extract, varied};
-use crate::backup::repository::tests::scene::{Random, Scene, UNIT, tree_of};
+use crate::backup::repository::tests::scene::{Scene, UNIT, tree_of};
 
 /// Puts a repository into a folder, as the target `fs` has it.
 fn spread(scene: &Scene, into: &Path) {
@@ -67,10 +68,10 @@ fn standard_tools_restore_what_we_restore() {
     let mut chain = entry;
     for _ in 0..4 {
         let old = content.clone();
-        content.truncate(content.len() - random.below(3 * UNIT));
+        content.truncate(content.len() - random.index(3 * UNIT));
         content.extend(random.bytes(2 * UNIT));
         for _ in 0..4 {
-            let at = random.below(content.len());
+            let at = random.index(content.len());
             content[at] ^= 1;
         }
         (chain, id, map) = scene.database("data/chain.db", &content, Some((&id, &map, &old)));
@@ -110,7 +111,7 @@ fn standard_tools_restore_what_we_restore() {
 #[test]
 fn standard_tools_name_what_is_lost_and_restore_the_rest() {
     let mut scene = Scene::new();
-    let mut random = Random(3);
+    let mut random = Random::new(3);
     let mut entries = Vec::new();
     for name in ["a", "b", "c"] {
         entries.push(scene.file(name, &random.bytes(10_000)));

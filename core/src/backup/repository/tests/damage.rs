@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use super::read::{extract, varied};
-use super::scene::{Random, Scene, UNIT, tree_of};
+use super::scene::{Scene, UNIT, tree_of};
 use crate::backup::manifest::Digest;
 use crate::backup::nodes::{ExtractOptions, Problem, ProblemKind, Selection};
 use crate::backup::repository::collect::CollectRecord;
 use crate::backup::repository::header::Header;
+use crate::backup::repository::hostile::Random;
 use crate::backup::repository::id::SnapshotId;
 use crate::backup::repository::names;
 use crate::backup::repository::verify::{Depth, verify};
@@ -82,7 +83,7 @@ fn random_damage_is_named_and_the_rest_is_restored() {
                 "deleted"
             }
             1 => {
-                let len = random.below(before.len());
+                let len = random.index(before.len());
                 scene.target.tamper(object, |bytes| bytes.truncate(len));
                 "truncated"
             }
@@ -91,12 +92,12 @@ fn random_damage_is_named_and_the_rest_is_restored() {
                 "prolonged"
             }
             3 => {
-                let other = scene.get(&objects[random.below(objects.len())]);
+                let other = scene.get(&objects[random.index(objects.len())]);
                 scene.target.tamper(object, |bytes| *bytes = other);
                 "swapped"
             }
             _ => {
-                let (at, bit) = (random.below(before.len()), random.below(8));
+                let (at, bit) = (random.index(before.len()), random.index(8));
                 scene.target.tamper(object, |bytes| bytes[at] ^= 1 << bit);
                 "flipped"
             }
@@ -162,7 +163,7 @@ fn is_needed(scene: &Scene, key: &str, object: &str) -> bool {
 
 #[test]
 fn a_lost_index_is_made_again_from_its_pack() {
-    let (scene, keys) = pair(&mut Random(4));
+    let (scene, keys) = pair(&mut Random::new(4));
     for index in scene.target.keys().into_iter().filter(|key| key.starts_with("index/")) {
         scene.delete(&index);
     }
@@ -176,7 +177,7 @@ fn a_lost_index_is_made_again_from_its_pack() {
 #[test]
 fn a_blob_in_two_packs_survives_the_loss_of_one() {
     let mut scene = Scene::new();
-    let content = Random(5).bytes(20_000);
+    let content = Random::new(5).bytes(20_000);
     let entries = [scene.file("file", &content)];
     scene.end_pack();
     scene.blob_again(&content);
@@ -198,7 +199,7 @@ fn a_blob_in_two_packs_survives_the_loss_of_one() {
 
 #[test]
 fn quick_sees_missing_and_short_packs_and_names_who_needs_them() {
-    let (scene, keys) = pair(&mut Random(6));
+    let (scene, keys) = pair(&mut Random::new(6));
     let pack = scene.target.keys().into_iter().find(|key| key.starts_with("packs/")).unwrap();
     let before = scene.get(&pack);
     scene.target.tamper(&pack, |bytes| bytes.truncate(bytes.len() - 1));
@@ -218,7 +219,7 @@ fn quick_sees_missing_and_short_packs_and_names_who_needs_them() {
 
 #[test]
 fn a_header_that_was_taken_away_or_put_back_is_missed() {
-    let (mut scene, keys) = pair(&mut Random(7));
+    let (mut scene, keys) = pair(&mut Random::new(7));
     let third = {
         let entries = [scene.file("only", b"x")];
         scene.snapshot(&entries)
@@ -255,7 +256,7 @@ fn a_header_that_was_taken_away_or_put_back_is_missed() {
 
 #[test]
 fn a_lost_record_of_the_repository_is_read_from_the_text() {
-    let (scene, keys) = pair(&mut Random(8));
+    let (scene, keys) = pair(&mut Random::new(8));
     for round in 0..2 {
         match round {
             0 => scene.target.tamper(names::REPOSITORY, |bytes| bytes[40] ^= 1),

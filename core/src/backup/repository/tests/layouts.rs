@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::read::varied;
-use super::scene::{Random, Scene, entry};
+use super::scene::{Scene, entry};
 use crate::backup::archive::{ArchiveWriter, NodeHead, WriteOptions};
 use crate::backup::checkers::Checkers;
 use crate::backup::create::NamedTarget;
@@ -13,6 +13,7 @@ use crate::backup::lease::LeaseTimes;
 use crate::backup::list::{find, list, show};
 use crate::backup::manifest::{Manifest, Node, RelPath};
 use crate::backup::nodes::{ExtractOptions, Selection};
+use crate::backup::repository::hostile::Random;
 use crate::backup::repository::names;
 use crate::backup::retention::Proofs;
 use crate::backup::verify::{VerifyDepth, VerifyJob, verify};
@@ -23,7 +24,7 @@ use crate::fs::Dir;
 /// A target with an archive of one file and two snapshots in a repository.
 fn both() -> (Scene, Vec<NamedTarget>) {
     let mut scene = Scene::new();
-    let mut random = Random(11);
+    let mut random = Random::new(11);
     let mut entries = varied(&mut scene, &mut random);
     scene.snapshot(&entries);
     entries.push(scene.file("new", b"new"));

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::scene::{Random, Scene, UNIT, folder, plain, tree_of};
+use super::scene::{Scene, UNIT, folder, plain, tree_of};
 use crate::backup::manifest::{Node, RelPath, Xattr};
 use crate::backup::nodes::{ExtractOptions, Extracted, Problem, Selection};
+use crate::backup::repository::hostile::Random;
 use crate::backup::repository::tree::TreeEntry;
 use crate::cancel::Scope;
 use crate::error::{ErrorKind, Result};
@@ -56,7 +57,7 @@ pub(crate) fn extract(
 #[test]
 fn every_kind_comes_back() {
     let mut scene = Scene::new();
-    let mut random = Random(1);
+    let mut random = Random::new(1);
     let entries = varied(&mut scene, &mut random);
     let key = scene.snapshot(&entries);
     for threads in [1, 3] {
@@ -69,7 +70,7 @@ fn every_kind_comes_back() {
         let tree = tree_of(folder.path());
         assert_eq!(tree.len(), entries.len() + 2);
         let hash = |seed: u64, skip: usize, len: usize| {
-            let mut random = Random(seed);
+            let mut random = Random::new(seed);
             random.bytes(skip);
             format!("{len} {}", blake3::hash(&random.bytes(len)))
         };
@@ -92,7 +93,7 @@ fn every_kind_comes_back() {
 #[test]
 fn one_file_needs_its_own_frames_only() {
     let mut scene = Scene::new();
-    let mut random = Random(2);
+    let mut random = Random::new(2);
     let mut entries = vec![folder("data")];
     for number in 0..5 {
         entries.push(scene.file(format!("data/{number}"), &random.bytes(900_000)));
@@ -126,12 +127,12 @@ fn a_chain_of_page_maps_is_followed() {
     for _ in 0..6 {
         let old = content.clone();
         match random.below(3) {
-            0 => content.truncate(content.len() - random.below(UNIT * 3)),
+            0 => content.truncate(content.len() - random.index(UNIT * 3)),
             1 => content.extend(random.bytes(1)),
             _ => content.extend(random.bytes(9000)),
         }
         for _ in 0..3 {
-            let at = random.below(content.len());
+            let at = random.index(content.len());
             content[at] ^= 1;
         }
         let (entry, next_id, next_map) = scene.database("app.db", &content, Some((&id, &map, &old)));
