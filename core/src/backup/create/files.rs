@@ -117,25 +117,24 @@ impl FileStorer {
             let target = target.clone();
             return writer.add(&self.head(found), &Special::HardLink { target });
         }
-        let reading = if writer.knows(found) {
+        if writer.knows(found) {
             writer.add_known(found)?;
             meter.bytes(found.size.min(found.disk_bytes));
-            Reading::Whole
-        } else {
-            self.read(writer, found, meter)?
-        };
-        match reading {
-            Reading::Whole => {}
-            Reading::Partly(reason, message) => self.skip(found, reason, message),
-            Reading::Not(reason, message) => {
-                self.skip(found, reason, message);
-                return Ok(());
-            }
+            self.name_first(found, found.identity, found.links);
+            return Ok(());
         }
-        if found.links > 1 {
-            self.first_names.insert(found.identity, found.path.clone());
+        match self.read(writer, found, meter)? {
+            Reading::Whole => {}
+            Reading::Partly(reason, message) | Reading::Not(reason, message) => self.skip(found, reason, message),
         }
         Ok(())
+    }
+
+    /// Remembers under which name a file is stored, for its further ones.
+    fn name_first(&mut self, found: &Found, identity: (u64, u64), links: u64) {
+        if links > 1 {
+            self.first_names.insert(identity, found.path.clone());
+        }
     }
 
     fn read(&mut self, writer: &mut Tee, found: &Found, meter: &mut Meter) -> Result<Reading> {
@@ -155,6 +154,8 @@ impl FileStorer {
             return Ok(Reading::Not(reason_of(error), said("read", found, error)));
         }
         let data = data_map(&file, &now);
+        // Of the file that is read: by now the name may lead to another one than the walk met.
+        let (identity, links) = (now.identity, now.links);
         let reading = if now.size <= SMALL && data.is_none() {
             self.small(writer, &file, now, meter)
         } else {
@@ -162,6 +163,9 @@ impl FileStorer {
         }?;
         if !sys::fstat(&file).is_ok_and(|stat| same_content(found, &found.refreshed(&stat))) {
             self.moved.get_or_insert((found.path.clone(), 0)).1 += 1;
+        }
+        if !matches!(reading, Reading::Not(..)) {
+            self.name_first(found, identity, links);
         }
         Ok(reading)
     }
