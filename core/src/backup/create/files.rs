@@ -20,6 +20,7 @@ use super::super::walk::{Found, FoundKind, open_root, reason_of};
 use super::parts::Tee;
 use crate::cancel::Scope;
 use crate::error::{Error, Result};
+use crate::fs::start_writeback;
 use crate::value::hex;
 
 /// Files up to this size are read whole before a byte of them is stored, and again when they changed.
@@ -153,6 +154,9 @@ impl FileStorer {
         if let Err(error) = self.moment(Moment::Read, found) {
             return Ok(Reading::Not(reason_of(error), said("read", found, error)));
         }
+        // A page that is written through a mapping moves the time of its file once, until it is on the device: from here
+        // on the next write is seen by the next backup. A filesystem in memory knows no such time.
+        start_writeback(&file);
         let data = data_map(&file, &now);
         // Of the file that is read: by now the name may lead to another one than the walk met.
         let (identity, links) = (now.identity, now.links);

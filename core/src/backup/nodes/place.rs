@@ -10,7 +10,7 @@ use super::layout::{Cursor, parts_of, restored_len, stored_len};
 use super::problem::{Problem, ProblemKind};
 use crate::backup::manifest::{Entry, RelPath};
 use crate::error::{Error, ErrorKind, Result};
-use crate::fs::{Dir, NodeTimes, OutFile, PRIVATE_FILE};
+use crate::fs::{Dir, NodeTimes, OutFile, PRIVATE_FILE, start_writeback};
 use crate::value::unhex;
 
 /// Folders that a thread keeps open. Neighbours in an archive share them, so a few are enough.
@@ -238,7 +238,7 @@ impl OpenFile {
         drop(turn);
         // Whoever restores waits for the device in the end; meanwhile it would be idle.
         if begin {
-            out.start_writeback(0..restored_len(&entry.node));
+            start_writeback(out.file());
         }
         Ok(())
     }
