@@ -72,8 +72,10 @@ pub(super) fn assemble(scope: &Scope, assembly: Assembly, writer: &mut Tee) -> R
         to_come -= usize::from(known.is_none());
         let is_stored = match known {
             Some(record) => databases.take_known(database, record)?,
-            // Without a copy the copying has been cancelled.
-            None => copies.blocking_recv().map_or(Ok(false), |copy| databases.take(copy, to_come > 0))?,
+            None => match copies.blocking_recv() {
+                Some(copy) => databases.take(copy, to_come > 0)?,
+                None => return Err(copying_ended(scope, database)),
+            },
         };
         if is_stored {
             stored.push(database.found.path.clone());
@@ -197,6 +199,14 @@ impl Databases<'_> {
     fn skip(&mut self, database: &Database, reason: SkipReason, message: String) {
         self.storer.skipped.push(Skipped { path: database.found.path.clone(), reason, message });
     }
+}
+
+/// Why there are no more copies. Without one a database would be missing, and nobody would be told.
+fn copying_ended(scope: &Scope, database: &Database) -> Error {
+    let cancelled = scope.cancel.check().err();
+    cancelled.unwrap_or_else(|| {
+        Error::internal(format!("the copying of databases ended before {:?} was copied", database.name))
+    })
 }
 
 /// Whether a database can have pages of this size (sqlite.org/fileformat2, 1.3.2).

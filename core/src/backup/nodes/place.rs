@@ -11,7 +11,7 @@ use super::layout::{Cursor, parts_of, restored_len, stored_len};
 use super::problem::{Problem, ProblemKind};
 use crate::backup::manifest::{Entry, RelPath};
 use crate::error::{Error, ErrorKind, Result};
-use crate::fs::{Dir, NodeTimes, OutFile, PRIVATE_FILE};
+use crate::fs::{Dir, NodeTimes, OutFile, PRIVATE_FILE, start_writeback};
 use crate::value::unhex;
 
 /// Folders that a thread keeps open. Neighbours in an archive share them, so a few are enough.
@@ -259,8 +259,7 @@ impl OpenFile {
         // Whoever restores waits for the device in the end; meanwhile it would be idle.
         if let Some(span) = gathered {
             // Of a file with holes the places are others than those of what is stored.
-            let span = if parts_of(&entry.node).is_some() { 0..restored_len(&entry.node) } else { span };
-            out.start_writeback(span);
+            start_writeback(out.file(), Some(span).filter(|_| parts_of(&entry.node).is_none()));
         }
         Ok(())
     }
