@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::read::extract;
 use super::scene::{Scene, UNIT, folder, tree_of};
 use crate::backup::frames::Packer;
-use crate::backup::manifest::{Digest, Node};
+use crate::backup::manifest::{Digest, Node, RelPath};
 use crate::backup::nodes::{ExtractOptions, MAX_PROBLEMS, Problem, ProblemKind, Selection};
 use crate::backup::repository::cache::known::Known;
 use crate::backup::repository::cache::{CacheFolder, CacheOf};
@@ -18,7 +18,7 @@ use crate::backup::repository::names;
 use crate::backup::repository::pack::{END_FRAME, FrameBuilder, MAX_FRAME, PackedBlob};
 use crate::backup::repository::pages::PageMap;
 use crate::backup::repository::rebase::rebuild;
-use crate::backup::repository::tree::{Block, Content, TreeEntry, write_root};
+use crate::backup::repository::tree::{Block, Content, Span, TreeEntry, write_root};
 use crate::backup::repository::verify::{Depth, verify};
 use crate::fs::Dir;
 use crate::value::hex;
@@ -74,9 +74,15 @@ fn forged(scene: &mut Scene, blocks: &[(String, u64)], change: impl FnOnce(&mut 
         .map(|(text, entries)| Block {
             id: scene.record(format!("uplifted-ops tree 1\n{text}").as_bytes()),
             entries: *entries,
+            span: None,
         })
         .collect();
-    let root = scene.record(&write_root(&blocks));
+    rooted(scene, &blocks, change)
+}
+
+/// A snapshot whose root names these blocks.
+fn rooted(scene: &mut Scene, blocks: &[Block], change: impl FnOnce(&mut Header)) -> String {
+    let root = scene.record(&write_root(blocks));
     let mut header = scene.header(&[]);
     header.root = root;
     header.counts.entries = blocks.iter().map(|block| block.entries).sum();
@@ -130,6 +136,16 @@ fn a_block_twice_is_refused_before_it_multiplies() {
     let blocks = vec![(line, 1); 50];
     let bad = forged(&mut scene, &blocks, |_| ());
     assert_named(&scene, &good, &bad, ProblemKind::DamagedTree, "there twice");
+}
+
+#[test]
+fn a_block_that_is_not_where_the_root_says_is_named() {
+    let (mut scene, good) = honest();
+    let line = file(&mut scene, "m");
+    let id = scene.record(format!("uplifted-ops tree 1\n{line}").as_bytes());
+    let span = Some(Span { least: RelPath::new("a"), greatest: RelPath::new("b") });
+    let bad = rooted(&mut scene, &[Block { id, entries: 1, span }], |_| ());
+    assert_named(&scene, &good, &bad, ProblemKind::DamagedTree, "not where the root says");
 }
 
 #[test]

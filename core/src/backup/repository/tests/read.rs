@@ -118,6 +118,76 @@ fn one_file_needs_its_own_frames_only() {
 }
 
 #[test]
+fn a_part_is_what_it_is_in_the_whole() {
+    let mut scene = Scene::new();
+    let mut random = Random::seeded("a_part_is_what_it_is_in_the_whole");
+    let mut entries = varied(&mut scene, &mut random);
+    // Many blocks, the last of them out of order.
+    let late = entries.split_off(11);
+    entries.push(folder("many"));
+    for number in 0..60 {
+        if number % 20 == 0 {
+            entries.push(folder(format!("many/{}", number / 20)));
+        }
+        let name = format!("many/{}/{number:02}", number / 20);
+        entries.push(scene.file(name.as_bytes(), name.as_bytes()));
+    }
+    entries.push(plain("many/again", Node::HardLink { target: RelPath::new("many/0/07") }));
+    entries.extend(late);
+    let key = scene.snapshot(&entries);
+    let names: Vec<PathBuf> = entries.iter().map(|entry| entry.entry.path.as_path().to_owned()).collect();
+    let above = ["many", "many/1", "unlisted", "data", "config"].map(PathBuf::from);
+    for _ in 0..40 {
+        let mut paths: Vec<PathBuf> = Vec::new();
+        for _ in 0..=random.index(3) {
+            paths.push(match random.below(3) {
+                0 => above[random.index(above.len())].clone(),
+                _ => names[random.index(names.len())].clone(),
+            });
+        }
+        let selection = Selection::Paths(paths.clone());
+        let (whole, made) = extract(&scene, &key, selection.clone(), ExtractOptions::default());
+        let made = made.unwrap();
+        let part = tempfile::tempdir().unwrap();
+        let path = part.path().to_owned();
+        let again = scene.open_part(&key, selection.clone(), move |scope, snapshot| {
+            snapshot?.extract(scope, &selection, &Dir::open(&path).unwrap(), &ExtractOptions::default())
+        });
+        let again = again.unwrap();
+        // Folders without entries have the time of their making.
+        let listed = |folder: &tempfile::TempDir| {
+            let mut tree = tree_of(folder.path());
+            tree.retain(|name, _| !matches!(&name[..], b"unlisted" | b"unlisted/below"));
+            tree
+        };
+        assert_eq!(listed(&part), listed(&whole), "{paths:?}");
+        assert_eq!((again.files, again.entries, again.bytes), (made.files, made.entries, made.bytes), "{paths:?}");
+    }
+}
+
+#[test]
+fn a_part_needs_its_own_blocks_only() {
+    let mut scene = Scene::new();
+    let entries: Vec<TreeEntry> =
+        (0..500).map(|number| scene.file(format!("d/file-{number:03}"), format!("{number}").as_bytes())).collect();
+    let key = scene.snapshot(&entries);
+    let count = |paths: &[&str]| {
+        let selection = Selection::Paths(paths.iter().map(PathBuf::from).collect());
+        scene.open_part(&key, selection, |_, snapshot| snapshot.unwrap().roll().count())
+    };
+    assert_eq!(count(&["d/file-123"]), 1);
+    assert_eq!(count(&["./d//file-000", "d/file-499"]), 2);
+    assert_eq!((count(&["d"]), count(&["."]), count(&["e", "d/file"])), (500, 500, 0));
+    let selection = Selection::Paths(vec![PathBuf::from("e")]);
+    let error = scene.open_part(&key, selection.clone(), move |scope, snapshot| {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = Dir::open(folder.path()).unwrap();
+        snapshot.unwrap().extract(scope, &selection, &dir, &ExtractOptions::default()).unwrap_err()
+    });
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+}
+
+#[test]
 fn a_chain_of_page_maps_is_followed() {
     let mut scene = Scene::new();
     let mut random = Random::seeded("a_chain_of_page_maps_is_followed");
