@@ -17,6 +17,7 @@ pub(crate) mod swap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Write};
+use std::ops::Range;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -269,17 +270,24 @@ pub fn sync_dir(path: &Path) -> Result<()> {
     }
 }
 
-/// Asks the kernel to begin writing what is not on the device yet (`sync_file_range(2)`): a later sync has less to wait
-/// for, and the next write through a mapping of the file moves its time again. It promises nothing. Linux only.
+/// Asks the kernel to begin writing what is not on the device yet, in `range` or anywhere (`sync_file_range(2)`): a later
+/// sync has less to wait for, and the next write through a mapping of the file moves its time again. It promises
+/// nothing. Linux only.
 #[cfg_attr(target_os = "linux", allow(unsafe_code, reason = "sync_file_range has no wrapper in rustix"))]
-pub fn start_writeback(file: &impl AsFd) {
+pub fn start_writeback(file: &impl AsFd, range: Option<Range<u64>>) {
     #[cfg(target_os = "linux")]
-    // SAFETY: it takes an open descriptor and three integers, and touches no memory of ours.
-    unsafe {
-        libc::sync_file_range(std::os::fd::AsRawFd::as_raw_fd(&file.as_fd()), 0, 0, libc::SYNC_FILE_RANGE_WRITE);
+    {
+        // A length of 0 reaches to the end.
+        let Range { start, end } = range.unwrap_or_default();
+        let (Ok(offset), Ok(len)) = (start.try_into(), end.saturating_sub(start).try_into()) else { return };
+        let fd = std::os::fd::AsRawFd::as_raw_fd(&file.as_fd());
+        // SAFETY: it takes an open descriptor and three integers, and touches no memory of ours.
+        unsafe {
+            libc::sync_file_range(fd, offset, len, libc::SYNC_FILE_RANGE_WRITE);
+        }
     }
     #[cfg(not(target_os = "linux"))]
-    let _ = file;
+    let _ = (file, range);
 }
 
 /// `syncfs`: makes everything written to the filesystem of `path` durable. Write-back errors from before the

@@ -156,7 +156,7 @@ impl FileStorer {
         }
         // A page that is written through a mapping moves the time of its file once, until it is on the device: from here
         // on the next write is seen by the next backup. A filesystem in memory knows no such time.
-        start_writeback(&file);
+        start_writeback(&file, None);
         let data = data_map(&file, &now);
         // Of the file that is read: by now the name may lead to another one than the walk met.
         let (identity, links) = (now.identity, now.links);
