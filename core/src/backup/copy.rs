@@ -161,7 +161,7 @@ async fn verify(scope: &Scope, copy: &Found, reading: Reading, threads: usize) -
     }
     scope.progress.stage(format!("verifying {} in {}", copy.snapshot_id, copy.target));
     let blocks = copy.blocks(scope);
-    let (inner, threads) = (scope.clone(), super::verify::threads(threads));
+    let (inner, threads) = (scope.clone(), super::pool::threads(threads));
     let problem = if copy.can_be_opened() {
         let opening = copy.clone();
         let problems = blocking(move || Archive::open(opening.open(blocks)?)?.verify_full(&inner, threads)).await?;
@@ -180,7 +180,7 @@ async fn verify_in_repository(scope: &Scope, copy: &Found, reading: Reading, thr
         Reading::Source => Depth::Quick,
         Reading::Existing => Depth::Full,
     };
-    let (inner, opening, threads) = (scope.clone(), copy.clone(), super::verify::threads(threads));
+    let (inner, opening, threads) = (scope.clone(), copy.clone(), super::pool::threads(threads));
     let verified = blocking(move || {
         let repository = opening.repository(&inner)?;
         let most = Limits::default().max_entries;
@@ -267,7 +267,7 @@ async fn copy_across(scope: &Scope, job: &CopyJob, source: &Found) -> std::resul
         RepositoryDelivery { name: name.clone(), target: Arc::clone(target), lease, steps, keys: sealed_here };
     let (inner, keys) = (scope.clone(), job.keys.clone());
     let key = names::snapshot(header.time, header.snapshot);
-    let compression = (job.level, super::verify::threads(job.threads));
+    let compression = (job.level, super::pool::threads(job.threads));
     // Who stops waiting for this stops both: without the one end the other has nothing to do.
     let writing = blocking(move || {
         Ok(match way {

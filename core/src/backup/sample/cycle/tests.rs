@@ -2,24 +2,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::*;
+use crate::backup::repository::hostile::Random;
 use crate::clock::{Clock, ManualClock};
-
-/// SplitMix64 (Steele, Lea, Flood 2014): enough for a test, and its seed says everything.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-}
 
 const DAY: u64 = 86_400;
 
@@ -70,7 +54,7 @@ fn longest_wait(random: &mut Random, days: f64, gap: u64, loses: u64) -> i64 {
 #[test]
 fn every_byte_is_read_within_the_promise_whatever_is_lost() {
     for seed in 0..40 {
-        let mut random = Random(seed);
+        let mut random = Random::new(seed);
         let days = [0.5, 7.0, 30.0][random.below(3) as usize];
         let promise = (days * DAY as f64) as u64;
         let loses = random.below(11);
@@ -85,7 +69,7 @@ fn every_byte_is_read_within_the_promise_whatever_is_lost() {
 fn a_run_that_is_late_catches_up() {
     for seed in 100..120 {
         // Nothing is lost, but runs are up to half a promise apart: that, and a cycle, is the longest wait.
-        let mut random = Random(seed);
+        let mut random = Random::new(seed);
         let promise = 30 * DAY;
         let longest = longest_wait(&mut random, 30.0, promise / 2, 0);
         assert!(longest <= (promise * 3 / 4 + promise / 2) as i64, "seed {seed}: {longest}");

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex};
 
 use super::*;
 use crate::backup::blocks::Blocks;
+use crate::backup::repository::hostile::Random;
 use crate::clock::Timestamp;
 use crate::error::Result;
 
@@ -71,24 +72,7 @@ fn sealed(ring: &KeyRing, plain: &[u8]) -> Vec<u8> {
 
 /// Bytes that do not repeat, the same for the same seed (SplitMix64).
 fn noise(len: usize, seed: u64) -> Vec<u8> {
-    let mut random = Random(seed);
-    (0..len).map(|_| random.next() as u8).collect()
-}
-
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
-    }
+    Random::new(seed).bytes(len)
 }
 
 /// A program of the system, which the test cannot do without.
