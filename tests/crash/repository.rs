@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
+use uplifted_ops::testing::random::noise;
 use uplifted_ops_tests::keys::{OperatorKey, encrypt_with};
 use uplifted_ops_tests::scene::{Answered, Scene, trace};
 use uplifted_ops_tests::tree::Tree;
@@ -231,18 +232,6 @@ fn restore(run: &Scene, request: &Value, into: &Path, plan: &str) -> Tree {
     let tree = History::without_the_readers_time(Tree::of(into, &[]));
     fs::remove_dir_all(into).unwrap();
     tree
-}
-
-/// Bytes that do not compress, the same for the same seed.
-pub(super) fn noise(len: usize, seed: u64) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64 ^ seed.wrapping_mul(0xd134_2543_de82_ef95);
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state as u8
-    };
-    (0..len).map(|_| next()).collect()
 }
 
 /// How many objects with a final name are in a folder of the target.
