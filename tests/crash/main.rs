@@ -16,6 +16,7 @@
 mod backup;
 mod cancel;
 mod collect;
+mod copy;
 mod drill;
 mod keys;
 mod places;

@@ -69,7 +69,16 @@ impl History {
 
     /// Makes a backup called `label`, and learns what it restores to.
     pub(super) fn back_up(&mut self, label: &str) -> Value {
-        let made = self.scene.call("backup.create", &json!({"label": label})).done();
+        self.back_up_with(&json!({"label": label}), label)
+    }
+
+    /// The same in one target alone.
+    pub(super) fn back_up_to(&mut self, target: &str, label: &str) -> Value {
+        self.back_up_with(&json!({"label": label, "target": target}), label)
+    }
+
+    fn back_up_with(&mut self, request: &Value, label: &str) -> Value {
+        let made = self.scene.call("backup.create", request).done();
         let state = self.restored(&self.scene, &made["snapshot_id"], label);
         self.states.insert(label.to_owned(), state);
         self.now = label.to_owned();
