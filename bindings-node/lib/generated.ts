@@ -1679,6 +1679,8 @@ export interface BackupVerifyResponse {
   depth: VerifyDepth;
   /** Whether the snapshot was looked into. */
   level: VerifyLevel;
+  /** The fingerprint of the key that it is encrypted to, which looking into it takes. Nothing for one in clear. */
+  encryptedTo: string | null;
   /** Whether nothing was wrong anywhere. */
   ok: boolean;
   /** What was wrong. */
@@ -2907,6 +2909,7 @@ const backupVerifyResponseCodec = record<BackupVerifyResponse>("BackupVerifyResp
   snapshotId: { wire: "snapshot_id" },
   depth: { wire: "depth" },
   level: { wire: "level" },
+  encryptedTo: { wire: "encrypted_to" },
   ok: { wire: "ok" },
   problems: { wire: "problems", codec: list(foundProblemCodec) },
   targets: { wire: "targets" },

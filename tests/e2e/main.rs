@@ -10,5 +10,6 @@ mod mounts;
 mod plain_tools;
 mod retention;
 mod sealed_repository;
+mod without_identity;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_under-test");
