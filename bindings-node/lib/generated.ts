@@ -163,6 +163,11 @@ export interface BackupImportRequest {
   path: PathInput;
   /** What to call it. The file's own label, or its name, when missing. */
   label?: string | null | undefined;
+  /**
+   * How it is stored. What `backup.layout` says when missing, and else `archive`. With `backup.export` before it, this
+   * is how a snapshot changes from one layout to the other; it gets another identifier then.
+   */
+  layout?: Layout | null | undefined;
   /** Into this target only. All of the settings when missing. */
   target?: string | null | undefined;
 }
@@ -3283,6 +3288,7 @@ const backupHoldRequestCodec = record<BackupHoldRequest>("BackupHoldRequest", {
 const backupImportRequestCodec = record<BackupImportRequest>("BackupImportRequest", {
   path: { wire: "path", codec: path },
   label: { wire: "label" },
+  layout: { wire: "layout" },
   target: { wire: "target" },
 });
 

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests set up their own scenes")]
 
 mod encryption;
+mod layouts;
 mod live;
 mod locks;
 mod main_job;
