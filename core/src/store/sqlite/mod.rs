@@ -42,6 +42,7 @@ mod holders;
 mod inspect;
 mod live;
 mod maintain;
+mod reading;
 mod restore;
 mod scratch;
 mod snapshot;

@@ -37,11 +37,11 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
-use rustix::fs::Advice;
 
 use super::blocking::Task;
 use super::header::{self, Header};
 use super::live::{self, LiveFile, Reader, sql_error};
+use super::reading::{Block, Reading};
 use super::{Database, StoreSnapshot};
 use crate::cancel::ProgressEvent;
 use crate::clock::Timestamp;
@@ -133,9 +133,9 @@ fn require_empty(dir: &Path) -> Result<()> {
 /// The live database, open and locked. Dropped in this order: the connection, then the descriptors.
 struct Source {
     reader: Reader,
-    main: File,
+    main: Reading,
     /// The log, in WAL mode.
-    wal: Option<File>,
+    wal: Option<Reading>,
     /// When the locks were taken, on the monotonic clock.
     held_since: Duration,
 }
@@ -145,15 +145,15 @@ impl Source {
         let reader = Reader::begin(task, database, file)?;
         let held_since = task.scope.clock.monotonic();
         // Together in one struct at once, so that an early return drops them in the right order too.
-        let open = |path: &Path| File::open(path).map_err(|e| Error::io(format!("open {path:?}"), e));
-        let mut source = Self { reader, main: open(&file.path)?, wal: None, held_since };
-        if identity(&source.main, &file.path)? != file.identity {
+        let main = Reading::open(&file.path)?;
+        let mut source = Self { reader, main, wal: None, held_since };
+        if identity(source.main.file(), &file.path)? != file.identity {
             return file.still_there().and(Err(Error::internal(format!("{:?} is not the file it names", file.path))));
         }
         // The engine goes by the header, but also opens a `-wal` that it finds beside a header of the other mode.
-        let wal_mode = Header::read(&source.main, &file.path)?.is_some_and(|header| header.wal);
+        let wal_mode = Header::read(source.main.file(), &file.path)?.is_some_and(|header| header.wal);
         if wal_mode || file.wal.exists() {
-            source.wal = Some(open(&file.wal)?);
+            source.wal = Some(Reading::open_cached(&file.wal)?);
         }
         Ok(source)
     }
@@ -163,7 +163,7 @@ impl Source {
     fn require_locks(&self, file: &LiveFile) -> Result<()> {
         file.still_there()?;
         let Some(wal) = &self.wal else { return Ok(()) };
-        if fs::identity(&file.wal)? == Some(identity(wal, &file.wal)?) {
+        if fs::identity(&file.wal)? == Some(identity(wal.file(), &file.wal)?) {
             return Ok(());
         }
         Err(Error::new(
@@ -268,13 +268,13 @@ impl Copier<'_> {
 
     fn main(&self, source: &Source, copy: &Copy) -> Result<()> {
         let out = OutFile::create_new(&copy.main, PRIVATE_FILE)?;
-        let len = source.main.metadata().map_err(|e| Error::io(format!("look at {:?}", self.file.path), e))?.len();
+        let len =
+            source.main.file().metadata().map_err(|e| Error::io(format!("look at {:?}", self.file.path), e))?.len();
         // A test that takes part wants to see blocks, on whatever filesystem it runs.
-        if self.database.seams.at.is_none() && out.reflink_from(&source.main)? {
+        if self.database.seams.at.is_none() && out.reflink_from(source.main.file())? {
             self.report(len, len);
             return self.task.check();
         }
-        let _ = rustix::fs::fadvise(&source.main, 0, None, Advice::Sequential);
         let bounded = source.wal.is_none();
         self.bytes(&source.main, &out, len, |copier, block| {
             copier.database.seams.at(Moment::MainBlock(block));
@@ -283,21 +283,20 @@ impl Copier<'_> {
     }
 
     /// Copies the log until a copy was not crossed by a new beginning.
-    fn wal(&self, wal: &File, copy: &Copy) -> Result<()> {
+    fn wal(&self, wal: &Reading, copy: &Copy) -> Result<()> {
         let path = &self.file.wal;
-        let _ = rustix::fs::fadvise(wal, 0, None, Advice::Sequential);
         for _ in 0..WAL_ATTEMPTS {
             fs::remove_file(&copy.wal)?;
             // No header: every commit is in the main file, which stands still.
-            let Some(before) = header::read_wal(wal, path)? else { return Ok(()) };
+            let Some(before) = header::read_wal(wal.file(), path)? else { return Ok(()) };
             let out = OutFile::create_new(&copy.wal, PRIVATE_FILE)?;
-            let len = wal.metadata().map_err(|e| Error::io(format!("look at {path:?}"), e))?.len();
-            let len = header::used_len(wal, &before, len, path)?;
+            let len = wal.file().metadata().map_err(|e| Error::io(format!("look at {path:?}"), e))?.len();
+            let len = header::used_len(wal.file(), &before, len, path)?;
             self.bytes(wal, &out, len, |copier, block| {
                 copier.database.seams.at(Moment::WalBlock(block));
                 Ok(())
             })?;
-            if header::read_wal(wal, path)? == Some(before) {
+            if header::read_wal(wal.file(), path)? == Some(before) {
                 return Ok(());
             }
         }
@@ -308,11 +307,11 @@ impl Copier<'_> {
     /// Copies `len` bytes, fewer where the file ends before. `between` is called after each block.
     ///
     /// A second thread reads ahead: it waits for the device while this one fills the page cache.
-    fn bytes(&self, from: &File, to: &OutFile, len: u64, between: impl Fn(&Self, u64) -> Result<()>) -> Result<()> {
-        let (fill, to_fill) = mpsc::channel::<Vec<u8>>();
+    fn bytes(&self, from: &Reading, to: &OutFile, len: u64, between: impl Fn(&Self, u64) -> Result<()>) -> Result<()> {
+        let (fill, to_fill) = mpsc::channel::<Block>();
         let (filled, blocks) = mpsc::channel();
         for _ in 0..AHEAD {
-            let _ = fill.send(vec![0; BLOCK]);
+            let _ = fill.send(Block::new(BLOCK));
         }
         // Whatever ends this closure ends the channels, and with them the thread.
         std::thread::scope(move |threads| {
@@ -322,7 +321,7 @@ impl Copier<'_> {
                     && let Ok(mut buffer) = to_fill.recv()
                 {
                     let want = BLOCK.min(usize::try_from(len - at).unwrap_or(BLOCK));
-                    let read = header::read_fully_at(from, &mut buffer[..want], at);
+                    let read = from.read(&mut buffer, want, at);
                     let whole = read.as_ref().is_ok_and(|read| *read == want);
                     at += want as u64;
                     if filled.send(read.map(|read| (buffer, read))).is_err() || !whole {
@@ -338,8 +337,9 @@ impl Copier<'_> {
             for block in blocks {
                 self.task.check()?;
                 self.disk.watch(self.database, self.file)?;
-                let (buffer, read) = block.map_err(|e| Error::io(format!("read database {:?}", self.file.path), e))?;
-                to.write_all_at(&buffer[..read], done)?;
+                let (mut buffer, read) =
+                    block.map_err(|e| Error::io(format!("read database {:?}", self.file.path), e))?;
+                to.write_all_at(&buffer.bytes()[..read], done)?;
                 between(self, number)?;
                 done += read as u64;
                 number += 1;
