@@ -1,7 +1,8 @@
 //! Copying a snapshot from one target to another: a second place for it, without the service.
 //!
 //! What a copy is depends on the layout. An archive is one object: one that is whole is read, sent, read back where it went,
-//! and only then counts; an encrypted one stays encrypted, and nobody needs its key. A snapshot of a repository is written
+//! and only then counts; an encrypted one stays encrypted, and nobody needs its key. It lies beside the repository that a target
+//! may have: whoever wants it in there exports and imports it, which makes another snapshot. A snapshot of a repository is written
 //! into the repository of the other target, as a backup is: what that one has already is not sent, whatever brought it
 //! there, and an interrupted copy leaves packs that the next one uses.
 //!

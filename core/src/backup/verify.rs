@@ -22,7 +22,7 @@ use super::repository::cache::{CacheFolder, CacheOf, last::LastHeader};
 use super::repository::{self, verify::Depth};
 use super::restore::Source;
 use super::scratch::Scratch;
-use super::seal::Keys;
+use super::seal::{Fingerprint, Keys};
 use crate::cancel::Scope;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fs::{self, Dir};
@@ -86,6 +86,8 @@ pub struct VerifyReport {
     pub depth: VerifyDepth,
     /// Whether the snapshot was looked into.
     pub level: VerifyLevel,
+    /// The fingerprint of the key that it is encrypted to, which looking into it takes. Nothing for one in clear.
+    pub encrypted_to: Option<Fingerprint>,
     /// Whether nothing was wrong anywhere.
     pub ok: bool,
     /// What was wrong.
@@ -139,6 +141,7 @@ pub async fn verify(scope: &Scope, job: VerifyJob) -> Result<VerifyReport> {
         snapshot_id: copies.first().map(|copy| copy.snapshot_id.clone()).unwrap_or_default(),
         depth: job.depth,
         level: VerifyLevel::Proven,
+        encrypted_to: copies.iter().find_map(|copy| copy.listed.as_ref()?.encrypted_to.clone()),
         ok: true,
         problems: Vec::new(),
         targets: Vec::new(),

@@ -13,9 +13,9 @@ use std::sync::{Arc, Mutex};
 
 use super::*;
 use crate::backup::blocks::Blocks;
-use crate::backup::repository::hostile::Random;
 use crate::clock::Timestamp;
 use crate::error::Result;
+use crate::testing::random::{self, Rng, noise};
 
 /// Bytes in memory that count what is read of them.
 struct Bytes {
@@ -68,11 +68,6 @@ fn sealed(ring: &KeyRing, plain: &[u8]) -> Vec<u8> {
     assert_eq!((done.stored_bytes, done.plain_bytes), (bytes.len() as u64, plain.len() as u64));
     assert_eq!(done.blake3, crate::backup::manifest::Digest::of(&bytes));
     bytes
-}
-
-/// Bytes that do not repeat, the same for the same seed (SplitMix64).
-fn noise(len: usize, seed: u64) -> Vec<u8> {
-    Random::new(seed).bytes(len)
 }
 
 /// A program of the system, which the test cannot do without.
