@@ -252,7 +252,7 @@ pub async fn store(
 
 impl KeyRing {
     /// Makes sure that `target` has the wrapped key with this fingerprint: without it nobody could open what is
-    /// stored there. One that was added later gets it from another of `all`.
+    /// stored there. One that was added later, or has only the rest of one, gets it from another of `all`.
     ///
     /// # Errors
     /// [`ErrorKind::Refused`] when none of them has it; what the target says.
@@ -263,23 +263,31 @@ impl KeyRing {
         target: &NamedTarget,
         all: &[NamedTarget],
     ) -> Result<()> {
-        let has = async |target: &dyn BackupTarget| -> Result<Option<Wrapped>> {
+        // A host cannot open it. It sees whether there is the header of one.
+        let has = async |target: &dyn BackupTarget| -> Result<Option<Vec<u8>>> {
             let found = wrapped(scope, target).await?;
-            Ok(found.into_iter().rfind(|wrapped| wrapped.fingerprint == *fingerprint))
+            for wrapped in found.iter().rev().filter(|wrapped| wrapped.fingerprint == *fingerprint) {
+                match read(scope, target, &wrapped.key).await {
+                    Ok(bytes) if KeyHolders::of(&bytes).is_ok() => return Ok(Some(bytes)),
+                    Ok(_) => {}
+                    // Others may wrap it anew at this moment.
+                    Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(None)
         };
         if has(&*target.1).await?.is_some() {
             return Ok(());
         }
         for (_, other) in all.iter().filter(|(name, _)| *name != target.0) {
             // A target that does not answer says so where the backup goes to it.
-            let Ok(Some(there)) = has(&**other).await else { continue };
-            let bytes = read(scope, &**other, &there.key).await?;
-            KeyHolders::of(&bytes)?;
+            let Ok(Some(bytes)) = has(&**other).await else { continue };
             return add(scope, &*target.1, fingerprint, &bytes).await.map(drop);
         }
         Err(Error::new(
             ErrorKind::Refused,
-            format!("target {:?} does not have the wrapped key {fingerprint}, without which nobody could open the backup", target.0),
+            format!("target {:?} does not have the wrapped key {fingerprint} whole, without which nobody could open the backup", target.0),
         )
         .with_hint(format!(
             "bring {PREFIX}{fingerprint}-….age back from another copy, or start a new key: `uplifted-ops backup keys rotate`"

@@ -263,6 +263,23 @@ async fn a_target_without_the_wrapped_key_gets_it_or_gets_no_backup() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrapped_key_that_is_cut_is_as_good_as_none() {
+    let (scene, scope) = (Scene::new().await, Scope::default());
+    let key = format!("keys/{}-1.age", scene.key.fingerprint());
+    let whole = bytes_of(&scene.target, &key).await;
+    let cut = MemoryTarget::default();
+    for len in [0, 60] {
+        cut.put(&scope, &key, &whole[..len], false).await.unwrap();
+        let error = create(&scope, scene.job(vec![named("cut", &cut)])).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Refused, "{len}: {error}");
+        assert_eq!(put_in(&cut), [] as [String; 0]);
+    }
+    // Another target has it whole.
+    create(&scope, scene.job(vec![named("one", &scene.target), named("cut", &cut)])).await.unwrap();
+    assert_eq!(bytes_of(&cut, &format!("keys/{}-2.age", scene.key.fingerprint())).await, whole);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn secrets_in_clear_are_refused_until_the_settings_allow_them() {
     let scene = Scene::new().await;
     std::fs::write(scene.root().join("server.key"), "x").unwrap();
