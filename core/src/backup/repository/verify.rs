@@ -388,7 +388,7 @@ impl Worker {
         let frames = lookup.frames_of(number);
         let blobs = lookup.blobs_of_frames(frames.clone());
         let lose_all = |inside: &mut Inside, message: &str| {
-            inside.lost.extend(blobs.iter().map(|blob| (*blob, message.to_owned())));
+            inside.lost.extend(blobs.iter().map(|blob| (lookup.at(*blob), message.to_owned())));
             inside.pack.get_or_insert_with(|| message.to_owned());
         };
         let blocks = match packs.repository().pack(pack) {
@@ -405,7 +405,7 @@ impl Worker {
         for frame_number in frames {
             self.cancel.check()?;
             let frame = lookup.frame(frame_number);
-            let count = rest.partition_point(|blob| blob.frame <= frame_number);
+            let count = rest.partition_point(|blob| lookup.at(*blob).frame <= frame_number);
             let (here, later) = rest.split_at(count);
             rest = later;
             let (start, end) = (u64::from(frame.offset), u64::from(frame.offset) + u64::from(frame.packed));
@@ -421,7 +421,8 @@ impl Worker {
                 Err(error) if is_damage(&error) => {
                     let message = format!("bytes {start} to {end}: {}", error.message());
                     inside.pack.get_or_insert_with(|| message.clone());
-                    inside.lost.extend(here.iter().map(|blob| (*blob, format!("pack {}: {message}", pack.id))));
+                    let lost = |blob: &u32| (lookup.at(*blob), format!("pack {}: {message}", pack.id));
+                    inside.lost.extend(here.iter().map(lost));
                 }
                 Err(error) => return Err(error),
             }
@@ -435,28 +436,29 @@ impl Worker {
         Ok(inside)
     }
 
-    /// Proves the blobs of a frame, and what they make.
-    fn frame(&mut self, plan: &Plan, blobs: &[BlobAt], plain: &[u8], inside: &mut Inside) -> Result<()> {
+    /// Proves the blobs of a frame, which are these numbers of the lookup, and what they make.
+    fn frame(&mut self, plan: &Plan, blobs: &[u32], plain: &[u8], inside: &mut Inside) -> Result<()> {
         let lookup = self.packs.lookup();
+        let blobs = || blobs.iter().map(|number| lookup.at(*number));
         match blobs_in(plain) {
             Ok(found) => {
                 let same =
-                    |(found, blob): (&PackedBlob, &BlobAt)| found.id == blob.id() && found.range() == blob.range();
-                if found.len() != blobs.len() || !found.iter().zip(blobs).all(same) {
+                    |(found, blob): (&PackedBlob, BlobAt)| found.id == blob.id() && found.range() == blob.range();
+                if found.len() != blobs().len() || !found.iter().zip(blobs()).all(same) {
                     inside.pack.get_or_insert_with(|| "its index lists other blobs than it has".to_owned());
                 }
             }
             Err(error) => drop(inside.pack.get_or_insert_with(|| error.message().to_owned())),
         }
-        for blob in blobs {
-            let bytes = match self.packs.proven(blob, plain) {
+        for blob in blobs() {
+            let bytes = match self.packs.proven(&blob, plain) {
                 Ok(bytes) => bytes,
                 Err(error) => {
-                    inside.lost.push((*blob, error.message().to_owned()));
+                    inside.lost.push((blob, error.message().to_owned()));
                     continue;
                 }
             };
-            for piece in plan.pieces_of(lookup, blob) {
+            for piece in plan.pieces_of(lookup, &blob) {
                 if piece.span == WHOLE {
                     let expected = self.expected.get(piece.file as usize).copied().unwrap_or(0);
                     let sparse = || parts_of(&self.roll.entry(piece.file).node).is_some();
