@@ -264,6 +264,8 @@ fn look_inside(
     }
     let wanted = Wanted::new(snapshot.roll.as_ref(), order, &Selection::All)?;
     let plan = Arc::new(Plan::new(scope, snapshot, &wanted, true)?);
+    // The order of the names has done its work.
+    drop(wanted);
     let mut problems = plan.lost.problems.clone();
     if packs.is_empty() {
         return Ok(problems);
