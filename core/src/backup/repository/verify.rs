@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::content::ContentReader;
-use super::extract::{Plan, WHOLE};
+use super::extract::Plan;
 use super::fetch::{Packs, Reader, is_damage};
 use super::header::{Header, NeededPack};
 use super::id::{PackId, PageId};
@@ -462,11 +462,12 @@ impl Worker {
                 }
             };
             for piece in plan.pieces_of(lookup, &blob) {
-                if piece.span == WHOLE {
-                    let expected = self.expected.get(piece.file as usize).copied().unwrap_or(0);
-                    let sparse = || parts_of(&self.roll.entry(piece.file).node).is_some();
+                let file = plan.file_of(*piece);
+                if piece.is_whole() {
+                    let expected = self.expected.get(file as usize).copied().unwrap_or(0);
+                    let sparse = || parts_of(&self.roll.entry(file).node).is_some();
                     if expected != 0 && first_bytes(&Digest::of(bytes)) != expected && !sparse() {
-                        inside.mismatches.push(piece.file);
+                        inside.mismatches.push(file);
                     }
                     continue;
                 }
@@ -474,15 +475,15 @@ impl Worker {
                     continue;
                 }
                 let (at, part) = plan.part(*piece, bytes);
-                let Some(unit) = plan.unit_of(piece.file) else {
-                    if let Node::File { size, data: None, .. } = self.roll.entry(piece.file).node {
-                        inside.stretches.push((piece.file, Stretch::new(at, part, size)));
+                let Some(unit) = plan.unit_of(file) else {
+                    if let Node::File { size, data: None, .. } = self.roll.entry(file).node {
+                        inside.stretches.push((file, Stretch::new(at, part, size)));
                     }
                     continue;
                 };
                 let key = &self.packs.repository().key;
                 let ids = part.chunks(unit as usize).map(|unit| key.page_id(unit)).collect();
-                inside.units.push((piece.file, at / u64::from(unit), ids));
+                inside.units.push((file, at / u64::from(unit), ids));
             }
         }
         Ok(())
