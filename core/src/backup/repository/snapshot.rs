@@ -58,6 +58,20 @@ impl Snapshot {
     /// [`ErrorKind::Corrupt`] when not even the root of the tree can be read, [`ErrorKind::Denied`] when packs are sealed
     /// and the identity is not at hand, [`ErrorKind::Refused`] for more than `max_entries` entries.
     pub(crate) fn open(scope: &Scope, repository: &Repository, header: Header, max_entries: u64) -> Result<Self> {
+        Self::open_with(scope, repository, header, max_entries, |_| ())
+    }
+
+    /// The same, and `each` sees every entry that comes into the roll, in its order, with what the roll does not keep.
+    ///
+    /// # Errors
+    /// Those of [`Snapshot::open`].
+    pub(super) fn open_with(
+        scope: &Scope,
+        repository: &Repository,
+        header: Header,
+        max_entries: u64,
+        mut each: impl FnMut(&TreeEntry),
+    ) -> Result<Self> {
         if let Some(sealed) =
             header.packs.iter().filter_map(|pack| pack.fingerprint.as_deref()).find(|f| !repository.keys.opens(f))
         {
@@ -91,8 +105,11 @@ impl Snapshot {
             Err(error) => return Err(error),
         };
         let mut roll = TreeRoll::default();
-        let lost =
-            walk_tree(scope, &header, &mut reader, |entry| roll.push(&entry, |id| packs.lookup().number_of(id)))?;
+        let lost = walk_tree(scope, &header, &mut reader, |entry| {
+            roll.push(&entry, |id| packs.lookup().number_of(id))?;
+            each(&entry);
+            Ok(())
+        })?;
         let incomplete = !lost.is_empty();
         problems.extend(lost);
         Ok(Self { packs: Arc::new(packs), header, manifest, roll: Arc::new(roll), problems, incomplete })

@@ -14,8 +14,8 @@ use super::open::{Repository, StoredHeader, broken_links};
 use super::pack::{PackedBlob, blobs_in};
 use super::prepare::MAX_INDEX;
 use super::roll::TreeRoll;
-use super::snapshot::{Snapshot, walk_tree};
-use super::tree::Content;
+use super::snapshot::Snapshot;
+use super::tree::{Content, TreeEntry};
 use crate::backup::blocks::read_exact;
 use crate::backup::frames::Unpacker;
 use crate::backup::manifest::{Digest, Node, RelPath};
@@ -108,7 +108,13 @@ pub(crate) fn verify(
         problems.extend(indexes(scope, repository, &header.packs)?);
         return Ok(verified);
     }
-    let snapshot = match Snapshot::open(scope, repository, header.clone(), max_entries) {
+    let mut expected = Vec::new();
+    let opened = Snapshot::open_with(scope, repository, header.clone(), max_entries, |entry| {
+        if depth == Depth::Full {
+            expected.push(checksum(entry));
+        }
+    });
+    let snapshot = match opened {
         Ok(snapshot) => snapshot,
         Err(error) if is_damage(&error) || error.kind() == ErrorKind::Refused => {
             if depth == Depth::Full {
@@ -136,7 +142,7 @@ pub(crate) fn verify(
         _ => Some(damaged.keys().copied().collect()),
     };
     if sound {
-        let found = look_inside(scope, &snapshot, order, looked_at.as_ref(), threads, &mut damaged)?;
+        let found = look_inside(scope, &snapshot, order, expected, looked_at.as_ref(), threads, &mut damaged)?;
         name_packs(&headers, &damaged, problems);
         problems.extend(found);
     } else {
@@ -246,11 +252,13 @@ fn digests(
     Ok(())
 }
 
-/// Reads every frame of some packs, or of all, and proves what is in them.
+/// Reads every frame of some packs, or of all, and proves what is in them. `expected` has each entry's [`checksum`]; nothing of
+/// the files is compared when it is empty.
 fn look_inside(
     scope: &Scope,
     snapshot: &Snapshot,
     order: Order,
+    expected: Vec<u32>,
     only: Option<&BTreeSet<PackId>>,
     threads: usize,
     damaged: &mut BTreeMap<PackId, String>,
@@ -270,7 +278,7 @@ fn look_inside(
     if packs.is_empty() {
         return Ok(problems);
     }
-    let expected = Arc::new(if only.is_none() { digests_of_files(scope, snapshot)? } else { Vec::new() });
+    let expected = Arc::new(expected);
     let mut workers = Vec::new();
     for _ in 0..threads.max(1) {
         let mut worker = Worker {
@@ -334,20 +342,14 @@ fn look_inside(
     Ok(problems)
 }
 
-/// Of each file that is not by page map the first four bytes of its checksum, in an eighth of the memory. Its blobs are proven by
+/// Of a file that is not by page map the first four bytes of its checksum, in an eighth of the memory. Its blobs are proven by
 /// their ids; what is left to find are the wrong blobs, or the wrong order. A mistake makes any checksum, and one in four
 /// billion begins like the right one; whoever means harm makes the right one.
-fn digests_of_files(scope: &Scope, snapshot: &Snapshot) -> Result<Vec<u32>> {
-    let mut digests = Vec::with_capacity(snapshot.roll.count() as usize);
-    let mut reader = Reader::new(&snapshot.packs)?;
-    walk_tree(scope, &snapshot.header, &mut reader, |entry| {
-        digests.push(match (&entry.entry.node, &entry.content) {
-            (Node::File { blake3: Some(digest), .. }, Content::Blobs(_)) => first_bytes(digest),
-            _ => 0,
-        });
-        Ok(())
-    })?;
-    Ok(digests)
+fn checksum(entry: &TreeEntry) -> u32 {
+    match (&entry.entry.node, &entry.content) {
+        (Node::File { blake3: Some(digest), .. }, Content::Blobs(_)) => first_bytes(digest),
+        _ => 0,
+    }
 }
 
 fn first_bytes(digest: &Digest) -> u32 {
