@@ -10,7 +10,7 @@ use crate::backup::create::{CreateJob, NamedTarget};
 use crate::backup::import::{ImportJob, is_file, open_file};
 use crate::backup::list::find;
 use crate::backup::manifest::RelPath;
-use crate::backup::nodes::Limits;
+use crate::backup::nodes::{Limits, Selection};
 use crate::backup::restore::Source;
 use crate::cancel::Scope;
 use crate::component::BuildContext;
@@ -44,7 +44,7 @@ pub(super) fn host_name() -> String {
 }
 
 /// Opens the snapshot `wanted` in the first target that has an undamaged copy, or the archive in the file of that path.
-/// With `salvage` a copy without an index is opened as well.
+/// With `salvage` a copy without an index is opened as well. What is not in `selection` may be missing in it.
 pub(super) async fn open(
     context: &Context,
     scope: &Scope,
@@ -52,6 +52,7 @@ pub(super) async fn open(
     target: Option<&str>,
     identity_file: Option<&RelPath>,
     salvage: bool,
+    selection: Selection,
 ) -> Result<Arc<dyn Source>> {
     if is_file(wanted) {
         return open_archive(context, scope, wanted, target).await;
@@ -63,7 +64,8 @@ pub(super) async fn open(
     let mut first_error = None;
     for without_index in [false, true] {
         for copy in &copies {
-            match copy.source(scope, context.settings().restore.max_entries, without_index).await {
+            match copy.source_of(scope, context.settings().restore.max_entries, without_index, selection.clone()).await
+            {
                 Ok(source) => return Ok(source),
                 Err(error) => first_error = first_error.or(Some(error)),
             }

@@ -250,12 +250,13 @@ impl Invocation {
                 let request = with_identity(of_snapshot(snapshot), key)?.with("output", output.as_str());
                 Self::new("backup.export", request.done(), render::backup::export)
             }
-            BackupCommand::Import { path, label, target } => {
+            BackupCommand::Import { path, label, target, layout } => {
                 let path = absolute(path)?;
                 let request = Request::new()
                     .with("path", path.as_str())
                     .maybe("label", label.as_deref())
-                    .maybe("target", target.as_deref());
+                    .maybe("target", target.as_deref())
+                    .maybe("layout", layout.as_deref());
                 Self::new("backup.import", request.done(), render::backup::create)
             }
             BackupCommand::Retain { target, dry_run, yes } => {

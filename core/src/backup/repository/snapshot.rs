@@ -11,9 +11,11 @@ use super::open::Repository;
 use super::pages::PageMap;
 use super::pieces::PieceSource;
 use super::roll::TreeRoll;
-use super::tree::{BlockReader, TreeEntry, read_root};
-use crate::backup::manifest::{FORMAT, Manifest};
-use crate::backup::nodes::{Limits, Order, Problem, ProblemKind, Roll, check_limits, examine, totals};
+use super::tree::{BlockReader, Span, TreeEntry, read_root};
+use crate::backup::manifest::{FORMAT, Manifest, Node};
+use crate::backup::nodes::{
+    Chosen, Limits, Order, Problem, ProblemKind, Roll, Selection, check_limits, examine, totals,
+};
 use crate::cancel::Scope;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -23,7 +25,8 @@ const MAX_MANIFEST: u64 = 64 << 20;
 const MAX_BLOCK_TEXT: u64 = 256 << 20;
 /// The longest page map.
 const MAX_MAP: u64 = 1 << 30;
-/// Bytes of a line of the root, at most.
+/// The longest root: this much, and so many bytes for each entry. A line of it names a block of some 500 entries.
+const MAX_ROOT: u64 = 64 << 20;
 const ROOT_LINE: u64 = 64;
 
 /// An open snapshot: its entries are in memory, its content is read when asked for.
@@ -36,6 +39,8 @@ pub(crate) struct Snapshot {
     pub(super) problems: Vec<Problem>,
     /// Whether the list of entries lacks some.
     pub(super) incomplete: bool,
+    /// Whether only the entries that were asked for are in the list.
+    partial: bool,
 }
 
 impl std::fmt::Debug for Snapshot {
@@ -58,10 +63,23 @@ impl Snapshot {
     /// [`ErrorKind::Corrupt`] when not even the root of the tree can be read, [`ErrorKind::Denied`] when packs are sealed
     /// and the identity is not at hand, [`ErrorKind::Refused`] for more than `max_entries` entries.
     pub(crate) fn open(scope: &Scope, repository: &Repository, header: Header, max_entries: u64) -> Result<Self> {
-        Self::open_with(scope, repository, header, max_entries, |_| ())
+        Self::open_part(scope, repository, header, max_entries, &Selection::All)
     }
 
-    /// The same, and `each` sees every entry that comes into the roll, in its order, with what the roll does not keep.
+    /// [`Snapshot::open`] for one who wants `selection` and nothing else: other entries may be missing in it, and what
+    /// is wrong with them remains unseen.
+    pub(crate) fn open_part(
+        scope: &Scope,
+        repository: &Repository,
+        header: Header,
+        max_entries: u64,
+        selection: &Selection,
+    ) -> Result<Self> {
+        Self::open_with(scope, repository, header, max_entries, selection, |_| ())
+    }
+
+    /// The same, and `each` sees the entries as they come into the roll, with what the roll does not keep. When all are
+    /// selected it sees each once, in the order of the roll.
     ///
     /// # Errors
     /// Those of [`Snapshot::open`].
@@ -70,6 +88,7 @@ impl Snapshot {
         repository: &Repository,
         header: Header,
         max_entries: u64,
+        selection: &Selection,
         mut each: impl FnMut(&TreeEntry),
     ) -> Result<Self> {
         if let Some(sealed) =
@@ -104,15 +123,28 @@ impl Snapshot {
             }
             Err(error) => return Err(error),
         };
-        let mut roll = TreeRoll::default();
-        let lost = walk_tree(scope, &header, &mut reader, |entry| {
-            roll.push(&entry, |id| packs.lookup().number_of(id))?;
-            each(&entry);
-            Ok(())
-        })?;
+        let mut chosen = Chosen::of(selection);
+        let (roll, lost) = loop {
+            let mut roll = TreeRoll::default();
+            // A further name of a file that is not asked for itself: its content may lie anywhere.
+            let mut leads_elsewhere = false;
+            let lost = walk_tree(scope, &header, &mut reader, chosen.as_ref(), |entry| {
+                if let (Some(chosen), Node::HardLink { target }) = (&chosen, &entry.entry.node) {
+                    leads_elsewhere |= !chosen.takes(target.as_bytes());
+                }
+                roll.push(&entry, |id| packs.lookup().number_of(id))?;
+                each(&entry);
+                Ok(())
+            })?;
+            if !leads_elsewhere {
+                break (roll, lost);
+            }
+            chosen = None;
+        };
         let incomplete = !lost.is_empty();
         problems.extend(lost);
-        Ok(Self { packs: Arc::new(packs), header, manifest, roll: Arc::new(roll), problems, incomplete })
+        let (packs, roll, partial) = (Arc::new(packs), Arc::new(roll), chosen.is_some());
+        Ok(Self { packs, header, manifest, roll, problems, incomplete, partial })
     }
 
     /// What the snapshot says about itself.
@@ -152,6 +184,7 @@ impl Snapshot {
         let counted = totals(roll);
         let said = &self.header.counts;
         if !self.incomplete
+            && !self.partial
             && counted.map(|sum| (sum.files, sum.entries, sum.bytes)) != Some((said.files, said.entries, said.bytes))
         {
             let message = "the header's counts are not those of the entries";
@@ -166,7 +199,7 @@ impl Snapshot {
     }
 }
 
-/// Gives each entry of the tree to `each`, in order, and returns what is lost.
+/// Gives each entry of the tree, or those that are `chosen`, to `each`, in order, and returns what is lost.
 ///
 /// # Errors
 /// [`ErrorKind::Corrupt`] when the root is lost, what `each` says, and those of reading.
@@ -174,9 +207,10 @@ pub(super) fn walk_tree(
     scope: &Scope,
     header: &Header,
     reader: &mut Reader<'_>,
+    chosen: Option<&Chosen>,
     mut each: impl FnMut(TreeEntry) -> Result<()>,
 ) -> Result<Vec<Problem>> {
-    let most = ROOT_LINE + header.counts.entries.saturating_mul(ROOT_LINE);
+    let most = MAX_ROOT.saturating_add(header.counts.entries.saturating_mul(ROOT_LINE));
     let blocks = PieceSource::open(&header.root, |id| reader.blob(id))
         .and_then(|root| read_root(BufReader::new(Limited::new(root, most))))
         .map_err(|error| error.while_doing("reading the root of the snapshot's tree"))?;
@@ -191,6 +225,11 @@ pub(super) fn walk_tree(
     let mut lost = Vec::new();
     for block in blocks {
         scope.cancel.check()?;
+        if let (Some(chosen), Some(Span { least, greatest })) = (chosen, &block.span)
+            && !chosen.may_take_between(least.as_bytes(), greatest.as_bytes())
+        {
+            continue;
+        }
         let mut count = 0;
         let mut read = || -> Result<()> {
             let source = PieceSource::open(&block.id, |id| reader.blob(id))?;
@@ -200,7 +239,12 @@ pub(super) fn walk_tree(
                 if count > block.entries {
                     return Err(Error::new(ErrorKind::Corrupt, "it has more entries than the root says"));
                 }
-                each(entry)?;
+                if block.span.as_ref().is_some_and(|span| !span.has(&entry.entry.path)) {
+                    return Err(Error::new(ErrorKind::Corrupt, "it has an entry that is not where the root says"));
+                }
+                if chosen.is_none_or(|chosen| chosen.takes(entry.entry.path.as_bytes())) {
+                    each(entry)?;
+                }
             }
             Ok(())
         };

@@ -109,7 +109,7 @@ pub(crate) fn verify(
         return Ok(verified);
     }
     let mut expected = Vec::new();
-    let opened = Snapshot::open_with(scope, repository, header.clone(), max_entries, |entry| {
+    let opened = Snapshot::open_with(scope, repository, header.clone(), max_entries, &Selection::All, |entry| {
         if depth == Depth::Full {
             expected.push(checksum(entry));
         }

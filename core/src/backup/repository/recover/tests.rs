@@ -13,9 +13,9 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use crate::backup::nodes::{ExtractOptions, Selection};
-use crate::backup::repository::hostile::Random;
 use crate::backup::repository::tests::read::{extract, varied};
 use crate::backup::repository::tests::scene::{Scene, UNIT, tree_of};
+use crate::testing::random::{self, Rng};
 
 /// Puts a repository into a folder, as the target `fs` has it.
 fn spread(scene: &Scene, into: &Path) {
@@ -61,17 +61,17 @@ pub(in crate::backup) fn comparable(root: &Path, shell: &[&str]) -> Vec<(Vec<u8>
 #[test]
 fn standard_tools_restore_what_we_restore() {
     let mut scene = Scene::new();
-    let mut random = Random::seeded("standard_tools_restore_what_we_restore");
+    let mut random = random::seeded("standard_tools_restore_what_we_restore");
     let mut entries = varied(&mut scene, &mut random);
-    let mut content = random.bytes(UNIT * 60 + 5);
+    let mut content = random::bytes(&mut random, UNIT * 60 + 5);
     let (entry, mut id, mut map) = scene.database("data/chain.db", &content, None);
     let mut chain = entry;
     for _ in 0..4 {
         let old = content.clone();
-        content.truncate(content.len() - random.index(3 * UNIT));
-        content.extend(random.bytes(2 * UNIT));
+        content.truncate(content.len() - random.usize(..3 * UNIT));
+        content.extend(random::bytes(&mut random, 2 * UNIT));
         for _ in 0..4 {
-            let at = random.index(content.len());
+            let at = random.usize(..content.len());
             content[at] ^= 1;
         }
         (chain, id, map) = scene.database("data/chain.db", &content, Some((&id, &map, &old)));
@@ -111,10 +111,10 @@ fn standard_tools_restore_what_we_restore() {
 #[test]
 fn standard_tools_name_what_is_lost_and_restore_the_rest() {
     let mut scene = Scene::new();
-    let mut random = Random::new(3);
+    let mut random = Rng::with_seed(3);
     let mut entries = Vec::new();
     for name in ["a", "b", "c"] {
-        entries.push(scene.file(name, &random.bytes(10_000)));
+        entries.push(scene.file(name, &random::bytes(&mut random, 10_000)));
         scene.end_pack();
     }
     scene.snapshot(&entries);

@@ -106,12 +106,12 @@ impl Scene {
 
     /// Changes some rows in place.
     pub(super) fn change(&self, rows: usize, seed: u64) {
-        let mut random = super::Random(seed);
+        let mut random = Rng::with_seed(seed);
         let mut connection = Connection::open(self.root().join("app.db")).unwrap();
         let most: i64 = connection.query_row("SELECT max(id) FROM t", [], |row| row.get(0)).unwrap();
         let transaction = connection.transaction().unwrap();
         for _ in 0..rows {
-            let (id, value) = (random.below(most as usize) as i64 + 1, noise(400, random.next()));
+            let (id, value) = (random.i64(1..=most), random::bytes(&mut random, 400));
             transaction.execute("UPDATE t SET v = ?2 WHERE id = ?1", (id, value)).unwrap();
         }
         transaction.commit().unwrap();
