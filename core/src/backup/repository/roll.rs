@@ -1,4 +1,4 @@
-//! The entries of a snapshot in little memory: some 16 bytes and the new part of the name for each.
+//! The entries of a snapshot in little memory: some 12 bytes and the new part of the name for each.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -74,29 +74,28 @@ impl TreeRoll {
         let shared = name.iter().zip(head).take_while(|(a, b)| a == b).count();
         self.packed.clear();
         let mut out = Packing(&mut self.packed);
-        out.number(shared as u64).bytes(&name[shared..]).number(owner.into());
+        let kind = kind_of(entry, content);
+        out.number(shared as u64).bytes(&name[shared..]).number(u64::from(owner) * KINDS + kind);
         // Files that lie together were often made together.
         out.number(zigzag(time.0.wrapping_sub(since.0))).number(zigzag(i64::from(time.1) - i64::from(since.1)));
         if is_head {
             self.head = (name.to_vec(), time);
         }
+        // 0 is what nobody has.
+        let place = |blob: &BlobId| number_of(blob).map_or(0, |number| u64::from(number) + 1);
         match (&entry.node, content) {
-            (Node::Dir, _) => drop(out.number(KIND_DIR)),
-            (Node::Fifo, _) => drop(out.number(KIND_FIFO)),
-            (Node::Symlink { target }, _) => drop(out.number(KIND_SYMLINK).bytes(target.as_bytes())),
-            (Node::HardLink { target }, _) => drop(out.number(KIND_HARD_LINK).bytes(target.as_bytes())),
+            (Node::Dir | Node::Fifo, _) => {}
+            (Node::Symlink { target } | Node::HardLink { target }, _) => drop(out.bytes(target.as_bytes())),
             (Node::File { size, .. }, Content::Pages { map, digest }) => {
-                out.number(KIND_PAGES).number(*size).bytes(&map.0).bytes(&digest.0);
+                out.number(*size).bytes(&map.0).bytes(&digest.0);
             }
             (Node::File { size, data, .. }, content) => {
-                let kind = if data.is_some() { KIND_SPARSE } else { KIND_FILE };
-                out.number(kind).number(*size);
+                out.number(*size);
                 let blobs: &[BlobId] = if let Content::Blobs(blobs) = content { blobs } else { &[] };
-                out.number(blobs.len() as u64);
-                for blob in blobs {
-                    // 0 is what nobody has.
-                    out.number(number_of(blob).map_or(0, |number| u64::from(number) + 1));
+                if kind != KIND_SMALL {
+                    out.number(blobs.len() as u64);
                 }
+                blobs.iter().for_each(|blob| drop(out.number(place(blob))));
                 if let Some(parts) = data {
                     out.number(parts.len() as u64);
                     for (offset, len) in parts {
@@ -105,7 +104,9 @@ impl TreeRoll {
                 }
             }
         }
-        out.number(entry.xattrs.len() as u64);
+        if kind != KIND_SMALL {
+            out.number(entry.xattrs.len() as u64);
+        }
         for xattr in &entry.xattrs {
             out.bytes(xattr.name.as_bytes()).bytes(&unhex(&xattr.value).unwrap_or_default());
         }
@@ -119,10 +120,9 @@ impl TreeRoll {
         let (_, mut from) = self.at(number);
         from.number();
         from.bytes();
-        for _ in 0..3 {
-            from.number();
-        }
-        match from.number() {
+        let kind = from.number() % KINDS;
+        time(&mut from, Time::default());
+        match kind {
             KIND_PAGES => {
                 from.number();
                 let (mut map, mut digest) = ([0; 16], [0; 32]);
@@ -130,9 +130,9 @@ impl TreeRoll {
                 digest.copy_from_slice(from.bytes());
                 Stored::Pages(BlobId(map), Digest(digest))
             }
-            KIND_FILE | KIND_SPARSE => {
+            KIND_FILE | KIND_SPARSE | KIND_SMALL => {
                 from.number();
-                let count = from.number();
+                let count = if kind == KIND_SMALL { 1 } else { from.number() };
                 Stored::Blobs((0..count).map(|_| from.number().checked_sub(1).map(|number| number as u32)).collect())
             }
             _ => Stored::Nothing,
@@ -161,13 +161,14 @@ impl Roll for TreeRoll {
     fn entry(&self, number: u32) -> Cow<'_, Entry> {
         let (mut head, mut from) = self.at(number);
         let path = RelPath::from(&*name(&mut head, &mut from));
-        let (mode, uid, gid) = self.owners[from.number() as usize];
+        let owner = from.number();
+        let (kind, (mode, uid, gid)) = (owner % KINDS, self.owners[(owner / KINDS) as usize]);
         head.number();
         let since = if number.is_multiple_of(GROUP) { Time::default() } else { time(&mut head, Time::default()) };
         let (mtime, mtime_nanos) = time(&mut from, since);
         let target = |bytes: &[u8]| RelPath::from(bytes);
         let file = |size, data| Node::File { size, blake3: None, data, valid_size: None };
-        let node = match from.number() {
+        let node = match kind {
             KIND_DIR => Node::Dir,
             KIND_FIFO => Node::Fifo,
             KIND_SYMLINK => Node::Symlink { target: target(from.bytes()) },
@@ -178,9 +179,10 @@ impl Roll for TreeRoll {
                 from.bytes();
                 file(size, None)
             }
-            kind => {
+            _ => {
                 let size = from.number();
-                for _ in 0..from.number() {
+                let blobs = if kind == KIND_SMALL { 1 } else { from.number() };
+                for _ in 0..blobs {
                     from.number();
                 }
                 let parts = (kind == KIND_SPARSE).then(|| {
@@ -190,7 +192,7 @@ impl Roll for TreeRoll {
                 file(size, parts)
             }
         };
-        let count = from.number();
+        let count = if kind == KIND_SMALL { 0 } else { from.number() };
         let xattrs =
             (0..count).map(|_| Xattr { name: RelPath::from(from.bytes()), value: hex(from.bytes()) }).collect();
         Cow::Owned(Entry { path, node, mode, uid, gid, mtime, mtime_nanos, xattrs, offset: 0 })
@@ -225,6 +227,23 @@ const KIND_PAGES: u64 = 3;
 const KIND_SYMLINK: u64 = 4;
 const KIND_HARD_LINK: u64 = 5;
 const KIND_FIFO: u64 = 6;
+/// A file that is one blob, without holes and attributes, as most are.
+const KIND_SMALL: u64 = 7;
+/// How many kinds there are: they share a number with the owner.
+const KINDS: u64 = 8;
+
+fn kind_of(entry: &Entry, content: &Content) -> u64 {
+    match (&entry.node, content) {
+        (Node::Dir, _) => KIND_DIR,
+        (Node::Fifo, _) => KIND_FIFO,
+        (Node::Symlink { .. }, _) => KIND_SYMLINK,
+        (Node::HardLink { .. }, _) => KIND_HARD_LINK,
+        (Node::File { .. }, Content::Pages { .. }) => KIND_PAGES,
+        (Node::File { data: Some(_), .. }, _) => KIND_SPARSE,
+        (_, Content::Blobs(blobs)) if blobs.len() == 1 && entry.xattrs.is_empty() => KIND_SMALL,
+        _ => KIND_FILE,
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -295,6 +314,6 @@ mod tests {
             roll.push(&small(number, (1_700_000_000, nanos)), |_| Some(700_000 + number)).unwrap();
         }
         let bytes = roll.bytes.len() + roll.groups.len() * size_of::<u32>();
-        assert!(bytes <= 22 * MANY as usize, "{bytes} bytes for {MANY} entries");
+        assert!(bytes <= 19 * MANY as usize, "{bytes} bytes for {MANY} entries");
     }
 }
