@@ -66,16 +66,26 @@ impl Snapshot {
 pub(super) struct Piece {
     /// The blob, by its number in the lookup.
     blob: u32,
-    /// The entry.
-    pub(super) file: u32,
-    /// Which part and where to, by its number in [`Plan::spans`]; [`WHOLE`] for a blob that is the whole file.
-    pub(super) span: u32,
+    /// The entry that the blob is all of. With [`PART`] a number in [`Plan::spans`] instead.
+    place: u32,
 }
 
-/// The blob is all of the file.
-pub(super) const WHOLE: u32 = u32::MAX;
+/// The blob, or a part of it, is a part of a file. A roll has room for fewer entries than this.
+const PART: u32 = 1 << 31;
 
-/// A part of a blob.
+impl Piece {
+    /// Whether the blob is all of its file.
+    pub(super) fn is_whole(self) -> bool {
+        self.place & PART == 0
+    }
+
+    /// The number of its span.
+    fn span(self) -> Option<u32> {
+        (!self.is_whole()).then_some(self.place & !PART)
+    }
+}
+
+/// A part of a blob that is a part of a file.
 #[derive(Debug, Clone, Copy)]
 struct Span {
     /// Where it belongs in what is stored of the file.
@@ -90,7 +100,10 @@ struct Span {
 pub(super) struct Plan {
     /// By frame, then by blob.
     pieces: Vec<Piece>,
+    /// Those of a file lie together.
     spans: Vec<Span>,
+    /// The files that have spans: the number of the first, and the entry.
+    in_spans: Vec<(u32, u32)>,
     /// The frames, each with its pieces.
     frames: Vec<(u32, Range<usize>)>,
     /// Files of which a part is lost, as is known before anything is read.
@@ -107,6 +120,7 @@ impl Plan {
         let mut plan = Self {
             pieces: Vec::new(),
             spans: Vec::new(),
+            in_spans: Vec::new(),
             frames: Vec::new(),
             lost: Lost::default(),
             units: HashMap::new(),
@@ -127,12 +141,13 @@ impl Plan {
             }
             plan.pieces.truncate(pieces);
             plan.spans.truncate(spans);
+            plan.in_spans.pop_if(|(first, _)| *first as usize >= spans);
             plan.lost.problems.push(problem);
             plan.lost.files.push(number);
         }
         plan.pieces.sort_unstable_by_key(|piece| {
             let at = lookup.at(piece.blob);
-            (at.frame, at.offset, piece.blob, piece.file, piece.span)
+            (at.frame, at.offset, piece.blob, piece.place)
         });
         let mut start = 0;
         while start < plan.pieces.len() {
@@ -158,7 +173,7 @@ impl Plan {
                     let len = lookup.at(blob).len;
                     if u64::from(len) == needed && blobs.len() == 1 {
                         if len > 0 {
-                            self.pieces.push(Piece { blob, file, span: WHOLE });
+                            self.pieces.push(Piece { blob, place: file });
                         }
                     } else {
                         self.push(blob, file, Span { at, from: 0, len })?;
@@ -198,10 +213,13 @@ impl Plan {
         if span.len == 0 {
             return Ok(());
         }
-        let number = u32::try_from(self.spans.len()).ok().filter(|number| *number < WHOLE);
+        let number = u32::try_from(self.spans.len()).ok().filter(|number| *number < PART);
         let number = number.ok_or_else(|| Error::new(ErrorKind::Refused, "the snapshot has too many parts"))?;
+        if self.in_spans.last().is_none_or(|(_, last)| *last != file) {
+            self.in_spans.push((number, file));
+        }
         self.spans.push(span);
-        self.pieces.push(Piece { blob, file, span: number });
+        self.pieces.push(Piece { blob, place: number | PART });
         Ok(())
     }
 
@@ -219,7 +237,18 @@ impl Plan {
 
     /// The files that a place of a blob belongs to.
     pub(super) fn files_with(&self, lookup: &Lookup, blob: &BlobAt) -> Vec<u32> {
-        self.pieces_of(lookup, blob).iter().map(|piece| piece.file).collect()
+        self.pieces_of(lookup, blob).iter().map(|piece| self.file_of(*piece)).collect()
+    }
+
+    /// The entry that a piece belongs to.
+    pub(super) fn file_of(&self, piece: Piece) -> u32 {
+        match piece.span() {
+            None => piece.place,
+            Some(span) => {
+                let behind = self.in_spans.partition_point(|(first, _)| *first <= span);
+                self.in_spans[behind - 1].1
+            }
+        }
     }
 
     /// The unit of a database.
@@ -229,9 +258,9 @@ impl Plan {
 
     /// The part of a blob's bytes that a piece is, and where it belongs.
     pub(super) fn part<'a>(&self, piece: Piece, bytes: &'a [u8]) -> (u64, &'a [u8]) {
-        match piece.span {
-            WHOLE => (0, bytes),
-            span => {
+        match piece.span() {
+            None => (0, bytes),
+            Some(span) => {
                 let Span { at, from, len } = self.spans[span as usize];
                 (at, &bytes[from as usize..from as usize + len as usize])
             }
@@ -343,7 +372,7 @@ impl Worker {
             };
             for piece in same {
                 let (at, part) = plan.part(*piece, bytes);
-                self.filler.place(piece.file, at, part, &mut lost)?;
+                self.filler.place(plan.file_of(*piece), at, part, &mut lost)?;
             }
         }
         Ok(lost)
@@ -351,16 +380,17 @@ impl Worker {
 
     fn give_up(&mut self, pieces: &[Piece], error: &Error, lost: &mut Lost) -> Result<()> {
         for piece in pieces {
-            let path = RelPath::from(&*self.roll.path(piece.file));
+            let file = self.plan.file_of(*piece);
+            let path = RelPath::from(&*self.roll.path(file));
             let problem = Problem::of_entry(&path, ProblemKind::DamagedFrame, error.message());
-            self.filler.give_up(piece.file, problem, lost)?;
+            self.filler.give_up(file, problem, lost)?;
         }
         Ok(())
     }
 
     /// The error for a lost blob: it names a file that is lost with it.
     fn damage(&self, pieces: &[Piece], error: Error) -> Error {
-        let path = RelPath::from(&*self.roll.path(pieces[0].file));
+        let path = RelPath::from(&*self.roll.path(self.plan.file_of(pieces[0])));
         match error.kind() {
             ErrorKind::Corrupt => Problem::of_entry(&path, ProblemKind::DamagedFrame, error.message()).into_error(),
             _ => error.while_doing(format!("{path:?}")),

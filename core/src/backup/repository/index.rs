@@ -522,11 +522,16 @@ impl Lookup {
         start as u32..end as u32
     }
 
-    /// The blobs of some frames in a row, by their places.
-    pub(crate) fn blobs_of_frames(&self, frames: std::ops::Range<u32>) -> Vec<BlobAt> {
-        let mut blobs: Vec<BlobAt> = self.blobs.iter().filter(|blob| frames.contains(&blob.frame)).copied().collect();
-        blobs.sort_unstable_by_key(|blob| (blob.frame, blob.offset));
-        blobs
+    /// The numbers of the blobs of some frames in a row, in the order of their places.
+    pub(crate) fn blobs_of_frames(&self, frames: std::ops::Range<u32>) -> Vec<u32> {
+        let all = (0..).zip(&self.blobs);
+        let mut numbers: Vec<u32> =
+            all.filter(|(_, blob)| frames.contains(&blob.frame)).map(|(number, _)| number).collect();
+        numbers.sort_unstable_by_key(|number| {
+            let at = self.at(*number);
+            (at.frame, at.offset)
+        });
+        numbers
     }
 
     /// All blobs, by their ids.

@@ -1,4 +1,4 @@
-//! The entries of a snapshot in little memory: some 30 bytes and the new part of the name for each.
+//! The entries of a snapshot in little memory: some 12 bytes and the new part of the name for each.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -11,23 +11,30 @@ use crate::backup::packing::{Packing, Unpacking, unzigzag, zigzag};
 use crate::error::{Error, ErrorKind, Result};
 use crate::value::{hex, unhex};
 
-/// Entries whose names are written as what differs from the first of them.
+/// Entries whose names and times are written as what differs from the first of them. Whoever asks for one passes over
+/// those of its group before it, so not many.
 const GROUP: u32 = 16;
 /// The most bytes that entries take; no snapshot that a machine can hold has more.
 const MAX_BYTES: usize = 1 << 30;
 
-/// Entries, packed one after the other.
+/// Entries, packed one after the other, each with its length before it.
 #[derive(Debug, Default)]
 pub(crate) struct TreeRoll {
     bytes: Vec<u8>,
-    /// Where each entry begins in `bytes`.
-    starts: Vec<u32>,
+    /// Where each group begins in `bytes`.
+    groups: Vec<u32>,
+    count: u32,
     /// Mode, owner and group: few, whatever the number of entries.
     owners: Vec<(u32, u32, u32)>,
     owner_numbers: HashMap<(u32, u32, u32), u32>,
-    /// The name of the first of the group being filled.
-    head: Vec<u8>,
+    /// The name and the time of the first of the group being filled.
+    head: (Vec<u8>, Time),
+    /// The entry being packed.
+    packed: Vec<u8>,
 }
+
+/// Seconds since the epoch, and nanoseconds.
+type Time = (i64, u32);
 
 /// What an entry consists of, by places of the lookup that the roll was made with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,8 +54,7 @@ impl TreeRoll {
     /// [`ErrorKind::Refused`] when it becomes too much.
     pub(crate) fn push(&mut self, entry: &TreeEntry, number_of: impl Fn(&BlobId) -> Option<u32>) -> Result<()> {
         let TreeEntry { entry, content } = entry;
-        let start = self.bytes.len();
-        if start > MAX_BYTES || self.starts.len() >= u32::MAX as usize - 1 {
+        if self.bytes.len() > MAX_BYTES {
             return Err(Error::new(ErrorKind::Refused, "the tree of the snapshot is larger than any that is restored")
                 .with_hint("do not trust the repository"));
         }
@@ -58,35 +64,38 @@ impl TreeRoll {
             owners.push(owner);
             owners.len() as u32 - 1
         });
-        let name = entry.path.as_bytes();
-        let is_head = (self.starts.len() as u32).is_multiple_of(GROUP);
-        let shared = match is_head {
-            true => 0,
-            false => name.iter().zip(&self.head).take_while(|(a, b)| a == b).count(),
-        };
+        let (name, time) = (entry.path.as_bytes(), (entry.mtime, entry.mtime_nanos));
+        let is_head = self.count.is_multiple_of(GROUP);
         if is_head {
-            self.head = name.to_vec();
+            self.groups.push(self.bytes.len() as u32);
+            self.head = (Vec::new(), Time::default());
         }
-        let mut out = Packing(&mut self.bytes);
-        out.number(shared as u64).bytes(&name[shared..]).number(owner.into());
-        out.number(zigzag(entry.mtime)).number(entry.mtime_nanos.into());
+        let (head, since) = &self.head;
+        let shared = name.iter().zip(head).take_while(|(a, b)| a == b).count();
+        self.packed.clear();
+        let mut out = Packing(&mut self.packed);
+        let kind = kind_of(entry, content);
+        out.number(shared as u64).bytes(&name[shared..]).number(u64::from(owner) * KINDS + kind);
+        // Files that lie together were often made together.
+        out.number(zigzag(time.0.wrapping_sub(since.0))).number(zigzag(i64::from(time.1) - i64::from(since.1)));
+        if is_head {
+            self.head = (name.to_vec(), time);
+        }
+        // 0 is what nobody has.
+        let place = |blob: &BlobId| number_of(blob).map_or(0, |number| u64::from(number) + 1);
         match (&entry.node, content) {
-            (Node::Dir, _) => drop(out.number(KIND_DIR)),
-            (Node::Fifo, _) => drop(out.number(KIND_FIFO)),
-            (Node::Symlink { target }, _) => drop(out.number(KIND_SYMLINK).bytes(target.as_bytes())),
-            (Node::HardLink { target }, _) => drop(out.number(KIND_HARD_LINK).bytes(target.as_bytes())),
+            (Node::Dir | Node::Fifo, _) => {}
+            (Node::Symlink { target } | Node::HardLink { target }, _) => drop(out.bytes(target.as_bytes())),
             (Node::File { size, .. }, Content::Pages { map, digest }) => {
-                out.number(KIND_PAGES).number(*size).bytes(&map.0).bytes(&digest.0);
+                out.number(*size).bytes(&map.0).bytes(&digest.0);
             }
             (Node::File { size, data, .. }, content) => {
-                let kind = if data.is_some() { KIND_SPARSE } else { KIND_FILE };
-                out.number(kind).number(*size);
+                out.number(*size);
                 let blobs: &[BlobId] = if let Content::Blobs(blobs) = content { blobs } else { &[] };
-                out.number(blobs.len() as u64);
-                for blob in blobs {
-                    // 0 is what nobody has.
-                    out.number(number_of(blob).map_or(0, |number| u64::from(number) + 1));
+                if kind != KIND_SMALL {
+                    out.number(blobs.len() as u64);
                 }
+                blobs.iter().for_each(|blob| drop(out.number(place(blob))));
                 if let Some(parts) = data {
                     out.number(parts.len() as u64);
                     for (offset, len) in parts {
@@ -95,19 +104,25 @@ impl TreeRoll {
                 }
             }
         }
-        out.number(entry.xattrs.len() as u64);
+        if kind != KIND_SMALL {
+            out.number(entry.xattrs.len() as u64);
+        }
         for xattr in &entry.xattrs {
             out.bytes(xattr.name.as_bytes()).bytes(&unhex(&xattr.value).unwrap_or_default());
         }
-        self.starts.push(start as u32);
+        Packing(&mut self.bytes).bytes(&self.packed);
+        self.count += 1;
         Ok(())
     }
 
     /// What entry number `number` consists of.
     pub(crate) fn stored(&self, number: u32) -> Stored {
-        let mut from = self.at(number);
-        skip_head(&mut from);
-        match from.number() {
+        let (_, mut from) = self.at(number);
+        from.number();
+        from.bytes();
+        let kind = from.number() % KINDS;
+        time(&mut from, Time::default());
+        match kind {
             KIND_PAGES => {
                 from.number();
                 let (mut map, mut digest) = ([0; 16], [0; 32]);
@@ -115,9 +130,9 @@ impl TreeRoll {
                 digest.copy_from_slice(from.bytes());
                 Stored::Pages(BlobId(map), Digest(digest))
             }
-            KIND_FILE | KIND_SPARSE => {
+            KIND_FILE | KIND_SPARSE | KIND_SMALL => {
                 from.number();
-                let count = from.number();
+                let count = if kind == KIND_SMALL { 1 } else { from.number() };
                 Stored::Blobs((0..count).map(|_| from.number().checked_sub(1).map(|number| number as u32)).collect())
             }
             _ => Stored::Nothing,
@@ -126,11 +141,15 @@ impl TreeRoll {
 
     /// How many entries there are.
     pub(crate) fn count(&self) -> u32 {
-        self.starts.len() as u32
+        self.count
     }
 
-    fn at(&self, number: u32) -> Unpacking<'_> {
-        Unpacking(&self.bytes[self.starts[number as usize] as usize..])
+    /// An entry, and the first of its group before it.
+    fn at(&self, number: u32) -> (Unpacking<'_>, Unpacking<'_>) {
+        let mut group = Unpacking(&self.bytes[self.groups[(number / GROUP) as usize] as usize..]);
+        let head = group.bytes();
+        let entry = (0..number % GROUP).fold(head, |_, _| group.bytes());
+        (Unpacking(head), Unpacking(entry))
     }
 }
 
@@ -140,15 +159,16 @@ impl Roll for TreeRoll {
     }
 
     fn entry(&self, number: u32) -> Cow<'_, Entry> {
-        let path = RelPath::from(&*self.path(number));
-        let mut from = self.at(number);
-        from.number();
-        from.bytes();
-        let (mode, uid, gid) = self.owners[from.number() as usize];
-        let (mtime, mtime_nanos) = (unzigzag(from.number()), from.number() as u32);
+        let (mut head, mut from) = self.at(number);
+        let path = RelPath::from(&*name(&mut head, &mut from));
+        let owner = from.number();
+        let (kind, (mode, uid, gid)) = (owner % KINDS, self.owners[(owner / KINDS) as usize]);
+        head.number();
+        let since = if number.is_multiple_of(GROUP) { Time::default() } else { time(&mut head, Time::default()) };
+        let (mtime, mtime_nanos) = time(&mut from, since);
         let target = |bytes: &[u8]| RelPath::from(bytes);
         let file = |size, data| Node::File { size, blake3: None, data, valid_size: None };
-        let node = match from.number() {
+        let node = match kind {
             KIND_DIR => Node::Dir,
             KIND_FIFO => Node::Fifo,
             KIND_SYMLINK => Node::Symlink { target: target(from.bytes()) },
@@ -159,9 +179,10 @@ impl Roll for TreeRoll {
                 from.bytes();
                 file(size, None)
             }
-            kind => {
+            _ => {
                 let size = from.number();
-                for _ in 0..from.number() {
+                let blobs = if kind == KIND_SMALL { 1 } else { from.number() };
+                for _ in 0..blobs {
                     from.number();
                 }
                 let parts = (kind == KIND_SPARSE).then(|| {
@@ -171,23 +192,32 @@ impl Roll for TreeRoll {
                 file(size, parts)
             }
         };
-        let count = from.number();
+        let count = if kind == KIND_SMALL { 0 } else { from.number() };
         let xattrs =
             (0..count).map(|_| Xattr { name: RelPath::from(from.bytes()), value: hex(from.bytes()) }).collect();
         Cow::Owned(Entry { path, node, mode, uid, gid, mtime, mtime_nanos, xattrs, offset: 0 })
     }
 
     fn path(&self, number: u32) -> Cow<'_, [u8]> {
-        let mut from = self.at(number);
-        let (shared, rest) = (from.number() as usize, from.bytes());
-        if shared == 0 {
-            return Cow::Borrowed(rest);
-        }
-        let mut head = self.at(number - number % GROUP);
-        head.number();
-        let head = head.bytes();
-        Cow::Owned([&head[..shared], rest].concat())
+        let (mut head, mut from) = self.at(number);
+        name(&mut head, &mut from)
     }
+}
+
+/// The name of an entry, the first of whose group is `head`. Both are left behind their names.
+fn name<'a>(head: &mut Unpacking<'a>, from: &mut Unpacking<'a>) -> Cow<'a, [u8]> {
+    head.number();
+    let (first, shared, rest) = (head.bytes(), from.number() as usize, from.bytes());
+    match shared {
+        0 => Cow::Borrowed(rest),
+        _ => Cow::Owned([&first[..shared], rest].concat()),
+    }
+}
+
+/// The time that is written as what it differs from `since`.
+fn time(from: &mut Unpacking<'_>, since: Time) -> Time {
+    let (seconds, nanos) = (unzigzag(from.number()), unzigzag(from.number()));
+    (since.0.wrapping_add(seconds), (i64::from(since.1) + nanos) as u32)
 }
 
 const KIND_DIR: u64 = 0;
@@ -197,14 +227,22 @@ const KIND_PAGES: u64 = 3;
 const KIND_SYMLINK: u64 = 4;
 const KIND_HARD_LINK: u64 = 5;
 const KIND_FIFO: u64 = 6;
+/// A file that is one blob, without holes and attributes, as most are.
+const KIND_SMALL: u64 = 7;
+/// How many kinds there are: they share a number with the owner.
+const KINDS: u64 = 8;
 
-/// Passes over name, owner and time.
-fn skip_head(from: &mut Unpacking<'_>) {
-    from.number();
-    from.bytes();
-    from.number();
-    from.number();
-    from.number();
+fn kind_of(entry: &Entry, content: &Content) -> u64 {
+    match (&entry.node, content) {
+        (Node::Dir, _) => KIND_DIR,
+        (Node::Fifo, _) => KIND_FIFO,
+        (Node::Symlink { .. }, _) => KIND_SYMLINK,
+        (Node::HardLink { .. }, _) => KIND_HARD_LINK,
+        (Node::File { .. }, Content::Pages { .. }) => KIND_PAGES,
+        (Node::File { data: Some(_), .. }, _) => KIND_SPARSE,
+        (_, Content::Blobs(blobs)) if blobs.len() == 1 && entry.xattrs.is_empty() => KIND_SMALL,
+        _ => KIND_FILE,
+    }
 }
 
 #[cfg(test)]
@@ -237,5 +275,45 @@ mod tests {
             };
             assert_eq!(roll.stored(number), stored);
         }
+    }
+
+    /// A file of `size` bytes, which is one blob.
+    fn small(number: u32, (mtime, mtime_nanos): Time) -> TreeEntry {
+        let mut entry = samples().into_iter().find(|entry| matches!(entry.content, Content::Blobs(_))).unwrap();
+        entry.entry.path = RelPath::new(format!("data/{:03}/{number:06}", number / 1000));
+        (entry.entry.mtime, entry.entry.mtime_nanos) = (mtime, mtime_nanos);
+        entry.entry.node = Node::File { size: 200, blake3: None, data: None, valid_size: None };
+        entry.entry.xattrs.clear();
+        entry.content = Content::Blobs(vec![BlobId([0; 16])]);
+        entry
+    }
+
+    #[test]
+    fn any_time_comes_back_wherever_it_lies_in_its_group() {
+        let times = [(0, 0), (i64::MIN, 999_999_999), (i64::MAX, 0), (-1, 1), (1_700_000_000, u32::MAX), (5, 7)];
+        let mut roll = TreeRoll::default();
+        // 6 and 16 share a factor, 7 and 16 do not: each time is the head of some group, and each follows each.
+        let time_of = |number: u32| times[(number % 7 % 6) as usize];
+        for number in 0..2000 {
+            roll.push(&small(number, time_of(number)), |_| None).unwrap();
+        }
+        // Also backwards: nothing depends on what was asked for before.
+        for number in (0..2000).rev() {
+            let entry = roll.entry(number);
+            assert_eq!((entry.mtime, entry.mtime_nanos), time_of(number), "entry {number}");
+            assert_eq!(*entry, small(number, time_of(number)).entry);
+        }
+    }
+
+    #[test]
+    fn a_small_file_takes_little() {
+        const MANY: u32 = 10_000;
+        let mut roll = TreeRoll::default();
+        for number in 0..MANY {
+            let nanos = number * 50_000;
+            roll.push(&small(number, (1_700_000_000, nanos)), |_| Some(700_000 + number)).unwrap();
+        }
+        let bytes = roll.bytes.len() + roll.groups.len() * size_of::<u32>();
+        assert!(bytes <= 19 * MANY as usize, "{bytes} bytes for {MANY} entries");
     }
 }

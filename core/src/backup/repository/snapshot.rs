@@ -75,6 +75,22 @@ impl Snapshot {
         max_entries: u64,
         selection: &Selection,
     ) -> Result<Self> {
+        Self::open_with(scope, repository, header, max_entries, selection, |_| ())
+    }
+
+    /// The same, and `each` sees the entries as they come into the roll, with what the roll does not keep. When all are
+    /// selected it sees each once, in the order of the roll.
+    ///
+    /// # Errors
+    /// Those of [`Snapshot::open`].
+    pub(super) fn open_with(
+        scope: &Scope,
+        repository: &Repository,
+        header: Header,
+        max_entries: u64,
+        selection: &Selection,
+        mut each: impl FnMut(&TreeEntry),
+    ) -> Result<Self> {
         if let Some(sealed) =
             header.packs.iter().filter_map(|pack| pack.fingerprint.as_deref()).find(|f| !repository.keys.opens(f))
         {
@@ -116,7 +132,9 @@ impl Snapshot {
                 if let (Some(chosen), Node::HardLink { target }) = (&chosen, &entry.entry.node) {
                     leads_elsewhere |= !chosen.takes(target.as_bytes());
                 }
-                roll.push(&entry, |id| packs.lookup().number_of(id))
+                roll.push(&entry, |id| packs.lookup().number_of(id))?;
+                each(&entry);
+                Ok(())
             })?;
             if !leads_elsewhere {
                 break (roll, lost);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::content::ContentReader;
-use super::extract::{Plan, WHOLE};
+use super::extract::Plan;
 use super::fetch::{Packs, Reader, is_damage};
 use super::header::{Header, NeededPack};
 use super::id::{PackId, PageId};
@@ -14,8 +14,8 @@ use super::open::{Repository, StoredHeader, broken_links};
 use super::pack::{PackedBlob, blobs_in};
 use super::prepare::MAX_INDEX;
 use super::roll::TreeRoll;
-use super::snapshot::{Snapshot, walk_tree};
-use super::tree::Content;
+use super::snapshot::Snapshot;
+use super::tree::{Content, TreeEntry};
 use crate::backup::blocks::read_exact;
 use crate::backup::frames::Unpacker;
 use crate::backup::manifest::{Digest, Node, RelPath};
@@ -108,7 +108,13 @@ pub(crate) fn verify(
         problems.extend(indexes(scope, repository, &header.packs)?);
         return Ok(verified);
     }
-    let snapshot = match Snapshot::open(scope, repository, header.clone(), max_entries) {
+    let mut expected = Vec::new();
+    let opened = Snapshot::open_with(scope, repository, header.clone(), max_entries, &Selection::All, |entry| {
+        if depth == Depth::Full {
+            expected.push(checksum(entry));
+        }
+    });
+    let snapshot = match opened {
         Ok(snapshot) => snapshot,
         Err(error) if is_damage(&error) || error.kind() == ErrorKind::Refused => {
             if depth == Depth::Full {
@@ -136,7 +142,7 @@ pub(crate) fn verify(
         _ => Some(damaged.keys().copied().collect()),
     };
     if sound {
-        let found = look_inside(scope, &snapshot, order, looked_at.as_ref(), threads, &mut damaged)?;
+        let found = look_inside(scope, &snapshot, order, expected, looked_at.as_ref(), threads, &mut damaged)?;
         name_packs(&headers, &damaged, problems);
         problems.extend(found);
     } else {
@@ -246,11 +252,13 @@ fn digests(
     Ok(())
 }
 
-/// Reads every frame of some packs, or of all, and proves what is in them.
+/// Reads every frame of some packs, or of all, and proves what is in them. `expected` has each entry's [`checksum`]; nothing of
+/// the files is compared when it is empty.
 fn look_inside(
     scope: &Scope,
     snapshot: &Snapshot,
     order: Order,
+    expected: Vec<u32>,
     only: Option<&BTreeSet<PackId>>,
     threads: usize,
     damaged: &mut BTreeMap<PackId, String>,
@@ -264,11 +272,13 @@ fn look_inside(
     }
     let wanted = Wanted::new(snapshot.roll.as_ref(), order, &Selection::All)?;
     let plan = Arc::new(Plan::new(scope, snapshot, &wanted, true)?);
+    // The order of the names has done its work.
+    drop(wanted);
     let mut problems = plan.lost.problems.clone();
     if packs.is_empty() {
         return Ok(problems);
     }
-    let expected = Arc::new(if only.is_none() { digests_of_files(scope, snapshot)? } else { Vec::new() });
+    let expected = Arc::new(expected);
     let mut workers = Vec::new();
     for _ in 0..threads.max(1) {
         let mut worker = Worker {
@@ -332,24 +342,19 @@ fn look_inside(
     Ok(problems)
 }
 
-/// Of each file that is not by page map the first eight bytes of its checksum: enough to find what went wrong by mistake, and
-/// a quarter of the memory. Whoever means harm makes the right checksum.
-fn digests_of_files(scope: &Scope, snapshot: &Snapshot) -> Result<Vec<u64>> {
-    let mut digests = Vec::with_capacity(snapshot.roll.count() as usize);
-    let mut reader = Reader::new(&snapshot.packs)?;
-    walk_tree(scope, &snapshot.header, &mut reader, None, |entry| {
-        digests.push(match (&entry.entry.node, &entry.content) {
-            (Node::File { blake3: Some(digest), .. }, Content::Blobs(_)) => first_bytes(digest),
-            _ => 0,
-        });
-        Ok(())
-    })?;
-    Ok(digests)
+/// Of a file that is not by page map the first four bytes of its checksum, in an eighth of the memory. Its blobs are proven by
+/// their ids; what is left to find are the wrong blobs, or the wrong order. A mistake makes any checksum, and one in four
+/// billion begins like the right one; whoever means harm makes the right one.
+fn checksum(entry: &TreeEntry) -> u32 {
+    match (&entry.entry.node, &entry.content) {
+        (Node::File { blake3: Some(digest), .. }, Content::Blobs(_)) => first_bytes(digest),
+        _ => 0,
+    }
 }
 
-fn first_bytes(digest: &Digest) -> u64 {
-    let [a, b, c, d, e, f, g, h, ..] = digest.0;
-    u64::from_le_bytes([a, b, c, d, e, f, g, h])
+fn first_bytes(digest: &Digest) -> u32 {
+    let [a, b, c, d, ..] = digest.0;
+    u32::from_le_bytes([a, b, c, d])
 }
 
 /// What is inside a pack.
@@ -372,7 +377,7 @@ struct Worker {
     packs: Arc<Packs>,
     roll: Arc<TreeRoll>,
     plan: Arc<Plan>,
-    expected: Arc<Vec<u64>>,
+    expected: Arc<Vec<u32>>,
     cancel: Cancel,
     unpacker: Unpacker,
     /// Whether the units of databases are hashed.
@@ -388,7 +393,7 @@ impl Worker {
         let frames = lookup.frames_of(number);
         let blobs = lookup.blobs_of_frames(frames.clone());
         let lose_all = |inside: &mut Inside, message: &str| {
-            inside.lost.extend(blobs.iter().map(|blob| (*blob, message.to_owned())));
+            inside.lost.extend(blobs.iter().map(|blob| (lookup.at(*blob), message.to_owned())));
             inside.pack.get_or_insert_with(|| message.to_owned());
         };
         let blocks = match packs.repository().pack(pack) {
@@ -405,7 +410,7 @@ impl Worker {
         for frame_number in frames {
             self.cancel.check()?;
             let frame = lookup.frame(frame_number);
-            let count = rest.partition_point(|blob| blob.frame <= frame_number);
+            let count = rest.partition_point(|blob| lookup.at(*blob).frame <= frame_number);
             let (here, later) = rest.split_at(count);
             rest = later;
             let (start, end) = (u64::from(frame.offset), u64::from(frame.offset) + u64::from(frame.packed));
@@ -421,7 +426,8 @@ impl Worker {
                 Err(error) if is_damage(&error) => {
                     let message = format!("bytes {start} to {end}: {}", error.message());
                     inside.pack.get_or_insert_with(|| message.clone());
-                    inside.lost.extend(here.iter().map(|blob| (*blob, format!("pack {}: {message}", pack.id))));
+                    let lost = |blob: &u32| (lookup.at(*blob), format!("pack {}: {message}", pack.id));
+                    inside.lost.extend(here.iter().map(lost));
                 }
                 Err(error) => return Err(error),
             }
@@ -435,33 +441,35 @@ impl Worker {
         Ok(inside)
     }
 
-    /// Proves the blobs of a frame, and what they make.
-    fn frame(&mut self, plan: &Plan, blobs: &[BlobAt], plain: &[u8], inside: &mut Inside) -> Result<()> {
+    /// Proves the blobs of a frame, which are these numbers of the lookup, and what they make.
+    fn frame(&mut self, plan: &Plan, blobs: &[u32], plain: &[u8], inside: &mut Inside) -> Result<()> {
         let lookup = self.packs.lookup();
+        let blobs = || blobs.iter().map(|number| lookup.at(*number));
         match blobs_in(plain) {
             Ok(found) => {
                 let same =
-                    |(found, blob): (&PackedBlob, &BlobAt)| found.id == blob.id() && found.range() == blob.range();
-                if found.len() != blobs.len() || !found.iter().zip(blobs).all(same) {
+                    |(found, blob): (&PackedBlob, BlobAt)| found.id == blob.id() && found.range() == blob.range();
+                if found.len() != blobs().len() || !found.iter().zip(blobs()).all(same) {
                     inside.pack.get_or_insert_with(|| "its index lists other blobs than it has".to_owned());
                 }
             }
             Err(error) => drop(inside.pack.get_or_insert_with(|| error.message().to_owned())),
         }
-        for blob in blobs {
-            let bytes = match self.packs.proven(blob, plain) {
+        for blob in blobs() {
+            let bytes = match self.packs.proven(&blob, plain) {
                 Ok(bytes) => bytes,
                 Err(error) => {
-                    inside.lost.push((*blob, error.message().to_owned()));
+                    inside.lost.push((blob, error.message().to_owned()));
                     continue;
                 }
             };
-            for piece in plan.pieces_of(lookup, blob) {
-                if piece.span == WHOLE {
-                    let expected = self.expected.get(piece.file as usize).copied().unwrap_or(0);
-                    let sparse = || parts_of(&self.roll.entry(piece.file).node).is_some();
+            for piece in plan.pieces_of(lookup, &blob) {
+                let file = plan.file_of(*piece);
+                if piece.is_whole() {
+                    let expected = self.expected.get(file as usize).copied().unwrap_or(0);
+                    let sparse = || parts_of(&self.roll.entry(file).node).is_some();
                     if expected != 0 && first_bytes(&Digest::of(bytes)) != expected && !sparse() {
-                        inside.mismatches.push(piece.file);
+                        inside.mismatches.push(file);
                     }
                     continue;
                 }
@@ -469,15 +477,15 @@ impl Worker {
                     continue;
                 }
                 let (at, part) = plan.part(*piece, bytes);
-                let Some(unit) = plan.unit_of(piece.file) else {
-                    if let Node::File { size, data: None, .. } = self.roll.entry(piece.file).node {
-                        inside.stretches.push((piece.file, Stretch::new(at, part, size)));
+                let Some(unit) = plan.unit_of(file) else {
+                    if let Node::File { size, data: None, .. } = self.roll.entry(file).node {
+                        inside.stretches.push((file, Stretch::new(at, part, size)));
                     }
                     continue;
                 };
                 let key = &self.packs.repository().key;
                 let ids = part.chunks(unit as usize).map(|unit| key.page_id(unit)).collect();
-                inside.units.push((piece.file, at / u64::from(unit), ids));
+                inside.units.push((file, at / u64::from(unit), ids));
             }
         }
         Ok(())
@@ -504,7 +512,7 @@ impl Contents {
     }
 
     /// Compares each with its digest, but those of which parts are lost anyway.
-    fn compare(self, snapshot: &Snapshot, expected: &[u64], hit: &BTreeSet<u32>, problems: &mut Vec<Problem>) {
+    fn compare(self, snapshot: &Snapshot, expected: &[u32], hit: &BTreeSet<u32>, problems: &mut Vec<Problem>) {
         let mut files: Vec<_> = self.0.into_iter().filter(|(file, _)| !hit.contains(file)).collect();
         files.sort_unstable_by_key(|(file, _)| *file);
         for (file, content) in files {
@@ -520,7 +528,7 @@ impl Contents {
 fn sparse_files(
     scope: &Scope,
     snapshot: &Snapshot,
-    expected: &[u64],
+    expected: &[u32],
     hit: &BTreeSet<u32>,
     problems: &mut Vec<Problem>,
 ) -> Result<()> {
