@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::keyring;
-use super::snapshots::{checkers, host_name, targets};
+use super::snapshots::{checkers, host_name, looked_for, targets};
 use crate::backup::copy::{CopyJob, CopyReport, copy};
 use crate::backup::create::{CreateJob, CreateReport, create};
 use crate::backup::layout::Layout;
@@ -37,6 +37,10 @@ pub struct CreateRequest {
     /// Words to find it by, and that `backup.retention` may keep it by: at most 32 of at most 64 letters, digits
     /// and `. _ - : @ + = /` each.
     pub tags: Vec<String>,
+    /// Go on although a target has lost the repository that this host stored into, or has another one: use what is there,
+    /// and begin a repository where there is none. Without it such a target is refused, since what looks like that is a disk
+    /// that is not mounted.
+    pub anew: bool,
 }
 
 /// `backup.create`
@@ -54,7 +58,7 @@ impl Operation for Create {
     async fn run(context: Arc<Context>, scope: Scope, request: CreateRequest) -> Result<CreateReport> {
         let target = request.target.as_deref();
         let job = create_job(&context, &scope, target, request.layout, request.label, request.tags).await?;
-        create(&scope, job).await
+        create(&scope, CreateJob { anew: request.anew, ..job }).await
     }
 
     fn healthy(response: &CreateReport) -> bool {
@@ -96,6 +100,7 @@ pub(super) async fn create_job(
         lease: LeaseTimes::default(),
         time: None,
         pause: context.pause.clone(),
+        anew: false,
     })
 }
 
@@ -156,6 +161,14 @@ impl Operation for List {
         let mut held: BTreeMap<&str, Holds> = BTreeMap::new();
         let silent = listing.failed.clone();
         for (name, target) in targets.iter().filter(|(name, _)| silent.iter().all(|it| it.target != *name)) {
+            // A disk that is not mounted is no target without snapshots.
+            if let Err(error) = looked_for(&context, &scope, name, target).await {
+                if error.kind() == ErrorKind::Cancelled {
+                    return Err(error);
+                }
+                listing.failed.push(FailedTarget { target: name.clone(), error: error.to_body() });
+                continue;
+            }
             match holds(&scope, &**target).await {
                 Ok(holds) => drop(held.insert(name, holds)),
                 Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),

@@ -5,11 +5,14 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::keyring;
+use crate::backup::BackupTarget;
+use crate::backup::blocks::Objects;
 use crate::backup::checkers::Checkers;
 use crate::backup::create::{CreateJob, NamedTarget};
 use crate::backup::import::{ImportJob, is_file, open_file};
-use crate::backup::list::find;
+use crate::backup::list::{blocking, find};
 use crate::backup::manifest::RelPath;
+use crate::backup::memory::Memory;
 use crate::backup::nodes::Limits;
 use crate::backup::restore::Source;
 use crate::cancel::Scope;
@@ -38,6 +41,20 @@ pub(super) fn targets(context: &Context, name: Option<&str>) -> Result<Vec<Named
     }
 }
 
+/// Looks whether a target still has the repository that this host stored into.
+///
+/// # Errors
+/// [`ErrorKind::Refused`] when it is gone, or another one; those of the target.
+pub(super) async fn looked_for(
+    context: &Context,
+    scope: &Scope,
+    name: &str,
+    target: &Arc<dyn BackupTarget>,
+) -> Result<()> {
+    let (state, name, objects) = (context.state.clone(), name.to_owned(), Objects::new(scope, Arc::clone(target)));
+    blocking(move || Memory::load(&state, &name, objects.target(), false).look(&objects)).await
+}
+
 /// The name of this machine.
 pub(super) fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
@@ -59,11 +76,20 @@ pub(super) async fn open(
     let service = context.settings().service.name.as_str();
     let targets = targets(context, target)?;
     let keys = keyring::for_reading(context, scope, &targets, identity_file).await?;
-    let copies = find(scope, &targets, &keys, Some(service), wanted).await?;
+    let copies = match find(scope, &targets, &keys, Some(service), wanted).await {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            // It may lie on a disk that is not mounted.
+            for (name, target) in &targets {
+                looked_for(context, scope, name, target).await?;
+            }
+            return Err(error);
+        }
+        found => found?,
+    };
     let mut first_error = None;
-    for without_index in [false, true] {
+    for in_part in [false, true] {
         for copy in &copies {
-            match copy.source(scope, context.settings().restore.max_entries, without_index).await {
+            match copy.source(scope, context.settings().restore.max_entries, in_part).await {
                 Ok(source) => return Ok(source),
                 Err(error) => first_error = first_error.or(Some(error)),
             }

@@ -160,6 +160,11 @@ impl Objects {
         Self { scope: scope.clone(), target, runtime: tokio::runtime::Handle::current() }
     }
 
+    /// The target that they are in.
+    pub(crate) fn target(&self) -> &dyn BackupTarget {
+        &*self.target
+    }
+
     /// The scope that the target works in.
     pub(crate) fn scope(&self) -> &Scope {
         &self.scope

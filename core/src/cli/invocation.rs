@@ -184,12 +184,13 @@ impl Invocation {
     fn of_backup(command: &BackupCommand) -> Result<Self> {
         Ok(match command {
             BackupCommand::Keys(command) => return Self::of_keys(command),
-            BackupCommand::Create { label, tags, target, layout } => {
+            BackupCommand::Create { label, tags, target, layout, anew } => {
                 let request = Request::new()
                     .maybe("label", label.as_deref())
                     .maybe("tags", (!tags.is_empty()).then(|| tags.clone()))
                     .maybe("target", target.as_deref())
-                    .maybe("layout", layout.as_deref());
+                    .maybe("layout", layout.as_deref())
+                    .flag("anew", *anew);
                 Self::new("backup.create", request.done(), render::backup::create)
             }
             BackupCommand::List { target, key } => {

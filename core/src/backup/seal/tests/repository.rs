@@ -514,3 +514,16 @@ async fn nothing_that_prints_has_a_secret() {
         assert!(!said.to_lowercase().contains(&secret.to_lowercase()), "{said}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_key_goes_to_a_target_that_has_lost_its_repository() {
+    let (scene, second) = (Scene::new().await, MemoryTarget::default());
+    let both = || vec![named("one", &scene.target), named("two", &second)];
+    assert!(create(&later(1), scene.in_repository(both())).await.unwrap().is_healthy());
+    second.clear();
+    let report = create(&later(2), scene.in_repository(both())).await.unwrap();
+    let error = report.targets[1].error.as_ref().unwrap();
+    assert_eq!(error.kind, ErrorKind::Refused);
+    assert!(error.message.contains("has no repository"), "{}", error.message);
+    assert!(second.keys().is_empty());
+}
