@@ -76,12 +76,21 @@ pub(super) struct GlobalOptions {
     /// Whether the request replaces the settings file, which may be broken then
     #[arg(skip)]
     pub(super) replaces_settings: bool,
+
+    /// Whether the request tells what is wrong with the settings
+    #[arg(skip)]
+    pub(super) checks_settings: bool,
 }
 
 impl GlobalOptions {
-    /// These options for a request: a broken `ops.toml` does not stand in the way of its own replacement.
+    /// These options for a request: a broken `ops.toml` does not stand in the way of its own replacement, nor of hearing all that is
+    /// wrong with it.
     pub(super) fn meant_for(self, operation: &str, request: &serde_json::Value) -> Self {
-        Self { replaces_settings: operation == "config.init" && request["force"] == true, ..self }
+        Self {
+            replaces_settings: operation == "config.init" && request["force"] == true,
+            checks_settings: operation == "config.check",
+            ..self
+        }
     }
 }
 
