@@ -20,7 +20,6 @@ use crate::backup::blocks::Objects;
 use crate::backup::manifest::Digest;
 use crate::backup::memory::Memory;
 use crate::backup::seal::{Keys, keyring, sealing};
-use crate::backup::target::MAX_BLOCK;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The longest index object.
@@ -70,7 +69,7 @@ impl Prepared {
                 })?
             }
         };
-        put_recovery(objects)?;
+        recover::put(objects)?;
         if keys.is_some() && !repository.sealed {
             return Err(Error::new(
                 ErrorKind::Refused,
@@ -122,24 +121,6 @@ fn create(objects: &Objects, keys: &Keys) -> Result<()> {
         }
     };
     objects.put_new(names::REPOSITORY, &identity.write(&key)).map(drop)
-}
-
-/// Puts the ways to restore without this software beside the record, where they are missing.
-fn put_recovery(objects: &Objects) -> Result<()> {
-    let missing = [names::RECOVER_TEXT, names::RECOVER_SCRIPT]
-        .into_iter()
-        .try_fold(false, |missing, key| Ok::<_, Error>(missing || !objects.exists(key)?))?;
-    if missing {
-        let record = match objects.read(names::REPOSITORY, MAX_BLOCK as u64) {
-            // Its only copy is in the text, so that is there.
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-            other => other?,
-        };
-        for (key, bytes) in recover::files(&record) {
-            objects.put_new(key, &bytes)?;
-        }
-    }
-    Ok(())
 }
 
 /// The newest header that is whole.
