@@ -354,13 +354,23 @@ Examples:
     },
     /// Put back what a restore replaced, or list what can be put back
     #[command(after_help = "\
+With an ID it shows what comes back and asks on a terminal; elsewhere it demands --yes. What is there now can be brought
+back in the same way.
+
 Examples:
   uplifted-ops restore undo
-  uplifted-ops restore undo 6423fb590e02")]
+  uplifted-ops restore undo 6423fb590e02
+  uplifted-ops restore undo 6423fb590e02 --dry-run")]
     Undo {
         /// The identifier that `restore apply` printed; the list of them when not given
         #[arg(value_name = "ID")]
         id: Option<String>,
+        /// Say what would come back, and do nothing
+        #[arg(long, requires = "id")]
+        dry_run: bool,
+        /// Do not ask
+        #[arg(long, short, requires = "id")]
+        yes: bool,
     },
     /// Remove for good what a restore replaced
     #[command(after_help = "\

@@ -305,8 +305,16 @@ impl Invocation {
                 }
                 invocation
             }
-            RestoreCommand::Undo { id: Some(id) } => {
-                Self::new("restore.undo", json!({ "undo_id": id }), render::restore::undo)
+            RestoreCommand::Undo { id: Some(id), dry_run, yes } => {
+                let request = |dry_run| Request::new().with("undo_id", id.as_str()).flag("dry_run", dry_run).done();
+                Self::planned(
+                    "restore.undo",
+                    request,
+                    render::restore::undo,
+                    "Put that back over the service?",
+                    *dry_run,
+                    *yes,
+                )
             }
             RestoreCommand::Discard { ids, dry_run, yes } => {
                 let request = |dry_run| Request::new().with("undo_ids", ids.as_slice()).flag("dry_run", dry_run).done();
@@ -319,7 +327,9 @@ impl Invocation {
                     *yes,
                 )
             }
-            RestoreCommand::Undo { id: None } => Self::new("restore.undo_list", json!({}), render::restore::undo_list),
+            RestoreCommand::Undo { id: None, .. } => {
+                Self::new("restore.undo_list", json!({}), render::restore::undo_list)
+            }
         })
     }
 }
@@ -542,6 +552,7 @@ mod tests {
             "restore apply 1f",
             "restore apply 1f config",
             "restore discard u1",
+            "restore undo u1",
         ] {
             let consent = parse(words).consent.unwrap();
             assert!(!consent.given, "{words}");
@@ -549,7 +560,16 @@ mod tests {
         assert_eq!(parse("backup delete 1f --force").consent.unwrap().request["dry_run"], true);
         assert_eq!(parse("restore apply 1f").consent.unwrap().operation, "restore.plan");
         assert!(parse("restore apply 1f -y").consent.unwrap().given);
-        for words in ["backup delete 1f --dry-run", "restore apply 1f --into x", "restore plan 1f", "backup create"] {
+        assert_eq!(parse("restore undo u1").consent.unwrap().request["dry_run"], true);
+        assert!(parse("restore undo u1 --yes").consent.unwrap().given);
+        for words in [
+            "restore undo u1 --dry-run",
+            "restore undo",
+            "backup delete 1f --dry-run",
+            "restore apply 1f --into x",
+            "restore plan 1f",
+            "backup create",
+        ] {
             assert!(parse(words).consent.is_none(), "{words}");
         }
     }

@@ -2,7 +2,6 @@
 
 use serde_json::Value;
 
-use super::fields::leaf;
 use super::table::{Cell, Table};
 use super::words::{age, clean, duration, time};
 use super::{Tone, View, list as items, number, text};
@@ -103,11 +102,9 @@ fn one(run: &Value, view: &View) -> String {
     if !told.is_empty() {
         out.push_str(&format!("  {} {}\n", view.paint(Tone::Warning, "warning:"), clean(told)));
     }
-    // The plain facts of the answer.
-    for (name, value) in run["response"].as_object().into_iter().flatten() {
-        if !value.is_null() && !value.is_object() && !value.is_array() {
-            out.push_str(&format!("  {}: {}\n", clean(name), leaf(name, value, view)));
-        }
+    if run["response"].is_object() {
+        let answer = super::of_operation(text(run, "operation"))(&run["response"], view);
+        answer.lines().for_each(|line| out.push_str(&format!("  {line}\n")));
     }
     out
 }
@@ -150,10 +147,13 @@ run by process 7 since 2026-11-01 00:00:00 UTC
     }
 
     #[test]
-    fn a_run_tells_its_facts() {
+    fn a_run_is_shown_as_the_command_of_its_operation_shows_it() {
+        let response = json!({
+            "ok": false, "problems": [{ "path": "a/b", "kind": "corrupt", "message": "a frame is damaged" }],
+        });
         let value = json!({
-            "job": "backup", "operation": "backup.create", "outcome": "done", "duration_seconds": 2.0, "error": null,
-            "response": { "snapshot_id": "1f", "size_bytes": 2048, "skipped": [] }, "ping_error": "it answers 500",
+            "job": "verify", "operation": "backup.verify", "outcome": "unhealthy", "duration_seconds": 2.0, "error": null,
+            "response": response, "ping_error": "it answers 500",
             "then": [{ "job": "retain", "operation": "backup.retain", "outcome": "failed", "duration_seconds": 0.5,
                        "error": { "message": "the policy is empty", "hint": "keep something" }, "response": null }],
         });
