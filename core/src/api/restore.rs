@@ -36,7 +36,7 @@ pub struct RestoreRequest {
     /// What to restore, relative to the root. All when missing or empty.
     #[serde(default)]
     pub paths: Option<Vec<RelPath>>,
-    /// Restore what is undamaged and name the rest, instead of failing.
+    /// Restore what is undamaged, and what the keys at hand open, and name the rest, instead of failing.
     #[serde(default)]
     pub salvage: bool,
     /// The file with the secret half of a recipient, for encrypted snapshots. What the settings name when missing. Read

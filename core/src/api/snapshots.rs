@@ -61,7 +61,7 @@ pub(super) fn host_name() -> String {
 }
 
 /// Opens the snapshot `wanted` in the first target that has an undamaged copy, or the archive in the file of that path.
-/// With `salvage` a copy without an index is opened as well.
+/// With `salvage` a copy without an index is opened as well, and one of which only some of the keys are at hand.
 pub(super) async fn open(
     context: &Context,
     scope: &Scope,

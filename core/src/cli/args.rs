@@ -401,7 +401,7 @@ pub(super) struct RestoreOptions {
     /// Restore into this folder, which is empty or does not exist; the service is not touched
     #[arg(long, value_name = "DIR")]
     pub(super) into: Option<PathBuf>,
-    /// Restore what is intact of a damaged backup; what is not is named
+    /// Restore what is intact of a damaged backup, or what the keys at hand open of it; the rest is named
     #[arg(long)]
     pub(super) salvage: bool,
     #[command(flatten)]
