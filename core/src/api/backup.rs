@@ -7,13 +7,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::keyring;
-use super::snapshots::{checkers, host_name, looked_for, targets};
+use super::snapshots::{checkers, host_name, or_missing, targets};
 use crate::backup::copy::{CopyJob, CopyReport, copy};
 use crate::backup::create::{CreateJob, CreateReport, create};
 use crate::backup::layout::Layout;
 use crate::backup::lease::LeaseTimes;
 use crate::backup::list::{FailedTarget, Listed, Shown, Unreadable, list, show};
 use crate::backup::manifest::RelPath;
+use crate::backup::memory::look_for;
 use crate::backup::retention::holds::{Hold, Holds, holds};
 use crate::backup::verify::{VerifyDepth, VerifyJob, VerifyLevel, VerifyReport, verify};
 use crate::cancel::Scope;
@@ -160,9 +161,10 @@ impl Operation for List {
         let (proofs, levels) = (history::proofs(&context.journal)?, history::levels(&context.journal)?);
         let mut held: BTreeMap<&str, Holds> = BTreeMap::new();
         let silent = listing.failed.clone();
-        for (name, target) in targets.iter().filter(|(name, _)| silent.iter().all(|it| it.target != *name)) {
+        for named in targets.iter().filter(|(name, _)| silent.iter().all(|it| it.target != *name)) {
+            let (name, target) = named;
             // A disk that is not mounted is no target without snapshots.
-            if let Err(error) = looked_for(&context, &scope, name, target).await {
+            if let Err(error) = look_for(&scope, &context.state, named).await {
                 if error.kind() == ErrorKind::Cancelled {
                     return Err(error);
                 }
@@ -227,7 +229,8 @@ impl Operation for Show {
     async fn run(context: Arc<Context>, scope: Scope, request: ShowRequest) -> Result<Shown> {
         let targets = targets(&context, request.target.as_deref())?;
         let keys = keyring::for_reading(&context, &scope, &targets, request.identity_file.as_ref()).await?;
-        show(&scope, &targets, &keys, Some(&context.settings().service.name), &request.snapshot_id).await
+        let shown = show(&scope, &targets, &keys, Some(&context.settings().service.name), &request.snapshot_id).await;
+        or_missing(&context, &scope, &targets, shown).await
     }
 }
 
@@ -274,7 +277,7 @@ impl Operation for Verify {
         let targets = targets(&context, request.target.as_deref())?;
         let keys = keyring::for_reading(&context, &scope, &targets, request.identity_file.as_ref()).await?;
         let job = VerifyJob {
-            targets,
+            targets: targets.clone(),
             keys,
             service: Some(context.settings().service.name.clone()),
             snapshot: request.snapshot_id,
@@ -285,7 +288,7 @@ impl Operation for Verify {
             threads: backup.threads,
             state: context.state.clone(),
         };
-        verify(&scope, job).await
+        or_missing(&context, &scope, &targets, verify(&scope, job).await).await
     }
 
     fn healthy(response: &VerifyReport) -> bool {

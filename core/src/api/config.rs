@@ -274,7 +274,7 @@ after = \"backup\"
             "error backup.layout (ops.toml:3): ",
             "error backup.threads (ops.toml:4): ",
             "error backup.schedule (ops.toml:5): ",
-            "error target.a (ops.toml:6): ",
+            "error target.0 (ops.toml:6): ",
             "error target.b.pathh (ops.toml:13): ",
             "error target.c.kind (ops.toml:16): ",
             "error target.3.name (ops.toml:18): the name \"a\" of a [[target]] is taken",

@@ -5,14 +5,12 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::keyring;
-use crate::backup::BackupTarget;
-use crate::backup::blocks::Objects;
 use crate::backup::checkers::Checkers;
 use crate::backup::create::{CreateJob, NamedTarget};
 use crate::backup::import::{ImportJob, is_file, open_file};
-use crate::backup::list::{blocking, find};
+use crate::backup::list::find;
 use crate::backup::manifest::RelPath;
-use crate::backup::memory::Memory;
+use crate::backup::memory::look_for;
 use crate::backup::nodes::Limits;
 use crate::backup::restore::Source;
 use crate::cancel::Scope;
@@ -41,20 +39,6 @@ pub(super) fn targets(context: &Context, name: Option<&str>) -> Result<Vec<Named
     }
 }
 
-/// Looks whether a target still has the repository that this host stored into.
-///
-/// # Errors
-/// [`ErrorKind::Refused`] when it is gone, or another one; those of the target.
-pub(super) async fn looked_for(
-    context: &Context,
-    scope: &Scope,
-    name: &str,
-    target: &Arc<dyn BackupTarget>,
-) -> Result<()> {
-    let (state, name, objects) = (context.state.clone(), name.to_owned(), Objects::new(scope, Arc::clone(target)));
-    blocking(move || Memory::load(&state, &name, objects.target(), false).look(&objects)).await
-}
-
 /// The name of this machine.
 pub(super) fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
@@ -76,16 +60,8 @@ pub(super) async fn open(
     let service = context.settings().service.name.as_str();
     let targets = targets(context, target)?;
     let keys = keyring::for_reading(context, scope, &targets, identity_file).await?;
-    let copies = match find(scope, &targets, &keys, Some(service), wanted).await {
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            // It may lie on a disk that is not mounted.
-            for (name, target) in &targets {
-                looked_for(context, scope, name, target).await?;
-            }
-            return Err(error);
-        }
-        found => found?,
-    };
+    let found = find(scope, &targets, &keys, Some(service), wanted).await;
+    let copies = or_missing(context, scope, &targets, found).await?;
     let mut first_error = None;
     for in_part in [false, true] {
         for copy in &copies {
@@ -99,6 +75,21 @@ pub(super) async fn open(
         }
     }
     Err(first_error.unwrap_or_else(|| Error::internal(format!("snapshot {wanted:?} was found in no target"))))
+}
+
+/// What was found. Where that is nothing, it may lie on a disk that is not mounted: then that is the error.
+pub(super) async fn or_missing<T>(
+    context: &Context,
+    scope: &Scope,
+    targets: &[NamedTarget],
+    found: Result<T>,
+) -> Result<T> {
+    if found.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+        for target in targets {
+            look_for(scope, &context.state, target).await?;
+        }
+    }
+    found
 }
 
 /// Opens the archive in a file.

@@ -8,13 +8,17 @@
 //! the first one did.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::blocks::Objects;
+use super::create::NamedTarget;
+use super::list::blocking;
 use super::repository::id::RepositoryId;
 use super::repository::open::Repository;
 use super::target::BackupTarget;
+use crate::cancel::Scope;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fs;
@@ -42,6 +46,15 @@ pub(crate) struct Memory {
     stored_at: Option<Timestamp>,
     /// Whether the person who asked had to say that it is meant.
     changed: bool,
+}
+
+/// Looks whether a target still has the repository that this host stored into, for who only reads.
+///
+/// # Errors
+/// [`ErrorKind::Refused`] when it is gone, or another one; those of the target.
+pub(crate) async fn look_for(scope: &Scope, state: &Path, (name, target): &NamedTarget) -> Result<()> {
+    let (state, name, objects) = (state.to_owned(), name.clone(), Objects::new(scope, Arc::clone(target)));
+    blocking(move || Memory::load(&state, &name, objects.target(), false).look(&objects)).await
 }
 
 /// The file's form.
