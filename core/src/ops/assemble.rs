@@ -210,19 +210,19 @@ impl HostSide {
 }
 
 fn seat_all<T: Contract + ?Sized>(
-    wanted: &[Wanted<'_>],
+    all: &[Wanted<'_>],
     registered: &[Named<T>],
     folders: Folders<'_>,
     kinds: &Kinds,
     bearing: &mut Bearing,
 ) -> Result<Seated<T>> {
     if !bearing.tolerant {
-        refuse_duplicates(T::WHAT, wanted.iter().map(|wanted| wanted.name))?;
+        refuse_duplicates(T::WHAT, all.iter().map(|wanted| wanted.name))?;
     }
     refuse_duplicates(T::WHAT, registered.iter().map(|named| named.name.as_str()))?;
     let builtin = builtin_kinds();
     let mut seated: Seated<T> = Vec::new();
-    for wanted in wanted {
+    for (number, wanted) in all.iter().enumerate() {
         if let Some(own) = registered.iter().find(|own| own.name == wanted.name) {
             seated.push((own.clone(), Seat::Host));
             continue;
@@ -231,7 +231,11 @@ fn seat_all<T: Contract + ?Sized>(
             Ok(built) => built,
             Err(error) => {
                 let field = error.context().iter().find(|(name, _)| name == "field").map(|(_, field)| field.as_str());
-                let key = [T::WHAT, wanted.name].into_iter().chain(field).collect::<Vec<_>>().join(".");
+                // By its number where a name says nothing.
+                let index = number.to_string();
+                let is_unique = all.iter().filter(|other| other.name == wanted.name).count() == 1;
+                let name = if is_unique { wanted.name } else { &index };
+                let key = [T::WHAT, name].into_iter().chain(field).collect::<Vec<_>>().join(".");
                 bearing.or_else(&key, error, || Ok(()))?;
                 continue;
             }
@@ -246,7 +250,7 @@ fn seat_all<T: Contract + ?Sized>(
         seated.push((Named { name: wanted.name.to_owned(), component }, seat));
     }
     for own in registered {
-        if !wanted.iter().any(|wanted| wanted.name == own.name) {
+        if !all.iter().any(|wanted| wanted.name == own.name) {
             seated.push((own.clone(), Seat::Host));
         }
     }

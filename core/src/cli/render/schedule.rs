@@ -36,7 +36,7 @@ pub(in crate::cli) fn list(value: &Value, view: &View) -> String {
         Some(pid) => out.push_str(&format!("run by process {pid} since {}\n", time(text(&value["leader"], "since")))),
         None => {
             let word = view.paint(Tone::Warning, "warning:");
-            out.push_str(&format!("{word} no process runs them: start the service with uplifted-ops in it\n"));
+            out.push_str(&format!("{word} no process runs them: start the service with uplifted-ops in it, or `uplifted-ops schedule serve`\n"));
         }
     }
     if let trouble @ Value::Object(_) = &value["trouble"] {
@@ -157,17 +157,24 @@ run by process 7 since 2026-11-01 00:00:00 UTC
             "then": [{ "job": "retain", "operation": "backup.retain", "outcome": "failed", "duration_seconds": 0.5,
                        "error": { "message": "the policy is empty", "hint": "keep something" }, "response": null }],
         });
+        let own: String =
+            super::super::backup::verify(&response, &plain()).lines().map(|line| format!("  {line}\n")).collect();
+        assert!(own.contains("a frame is damaged"), "{own}");
         assert_eq!(
             run(&value, &plain()),
-            "\
-backup: done (backup.create, 2.00 s)
+            format!(
+                "\
+verify: unhealthy (backup.verify, 2.00 s)
   warning: it answers 500
-  size_bytes: 2.0 KiB
-  snapshot_id: 1f
-retain: failed (backup.retain, 0.50 s)
+{own}retain: failed (backup.retain, 0.50 s)
   the policy is empty
   keep something
 "
+            )
         );
+        // Of what has no command of its own there are words and no names of fields.
+        let value = json!({ "job": "x", "operation": "own.thing", "outcome": "done", "duration_seconds": 1.0,
+                            "response": { "size_bytes": 2048, "nothing": null } });
+        assert_eq!(run(&value, &plain()), "x: done (own.thing, 1.00 s)\n  size  2.0 KiB\n");
     }
 }
