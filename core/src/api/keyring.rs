@@ -128,7 +128,8 @@ mod with {
         };
         let mut ring = KeyRing::of_host(&host);
         for key in keys {
-            if key.repository == host.repository {
+            // What this host knows tells its keys from those of others, and from one that somebody slipped in.
+            if key.repository == host.repository && key.id_key == host.id_key {
                 ring.add(key)?;
             }
         }

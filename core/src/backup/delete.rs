@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::blocks::Objects;
 use super::create::NamedTarget;
 use super::lease::{Lease, LeaseTimes};
-use super::list::{SEALED_SUFFIX, blocking, find, list};
+use super::list::{Found, Listing, SEALED_SUFFIX, blocking, find, list};
 use super::repository::keyring::Keyring;
 use super::repository::open::Repository;
 use super::repository::{names, removal};
@@ -49,7 +49,8 @@ pub struct Deletion {
 /// Plans to delete the snapshot `wanted` (see [`find`]) from `targets`. Changes nothing.
 ///
 /// From no target the last good snapshot of its service is deleted, nor, while none there is verified, the last complete
-/// one ([`Proofs::last_of_its_worth`]), unless `force` is set. What is held stays in any case.
+/// one ([`Proofs::last_of_its_worth`]), nor what cannot be read for another reason than damage, unless `force` is set. What is
+/// held stays in any case.
 pub async fn plan_delete(
     scope: &Scope,
     targets: &[NamedTarget],
@@ -66,10 +67,9 @@ pub async fn plan_delete(
     let mut held = Vec::new();
     for copy in &copies {
         held.extend(holds(scope, &*copy.component).await?.remove(&snapshot_id).unwrap_or_default());
-        if let Some(listed) = copy.listed.as_ref().filter(|_| !force && refused.is_none()) {
+        if !force && refused.is_none() {
             let here = [(copy.target.clone(), Arc::clone(&copy.component))];
-            let all = list(scope, &here, keys, Some(&listed.service)).await?.snapshots;
-            refused = proofs.last_of_its_worth(listed, &all);
+            refused = refusal(copy, &list(scope, &here, keys, None).await?, proofs);
         }
     }
     held.sort_by(|a, b| (a.at, &a.by, &a.reason).cmp(&(b.at, &b.by, &b.reason)));
@@ -86,6 +86,20 @@ pub async fn plan_delete(
         reason: reason.to_owned(),
     });
     Ok(DeletePlan { snapshot_id, deletions: deletions.collect(), refused, holds: held })
+}
+
+/// Why this copy must not be deleted from its target, which has what `there` lists.
+fn refusal(copy: &Found, there: &Listing, proofs: &Proofs) -> Option<String> {
+    let of_copy = || there.snapshots.iter().find(|listed| listed.key == copy.object.key);
+    if let Some(listed) = copy.listed.as_ref().or_else(of_copy) {
+        return proofs.last_of_its_worth(listed, &there.snapshots);
+    }
+    // One that is damaged is nothing to fall back on. Of one that is encrypted, or in a target that is silent, nobody knows.
+    let why = there.unreadable.iter().find(|unreadable| unreadable.key == copy.object.key).map(|it| &it.error);
+    let why = why.or_else(|| there.failed.first().map(|failed| &failed.error));
+    why.filter(|error| error.kind != ErrorKind::Corrupt).map(|error| {
+        format!("in {} it cannot be read now, so it may be the last good one: {}", copy.target, error.message)
+    })
 }
 
 /// Deletes the snapshot `id`, whose object is `key`, from a target whose lease is held, unless somebody holds the snapshot. The one

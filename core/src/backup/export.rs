@@ -114,11 +114,12 @@ fn report(
 }
 
 fn refuse_existing(output: &Path) -> Result<()> {
-    if fs::identity(output)?.is_some() {
-        return Err(Error::new(ErrorKind::Refused, format!("there is something at {output:?} already"))
-            .with_hint("name a file that does not exist"));
-    }
-    Ok(())
+    if fs::identity(output)?.is_some() { Err(exists(output)) } else { Ok(()) }
+}
+
+fn exists(output: &Path) -> Error {
+    Error::new(ErrorKind::Refused, format!("there is something at {output:?} already"))
+        .with_hint("name a file that does not exist")
 }
 
 /// A file that is being written, private until its owner gives it away.
@@ -175,7 +176,7 @@ impl Output {
         let manifest = archive.manifest().clone();
         let file = Arc::into_inner(self.file).ok_or_else(|| Error::internal("an exported file is still written to"))?;
         if !file.into_inner().unwrap_or_else(PoisonError::into_inner).publish_new()? {
-            refuse_existing(&self.path)?;
+            return Err(exists(&self.path));
         }
         Ok(manifest)
     }

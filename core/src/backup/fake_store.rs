@@ -1,7 +1,7 @@
 //! A store for the tests of the engine: a file that begins with `FAKEDB`, whose log is `<file>-wal`.
 //!
 //! Its copy is the file followed by the log. What the file says decides how it behaves: `refuse` and an error
-//! kind, `rotten` for a copy that fails its check, or `alone` for one that wants no other copy beside it.
+//! kind, `rotten` for a copy that fails its check, `alone` for one that wants no other copy beside it, or `panics`.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -89,6 +89,7 @@ impl Store for FakeStore {
                 return Err(Error::new(kind, format!("{:?} is refused", self.path)).with_hint("as asked"));
             }
         }
+        assert!(!bytes.starts_with(b"FAKEDB panics"), "as asked");
         if bytes.starts_with(b"FAKEDB alone") {
             assert_eq!(std::fs::read_dir(dir.parent().unwrap()).unwrap().count(), 1, "a failed copy is still there");
         }

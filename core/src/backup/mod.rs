@@ -36,6 +36,7 @@ pub(crate) mod repository;
 pub mod restore;
 pub mod retention;
 pub mod sample;
+mod scout;
 pub mod scratch;
 pub mod seal;
 pub mod tags;

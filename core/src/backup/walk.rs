@@ -9,6 +9,7 @@ use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::{self as sys, AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::kept::FoundList;
 use super::manifest::{Included, RelPath, SkipReason, Skipped};
+use super::scout::Scout;
 use crate::cancel::{ProgressEvent, Scope};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
@@ -229,7 +231,8 @@ impl Exclude {
 /// Walks. Call it before any store is opened; it blocks.
 pub fn walk(scope: &Scope, plan: &WalkPlan) -> Result<Walked> {
     let root = open_root(&plan.root)?;
-    let mut walker = Walker { scope, plan, root, out: Walked::default(), way: HashSet::new() };
+    let scout = Scout::start()?;
+    let mut walker = Walker { scope, plan, root, out: Walked::default(), way: HashSet::new(), scout };
     let mut last: Option<&Path> = None;
     for include in &plan.includes {
         // Sorted, so whatever covers this one came before it.
@@ -283,23 +286,26 @@ struct Walker<'a> {
     out: Walked,
     /// The folders above includes that are listed already.
     way: HashSet<PathBuf>,
+    /// Looks at names before we come to them.
+    scout: Scout,
 }
 
 /// A folder that is being walked.
 struct Folder {
     path: RelPath,
     /// Closed while folders far below are walked.
-    fd: Option<OwnedFd>,
-    names: Names,
+    fd: Option<Arc<OwnedFd>>,
+    names: Arc<Names>,
+    /// The next of the names.
+    next: usize,
 }
 
 /// The names in a folder, in byte order: a folder may have a million.
 #[derive(Default)]
-struct Names {
+pub(super) struct Names {
     bytes: Vec<u8>,
     /// Where each begins and ends.
     sorted: Vec<(u32, u32)>,
-    next: usize,
 }
 
 /// How many folders are held open on the way down.
@@ -338,14 +344,17 @@ impl Walker<'_> {
         let mut open: Vec<Folder> = self.enter(top)?.into_iter().collect();
         while let Some(folder) = open.last_mut() {
             self.scope.cancel.check()?;
-            let Some(name) = folder.names.next() else {
+            let Some(name) = folder.names.get(folder.next) else {
                 open.pop();
                 continue;
             };
+            folder.next += 1;
             let path = RelPath::new(folder.path.as_path().join(OsStr::from_bytes(name)));
             let fd = match folder.fd.take() {
                 Some(fd) => Ok(fd),
-                None => open_beneath(&self.root, folder.path.as_path(), OFlags::RDONLY | OFlags::DIRECTORY),
+                None => {
+                    open_beneath(&self.root, folder.path.as_path(), OFlags::RDONLY | OFlags::DIRECTORY).map(Arc::new)
+                }
             };
             let stat = fd.and_then(|fd| {
                 let stat = sys::statat(&fd, OsStr::from_bytes(name), AtFlags::SYMLINK_NOFOLLOW);
@@ -405,7 +414,11 @@ impl Walker<'_> {
     fn open(&mut self, path: RelPath) -> Option<Folder> {
         let opened = open_beneath(&self.root, path.as_path(), OFlags::RDONLY | OFlags::DIRECTORY);
         match opened.and_then(|fd| Names::of(&fd).map(|names| (fd, names))) {
-            Ok((fd, names)) => Some(Folder { path, fd: Some(fd), names }),
+            Ok((fd, names)) => {
+                let (fd, names) = (Arc::new(fd), Arc::new(names));
+                self.scout.send(&fd, &names);
+                Some(Folder { path, fd: Some(fd), names, next: 0 })
+            }
             Err(error) => {
                 self.skip(path, reason_of(error), error);
                 None
@@ -477,15 +490,18 @@ impl Names {
                 names.sorted.push((start, names.bytes.len() as u32));
             }
         }
-        let Self { bytes, sorted, .. } = &mut names;
+        let Self { bytes, sorted } = &mut names;
         let name = |(start, end): (u32, u32)| &bytes[start as usize..end as usize];
         sorted.sort_unstable_by(|a, b| name(*a).cmp(name(*b)));
         Ok(names)
     }
 
-    fn next(&mut self) -> Option<&[u8]> {
-        let (start, end) = *self.sorted.get(self.next)?;
-        self.next += 1;
+    pub(super) fn len(&self) -> usize {
+        self.sorted.len()
+    }
+
+    pub(super) fn get(&self, number: usize) -> Option<&[u8]> {
+        let (start, end) = *self.sorted.get(number)?;
         Some(&self.bytes[start as usize..end as usize])
     }
 }

@@ -17,6 +17,8 @@ pub(crate) mod swap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Write};
+use std::ops::Range;
+use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -97,26 +99,6 @@ impl OutFile {
     /// Writes all of `bytes` at `offset`; several threads may do so at once.
     pub fn write_all_at(&self, bytes: &[u8], offset: u64) -> Result<()> {
         write_fully(bytes, &self.path, |part, done| self.file.write_at(part, offset + done))
-    }
-
-    /// Asks the kernel to begin writing a part of the file to the device (`sync_file_range(2)`), so that a later
-    /// sync has less to wait for. It promises nothing, and a refusal costs only time. Linux only.
-    #[cfg_attr(target_os = "linux", allow(unsafe_code, reason = "sync_file_range has no wrapper in rustix"))]
-    pub fn start_writeback(&self, range: std::ops::Range<u64>) {
-        #[cfg(target_os = "linux")]
-        if let (Ok(offset), Ok(len)) = (range.start.try_into(), range.end.saturating_sub(range.start).try_into()) {
-            // SAFETY: it takes an open descriptor and three integers, and touches no memory of ours.
-            unsafe {
-                libc::sync_file_range(
-                    std::os::fd::AsRawFd::as_raw_fd(&self.file),
-                    offset,
-                    len,
-                    libc::SYNC_FILE_RANGE_WRITE,
-                );
-            }
-        }
-        #[cfg(not(target_os = "linux"))]
-        let _ = range;
     }
 
     /// Appends `record` with one `write(2)`. A short write is an error; the reader skips the torn record.
@@ -286,6 +268,26 @@ pub fn sync_dir(path: &Path) -> Result<()> {
         Err(error) if foreign::is_unknown(&error) => Ok(()),
         done => done.map_err(|e| Error::io(format!("fsync folder {path:?}"), e)),
     }
+}
+
+/// Asks the kernel to begin writing what is not on the device yet, in `range` or anywhere (`sync_file_range(2)`): a later
+/// sync has less to wait for, and the next write through a mapping of the file moves its time again. It promises
+/// nothing. Linux only.
+#[cfg_attr(target_os = "linux", allow(unsafe_code, reason = "sync_file_range has no wrapper in rustix"))]
+pub fn start_writeback(file: &impl AsFd, range: Option<Range<u64>>) {
+    #[cfg(target_os = "linux")]
+    {
+        // A length of 0 reaches to the end.
+        let Range { start, end } = range.unwrap_or_default();
+        let (Ok(offset), Ok(len)) = (start.try_into(), end.saturating_sub(start).try_into()) else { return };
+        let fd = std::os::fd::AsRawFd::as_raw_fd(&file.as_fd());
+        // SAFETY: it takes an open descriptor and three integers, and touches no memory of ours.
+        unsafe {
+            libc::sync_file_range(fd, offset, len, libc::SYNC_FILE_RANGE_WRITE);
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (file, range);
 }
 
 /// `syncfs`: makes everything written to the filesystem of `path` durable. Write-back errors from before the

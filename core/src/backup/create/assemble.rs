@@ -66,12 +66,16 @@ pub(super) fn assemble(scope: &Scope, assembly: Assembly, writer: &mut Tee) -> R
 
     let mut databases = Databases { scope, writer, storer: &mut storer, records: Vec::new() };
     let mut stored: Vec<RelPath> = Vec::new();
+    let mut to_come = known.iter().filter(|known| known.is_none()).count();
     for (database, known) in contents.databases.iter().zip(known) {
         scope.cancel.check()?;
+        to_come -= usize::from(known.is_none());
         let is_stored = match known {
             Some(record) => databases.take_known(database, record)?,
-            // Without a copy the copying has been cancelled.
-            None => copies.blocking_recv().map_or(Ok(false), |copy| databases.take(copy))?,
+            None => match copies.blocking_recv() {
+                Some(copy) => databases.take(copy, to_come > 0)?,
+                None => return Err(copying_ended(scope, database)),
+            },
         };
         if is_stored {
             stored.push(database.found.path.clone());
@@ -119,8 +123,9 @@ impl Databases<'_> {
         Ok(true)
     }
 
-    /// Stores a database's copy, or names the database; says whether there is an entry of it.
-    fn take(&mut self, copy: Copy) -> Result<bool> {
+    /// Stores a database's copy, or names the database; says whether there is an entry of it. When there are `more` to
+    /// come, the copy makes room for them.
+    fn take(&mut self, copy: Copy, more: bool) -> Result<bool> {
         let Copy { database, copied } = copy;
         let copied = match copied {
             Ok(copied) => copied,
@@ -142,7 +147,10 @@ impl Databases<'_> {
             Ok(Err(error)) => failed(&format!("the check could not be made: {error}")),
             Err(_) => failed("the check did not end"),
         };
-        crate::fs::remove_dir_all(&folder)?;
+        if more {
+            // The last one goes with its folder, while the targets finish.
+            crate::fs::remove_dir_all(&folder)?;
+        }
         if !report.ok {
             let first = report.problems.first().map_or("it is damaged", String::as_str);
             let message = format!("the copy of {:?} failed its integrity check: {first}", database.name);
@@ -191,6 +199,14 @@ impl Databases<'_> {
     fn skip(&mut self, database: &Database, reason: SkipReason, message: String) {
         self.storer.skipped.push(Skipped { path: database.found.path.clone(), reason, message });
     }
+}
+
+/// Why there are no more copies. Without one a database would be missing, and nobody would be told.
+fn copying_ended(scope: &Scope, database: &Database) -> Error {
+    let cancelled = scope.cancel.check().err();
+    cancelled.unwrap_or_else(|| {
+        Error::internal(format!("the copying of databases ended before {:?} was copied", database.name))
+    })
 }
 
 /// Whether a database can have pages of this size (sqlite.org/fileformat2, 1.3.2).

@@ -20,6 +20,7 @@ use super::super::walk::{Found, FoundKind, open_root, reason_of};
 use super::parts::Tee;
 use crate::cancel::Scope;
 use crate::error::{Error, Result};
+use crate::fs::start_writeback;
 use crate::value::hex;
 
 /// Files up to this size are read whole before a byte of them is stored, and again when they changed.
@@ -117,25 +118,24 @@ impl FileStorer {
             let target = target.clone();
             return writer.add(&self.head(found), &Special::HardLink { target });
         }
-        let reading = if writer.knows(found) {
+        if writer.knows(found) {
             writer.add_known(found)?;
             meter.bytes(found.size.min(found.disk_bytes));
-            Reading::Whole
-        } else {
-            self.read(writer, found, meter)?
-        };
-        match reading {
-            Reading::Whole => {}
-            Reading::Partly(reason, message) => self.skip(found, reason, message),
-            Reading::Not(reason, message) => {
-                self.skip(found, reason, message);
-                return Ok(());
-            }
+            self.name_first(found, found.identity, found.links);
+            return Ok(());
         }
-        if found.links > 1 {
-            self.first_names.insert(found.identity, found.path.clone());
+        match self.read(writer, found, meter)? {
+            Reading::Whole => {}
+            Reading::Partly(reason, message) | Reading::Not(reason, message) => self.skip(found, reason, message),
         }
         Ok(())
+    }
+
+    /// Remembers under which name a file is stored, for its further ones.
+    fn name_first(&mut self, found: &Found, identity: (u64, u64), links: u64) {
+        if links > 1 {
+            self.first_names.insert(identity, found.path.clone());
+        }
     }
 
     fn read(&mut self, writer: &mut Tee, found: &Found, meter: &mut Meter) -> Result<Reading> {
@@ -154,7 +154,12 @@ impl FileStorer {
         if let Err(error) = self.moment(Moment::Read, found) {
             return Ok(Reading::Not(reason_of(error), said("read", found, error)));
         }
+        // A page that is written through a mapping moves the time of its file once, until it is on the device: from here
+        // on the next write is seen by the next backup. A filesystem in memory knows no such time.
+        start_writeback(&file, None);
         let data = data_map(&file, &now);
+        // Of the file that is read: by now the name may lead to another one than the walk met.
+        let (identity, links) = (now.identity, now.links);
         let reading = if now.size <= SMALL && data.is_none() {
             self.small(writer, &file, now, meter)
         } else {
@@ -162,6 +167,9 @@ impl FileStorer {
         }?;
         if !sys::fstat(&file).is_ok_and(|stat| same_content(found, &found.refreshed(&stat))) {
             self.moved.get_or_insert((found.path.clone(), 0)).1 += 1;
+        }
+        if !matches!(reading, Reading::Not(..)) {
+            self.name_first(found, identity, links);
         }
         Ok(reading)
     }

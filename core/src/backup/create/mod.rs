@@ -284,18 +284,15 @@ async fn create_with(scope: &Scope, job: CreateJob, hook: Option<Hook>) -> Resul
         stop.now();
     }
     // Everybody is waited for, so that nothing works on behind the caller's back.
+    let _ = copying.await;
+    let clearing = tokio::task::spawn_blocking(move || drop(scratch));
     let mut part_of = vec![None; job.targets.len()];
     for TargetTask { number, part, task } in deliveries {
         part_of[number] = Some(part);
         let delivered = task.await.map_err(|error| Error::internal(format!("a delivery did not end: {error}")));
         results[number] = delivered.and_then(|delivered| delivered).err();
     }
-    let _ = copying.await;
-    blocking(move || {
-        drop(scratch);
-        Ok(())
-    })
-    .await?;
+    let _ = clearing.await;
     if let Err(error) = assembled
         && (results.iter().any(Option::is_none) || stop.by_caller() || error.message() != NO_TARGET_LEFT)
     {

@@ -333,6 +333,14 @@ async fn a_database_that_fails_leaves_no_copy_and_no_second_name() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_panics_ends_the_backup_and_no_database_is_missing_in_silence() {
+    let scene = Scene::new(&[("a.db", &content("panics")), ("b.db", &content("fine")), ("c.txt", b"text")]);
+    let error = scene.create().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Internal, "{error}");
+    assert!(scene.archives().is_empty() && scene.scratch_is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_configured_database_is_in_it_though_no_include_names_it() {
     let scene = Scene::new(&[("config/a", b"a"), ("data/deep/main.db", &content("main")), ("data/other", b"o")]);
     std::fs::set_permissions(scene.root().join("data/deep"), std::fs::Permissions::from_mode(0o711)).unwrap();

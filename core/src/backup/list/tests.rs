@@ -139,6 +139,26 @@ async fn the_last_good_one_is_not_deleted_unless_forced() {
     apply_delete(&scope, &targets, &None, &plan, "here", LeaseTimes::default()).await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_read_for_now_is_not_deleted_unless_forced() {
+    let target = MemoryTarget::default();
+    let key = put(&target, "app", "aaaa11111111", DAY1, Outcome::Complete).await;
+    let scope = Scope::default();
+    let plan = async |target: Arc<dyn BackupTarget>, force: bool| {
+        let targets = [("one".to_owned(), target)];
+        plan_delete(&scope, &targets, &None, Some("app"), "aaaa", &Proofs::default(), force).await.unwrap()
+    };
+    let silent: Arc<dyn BackupTarget> = Arc::new(FaultyTarget::new(Arc::new(target.clone()), |call, _, _| {
+        (call == Call::Get).then_some(ErrorKind::Unavailable)
+    }));
+    let refused = plan(Arc::clone(&silent), false).await.refused.unwrap();
+    assert!(refused.contains("cannot be read now"), "{refused}");
+    assert!(plan(silent, true).await.refused.is_none());
+    // What is damaged is nothing to fall back on.
+    target.tamper(&key, |bytes| bytes.truncate(40));
+    assert!(plan(Arc::new(target), false).await.refused.is_none());
+}
+
 #[test]
 fn keys_are_keys_whatever_the_service_is_called() {
     let time: Timestamp = "2026-01-02T03:04:05.678Z".parse().unwrap();

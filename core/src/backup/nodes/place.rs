@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
+use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,7 +11,7 @@ use super::layout::{Cursor, parts_of, restored_len, stored_len};
 use super::problem::{Problem, ProblemKind};
 use crate::backup::manifest::{Entry, RelPath};
 use crate::error::{Error, ErrorKind, Result};
-use crate::fs::{Dir, NodeTimes, OutFile, PRIVATE_FILE};
+use crate::fs::{Dir, NodeTimes, OutFile, PRIVATE_FILE, start_writeback};
 use crate::value::unhex;
 
 /// Folders that a thread keeps open. Neighbours in an archive share them, so a few are enough.
@@ -210,8 +211,31 @@ pub(super) struct OpenFile {
     left: Mutex<u64>,
     /// Held while a part is written. The kernel lets one thread write to a file at a time and has the others
     /// spin for it (Linux: `inode_lock`, an rwsem); here they sleep, and the processor does something else.
-    /// How many bytes were written since the device was told to begin.
-    turn: Mutex<u64>,
+    turn: Mutex<Gathered>,
+}
+
+/// What was written of a file and may not be on its way to the device yet.
+#[derive(Default)]
+struct Gathered {
+    /// From where to where.
+    span: Range<u64>,
+    /// How many bytes there are in it.
+    bytes: u64,
+}
+
+impl Gathered {
+    /// Adds what was written, and says where the device may begin, once enough has come. A span with gaps is left to
+    /// the sync in the end: the pages between, which are still to come, would break the file into small writes.
+    fn add(&mut self, at: u64, len: u64) -> Option<Range<u64>> {
+        let end = at + len;
+        self.span = if self.bytes == 0 { at..end } else { self.span.start.min(at)..self.span.end.max(end) };
+        self.bytes += len;
+        if self.bytes < WRITEBACK {
+            return None;
+        }
+        let Self { span, bytes } = std::mem::take(self);
+        (span.end - span.start <= bytes + bytes / 8).then_some(span)
+    }
 }
 
 /// How much of a file gathers before the device begins with it: parts of a database may be as small as a page.
@@ -230,15 +254,12 @@ impl OpenFile {
     pub(super) fn write(&self, out: &OutFile, entry: &Entry, at: u64, bytes: &[u8]) -> Result<()> {
         let mut turn = lock(&self.turn);
         write_stored(out, entry, at, bytes)?;
-        *turn += bytes.len() as u64;
-        let begin = *turn >= WRITEBACK;
-        if begin {
-            *turn = 0;
-        }
+        let gathered = turn.add(at, bytes.len() as u64);
         drop(turn);
         // Whoever restores waits for the device in the end; meanwhile it would be idle.
-        if begin {
-            out.start_writeback(0..restored_len(&entry.node));
+        if let Some(span) = gathered {
+            // Of a file with holes the places are others than those of what is stored.
+            start_writeback(out.file(), Some(span).filter(|_| parts_of(&entry.node).is_none()));
         }
         Ok(())
     }

@@ -84,6 +84,11 @@ fn restore(
         each_map(repository, &maps[id].key, |line| {
             match line {
                 IndexLine::Map(indexed) if indexed.id == *id => {
+                    // Whoever says that it is longer than what is below and what it names says nothing true.
+                    if indexed.map.units() > ids.len() as u64 + indexed.map.named() {
+                        units = Vec::new().into_iter();
+                        return Ok(());
+                    }
                     let runs = indexed.map.runs.iter();
                     let all: Vec<u32> = runs.flat_map(|run| run.first..run.first + run.units).collect();
                     ids.resize(indexed.map.units() as usize, PageId([0; 16]));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::collect::CollectRecord;
-use super::collecting::DEFAULT_GRACE;
+use super::collecting::{DEFAULT_GRACE, put_record};
 use super::id::{PackId, SnapshotId};
 use super::names;
 use super::open::{Repository, StoredHeader};
@@ -26,7 +26,7 @@ pub(crate) async fn remove(
     let snapshot = names::snapshot_of(key)
         .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("{key:?} is no header of a snapshot")))?;
     let (now, wanted) = (scope.clock.now(), key.to_owned());
-    let record = blocking(move || {
+    let (record, id_key) = blocking(move || {
         let headers = repository.headers()?;
         let record = CollectRecord {
             repository: repository.id,
@@ -35,15 +35,11 @@ pub(crate) async fn remove(
             snapshots: mac_of(&headers, &wanted, snapshot).into_iter().map(|mac| (snapshot, mac)).collect(),
             packs: only_needed_by(&headers, &wanted),
         };
-        Ok(record.write(&repository.key))
+        Ok((record, repository.key))
     })
     .await?;
-    loop {
-        let id = SnapshotId(super::id::random()?);
-        if target.put(scope, &names::collect(now, id), &record, true).await? {
-            break;
-        }
-    }
+    // The record is all that tells this removal from a loss.
+    put_record(scope, &**target, &record, &id_key).await?;
     target.delete(scope, key).await
 }
 

@@ -78,12 +78,15 @@ impl<'a> Catalog<'a> {
         names
     }
 
-    /// Regular files at and below `path`, and the bytes that their content takes on a disk.
+    /// Regular files at and below `path`, and the bytes that their content takes on a disk. Nobody has looked yet whether they
+    /// can be true.
     pub(super) fn size(&self, path: &Path) -> (u64, u64) {
-        self.numbers_below(path).iter().fold((0, 0), |(files, bytes), number| match &self.roll.entry(*number).node {
-            node @ Node::File { .. } => (files + 1, bytes + stored_len(node)),
-            Node::HardLink { .. } => (files + 1, bytes),
-            _ => (files, bytes),
+        self.numbers_below(path).iter().fold((0, 0_u64), |(files, bytes), number| {
+            match &self.roll.entry(*number).node {
+                node @ Node::File { .. } => (files + 1, bytes.saturating_add(stored_len(node))),
+                Node::HardLink { .. } => (files + 1, bytes),
+                _ => (files, bytes),
+            }
         })
     }
 }
@@ -131,6 +134,17 @@ mod tests {
         for bad in ["/etc", "..", "data/../../x"] {
             assert!(requested(Path::new(bad)).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn sizes_that_nothing_has_do_not_overflow() {
+        let entry = |name: &str| {
+            let node = Node::File { size: i64::MAX as u64 - 512, blake3: None, data: None, valid_size: None };
+            let path = crate::backup::manifest::RelPath::new(name);
+            Entry { path, node, mode: 0, uid: 0, gid: 0, mtime: 0, mtime_nanos: 0, xattrs: Vec::new(), offset: 0 }
+        };
+        let entries: Vec<Entry> = ["a", "b", "c"].map(entry).into();
+        assert_eq!(Catalog::new(&entries).size(Path::new("")), (3, u64::MAX));
     }
 
     #[test]

@@ -141,11 +141,11 @@ fn plan_into(
     }
     let mut plan = blank(job, RestoreMode::Into, &into, paths);
     let tops: Vec<&Path> = if paths.is_empty() { vec![Path::new("")] } else { paths.iter().map(|p| &**p).collect() };
-    let mut needed = 0;
+    let mut needed = 0_u64;
     for top in tops {
         let (files, bytes) = catalog.size(top);
         plan.files += files;
-        needed += bytes + OVERHEAD_BYTES * catalog.count(top) as u64;
+        needed = needed.saturating_add(with_overhead(bytes, catalog.count(top)));
     }
     plan.space.push(space_need(&into, needed)?);
     Ok(plan)
@@ -170,8 +170,8 @@ fn plan_in_place(
     for mount in mounts_used {
         let folder = mount.map_or_else(|| state.clone(), |mount| root.join(mount.as_path()));
         let here = moving(&units).filter(|unit| unit.mount.as_ref() == mount);
-        let needed = here.map(|unit| unit.size_bytes + OVERHEAD_BYTES * catalog.count(unit.path.as_path()) as u64);
-        plan.space.push(space_need(&folder, needed.sum())?);
+        let needed = here.map(|unit| with_overhead(unit.size_bytes, catalog.count(unit.path.as_path())));
+        plan.space.push(space_need(&folder, needed.fold(0, u64::saturating_add))?);
     }
     let databases: Vec<PathBuf> = databases.into_iter().collect();
     plan.holders = holders::find(root, &databases, &job.site.ignore_pids)?;
@@ -271,6 +271,11 @@ fn resolve_into(into: &Path) -> Result<PathBuf> {
         return Err(Error::invalid(format!("{into:?} has .. below a folder that does not exist")));
     }
     Ok(if rest.as_os_str().is_empty() { resolved } else { resolved.join(rest) })
+}
+
+/// What entries with so many bytes of content take.
+fn with_overhead(bytes: u64, entries: usize) -> u64 {
+    bytes.saturating_add(OVERHEAD_BYTES * entries as u64)
 }
 
 fn space_need(folder: &Path, needed_bytes: u64) -> Result<SpaceNeed> {

@@ -104,7 +104,8 @@ impl Ground<'_> {
             let below: Vec<_> = asked.iter().filter(|asked| asked.starts_with(path) && *asked != path).collect();
             if unit.action == Action::Create && !below.is_empty() {
                 let sizes = below.iter().map(|asked| self.catalog.size(asked));
-                (unit.files, unit.size_bytes) = sizes.fold((0, 0), |sum, size| (sum.0 + size.0, sum.1 + size.1));
+                (unit.files, unit.size_bytes) =
+                    sizes.fold((0, 0_u64), |sum, size| (sum.0 + size.0, sum.1.saturating_add(size.1)));
             }
             if unit.action == Action::Keep && paths.contains(path) {
                 found.blockers.push(format!("{} is never restored in place: {}", unit.path, unit.reason));

@@ -10,14 +10,14 @@ use std::sync::Arc;
 
 use super::cycle::{Slice, slices, whole};
 use crate::backup::archive::Archive;
-use crate::backup::blocks::{Objects, TargetBlocks, list_all, read_exact};
+use crate::backup::blocks::{Objects, TargetBlocks, read_exact};
 use crate::backup::list::{SEALED_SUFFIX, SUFFIX, blocking, id_in_key};
 use crate::backup::manifest::Digest;
 use crate::backup::repository::header::NeededPack;
 use crate::backup::repository::id::PackId;
 use crate::backup::repository::index::{self, Lines};
 use crate::backup::repository::names;
-use crate::backup::repository::open::Repository;
+use crate::backup::repository::open::{Repository, StoredHeader};
 use crate::backup::seal::{Keys, keyring};
 use crate::backup::target::{BackupTarget, MAX_BLOCK, Object};
 use crate::backup::verify::{FoundProblem, sealed};
@@ -73,39 +73,47 @@ impl Stored {
             problems: Vec::new(),
             snapshots: Vec::new(),
         };
-        let all = list_all(scope, &**target, "").await?;
-        // Those of a repository lie in folders.
-        let archives = all.iter().filter(|object| object.key.ends_with(SUFFIX) && !object.key.contains('/'));
-        stored.items.extend(archives.map(|object| Item { object: object.clone(), kind: Kind::Archive }));
-        let sealed = all.iter().filter(|object| object.key.ends_with(SEALED_SUFFIX) && !object.key.contains('/'));
-        stored.items.extend(sealed.map(|object| Item { object: object.clone(), kind: Kind::SealedArchive }));
-        let named = |item: &Item| Some((id_in_key(&item.object.key)?.to_owned(), item.object.modified_at));
-        stored.snapshots.extend(stored.items.iter().filter_map(named));
         let objects = Objects::new(scope, Arc::clone(target));
         blocking(move || {
-            let keys = keyring(&stored.keys);
-            match Repository::open(&objects, &keys) {
-                Ok(Some(repository)) => stored.look_into(repository, all)?,
-                Ok(None) => {}
+            let repository = match Repository::open(&objects, &keyring(&stored.keys)) {
+                Ok(repository) => repository,
                 Err(error) if error.kind() == ErrorKind::Corrupt => {
                     stored.complain("damaged_repository", error.message().to_owned());
+                    None
                 }
                 Err(error) => return Err(error),
+            };
+            // Before all else is listed: what a header needs was there before the header.
+            let headers = repository.as_ref().map_or_else(|| Ok(Vec::new()), Repository::headers)?;
+            let all = objects.list("")?;
+            stored.take_archives(&all);
+            if let Some(repository) = repository {
+                stored.look_into(repository, headers, all)?;
             }
             Ok(stored)
         })
         .await
     }
 
-    /// Reads the records of a repository. It blocks.
-    fn look_into(&mut self, repository: Repository, all: Vec<Object>) -> Result<()> {
+    fn take_archives(&mut self, all: &[Object]) {
+        // Those of a repository lie in folders.
+        let top = || all.iter().filter(|object| !object.key.contains('/'));
+        let of = |suffix: &'static str| top().filter(move |object| object.key.ends_with(suffix)).cloned();
+        self.items.extend(of(SUFFIX).map(|object| Item { object, kind: Kind::Archive }));
+        self.items.extend(of(SEALED_SUFFIX).map(|object| Item { object, kind: Kind::SealedArchive }));
+        let named = |item: &Item| Some((id_in_key(&item.object.key)?.to_owned(), item.object.modified_at));
+        self.snapshots.extend(self.items.iter().filter_map(named));
+    }
+
+    /// Looks at a repository with these headers. It blocks.
+    fn look_into(&mut self, repository: Repository, headers: Vec<StoredHeader>, all: Vec<Object>) -> Result<()> {
         if let Some(damage) = &repository.damage {
             self.complain("damaged_index", damage.clone());
         }
         let mut needed: BTreeMap<PackId, NeededPack> = BTreeMap::new();
         let stored_at: HashMap<&str, Timestamp> =
             all.iter().map(|object| (object.key.as_str(), object.modified_at)).collect();
-        for stored in repository.headers()? {
+        for stored in headers {
             match stored.header {
                 Ok((header, _)) => {
                     let packs = header.packs.iter().map(|pack| names::pack(pack.id, pack.fingerprint.is_some()));

@@ -168,6 +168,61 @@ async fn a_repository_is_read_by_packs_and_indexes_and_its_headers_always() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_that_ends_meanwhile_is_no_damage() {
+    let scene = Scene::of(2, "repository").await;
+    // What the second backup brought comes at each of the calls in turn.
+    let newest = scene.target.keys().into_iter().rfind(|key| key.starts_with("snapshots/")).unwrap();
+    for number in 1.. {
+        let (before, later) = (MemoryTarget::default(), Arc::new(std::sync::Mutex::new(Vec::new())));
+        for key in scene.target.keys() {
+            let mut content = Vec::new();
+            scene.target.tamper(&key, |bytes| content.clone_from(bytes));
+            let of_second = key == newest || needed_only_by(&scene, &newest).contains(&key);
+            match of_second {
+                true => later.lock().unwrap().push((key, content)),
+                false => drop(before.put(&Scope::default(), &key, &content, true).await.unwrap()),
+            }
+        }
+        assert!(later.lock().unwrap().len() >= 3);
+        let (target, arriving) = (before.clone(), Arc::clone(&later));
+        let racing = FaultyTarget::new(Arc::new(before), move |_, _, this| {
+            if this == number {
+                for (key, bytes) in arriving.lock().unwrap().drain(..) {
+                    let put = async { target.put(&Scope::default(), &key, &bytes, true).await };
+                    tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(put)).unwrap();
+                }
+            }
+            None
+        });
+        let job = SampleJob { targets: vec![("memory".into(), Arc::new(racing))], ..scene.job(scene.days_ago(23)) };
+        let report = scene.run(job).await;
+        assert!(report.ok && report.failed.is_empty(), "call {number}: {report:#?}");
+        if !later.lock().unwrap().is_empty() {
+            break;
+        }
+    }
+}
+
+/// The packs that a snapshot needs and no older one has, with their indexes: those of a header whose name sorts last.
+fn needed_only_by(scene: &Scene, newest: &str) -> Vec<String> {
+    let packs_of = |key: &str| -> Vec<String> {
+        let mut text = String::new();
+        scene.target.tamper(key, |bytes| text = String::from_utf8(bytes.clone()).unwrap());
+        let ids = text.lines().filter_map(|line| line.strip_prefix("pack ")?.split(' ').next().map(str::to_owned));
+        ids.collect()
+    };
+    let others: Vec<String> = scene
+        .target
+        .keys()
+        .into_iter()
+        .filter(|key| key.starts_with("snapshots/") && key != newest)
+        .flat_map(|key| packs_of(&key))
+        .collect();
+    let own = packs_of(newest).into_iter().filter(|pack| !others.contains(pack));
+    own.flat_map(|pack| [format!("packs/{pack}.tar.zst"), format!("index/{pack}.zst")]).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bounded_run_leaves_the_rest_to_the_next() {
     let scene = Scene::new(5).await;
     let mut reached = scene.days_ago(23);

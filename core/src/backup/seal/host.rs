@@ -69,16 +69,9 @@ impl HostKeys {
     /// The same, with `key` as the current one.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`] when `key` is that of another repository.
+    /// [`ErrorKind::InvalidInput`] when `key` is that of another repository, [`ErrorKind::Refused`] when it has another id key.
     pub fn rotated_to(&self, key: &RepositoryKey) -> Result<Self> {
-        if key.repository != self.repository {
-            return Err(Error::invalid(format!(
-                "the key {} is that of repository {}, not of {}",
-                key.fingerprint(),
-                key.repository,
-                self.repository
-            )));
-        }
+        key.check_of(&self.repository, &self.id_key)?;
         let current = key.identity.recipient();
         let mut former = self.former.clone();
         former.push(self.current.clone());

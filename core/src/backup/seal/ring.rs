@@ -43,7 +43,8 @@ impl KeyRing {
     /// The keys of a run that has unwrapped keys of one repository. The youngest is the one to encrypt to.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`] when there is none, or they belong to several repositories.
+    /// [`ErrorKind::InvalidInput`] when there is none, or they belong to several repositories; [`ErrorKind::Refused`] when they
+    /// have several id keys.
     pub fn of_unwrapped(keys: Vec<RepositoryKey>) -> Result<Self> {
         let mut keys = keys;
         keys.sort_by_key(|key| key.created);
@@ -59,16 +60,9 @@ impl KeyRing {
     /// Adds a key that was unwrapped: what is encrypted to it can be opened from now on.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`] when it is that of another repository.
+    /// [`ErrorKind::InvalidInput`] when it is that of another repository, [`ErrorKind::Refused`] when it has another id key.
     pub fn add(&mut self, key: RepositoryKey) -> Result<()> {
-        if key.repository != self.repository {
-            return Err(Error::invalid(format!(
-                "the key {} is that of repository {}, not of {}",
-                key.fingerprint(),
-                key.repository,
-                self.repository
-            )));
-        }
+        key.check_of(&self.repository, &self.id_key)?;
         let fingerprint = key.fingerprint();
         if !self.opens(&fingerprint) {
             self.identities.push(key.identity.clone());

@@ -79,6 +79,35 @@ impl RepositoryKey {
         self.identity.fingerprint()
     }
 
+    /// Whether it is a key of the repository `repository`, whose ids are made with `id_key`. All keys of one share that: it is
+    /// the one thing that nobody knows who slips a key of his own among those of a target.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] when it is that of another repository, [`ErrorKind::Refused`] when it has another id key.
+    pub(super) fn check_of(&self, repository: &str, id_key: &IdKey) -> Result<()> {
+        let fingerprint = self.fingerprint();
+        if self.repository != repository {
+            return Err(Error::invalid(format!(
+                "the key {fingerprint} is that of repository {}, not of {repository}",
+                self.repository
+            )));
+        }
+        if self.id_key != *id_key {
+            return Err(Error::new(
+                ErrorKind::Refused,
+                format!(
+                    "the key {fingerprint} says that it is one of repository {repository}, and does not go with its \
+                     other keys: somebody may have slipped it in"
+                ),
+            )
+            .with_hint(
+                "find out who wrote keys/ in the targets; unwrap the genuine key by hand, `age -d -i FILE keys/….age > \
+                 KEY`, and pass KEY as identity_file",
+            ));
+        }
+        Ok(())
+    }
+
     /// Whether `text` begins as one.
     pub(super) fn is_one(text: &str) -> bool {
         text.starts_with(FIRST_LINE)

@@ -141,7 +141,11 @@ impl FsTarget {
                 if check_key(&name).is_err() {
                     continue;
                 }
-                let Ok(kind) = entry.file_type() else { continue };
+                let kind = match entry.file_type() {
+                    // Deleted since it was listed. Any other error must not make the list shorter than it is.
+                    Err(error) if is_absent(&error) => continue,
+                    kind => kind.map_err(|e| Error::io(format!("look at {:?}", entry.path()), e))?,
+                };
                 if kind.is_dir() {
                     let below = format!("{name}/");
                     if below.starts_with(prefix) || prefix.starts_with(&below) {

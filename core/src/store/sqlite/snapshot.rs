@@ -33,7 +33,7 @@ use std::fmt;
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
@@ -51,6 +51,8 @@ use crate::value::ByteSize;
 
 /// Bytes read and written at once.
 const BLOCK: usize = 1 << 20;
+/// How many blocks are read ahead of the one being written, with it.
+const AHEAD: usize = 3;
 /// How often the log is copied before its restlessness is called busy.
 const WAL_ATTEMPTS: usize = 5;
 
@@ -105,7 +107,7 @@ pub(super) fn take(task: &Task, database: &Database, dir: &Path) -> Result<Store
     let copy = Copy::into(dir, database);
     let copied = Source::open(task, database, &file).and_then(|source| {
         let held_since = source.held_since;
-        Copier { task, database, file: &file, disk, held_since, buffer: Vec::new() }.run(&source, &copy)?;
+        Copier { task, database, file: &file, disk, held_since }.run(&source, &copy)?;
         Ok(source.close())
     });
     live::tidy(&file);
@@ -251,11 +253,10 @@ struct Copier<'a> {
     file: &'a LiveFile,
     disk: Disk,
     held_since: Duration,
-    buffer: Vec<u8>,
 }
 
 impl Copier<'_> {
-    fn run(&mut self, source: &Source, copy: &Copy) -> Result<()> {
+    fn run(&self, source: &Source, copy: &Copy) -> Result<()> {
         self.main(source, copy)?;
         self.database.seams.at(Moment::BetweenCopies);
         if let Some(wal) = &source.wal {
@@ -265,7 +266,7 @@ impl Copier<'_> {
         source.require_locks(self.file)
     }
 
-    fn main(&mut self, source: &Source, copy: &Copy) -> Result<()> {
+    fn main(&self, source: &Source, copy: &Copy) -> Result<()> {
         let out = OutFile::create_new(&copy.main, PRIVATE_FILE)?;
         let len = source.main.metadata().map_err(|e| Error::io(format!("look at {:?}", self.file.path), e))?.len();
         // A test that takes part wants to see blocks, on whatever filesystem it runs.
@@ -282,7 +283,7 @@ impl Copier<'_> {
     }
 
     /// Copies the log until a copy was not crossed by a new beginning.
-    fn wal(&mut self, wal: &File, copy: &Copy) -> Result<()> {
+    fn wal(&self, wal: &File, copy: &Copy) -> Result<()> {
         let path = &self.file.wal;
         let _ = rustix::fs::fadvise(wal, 0, None, Advice::Sequential);
         for _ in 0..WAL_ATTEMPTS {
@@ -305,24 +306,48 @@ impl Copier<'_> {
     }
 
     /// Copies `len` bytes, fewer where the file ends before. `between` is called after each block.
-    fn bytes(&mut self, from: &File, to: &OutFile, len: u64, between: impl Fn(&Self, u64) -> Result<()>) -> Result<()> {
-        self.buffer.resize(BLOCK, 0);
-        let mut done = 0;
-        while done < len {
-            self.task.check()?;
-            self.disk.watch(self.database, self.file)?;
-            let want = BLOCK.min(usize::try_from(len - done).unwrap_or(BLOCK));
-            let read = header::read_fully_at(from, &mut self.buffer[..want], done)
-                .map_err(|e| Error::io(format!("read database {:?}", self.file.path), e))?;
-            if read == 0 {
-                break;
-            }
-            to.write_all_at(&self.buffer[..read], done)?;
-            between(self, done / BLOCK as u64)?;
-            done += read as u64;
-            self.report(done, len);
+    ///
+    /// A second thread reads ahead: it waits for the device while this one fills the page cache.
+    fn bytes(&self, from: &File, to: &OutFile, len: u64, between: impl Fn(&Self, u64) -> Result<()>) -> Result<()> {
+        let (fill, to_fill) = mpsc::channel::<Vec<u8>>();
+        let (filled, blocks) = mpsc::channel();
+        for _ in 0..AHEAD {
+            let _ = fill.send(vec![0; BLOCK]);
         }
-        Ok(())
+        // Whatever ends this closure ends the channels, and with them the thread.
+        std::thread::scope(move |threads| {
+            let reading = move || {
+                let mut at = 0;
+                while at < len
+                    && let Ok(mut buffer) = to_fill.recv()
+                {
+                    let want = BLOCK.min(usize::try_from(len - at).unwrap_or(BLOCK));
+                    let read = header::read_fully_at(from, &mut buffer[..want], at);
+                    let whole = read.as_ref().is_ok_and(|read| *read == want);
+                    at += want as u64;
+                    if filled.send(read.map(|read| (buffer, read))).is_err() || !whole {
+                        break;
+                    }
+                }
+            };
+            std::thread::Builder::new()
+                .name("copy".to_owned())
+                .spawn_scoped(threads, reading)
+                .map_err(|e| Error::io("start a thread", e))?;
+            let (mut done, mut number) = (0, 0);
+            for block in blocks {
+                self.task.check()?;
+                self.disk.watch(self.database, self.file)?;
+                let (buffer, read) = block.map_err(|e| Error::io(format!("read database {:?}", self.file.path), e))?;
+                to.write_all_at(&buffer[..read], done)?;
+                between(self, number)?;
+                done += read as u64;
+                number += 1;
+                self.report(done, len);
+                let _ = fill.send(buffer);
+            }
+            Ok(())
+        })
     }
 
     /// Fails when the writers of a database without WAL have waited long enough.

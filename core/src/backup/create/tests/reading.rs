@@ -178,6 +178,23 @@ async fn a_first_name_that_vanishes_does_not_take_the_second_with_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_first_name_that_leads_to_another_file_does_not_speak_for_the_second() {
+    let scene = Scene::new(&[("a", b"as it was")]);
+    std::fs::hard_link(scene.root().join("a"), scene.root().join("b")).unwrap();
+    with_hook(&scene, |moment, name, path| {
+        if let (Moment::Open, "a") = (moment, name) {
+            std::fs::write(path.with_extension("new"), b"as it is").unwrap();
+            std::fs::rename(path.with_extension("new"), path).unwrap();
+        }
+        Ok(())
+    })
+    .await;
+    let into = extract(scene.archive().await).await;
+    let read = |name: &str| std::fs::read(into.path().join(name)).unwrap();
+    assert_eq!((read("a"), read("b")), (b"as it is".to_vec(), b"as it was".to_vec()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sparse_file_that_changes_is_named_too() {
     let scene = Scene::new(&[]);
     for name in ["holes-shrink", "holes-grow", "all-hole"] {

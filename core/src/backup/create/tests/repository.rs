@@ -219,6 +219,59 @@ async fn what_is_too_young_is_read_again() {
     assert_eq!(opened, [] as [&str; 0]);
 }
 
+/// The kernel marks the time of a write through a mapping when it is the first since the page was written out, and of no
+/// further one: two writes of a page within half a minute look like one.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_written_through_a_mapping_after_a_backup_is_in_the_next_one() {
+    let scene = Scene::new(&[("mapped", &[0; 4096]), ("note", b"x")]);
+    if crate::fs::is_in_memory(&scene.root()).unwrap() {
+        eprintln!("skipped: a filesystem in memory never writes a page out, and has no time for it");
+        return;
+    }
+    let mapping = Mapping::of(&scene.root().join("mapped"));
+    mapping.write(1);
+    let (_, opened) = scene.back_up(1).await;
+    assert_eq!(opened, ["mapped", "note"]);
+    mapping.write(2);
+    let (_, opened) = scene.back_up(2).await;
+    assert_eq!(opened, ["mapped"]);
+    let (_, into) = restore_memory(&scene).await;
+    assert_eq!(std::fs::read(into.path().join("mapped")).unwrap()[0], 2);
+}
+
+/// The first page of a file, mapped.
+#[cfg(target_os = "linux")]
+struct Mapping(*mut libc::c_void);
+
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code, reason = "there is no other way to write as a mapping does")]
+impl Mapping {
+    fn of(path: &Path) -> Self {
+        let file = std::fs::File::options().read(true).write(true).open(path).unwrap();
+        let fd = std::os::fd::AsRawFd::as_raw_fd(&file);
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: the file has a page, and the mapping keeps it open.
+        let at = unsafe { libc::mmap(std::ptr::null_mut(), 4096, access, libc::MAP_SHARED, fd, 0) };
+        assert_ne!(at, libc::MAP_FAILED);
+        Self(at)
+    }
+
+    fn write(&self, byte: u8) {
+        // SAFETY: the page is mapped for writing until the value is dropped, and nobody else has it.
+        unsafe { self.0.cast::<u8>().write_volatile(byte) };
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code, reason = "there is no other way to write as a mapping does")]
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: it was mapped with this length, and nobody uses it any more.
+        unsafe { libc::munmap(self.0, 4096) };
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_or_damaged_cache_costs_reading_and_no_upload() {
     let scene = many();

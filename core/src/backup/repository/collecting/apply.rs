@@ -168,7 +168,7 @@ impl Collector<'_> {
 }
 
 /// Puts a collect record and reads it back; its key.
-pub(super) async fn put_record(
+pub(in crate::backup::repository) async fn put_record(
     scope: &Scope,
     target: &dyn BackupTarget,
     record: &CollectRecord,

@@ -32,6 +32,8 @@ mod judge;
 mod memory;
 mod survey;
 
+pub(super) use apply::put_record;
+
 use std::sync::Arc;
 use std::time::Duration;
 

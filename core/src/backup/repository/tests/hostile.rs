@@ -8,12 +8,16 @@ use super::scene::{Scene, UNIT, folder, tree_of};
 use crate::backup::frames::Packer;
 use crate::backup::manifest::{Digest, Node};
 use crate::backup::nodes::{ExtractOptions, MAX_PROBLEMS, Problem, ProblemKind, Selection};
+use crate::backup::repository::cache::known::Known;
+use crate::backup::repository::cache::{CacheFolder, CacheOf};
 use crate::backup::repository::header::{Header, NeededPack};
 use crate::backup::repository::hostile::Random;
-use crate::backup::repository::id::{BlobId, PackId};
-use crate::backup::repository::index::{IndexWriter, IndexedPack};
+use crate::backup::repository::id::{BlobId, PackId, PageId};
+use crate::backup::repository::index::{IndexWriter, IndexedMap, IndexedPack};
 use crate::backup::repository::names;
 use crate::backup::repository::pack::{END_FRAME, FrameBuilder, MAX_FRAME, PackedBlob};
+use crate::backup::repository::pages::PageMap;
+use crate::backup::repository::rebase::rebuild;
 use crate::backup::repository::tree::{Block, Content, TreeEntry, write_root};
 use crate::backup::repository::verify::{Depth, verify};
 use crate::fs::Dir;
@@ -413,4 +417,32 @@ fn a_pack_that_was_cut_and_lost_its_index_gives_what_is_left() {
         "{found:?}"
     );
     assert_eq!(salvage(&scene, &key).unwrap().keys().collect::<Vec<_>>(), [b"first"]);
+}
+
+/// A host that lost its caches asks the indexes for a database. One line says that it is larger than any memory.
+#[test]
+fn a_page_map_that_claims_a_giant_over_little_is_passed_over() {
+    let (scene, _) = honest();
+    let (path, below, top) = (BlobId([1; 16]), BlobId([2; 16]), BlobId([3; 16]));
+    let mut base = PageMap::new(4096, 4096, None);
+    base.push_data(BlobId([4; 16]), 1);
+    base.push_unit(0, 0, 0);
+    let giant = PageMap::new(4096, u64::from(u32::MAX) * 4096, Some((below, 0, 4096)));
+    let pack = PackId([5; 16]);
+    let bytes = scene.with(move |_, repository| {
+        let mut index = IndexWriter::new(repository.id);
+        index.frame(100, 100, &[]);
+        let ids = Box::new(std::iter::once(Ok(PageId([6; 16]))));
+        index.map(IndexedMap { id: below, path, pieces: Vec::new(), map: base }, ids);
+        index.map(IndexedMap { id: top, path, pieces: Vec::new(), map: giant }, Box::new(std::iter::empty()));
+        index.finish(&IndexedPack::in_clear(pack, 100, Digest([0; 32])), &repository.key).unwrap()
+    });
+    scene.put(&names::index(pack), &bytes);
+    let state = tempfile::tempdir().unwrap();
+    let folder = state.path().to_owned();
+    let rebuilt = scene.with(move |_, repository| {
+        let caches = CacheFolder::open(&folder, CacheOf::Backups, repository.id).unwrap();
+        rebuild(&repository, &caches, &Known::default(), path).unwrap()
+    });
+    assert!(!rebuilt);
 }

@@ -204,6 +204,28 @@ fn a_run_reads_what_it_wrote_and_nothing_else_without_an_identity() {
     assert!(KeyRing::of_unwrapped(vec![key, super::key()]).is_err());
 }
 
+/// Whoever may write to the target, and knows the operator's public key, can wrap a key of his own to it, and call it a later
+/// one of this repository. What was encrypted to it would be his to read.
+#[test]
+fn a_key_that_somebody_slipped_in_is_not_taken() {
+    let key = key();
+    let forged =
+        RepositoryKey { id_key: IdKey::generate().unwrap(), ..key.rotated("2026-12-01T00:00:00Z".parse().unwrap()) };
+    let host = HostKeys::of(&key);
+    for error in [
+        host.rotated_to(&forged).unwrap_err(),
+        KeyRing::of_host(&host).add(forged.clone()).unwrap_err(),
+        KeyRing::of_unwrapped(vec![key.clone(), forged.clone()]).unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
+        assert!(
+            error.message().contains(forged.fingerprint().as_str())
+                || error.message().contains(key.fingerprint().as_str())
+        );
+        assert!(error.hint().unwrap().contains("identity_file"), "{error:?}");
+    }
+}
+
 #[test]
 fn nothing_secret_prints() {
     let key = key();

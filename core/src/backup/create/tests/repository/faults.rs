@@ -3,6 +3,7 @@
 
 use super::super::faults::{Liar, noise};
 use super::*;
+use crate::backup::repository::removal;
 use crate::testing::{Call, FaultyTarget};
 
 fn scene() -> Scene {
@@ -95,6 +96,21 @@ async fn a_target_that_keeps_something_else_is_caught() {
             same(&scene.root(), into.path());
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_header_goes_before_its_removal_is_recorded_and_read_back() {
+    let scene = scene();
+    let (report, _) = scene.back_up(1).await;
+    scene.back_up(2).await;
+    let before = scene.keys("snapshots/");
+    let liar: Arc<dyn BackupTarget> = Arc::new(Liar(scene.memory.clone(), "collect/"));
+    let objects = Objects::new(&Scope::default(), Arc::clone(&liar));
+    let keys: Arc<dyn Keyring> = Arc::new(NoKeys);
+    let repository = blocking(move || Repository::open(&objects, &keys)).await.unwrap().unwrap();
+    let error = removal::remove(&Scope::default(), &liar, repository, &report.key).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert_eq!(scene.keys("snapshots/"), before);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
