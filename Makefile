@@ -44,14 +44,15 @@ generate: ## Write the Python and TypeScript sides of the operations again
 conformance: ## Compare what became of the conformance cases in the three suites, once they have run
 	@python3 tests/conformance/compare.py
 
-# Coverage of our own code and of what it is built on, for libFuzzer; debug assertions and overflow checks stay on.
+# Coverage of our own code and of what it is built on, for libFuzzer; debug assertions and overflow checks stay on. The flags
+# are those of the stable compiler: without a sanitizer, nightly is needed for nothing. libFuzzer itself is C++: g++ or clang++.
 fuzz: export RUSTFLAGS = -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
 	-Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares --cfg fuzzing -Cdebug-assertions -Coverflow-checks
 fuzz: export UPLIFTED_OPS_FUZZ_TARGET = $(TARGET)
 fuzz: export UPLIFTED_OPS_FUZZ_SEEDS = target/fuzz/corpus/$(TARGET)
-fuzz: ## Let libFuzzer look for inputs that a parser does not stand: make fuzz TARGET=header SECONDS=600 (nightly)
+fuzz: ## Let libFuzzer look for inputs that a parser does not stand: make fuzz TARGET=header SECONDS=600
 	@mkdir -p target/fuzz/corpus/$(TARGET) target/fuzz/failed
-	$(CARGO) +nightly build --release --quiet -p uplifted-fuzz --features libfuzzer --target $(HOST) --target-dir target/fuzz
+	$(CARGO) build --release --quiet -p uplifted-fuzz --features libfuzzer --target $(HOST) --target-dir target/fuzz
 	target/fuzz/$(HOST)/release/uplifted-fuzz target/fuzz/corpus/$(TARGET) -artifact_prefix=target/fuzz/failed/$(TARGET)- \
 		-max_total_time=$(SECONDS) -timeout=20 -rss_limit_mb=2048
 

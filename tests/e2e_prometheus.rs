@@ -16,13 +16,14 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use serde_json::Value as Json;
 use uplifted_ops::metrics::{
     BuildInfo, Collected, Collector, Definition, Format, Guide, ProcessCollector, Registry, Value, global, negotiate,
     own, render,
 };
+use uplifted_ops::testing::random::{self, Rng};
 
 /// Whatever does not happen within this never will. A guard, not a measurement.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -125,32 +126,12 @@ fn hard_labels(seed: u64) -> Vec<String> {
     ];
     let mut labels: Vec<String> = fixed.iter().map(|text| (*text).to_owned()).collect();
     let alphabet: Vec<char> = "ab \"\\\n{}=,#é\u{1F600}\t\r\0\u{1}".chars().collect();
-    let mut random = Random(seed | 1);
+    let mut random = Rng::with_seed(seed);
     for _ in 0..100 {
-        let len = 1 + random.below(24);
-        labels.push((0..len).map(|_| alphabet[random.below(alphabet.len())]).collect());
+        let len = random.u8(1..=24);
+        labels.push((0..len).map(|_| *random.choice(&alphabet).unwrap()).collect());
     }
     labels
-}
-
-/// xorshift64: enough to vary the text, and the same everywhere for a seed.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % bound as u64) as usize
-    }
-}
-
-/// A new seed each time, printed; `UPLIFTED_OPS_SEED` replays one.
-fn seed() -> u64 {
-    let replayed = std::env::var("UPLIFTED_OPS_SEED").ok().and_then(|text| text.parse().ok());
-    let seed = replayed.unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64);
-    println!("UPLIFTED_OPS_SEED={seed}");
-    seed
 }
 
 /// The program, or one clear line that says what to install.
@@ -163,7 +144,7 @@ fn program(name: &str) -> Command {
 
 #[test]
 fn promtool_accepts_the_page_without_a_complaint() {
-    let mut with_backups = everything(seed()).snapshot();
+    let mut with_backups = everything(random::seeded("promtool").u64(..)).snapshot();
     with_backups.merge(own::from_journal([]));
     for snapshot in [with_backups, global().snapshot()] {
         let page = render(&snapshot, Format::Text);
@@ -183,7 +164,7 @@ fn promtool_accepts_the_page_without_a_complaint() {
 
 #[test]
 fn a_real_prometheus_reads_both_formats_alike() {
-    let seed = seed();
+    let seed = random::seeded("prometheus").u64(..);
     let registry = everything(seed);
     let page = Page::serve(registry.clone());
     let prometheus = Prometheus::start(page.address);

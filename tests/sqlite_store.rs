@@ -14,6 +14,7 @@ use serde_json::json;
 use uplifted_ops::Scope;
 use uplifted_ops::component::BuildContext;
 use uplifted_ops::store::{CheckDepth, Store, sqlite};
+use uplifted_ops::testing::random;
 use uplifted_ops::testing::sqlite_load::{self, ENV, Load};
 
 /// The store over `<root>/app.db`.
@@ -84,8 +85,7 @@ fn loads(path: &Path, seed: u64) -> Vec<Load> {
 #[tokio::test]
 async fn copies_under_load_are_never_broken() {
     let runs: usize = std::env::var("UPLIFTED_OPS_STRESS_RUNS").map_or(100, |runs| runs.parse().unwrap());
-    let seed = u64::from(std::process::id());
-    eprintln!("seed {seed}, {runs} copies");
+    let seed = random::seeded("copies under load").u64(..);
     let count = loads(Path::new("/"), seed).len();
     for which in 0..count {
         let folder = tempfile::tempdir().unwrap();

@@ -171,6 +171,11 @@ export interface BackupImportRequest {
   path: PathInput;
   /** What to call it. The file's own label, or its name, when missing. */
   label?: string | null | undefined;
+  /**
+   * How it is stored. What `backup.layout` says when missing, and else `archive`. With `backup.export` before it, this
+   * is how a snapshot changes from one layout to the other; it gets another identifier then.
+   */
+  layout?: Layout | null | undefined;
   /** Into this target only. All of the settings when missing. */
   target?: string | null | undefined;
 }
@@ -1693,6 +1698,8 @@ export interface BackupVerifyResponse {
   depth: VerifyDepth;
   /** Whether the snapshot was looked into. */
   level: VerifyLevel;
+  /** The fingerprint of the key that it is encrypted to, which looking into it takes. Nothing for one in clear. */
+  encryptedTo: string | null;
   /** Whether nothing was wrong anywhere. */
   ok: boolean;
   /** What was wrong. */
@@ -2939,6 +2946,7 @@ const backupVerifyResponseCodec = record<BackupVerifyResponse>("BackupVerifyResp
   snapshotId: { wire: "snapshot_id" },
   depth: { wire: "depth" },
   level: { wire: "level" },
+  encryptedTo: { wire: "encrypted_to" },
   ok: { wire: "ok" },
   problems: { wire: "problems", codec: list(foundProblemCodec) },
   targets: { wire: "targets" },
@@ -3323,6 +3331,7 @@ const backupHoldRequestCodec = record<BackupHoldRequest>("BackupHoldRequest", {
 const backupImportRequestCodec = record<BackupImportRequest>("BackupImportRequest", {
   path: { wire: "path", codec: path },
   label: { wire: "label" },
+  layout: { wire: "layout" },
   target: { wire: "target" },
 });
 

@@ -148,6 +148,13 @@ pub struct Scope {
     pub progress: Progress,
 }
 
+impl Scope {
+    /// The same where a cancel changes nothing: for what must be cleaned up also after one.
+    pub(crate) fn uncancelled(&self) -> Self {
+        Self { cancel: Cancel::new(), ..self.clone() }
+    }
+}
+
 impl Default for Scope {
     fn default() -> Self {
         Self { clock: Arc::new(SystemClock), cancel: Cancel::new(), progress: Progress::default() }

@@ -7,7 +7,7 @@
 //!
 //! What a repository goes through has thousands of faults: a sample of them is tried, `UPLIFTED_OPS_CRASH_SAMPLE` of each
 //! operation's, and all of them with `UPLIFTED_OPS_CRASH_ALL=1`. The seed of a sample is printed, and
-//! `UPLIFTED_OPS_CRASH_SEED` sets it.
+//! `UPLIFTED_OPS_SEED` sets it.
 //!
 //! `system_calls` does the same one floor lower, where SQLite and the libraries write.
 
@@ -16,6 +16,7 @@
 mod backup;
 mod cancel;
 mod collect;
+mod copy;
 mod drill;
 mod keys;
 mod places;
@@ -30,6 +31,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use uplifted_ops::testing::random;
 use uplifted_ops_tests::scene::Scene;
 use uplifted_ops_tests::tree::Tree;
 
@@ -44,12 +46,6 @@ fn points(count: usize) -> impl Iterator<Item = usize> {
     (1..=count).step_by(every)
 }
 
-/// A seed of its own for this run, or the one that is set.
-fn seed() -> u64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    number("UPLIFTED_OPS_CRASH_SEED").unwrap_or(u64::from(now.subsec_nanos()))
-}
-
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
@@ -62,24 +58,15 @@ fn all() -> bool {
 /// `count` of `plans` by chance, or all of them where that is wanted.
 fn sample<T>(what: &str, mut plans: Vec<T>, count: usize) -> Vec<T> {
     if !all() {
-        let (seed, known) = (seed(), plans.len());
+        let known = plans.len();
         let count = number("UPLIFTED_OPS_CRASH_SAMPLE").map_or(count, |count| usize::try_from(count).unwrap());
-        shuffle(&mut plans, seed);
+        random::seeded(what).shuffle(&mut plans);
         plans.truncate(count);
-        println!("{what}: {} of {known} faults, UPLIFTED_OPS_CRASH_SEED={seed}", plans.len());
+        println!("{what}: {} of {known} faults", plans.len());
     } else {
         println!("{what}: all of {} faults", plans.len());
     }
     plans
-}
-
-/// Moves the ones to try to the front: all orders are as likely.
-fn shuffle<T>(items: &mut [T], mut seed: u64) {
-    for left in (2..=items.len()).rev() {
-        // Knuth's generator (MMIX): the upper bits are random enough to choose by.
-        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        items.swap(left - 1, usize::try_from((seed >> 33) % left as u64).unwrap());
-    }
 }
 
 /// Runs `test` for each fault at each point.

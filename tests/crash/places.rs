@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::{Value, json};
+use uplifted_ops::testing::random::noise;
 use uplifted_ops_tests::held::Held;
 use uplifted_ops_tests::scene::{Answered, Scene};
 
-use super::repository::{History, noise};
+use super::repository::History;
 use super::{all, assert_no_litter, hidden_below};
 
 /// A tmpfs, unmounted when dropped.

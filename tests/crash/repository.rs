@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
+use uplifted_ops::testing::random::noise;
 use uplifted_ops_tests::keys::{OperatorKey, encrypt_with};
 use uplifted_ops_tests::scene::{Answered, Scene, trace};
 use uplifted_ops_tests::tree::Tree;
@@ -68,7 +69,16 @@ impl History {
 
     /// Makes a backup called `label`, and learns what it restores to.
     pub(super) fn back_up(&mut self, label: &str) -> Value {
-        let made = self.scene.call("backup.create", &json!({"label": label})).done();
+        self.back_up_with(&json!({"label": label}), label)
+    }
+
+    /// The same in one target alone.
+    pub(super) fn back_up_to(&mut self, target: &str, label: &str) -> Value {
+        self.back_up_with(&json!({"label": label, "target": target}), label)
+    }
+
+    fn back_up_with(&mut self, request: &Value, label: &str) -> Value {
+        let made = self.scene.call("backup.create", request).done();
         let state = self.restored(&self.scene, &made["snapshot_id"], label);
         self.states.insert(label.to_owned(), state);
         self.now = label.to_owned();
@@ -231,18 +241,6 @@ fn restore(run: &Scene, request: &Value, into: &Path, plan: &str) -> Tree {
     let tree = History::without_the_readers_time(Tree::of(into, &[]));
     fs::remove_dir_all(into).unwrap();
     tree
-}
-
-/// Bytes that do not compress, the same for the same seed.
-pub(super) fn noise(len: usize, seed: u64) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64 ^ seed.wrapping_mul(0xd134_2543_de82_ef95);
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state as u8
-    };
-    (0..len).map(|_| next()).collect()
 }
 
 /// How many objects with a final name are in a folder of the target.

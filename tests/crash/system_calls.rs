@@ -2,7 +2,7 @@
 //! SQLite recovers, checkpoints and checks the copy by calls of its own, and the host's journal is a file too.
 //!
 //! A run is traced once; then it is repeated with a fault at each call that changes a file of the scene, or at
-//! a sample of those where there are many. The seed is printed, and `UPLIFTED_OPS_CRASH_SEED` sets it;
+//! a sample of those where there are many. The seed is printed, and `UPLIFTED_OPS_SEED` sets it;
 //! `UPLIFTED_OPS_CRASH_SAMPLE` is how many faults are tried for an operation in each process (80).
 //!
 //! Where nothing can be traced the tests fail, unless `UPLIFTED_OPS_NO_STRACE=1` allows to do without them.
@@ -11,10 +11,11 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use serde_json::{Value, json};
+use uplifted_ops::testing::random;
 use uplifted_ops_tests::scene::{Answered, Scene};
 use uplifted_ops_tests::strace::{self, Call, Fault, Role};
 
-use super::{backup, for_each, number, restore, seed, shuffle};
+use super::{backup, for_each, number, restore};
 
 /// What fails at a call of this name. A plain `write` goes to pipes and counters as well, whose failure says
 /// nothing of the disk: the fault points of `fs` make the writes to files fail.
@@ -47,7 +48,6 @@ fn at_system_calls(
     (operation, request): (&str, &Value),
     check: impl Fn(&Scene, &Answered, &str) + Sync,
 ) -> Vec<Call> {
-    let seed = seed();
     let sample = number("UPLIFTED_OPS_CRASH_SAMPLE").map_or(80, |count| usize::try_from(count).unwrap());
 
     let traced = scene.copy();
@@ -62,13 +62,13 @@ fn at_system_calls(
         .flat_map(|(name, nth)| faults(name).iter().map(move |fault| (*fault, name.as_str(), *nth)))
         .collect();
     let all = plans.len();
-    shuffle(&mut plans, seed);
+    random::seeded(&format!("{operation} in the {role:?}")).shuffle(&mut plans);
     plans.truncate(sample);
-    println!("{operation} in the {role:?}: {} of {all} faults, UPLIFTED_OPS_CRASH_SEED={seed}", plans.len());
+    println!("{operation} in the {role:?}: {} of {all} faults", plans.len());
 
     let hit = Mutex::new(Vec::new());
     for_each(&plans, |(fault, name, nth)| {
-        let plan = format!("{operation}, {role:?}, {fault:?} at {name} {nth}, UPLIFTED_OPS_CRASH_SEED={seed}");
+        let plan = format!("{operation}, {role:?}, {fault:?} at {name} {nth}");
         let run = scene.copy();
         let (answer, calls) = strace::call(&run, role, Some((*fault, name, *nth)), operation, request);
         let reached = calls.into_iter().filter(|call| call.nth == *nth);

@@ -4,10 +4,11 @@
 use std::fs;
 
 use serde_json::{Value, json};
+use uplifted_ops::testing::random::noise;
 use uplifted_ops_tests::held::Held;
 use uplifted_ops_tests::scene::{Answered, Scene};
 
-use super::repository::{History, noise};
+use super::repository::History;
 use super::{all, assert_no_litter, for_each};
 
 const DAY: i64 = 86_400;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests set up their own scenes")]
 
 mod encryption;
+mod layouts;
 mod live;
 mod locks;
 mod main_job;
@@ -10,5 +11,6 @@ mod mounts;
 mod plain_tools;
 mod retention;
 mod sealed_repository;
+mod without_identity;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_under-test");

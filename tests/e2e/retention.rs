@@ -9,6 +9,7 @@ use uplifted_ops::backup::manifest::Outcome;
 use uplifted_ops::backup::retention::{Policy, Proof, Proofs, Rule, Stock, plan};
 use uplifted_ops::clock::{TimeZone, Timestamp};
 use uplifted_ops::config::RetentionSettings;
+use uplifted_ops::testing::random;
 use uplifted_ops_tests::scene::Scene;
 
 use super::PROGRAM;
@@ -100,15 +101,6 @@ fn init_writes_a_policy_that_works() {
     assert_eq!(answer["policy"]["monthly"], 12);
 }
 
-/// SplitMix64 (Steele, Lea, Flood 2014).
-fn random(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    let mut z = *state;
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
-}
-
 /// A restic repository, in which a snapshot is known by its time.
 struct Restic {
     folder: tempfile::TempDir,
@@ -177,8 +169,8 @@ fn listed(time: Timestamp) -> Listed {
     }
 }
 
-/// The same histories and rules, through `restic forget --keep-*` and through ours. `UPLIFTED_OPS_RESTIC_SNAPSHOTS` and
-/// `UPLIFTED_OPS_RESTIC_SEED` make it longer, and another one.
+/// The same histories and rules, through `restic forget --keep-*` and through ours. `UPLIFTED_OPS_RESTIC_SNAPSHOTS`
+/// makes it longer.
 #[test]
 fn the_rules_keep_what_restic_keeps() {
     if Command::new("restic").arg("version").output().is_err() {
@@ -187,8 +179,7 @@ fn the_rules_keep_what_restic_keeps() {
     }
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let count = number("UPLIFTED_OPS_RESTIC_SNAPSHOTS").unwrap_or(12);
-    let seed = number("UPLIFTED_OPS_RESTIC_SEED").unwrap_or(4);
-    let mut state = seed;
+    let mut random = random::seeded("the_rules_keep_what_restic_keeps");
     let restic = Restic { folder: tempfile::tempdir().unwrap() };
     fs::write(restic.folder.path().join("file"), "x").unwrap();
     restic.run(&["init"]);
@@ -197,14 +188,14 @@ fn the_rules_keep_what_restic_keeps() {
     let mut stock = Stock { target: "one".to_owned(), ..Stock::default() };
     let mut proofs = Proofs::default();
     for _ in 0..count {
-        let step = [1_200, 9_000, 90_000, 700_000, 2_700_000][(random(&mut state) % 5) as usize];
-        time += std::time::Duration::from_secs(random(&mut state) % (2 * step) + 1);
+        let step = random.choice([1_200, 9_000, 90_000, 700_000, 2_700_000]).unwrap();
+        time += std::time::Duration::from_secs(random.u64(1..=2 * step));
         restic.run(&["backup", "--host", "here", "--time", &time.strftime("%Y-%m-%d %H:%M:%S").to_string(), "file"]);
         proofs.note(&time.as_second().to_string(), Some("one"), Proof::Whole(time));
         stock.snapshots.push(listed(time));
     }
     for _ in 0..(count / 3).max(4) {
-        let mut some = |most| if random(&mut state).is_multiple_of(2) { (random(&mut state) % most) as u32 } else { 0 };
+        let mut some = |most| if random.bool() { random.u32(..most) } else { 0 };
         let rules = RetentionSettings {
             keep_last: 1 + some(4),
             hourly: some(6),
@@ -221,6 +212,6 @@ fn the_rules_keep_what_restic_keeps() {
             ours.targets[0].decisions.iter().filter(|it| it.reasons.iter().any(|why| why.rule <= Rule::Yearly));
         let mut kept: Vec<Timestamp> = by_rules.map(|decision| decision.time).collect();
         kept.sort();
-        assert_eq!(kept, restic.kept(&rules), "seed {seed}, {count} snapshots, {rules:?}");
+        assert_eq!(kept, restic.kept(&rules), "{count} snapshots, {rules:?}");
     }
 }

@@ -498,6 +498,7 @@ class BackupGroup:
         *,
         path: str | os.PathLike[str],
         label: str | None = None,
+        layout: Layout | None = None,
         target: str | None = None,
         on_progress: Callable[[Progress], object] | None = None,
         timeout: float | None = None,
@@ -510,6 +511,9 @@ class BackupGroup:
             path: The file: a `.tar.zst` of uplifted-ops, or a `.tar`, `.tar.gz` or
                 `.tar.zst` that tar made.
             label: What to call it. The file's own label, or its name, when missing.
+            layout: How it is stored. What `backup.layout` says when missing, and
+                else `archive`. With `backup.export` before it, this is how a snapshot
+                changes from one layout to the other; it gets another identifier then.
             target: Into this target only. All of the settings when missing.
             on_progress: Called with each `Progress`. What it raises cancels the
                 work.
@@ -524,7 +528,7 @@ class BackupGroup:
         """
         return self._owner._call(
             "backup.import",
-            request(path=path_to_wire(path), label=label, target=target),
+            request(path=path_to_wire(path), label=label, layout=layout, target=target),
             _BACKUP_IMPORT,
             on_progress,
             timeout,
@@ -2081,6 +2085,7 @@ class AsyncBackupGroup:
         *,
         path: str | os.PathLike[str],
         label: str | None = None,
+        layout: Layout | None = None,
         target: str | None = None,
         on_progress: Callable[[Progress], object] | None = None,
         timeout: float | None = None,
@@ -2093,6 +2098,9 @@ class AsyncBackupGroup:
             path: The file: a `.tar.zst` of uplifted-ops, or a `.tar`, `.tar.gz` or
                 `.tar.zst` that tar made.
             label: What to call it. The file's own label, or its name, when missing.
+            layout: How it is stored. What `backup.layout` says when missing, and
+                else `archive`. With `backup.export` before it, this is how a snapshot
+                changes from one layout to the other; it gets another identifier then.
             target: Into this target only. All of the settings when missing.
             on_progress: Called with each `Progress`. What it raises cancels the
                 work.
@@ -2107,7 +2115,7 @@ class AsyncBackupGroup:
         """
         return await self._owner._call(
             "backup.import",
-            request(path=path_to_wire(path), label=label, target=target),
+            request(path=path_to_wire(path), label=label, layout=layout, target=target),
             _BACKUP_IMPORT,
             on_progress,
             timeout,

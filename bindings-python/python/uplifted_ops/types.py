@@ -1843,6 +1843,11 @@ class BackupVerifyResponse:
     duration_seconds: float
     """How long it took, in seconds."""
 
+    encrypted_to: str | None = None
+    """The fingerprint of the key that it is encrypted to, which looking into it takes.
+    Nothing for one in clear.
+    """
+
 
 Severity: TypeAlias = Literal["error", "warning"]
 """How bad a finding is.

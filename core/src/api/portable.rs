@@ -12,6 +12,7 @@ use super::snapshots::targets;
 use crate::backup::archive::WriteOptions;
 use crate::backup::export::{ExportJob, ExportReport, export};
 use crate::backup::import::{ImportJob, ImportReport, import};
+use crate::backup::layout::Layout;
 use crate::backup::manifest::RelPath;
 use crate::backup::nodes::Limits;
 use crate::cancel::Scope;
@@ -78,6 +79,10 @@ pub struct ImportRequest {
     /// What to call it. The file's own label, or its name, when missing.
     #[serde(default)]
     pub label: Option<String>,
+    /// How it is stored. What `backup.layout` says when missing, and else `archive`. With `backup.export` before it, this
+    /// is how a snapshot changes from one layout to the other; it gets another identifier then.
+    #[serde(default)]
+    pub layout: Option<Layout>,
 }
 
 /// `backup.import`
@@ -97,7 +102,8 @@ impl Operation for Import {
         let limits = &settings.restore;
         let job = ImportJob {
             path: absolute(request.path.as_path())?,
-            create: create_job(&context, &scope, request.target.as_deref(), None, request.label, Vec::new()).await?,
+            create: create_job(&context, &scope, request.target.as_deref(), request.layout, request.label, Vec::new())
+                .await?,
             scratch: context.scratch(),
             scratch_in_memory: settings.backup.scratch_in_memory,
             limits: Limits {

@@ -1,5 +1,6 @@
 //! `restore.*`: putting a snapshot back, beside or in place, and taking that back.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::snapshots;
 use crate::backup::manifest::{RelPath, StoreRecord};
+use crate::backup::nodes::Selection;
 use crate::backup::restore::{
     self, DiscardPlan, RestoreJob, RestorePlan, RestoreReport, Service, ServiceReport, Site, UndoArea, UndoPlan,
 };
@@ -230,6 +232,12 @@ async fn with_job<T: Send + 'static>(
     request: RestoreRequest,
     act: impl FnOnce(&Scope, &RestoreJob<'_>) -> Result<T> + Send + 'static,
 ) -> Result<T> {
+    let paths: Vec<PathBuf> = request.paths.iter().flatten().map(|path| path.as_path().to_owned()).collect();
+    // A restore in place holds everything against what is there; another one needs to know what it brings.
+    let selection = match request.into.is_some() && !request.salvage && !paths.is_empty() {
+        true => Selection::Paths(paths.clone()),
+        false => Selection::All,
+    };
     let source = snapshots::open(
         &context,
         &scope,
@@ -237,6 +245,7 @@ async fn with_job<T: Send + 'static>(
         request.target.as_deref(),
         request.identity_file.as_ref(),
         request.salvage,
+        selection,
     )
     .await?;
     blocking(move || {
@@ -246,7 +255,7 @@ async fn with_job<T: Send + 'static>(
                 site: site.clone(),
                 source: source.as_ref(),
                 into: request.into.as_ref().map(|into| into.as_path().to_owned()),
-                paths: request.paths.iter().flatten().map(|path| path.as_path().to_owned()).collect(),
+                paths,
                 threads: context.settings().backup.threads,
                 limits: snapshots::limits(&context),
                 salvage: request.salvage,

@@ -11,7 +11,7 @@ use crate::backup::import::{ImportJob, is_file, open_file};
 use crate::backup::list::find;
 use crate::backup::manifest::RelPath;
 use crate::backup::memory::look_for;
-use crate::backup::nodes::Limits;
+use crate::backup::nodes::{Limits, Selection};
 use crate::backup::restore::Source;
 use crate::cancel::Scope;
 use crate::component::BuildContext;
@@ -45,7 +45,8 @@ pub(super) fn host_name() -> String {
 }
 
 /// Opens the snapshot `wanted` in the first target that has an undamaged copy, or the archive in the file of that path.
-/// With `salvage` a copy without an index is opened as well, and one of which only some of the keys are at hand.
+/// With `salvage` a copy without an index is opened as well, and one of which only some of the keys are at hand. What is not
+/// in `selection` may be missing in it.
 pub(super) async fn open(
     context: &Context,
     scope: &Scope,
@@ -53,6 +54,7 @@ pub(super) async fn open(
     target: Option<&str>,
     identity_file: Option<&RelPath>,
     salvage: bool,
+    selection: Selection,
 ) -> Result<Arc<dyn Source>> {
     if is_file(wanted) {
         return open_archive(context, scope, wanted, target).await;
@@ -65,7 +67,7 @@ pub(super) async fn open(
     let mut first_error = None;
     for in_part in [false, true] {
         for copy in &copies {
-            match copy.source(scope, context.settings().restore.max_entries, in_part).await {
+            match copy.source_of(scope, context.settings().restore.max_entries, in_part, selection.clone()).await {
                 Ok(source) => return Ok(source),
                 Err(error) => first_error = first_error.or(Some(error)),
             }

@@ -1,7 +1,8 @@
 //! Copying a snapshot from one target to another: a second place for it, without the service.
 //!
 //! What a copy is depends on the layout. An archive is one object: one that is whole is read, sent, read back where it went,
-//! and only then counts; an encrypted one stays encrypted, and nobody needs its key. A snapshot of a repository is written
+//! and only then counts; an encrypted one stays encrypted, and nobody needs its key. It lies beside the repository that a target
+//! may have: whoever wants it in there exports and imports it, which makes another snapshot. A snapshot of a repository is written
 //! into the repository of the other target, as a backup is: what that one has already is not sent, whatever brought it
 //! there, and an interrupted copy leaves packs that the next one uses.
 //!
@@ -162,7 +163,7 @@ async fn verify(scope: &Scope, copy: &Found, reading: Reading, threads: usize) -
     }
     scope.progress.stage(format!("verifying {} in {}", copy.snapshot_id, copy.target));
     let blocks = copy.blocks(scope);
-    let (inner, threads) = (scope.clone(), super::verify::threads(threads));
+    let (inner, threads) = (scope.clone(), super::pool::threads(threads));
     let problem = if copy.can_be_opened() {
         let opening = copy.clone();
         let problems = blocking(move || Archive::open(opening.open(blocks)?)?.verify_full(&inner, threads)).await?;
@@ -181,7 +182,7 @@ async fn verify_in_repository(scope: &Scope, copy: &Found, reading: Reading, thr
         Reading::Source => Depth::Quick,
         Reading::Existing => Depth::Full,
     };
-    let (inner, opening, threads) = (scope.clone(), copy.clone(), super::verify::threads(threads));
+    let (inner, opening, threads) = (scope.clone(), copy.clone(), super::pool::threads(threads));
     let verified = blocking(move || {
         let repository = opening.repository(&inner)?;
         let most = Limits::default().max_entries;
@@ -273,7 +274,7 @@ async fn copy_across(scope: &Scope, job: &CopyJob, source: &Found) -> std::resul
         RepositoryDelivery { name: name.clone(), target: Arc::clone(target), lease, steps, keys: sealed_here };
     let (inner, keys) = (scope.clone(), job.keys.clone());
     let key = names::snapshot(header.time, header.snapshot);
-    let compression = (job.level, super::verify::threads(job.threads));
+    let compression = (job.level, super::pool::threads(job.threads));
     // Who stops waiting for this stops both: without the one end the other has nothing to do.
     let writing = blocking(move || {
         Ok(match way {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::meter::Meter;
 use super::seal::{Keys, Unsealer};
 use super::target::{BackupTarget, MAX_BLOCK, Upload};
-use crate::cancel::{Cancel, Scope};
+use crate::cancel::Scope;
 use crate::error::{Error, ErrorKind, Result};
 use crate::value::ByteSize;
 
@@ -114,7 +114,7 @@ async fn check_visible(scope: &Scope, place: &Place, seal: &Seal) -> Result<()> 
 
 /// Removes an object that is wrong, whatever the caller wants by now; returns what to say.
 async fn remove(scope: &Scope, place: &Place, error: Error) -> Error {
-    let uncancelled = Scope { cancel: Cancel::new(), ..scope.clone() };
+    let uncancelled = scope.uncancelled();
     match place.target.delete(&uncancelled, &place.key).await {
         Ok(()) => error,
         Err(stuck) => error.with_context("left_behind", &place.key).with_context("delete", stuck),

@@ -174,12 +174,12 @@ impl Lease {
                 Err(error) => {
                     // Ours or not, nobody shall wait for it.
                     let mark = record(scope, &owner, times, true)?;
-                    let _ = target.put(&uncancelled(scope), &key_of(generation), &mark, false).await;
+                    let _ = target.put(&scope.uncancelled(), &key_of(generation), &mark, false).await;
                     return Err(error);
                 }
             }
             // The lease outlives a cancel, for as long as it takes to clean up under it.
-            let scope = uncancelled(scope);
+            let scope = scope.uncancelled();
             let held = Arc::new(Held {
                 target,
                 name: name.to_owned(),
@@ -338,10 +338,6 @@ async fn settle(scope: &Scope, target: &dyn BackupTarget, generation: u64) -> Re
     let Some(ours) = target.stat(scope, &key_of(generation)).await? else { return Ok(false) };
     sweep_probes(scope, target, ours.modified_at).await?;
     Ok(true)
-}
-
-fn uncancelled(scope: &Scope) -> Scope {
-    Scope { cancel: crate::cancel::Cancel::new(), ..scope.clone() }
 }
 
 /// The highest generation and its object.

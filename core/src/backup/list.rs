@@ -17,7 +17,7 @@ use super::blocks::{Blocks, Objects, TargetBlocks, list_all, list_top};
 use super::create::NamedTarget;
 use super::layout::Layout;
 use super::manifest::{Manifest, Outcome};
-use super::nodes::Limits;
+use super::nodes::{Limits, Selection};
 use super::repository::header::Header;
 use super::repository::keyring::Keyring;
 use super::repository::names;
@@ -148,13 +148,24 @@ impl Found {
     /// tree is lost; [`ErrorKind::Denied`] when it is sealed and no key is at hand; [`ErrorKind::Refused`] for more than
     /// `max_entries` entries.
     pub async fn source(&self, scope: &Scope, max_entries: u64, salvage: bool) -> Result<Arc<dyn Source>> {
+        self.source_of(scope, max_entries, salvage, Selection::All).await
+    }
+
+    /// [`Found::source`] for one who wants `selection` and nothing else: other entries may be missing in it.
+    pub async fn source_of(
+        &self,
+        scope: &Scope,
+        max_entries: u64,
+        salvage: bool,
+        selection: Selection,
+    ) -> Result<Arc<dyn Source>> {
         let (copy, blocks, scope) = (self.clone(), self.blocks(scope), scope.clone());
         blocking(move || {
             if copy.in_repository() {
                 let repository = copy.repository(&scope)?;
                 let (header, _) = repository.header(&copy.object.key)?;
-                let open = if salvage { Snapshot::open_in_part } else { Snapshot::open };
-                let snapshot = open(&scope, &repository, header, max_entries)?;
+                let open = if salvage { Snapshot::salvage } else { Snapshot::open_part };
+                let snapshot = open(&scope, &repository, header, max_entries, &selection)?;
                 return Ok(Arc::new(snapshot) as Arc<dyn Source>);
             }
             let blocks = copy.open(blocks)?;

@@ -9,6 +9,15 @@ use std::thread::JoinHandle;
 
 use crate::error::{Error, Result};
 
+/// How many threads where the settings say `asked`: 0 is one for each core, at most 8, past which one that reads or the
+/// disk is the limit.
+pub(in crate::backup) fn threads(asked: usize) -> usize {
+    match asked {
+        0 => std::thread::available_parallelism().map_or(1, usize::from).min(8),
+        asked => asked,
+    }
+}
+
 /// A few threads, each with its own state (a compressor, a cache of open folders). Whoever submits bounds the
 /// memory by [`Pool::in_flight`].
 pub(in crate::backup) struct Pool<J, R> {

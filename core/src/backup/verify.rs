@@ -17,11 +17,12 @@ use super::create::NamedTarget;
 use super::list::{Found, blocking, find};
 use super::manifest::{RelPath, StoreRecord};
 use super::nodes::{ExtractOptions, Limits, Problem, ProblemKind, Selection, restored_len};
+use super::pool::threads;
 use super::repository::cache::{CacheFolder, CacheOf, last::LastHeader};
 use super::repository::{self, verify::Depth};
 use super::restore::Source;
 use super::scratch::Scratch;
-use super::seal::Keys;
+use super::seal::{Fingerprint, Keys};
 use crate::cancel::Scope;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fs::{self, Dir};
@@ -85,6 +86,8 @@ pub struct VerifyReport {
     pub depth: VerifyDepth,
     /// Whether the snapshot was looked into.
     pub level: VerifyLevel,
+    /// The fingerprint of the key that it is encrypted to, which looking into it takes. Nothing for one in clear.
+    pub encrypted_to: Option<Fingerprint>,
     /// Whether nothing was wrong anywhere.
     pub ok: bool,
     /// What was wrong.
@@ -138,6 +141,7 @@ pub async fn verify(scope: &Scope, job: VerifyJob) -> Result<VerifyReport> {
         snapshot_id: copies.first().map(|copy| copy.snapshot_id.clone()).unwrap_or_default(),
         depth: job.depth,
         level: VerifyLevel::Proven,
+        encrypted_to: copies.iter().find_map(|copy| copy.listed.as_ref()?.encrypted_to.clone()),
         ok: true,
         problems: Vec::new(),
         targets: Vec::new(),
@@ -166,7 +170,7 @@ pub async fn verify(scope: &Scope, job: VerifyJob) -> Result<VerifyReport> {
 
 async fn verify_copy(scope: &Scope, job: &VerifyJob, copy: &Found, report: &mut VerifyReport) -> Result<()> {
     let blocks = copy.blocks(scope);
-    let threads = job.threads();
+    let threads = threads(job.threads);
     let (inner, depth, opening) = (scope.clone(), job.depth, copy.clone());
     let checked = blocking(move || {
         let archive = Archive::open(opening.open(blocks)?)?;
@@ -192,7 +196,7 @@ async fn verify_copy(scope: &Scope, job: &VerifyJob, copy: &Found, report: &mut 
 
 /// The same for a snapshot in a repository.
 async fn verify_in_repository(scope: &Scope, job: &VerifyJob, copy: &Found, report: &mut VerifyReport) -> Result<()> {
-    let (inner, opening, threads, state) = (scope.clone(), copy.clone(), job.threads(), job.state.clone());
+    let (inner, opening, threads, state) = (scope.clone(), copy.clone(), threads(job.threads), job.state.clone());
     let depth = match job.depth {
         VerifyDepth::Quick => Depth::Quick,
         VerifyDepth::Data => Depth::Data,
@@ -265,20 +269,6 @@ async fn check_databases(
     Ok(())
 }
 
-/// How many threads decompress where the settings say `threads`: 0 is one for each core, at most 8.
-pub(super) fn threads(threads: usize) -> usize {
-    match threads {
-        0 => std::thread::available_parallelism().map_or(1, usize::from).min(8),
-        threads => threads,
-    }
-}
-
-impl VerifyJob {
-    fn threads(&self) -> usize {
-        threads(self.threads)
-    }
-}
-
 /// Compares the stored bytes of an encrypted copy with what its summary says: the problems that were found.
 pub(super) async fn verify_sealed(scope: &Scope, depth: VerifyDepth, copy: &Found) -> Result<Vec<FoundProblem>> {
     let whole = depth != VerifyDepth::Quick;
@@ -296,7 +286,7 @@ async fn check_database(
     scope.progress.stage(format!("checking database {}", record.name));
     let size =
         source.entries().iter().find(|entry| entry.path == record.path).map_or(0, |entry| restored_len(&entry.node));
-    let (base, in_memory, threads) = (job.scratch.clone(), job.scratch_in_memory, job.threads());
+    let (base, in_memory, threads) = (job.scratch.clone(), job.scratch_in_memory, threads(job.threads));
     let scratch = blocking(move || {
         let scratch = Scratch::create(&base, in_memory)?;
         let free = fs::space(&base)?.free_bytes;

@@ -21,6 +21,8 @@ mod memory;
 mod panics;
 #[doc(hidden)]
 pub mod parsers;
+#[doc(hidden)]
+pub mod random;
 pub mod sink;
 #[cfg(feature = "sqlite")]
 pub mod sqlite_load;

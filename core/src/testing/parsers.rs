@@ -20,7 +20,7 @@ use crate::backup::repository::lines::{Kind, RecordReader};
 use crate::backup::repository::pack::{self, END_FRAME, FrameBuilder};
 use crate::backup::repository::pages::PageMap;
 use crate::backup::repository::pieces::{PieceSource, PieceWriter};
-use crate::backup::repository::tree::{BlockReader, BlockWriter, read_root, write_root};
+use crate::backup::repository::tree::{BlockReader, BlockWriter, Written, read_root, write_root};
 use crate::backup::repository::{names, recover};
 use crate::backup::scratch::Scratch;
 use crate::cancel::Scope;
@@ -165,9 +165,9 @@ pub fn tree(bytes: &[u8]) -> Result<Form> {
     let mut reader = BlockReader::new(bytes)?;
     let mut writer = BlockWriter::new(&key());
     let mut again = Vec::new();
-    let mut append = |block: Option<(Vec<u8>, u64)>| {
+    let mut append = |written: Option<Written>| {
         // Each block has its first line, and this is all one.
-        let Some((block, _)) = block else { return };
+        let Some(Written { record: block, .. }) = written else { return };
         let first = block.iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         again.extend_from_slice(&block[if again.is_empty() { 0 } else { first }..]);
     };

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fs::{OutFile, PRIVATE_FILE};
+use crate::testing::random::Rng;
 
 /// The environment variable that holds a [`Load`] as JSON.
 pub const ENV: &str = "UPLIFTED_OPS_SQLITE_LOAD";
@@ -101,7 +102,7 @@ impl Load {
     pub fn run(&self, stop: impl Fn() -> bool) -> Result<()> {
         let acknowledged = OutFile::create_new(&self.acknowledged, PRIVATE_FILE)?;
         let clock = SystemClock;
-        let mut random = Random(self.seed | 1);
+        let mut random = Rng::with_seed(self.seed);
         let mut db = self.connect()?;
         let started = clock.monotonic();
         let pause = Duration::from_secs_f64(1.0 / f64::from(self.transactions_per_second.max(1)));
@@ -150,10 +151,10 @@ impl Load {
         connect().map_err(engine)
     }
 
-    fn transfer(&self, db: &Connection, random: &mut Random) -> rusqlite::Result<()> {
-        let [payer, payee] = [(); 2].map(|()| random.below(self.accounts.into()));
-        let amount = random.below(100);
-        let note = vec![(amount & 0xff) as u8; random.below(400) as usize];
+    fn transfer(&self, db: &Connection, random: &mut Rng) -> rusqlite::Result<()> {
+        let [payer, payee] = [(); 2].map(|()| random.i64(..i64::from(self.accounts)));
+        let amount = random.i64(..100);
+        let note = vec![(amount & 0xff) as u8; random.usize(..400)];
         db.execute_batch("BEGIN IMMEDIATE")?;
         let run = |sql, params: &[&dyn rusqlite::ToSql]| db.prepare_cached(sql)?.execute(params);
         run("UPDATE account SET balance = balance - ? WHERE id = ?", &[&amount, &payer])?;
@@ -161,8 +162,8 @@ impl Load {
         run("INSERT INTO ledger (payer, payee, amount, note) VALUES (?, ?, ?, ?)", &[&payer, &payee, &amount, &note])?;
         run("UPDATE progress SET committed = committed + 1", &[])?;
         // Pages that come and go, for VACUUM and the freelist to have work.
-        run("INSERT OR REPLACE INTO filler VALUES (?, zeroblob(?))", &[&random.below(64), &random.below(9000)])?;
-        run("DELETE FROM filler WHERE id = ?", &[&random.below(64)])?;
+        run("INSERT OR REPLACE INTO filler VALUES (?, zeroblob(?))", &[&random.i64(..64), &random.i64(..9000)])?;
+        run("DELETE FROM filler WHERE id = ?", &[&random.i64(..64)])?;
         db.execute_batch("COMMIT")
     }
 
@@ -242,16 +243,4 @@ fn is_busy(error: &rusqlite::Error) -> bool {
 
 fn engine(error: rusqlite::Error) -> Error {
     Error::new(ErrorKind::Unavailable, format!("the load's database: {error}")).with_source(error)
-}
-
-/// Marsaglia's xorshift64: small, seeded, good enough to choose accounts.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> i64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % limit.max(1)).cast_signed()
-    }
 }

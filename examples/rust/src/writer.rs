@@ -103,7 +103,7 @@ pub fn run(options: &Options, stop: &AtomicBool) -> Result<Report, Failure> {
     let note = "n".repeat(options.note_bytes);
     let (mut commit, mut response) = (Histogram::default(), Histogram::default());
     let (mut busy, mut checkpoints, mut vacuums, mut last) = (0, 0, 0, 0);
-    let mut random = options.seed;
+    let mut random = fastrand::Rng::with_seed(options.seed);
     let began = Instant::now();
     let mut due = began;
     while !stop.load(Ordering::Relaxed) {
@@ -116,7 +116,7 @@ pub fn run(options: &Options, stop: &AtomicBool) -> Result<Report, Failure> {
             due = Instant::now();
         }
         let start = Instant::now();
-        match ledger.transfer(next(&mut random), &note) {
+        match ledger.transfer(random.u64(..), &note) {
             Ok(transfer) => last = transfer,
             Err(error) if is_busy(&error) => {
                 busy += 1;
@@ -172,15 +172,6 @@ fn sleep_until(due: Instant) {
 
 fn is_busy(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked))
-}
-
-/// SplitMix64 (Steele, Lea, Flood 2014): small, seeded, good enough to pick accounts.
-fn next(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    let mut mixed = *state;
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    mixed ^ (mixed >> 31)
 }
 
 #[cfg(test)]

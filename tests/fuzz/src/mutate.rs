@@ -1,30 +1,7 @@
 //! Mutations of inputs that a parser takes. They know about lines, fields, numbers and digits, which most of our formats
 //! consist of, and about nothing else.
 
-/// SplitMix64 (Steele, Lea, Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014).
-#[derive(Debug)]
-pub struct Random(pub u64);
-
-impl Random {
-    /// The next number.
-    pub fn number(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    /// A number below `end`; 0 where there is none.
-    pub fn below(&mut self, end: usize) -> usize {
-        (self.number() % end.max(1) as u64) as usize
-    }
-
-    /// One of these.
-    pub fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
-        &from[self.below(from.len())]
-    }
-}
+use uplifted_ops::testing::random::Rng;
 
 /// Numbers at the edges of types, sizes and tables.
 const NUMBERS: [&str; 22] = [
@@ -82,65 +59,65 @@ const WORDS: [&[u8]; 24] = [
 const MOST: usize = 1 << 18;
 
 /// Makes another input out of one of `corpus`.
-pub fn mutate(random: &mut Random, corpus: &[Vec<u8>]) -> Vec<u8> {
-    let mut bytes = random.pick(corpus).clone();
-    for _ in 0..=random.below(4) {
+pub fn mutate(random: &mut Rng, corpus: &[Vec<u8>]) -> Vec<u8> {
+    let mut bytes = random.choice(corpus).unwrap().clone();
+    for _ in 0..random.u8(1..=5) {
         once(random, corpus, &mut bytes);
         bytes.truncate(MOST);
     }
     bytes
 }
 
-fn once(random: &mut Random, corpus: &[Vec<u8>], bytes: &mut Vec<u8>) {
-    let at = random.below(bytes.len() + 1);
-    let end = (at + 1 + random.below(40)).min(bytes.len());
-    match random.below(14) {
+fn once(random: &mut Rng, corpus: &[Vec<u8>], bytes: &mut Vec<u8>) {
+    let at = random.usize(..bytes.len() + 1);
+    let end = (at + 1 + random.usize(..40)).min(bytes.len());
+    match random.u8(..14) {
         0 => bytes.truncate(at),
-        1 if at < bytes.len() => bytes[at] ^= 1 << random.below(8),
-        2 if at < bytes.len() => bytes[at] = random.number() as u8,
+        1 if at < bytes.len() => bytes[at] ^= 1 << random.u8(..8),
+        2 if at < bytes.len() => bytes[at] = random.u8(..),
         3 => drop(bytes.drain(at.min(end)..end)),
-        4 => drop(bytes.splice(at..at, random.pick(&WORDS).to_vec())),
+        4 => drop(bytes.splice(at..at, random.choice(&WORDS).unwrap().to_vec())),
         5 => {
             let again = bytes[at.min(end)..end].to_vec();
-            let to = random.below(bytes.len() + 1);
+            let to = random.usize(..bytes.len() + 1);
             drop(bytes.splice(to..to, again));
         }
         6 => {
-            let other = random.pick(corpus);
-            let from = random.below(other.len() + 1);
-            let part = other[from..(from + random.below(200)).min(other.len())].to_vec();
+            let other = random.choice(corpus).unwrap();
+            let from = random.usize(..other.len() + 1);
+            let part = other[from..(from + random.usize(..200)).min(other.len())].to_vec();
             drop(bytes.splice(at..at, part));
         }
         7 | 8 => number(random, bytes, at),
         9..=12 => line(random, corpus, bytes),
-        _ => bytes.extend((0..random.below(9)).map(|_| 0)),
+        _ => bytes.extend((0..random.usize(..9)).map(|_| 0)),
     }
 }
 
 /// Replaces the decimal number around or behind a place.
-fn number(random: &mut Random, bytes: &mut Vec<u8>, at: usize) {
+fn number(random: &mut Rng, bytes: &mut Vec<u8>, at: usize) {
     let digit = |byte: &u8| byte.is_ascii_digit();
     let Some(inside) = bytes[at..].iter().position(digit).map(|behind| at + behind) else { return };
     let start = bytes[..inside].iter().rposition(|byte| !digit(byte)).map_or(0, |before| before + 1);
     let end = bytes[inside..].iter().position(|byte| !digit(byte)).map_or(bytes.len(), |behind| inside + behind);
     let text = std::str::from_utf8(&bytes[start..end]).unwrap_or_default();
     let value: u64 = text.parse().unwrap_or(0);
-    let other = match random.below(4) {
+    let other = match random.u8(..4) {
         0 => value.wrapping_add(1).to_string(),
         1 => value.wrapping_sub(1).to_string(),
-        _ => (*random.pick(&NUMBERS)).to_owned(),
+        _ => (*random.choice(&NUMBERS).unwrap()).to_owned(),
     };
     drop(bytes.splice(start..end, other.into_bytes()));
 }
 
 /// Moves, repeats, removes or borrows a line.
-fn line(random: &mut Random, corpus: &[Vec<u8>], bytes: &mut Vec<u8>) {
+fn line(random: &mut Rng, corpus: &[Vec<u8>], bytes: &mut Vec<u8>) {
     let mut lines: Vec<Vec<u8>> = bytes.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
     if lines.is_empty() {
         return;
     }
-    let (at, other) = (random.below(lines.len()), random.below(lines.len()));
-    match random.below(6) {
+    let (at, other) = (random.usize(..lines.len()), random.usize(..lines.len()));
+    match random.u8(..6) {
         0 => drop(lines.remove(at)),
         1 => lines.swap(at, other),
         2 => {
@@ -150,14 +127,14 @@ fn line(random: &mut Random, corpus: &[Vec<u8>], bytes: &mut Vec<u8>) {
         3 => lines.insert(at, lines[other].clone()),
         4 => {
             // So often that what grows with it shows.
-            let many = 1 << random.below(11);
+            let many = 1 << random.u8(..11);
             let again = lines[at].clone();
             drop(lines.splice(at..at, std::iter::repeat_n(again, many)));
         }
         _ => {
-            let theirs: Vec<&[u8]> = random.pick(corpus).split_inclusive(|byte| *byte == b'\n').collect();
+            let theirs: Vec<&[u8]> = random.choice(corpus).unwrap().split_inclusive(|byte| *byte == b'\n').collect();
             if !theirs.is_empty() {
-                lines.insert(at, random.pick(&theirs).to_vec());
+                lines.insert(at, random.choice(&theirs).unwrap().to_vec());
             }
         }
     }

@@ -4,21 +4,20 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use uplifted_ops::testing::random;
+
 use crate::Target;
-use crate::mutate::{Random, mutate};
+use crate::mutate::mutate;
 
 /// Runs a target: its seeds, inputs that once were too much for it, and mutations.
 ///
-/// `UPLIFTED_OPS_FUZZ_SEED` plays a run again, `UPLIFTED_OPS_FUZZ_SECONDS` lets it go on for so long.
+/// `UPLIFTED_OPS_SEED` plays a run again, `UPLIFTED_OPS_FUZZ_SECONDS` lets it go on for so long.
 ///
 /// # Panics
 /// At the first input that the target does not stand. It is kept in a file, which the message names.
 pub fn run(target: &Target) {
     let number = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
-    let clock =
-        || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(1, |time| time.as_nanos() as u64);
-    let seed = number("UPLIFTED_OPS_FUZZ_SEED").unwrap_or_else(clock);
-    println!("{}: UPLIFTED_OPS_FUZZ_SEED={seed}", target.name);
+    let mut random = random::seeded(target.name);
     let mut corpus = (target.seeds)();
     assert!(!corpus.is_empty(), "{}: there is nothing to begin with", target.name);
     for input in &corpus {
@@ -26,30 +25,29 @@ pub fn run(target: &Target) {
         if let Err(error) = (target.read)(input) {
             panic!("{}: a seed is refused: {error}\n{}", target.name, String::from_utf8_lossy(input));
         }
-        check(target, input, seed);
+        check(target, input);
     }
     for input in known(target.name) {
-        check(target, &input, seed);
+        check(target, &input);
         corpus.push(input);
     }
-    let mut random = Random(seed);
     let until = number("UPLIFTED_OPS_FUZZ_SECONDS").map(|seconds| Instant::now() + Duration::from_secs(seconds));
     let mut done = 0;
     while until.map_or(done < target.short, |until| Instant::now() < until) {
-        check(target, &mutate(&mut random, &corpus), seed);
+        check(target, &mutate(&mut random, &corpus));
         done += 1;
     }
     println!("{}: {done} mutations of {} inputs", target.name, corpus.len());
 }
 
-fn check(target: &Target, input: &[u8], seed: u64) {
+fn check(target: &Target, input: &[u8]) {
     let what = match catch_unwind(AssertUnwindSafe(|| target.check(input))) {
         Ok(Ok(())) => return,
         Ok(Err(message)) => message,
         Err(_) => "it panicked".to_owned(),
     };
     let file = kept(target.name, input);
-    panic!("{}: {what}\nseed {seed}; the input is in {}", target.name, file.display());
+    panic!("{}: {what}\nthe input is in {}", target.name, file.display());
 }
 
 /// Keeps an input that a target did not stand.

@@ -5,6 +5,8 @@
 
 pub mod proxy;
 pub mod server;
+pub mod tls;
 
 pub use proxy::{Proxy, Request, Trick};
 pub use server::Server;
+pub use tls::{Authority, TlsProxy};

@@ -14,8 +14,9 @@ use self::search::{Prober, Verdict, search};
 use super::create::NamedTarget;
 use super::drill::open_source;
 use super::list::{Found, blocking, find_all};
-use super::manifest::{Node, StoreRecord};
-use super::nodes::{ExtractOptions, Limits, Selection};
+use super::manifest::StoreRecord;
+use super::nodes::{ExtractOptions, Limits, Selection, stored_len};
+use super::pool::threads;
 use super::probe::Tester;
 use super::restore::Source;
 use super::scratch::Scratch;
@@ -297,12 +298,8 @@ fn restore(
         Selection::All => true,
         Selection::Paths(paths) => paths.iter().any(|wanted| path.starts_with(wanted)),
     };
-    let size = |node: &Node| match node {
-        Node::File { size, data, .. } => data.as_ref().map_or(*size, |parts| parts.iter().map(|(_, len)| len).sum()),
-        _ => 0,
-    };
     let entries = source.entries().iter().filter(|entry| wanted(entry.path.as_path()));
-    let needed = entries.fold(0_u64, |sum, entry| sum.saturating_add(size(&entry.node)));
+    let needed = entries.fold(0_u64, |sum, entry| sum.saturating_add(stored_len(&entry.node)));
     let free = fs::space(base)?.free_bytes;
     if needed > free {
         let (needed, free) = (ByteSize(needed), ByteSize(free));
@@ -336,13 +333,6 @@ async fn ask(scope: &Scope, job: &BisectJob, record: Option<&StoreRecord>, folde
             }
         }
         _ => tester.program(scope, folder, &tester.settings.command).await,
-    }
-}
-
-fn threads(asked: usize) -> usize {
-    match asked {
-        0 => std::thread::available_parallelism().map_or(1, usize::from).min(8),
-        asked => asked,
     }
 }
 

@@ -11,7 +11,7 @@ use super::super::deposit::{Place, Seal, in_time, put, show};
 use super::super::lease::Lease;
 use super::super::seal::{Keys, SUMMARY_SUFFIX};
 use super::super::target::BackupTarget;
-use crate::cancel::{Cancel, Scope};
+use crate::cancel::Scope;
 use crate::error::{Error, ErrorKind, Result};
 
 /// How many bytes travel together.
@@ -135,7 +135,7 @@ fn summary_place(place: &Place) -> Place {
 /// Takes the summary away again when its archive did not come. A target that failed may have the archive all the
 /// same; where this cannot be told or done, the next backup removes what belongs to no archive.
 async fn remove_summary(scope: &Scope, place: &Place) {
-    let uncancelled = Scope { cancel: Cancel::new(), ..scope.clone() };
+    let uncancelled = scope.uncancelled();
     if matches!(place.target.stat(&uncancelled, &place.key).await, Ok(None)) {
         let _ = place.target.delete(&uncancelled, &summary_place(place).key).await;
     }

@@ -7,6 +7,7 @@ use super::super::archive::WriteOptions;
 use super::super::discover::Contents;
 use super::super::layout::Layout;
 use super::super::list::{archive_key, last_ratio};
+use super::super::pool::threads;
 use super::super::repository::id::SnapshotId;
 use super::super::repository::names::snapshot as snapshot_key;
 use super::super::scratch::Scratch;
@@ -23,8 +24,6 @@ use crate::value::{ByteSize, random_hex};
 
 /// What the archive needs beside the content: headers, indexes, and room for being wrong.
 const MARGIN: u64 = 1 << 20;
-/// More threads than this compress no faster, since one reads.
-const MAX_THREADS: usize = 8;
 
 /// What is settled before a byte is read.
 pub(super) struct Plan {
@@ -65,10 +64,7 @@ impl Plan {
             return Err(Scratch::in_memory(&scratch));
         }
         let walk = walk_plan(job, &scratch)?;
-        let threads = match settings.threads {
-            0 => std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS),
-            threads => threads.min(64),
-        };
+        let threads = threads(settings.threads).min(64);
         let (snapshot_id, time) = (random_hex(12)?, job.time.unwrap_or_else(|| scope.clock.now()));
         let key = match layout {
             Layout::Archive => archive_key(&job.service, time, &snapshot_id, job.keys.is_some()),

@@ -39,4 +39,4 @@ pub use problem::{Problem, ProblemKind};
 pub use roll::Roll;
 pub(in crate::backup) use scattered::{Scattered, Stretch};
 pub use wanted::Selection;
-pub(in crate::backup) use wanted::Wanted;
+pub(in crate::backup) use wanted::{Chosen, Wanted};

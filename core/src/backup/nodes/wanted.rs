@@ -17,6 +17,35 @@ pub enum Selection {
     Paths(Vec<PathBuf>),
 }
 
+/// The names that are asked for, to tell early what need not be looked at.
+pub(in crate::backup) struct Chosen(Vec<Vec<u8>>);
+
+impl Chosen {
+    /// `None` when everything has to be looked at.
+    pub(in crate::backup) fn of(selection: &Selection) -> Option<Self> {
+        let Selection::Paths(paths) = selection else { return None };
+        // What is no path is for [`Wanted::new`] to refuse.
+        let plain = |path: &PathBuf| plain_path(path).ok().map(|path| path.into_os_string().into_encoded_bytes());
+        let names: Option<Vec<_>> = paths.iter().map(plain).collect();
+        names.filter(|names| !names.iter().any(Vec::is_empty)).map(Self)
+    }
+
+    /// Whether a name is asked for, or of a folder above.
+    pub(in crate::backup) fn takes(&self, path: &[u8]) -> bool {
+        self.0.iter().any(|name| path == name || is_below(path, name) || is_below(name, path))
+    }
+
+    /// Whether it may take a name that is not before `least` and not after `greatest`, in the order of [`compare`].
+    pub(in crate::backup) fn may_take_between(&self, least: &[u8], greatest: &[u8]) -> bool {
+        let lies_between = |name: &[u8]| compare(least, name).is_le() && compare(name, greatest).is_le();
+        self.0.iter().any(|name| {
+            let slashes = name.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+            // What is below a name comes directly after it.
+            lies_between(name) || is_below(least, name) || slashes.map(|(slash, _)| &name[..slash]).any(lies_between)
+        })
+    }
+}
+
 /// No place: the entry is not wanted.
 const NOWHERE: u32 = u32::MAX;
 

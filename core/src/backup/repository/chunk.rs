@@ -86,7 +86,7 @@ impl Chunker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backup::repository::hostile::Random;
+    use crate::testing::random;
 
     fn cut(key: &IdKey, bytes: &[u8], step: usize) -> Vec<Vec<u8>> {
         let mut chunker = Chunker::new(key);
@@ -110,9 +110,9 @@ mod tests {
 
     #[test]
     fn boundaries_follow_the_content_and_the_key_but_not_the_reads() {
-        let mut random = Random::seeded("boundaries");
+        let mut random = random::seeded("boundaries");
         let key = IdKey::new([1; 32]);
-        let mut bytes = random.bytes(24 << 20);
+        let mut bytes = random::bytes(&mut random, 24 << 20);
         let chunks = cut(&key, &bytes, 1 << 20);
         assert!(chunks.concat() == bytes);
         assert!(chunks.len() > 8 && chunks.iter().all(|chunk| chunk.len() <= MAX), "{}", chunks.len());

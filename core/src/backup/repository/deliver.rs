@@ -17,7 +17,7 @@ use crate::backup::deposit::{Place, in_time, put, show};
 use crate::backup::lease::Lease;
 use crate::backup::seal::Keys;
 use crate::backup::target::{BackupTarget, Upload};
-use crate::cancel::{Cancel, Scope};
+use crate::cancel::Scope;
 use crate::error::{Error, ErrorKind, Result};
 
 /// How many packs are being read back at once.
@@ -130,7 +130,7 @@ impl RepositoryDelivery {
         let (bytes, mac) = header.write(&key);
         scope.cancel.check()?;
         // From here on it is not interrupted: the snapshot becomes visible and is safe, or this fails.
-        let uncancelled = Scope { cancel: Cancel::new(), ..scope.clone() };
+        let uncancelled = scope.uncancelled();
         put(&uncancelled, &place, &bytes).await?;
         if let Err(error) = self.is_still_there(&uncancelled).await {
             // Put where nothing else is, it is no snapshot. A target that does not answer has it, read back.

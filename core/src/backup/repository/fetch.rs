@@ -9,13 +9,12 @@ use super::index::{BlobAt, Lookup};
 use super::names;
 use super::open::Repository;
 use super::pack;
+use super::prepare::MAX_INDEX;
 use crate::backup::blocks::{Blocks, read_exact};
 use crate::backup::frames::Unpacker;
 use crate::cancel::Scope;
 use crate::error::{Error, ErrorKind, Result};
 
-/// The longest index: of a pack full of the smallest blobs.
-const MAX_INDEX: u64 = 256 << 20;
 /// How many frames a [`Reader`] keeps.
 const KEPT_FRAMES: usize = 4;
 

@@ -8,78 +8,29 @@ use super::pages::PageMap;
 use super::pieces::PieceSource;
 use super::tree::{BlockReader, read_root, tests as trees};
 use crate::error::{ErrorKind, Result};
-
-/// SplitMix64, whose seed is printed: `REPOSITORY_SEED=…` plays a run again.
-pub(crate) struct Random {
-    state: u64,
-    seed: u64,
-}
-
-impl Random {
-    pub(in crate::backup) fn seeded(test: &str) -> Self {
-        let given = std::env::var("REPOSITORY_SEED").ok().and_then(|seed| seed.parse().ok());
-        let seed: u64 = given.unwrap_or_else(|| u64::from_le_bytes(super::id::random().unwrap()));
-        println!("{test}: REPOSITORY_SEED={seed}");
-        Self::new(seed)
-    }
-
-    pub(in crate::backup) fn new(seed: u64) -> Self {
-        Self { state: seed, seed }
-    }
-
-    pub(in crate::backup) fn seed(&self) -> u64 {
-        self.seed
-    }
-
-    pub(in crate::backup) fn next(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    /// A number below `end`.
-    pub(in crate::backup) fn below(&mut self, end: u64) -> u64 {
-        self.next() % end.max(1)
-    }
-
-    /// A place among `len`.
-    pub(in crate::backup) fn index(&mut self, len: usize) -> usize {
-        self.below(len as u64) as usize
-    }
-
-    pub(in crate::backup) fn bytes(&mut self, len: usize) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(len + 8);
-        while bytes.len() < len {
-            bytes.extend_from_slice(&self.next().to_le_bytes());
-        }
-        bytes.truncate(len);
-        bytes
-    }
-}
+use crate::testing::random::{self, Rng};
 
 /// Something that was a record once.
-fn broken(random: &mut Random, samples: &[Vec<u8>]) -> Vec<u8> {
-    let mut bytes = samples[random.below(samples.len() as u64) as usize].clone();
-    for _ in 0..=random.below(4) {
-        let at = random.below(bytes.len() as u64 + 1) as usize;
-        let other = random.below(bytes.len() as u64 + 1) as usize;
+fn broken(random: &mut Rng, samples: &[Vec<u8>]) -> Vec<u8> {
+    let mut bytes = samples[random.usize(..samples.len())].clone();
+    for _ in 0..=random.u64(..4) {
+        let at = random.usize(..bytes.len() + 1);
+        let other = random.usize(..bytes.len() + 1);
         let (low, high) = (at.min(other), at.max(other));
-        match random.below(7) {
+        match random.u64(..7) {
             0 => bytes.truncate(at),
-            1 if at < bytes.len() => bytes[at] = random.next() as u8,
+            1 if at < bytes.len() => bytes[at] = random.u8(..),
             2 => drop(bytes.drain(low..high)),
             3 => {
                 let again = bytes[low..high].to_vec();
                 bytes.splice(at..at, again);
             }
             4 => {
-                let noise = random.bytes(5);
+                let noise = random::bytes(random, 5);
                 bytes.splice(at..at, noise);
             }
             5 => {
-                let digits = random.next().to_string().into_bytes();
+                let digits = random.u64(..).to_string().into_bytes();
                 bytes.splice(at..at, digits);
             }
             _ => bytes.extend_from_slice(b"\n"),
@@ -90,7 +41,7 @@ fn broken(random: &mut Random, samples: &[Vec<u8>]) -> Vec<u8> {
 
 /// Runs a reader over many broken records. It may take one or refuse it as damaged or too new, no more.
 fn endure<T>(name: &str, samples: &[Vec<u8>], mut read: impl FnMut(&[u8]) -> Result<T>) {
-    let mut random = Random::seeded(name);
+    let mut random = random::seeded(name);
     for sample in samples {
         assert!(read(sample).is_ok(), "{name}: {}", String::from_utf8_lossy(sample));
     }
@@ -98,12 +49,12 @@ fn endure<T>(name: &str, samples: &[Vec<u8>], mut read: impl FnMut(&[u8]) -> Res
         let bytes = broken(&mut random, samples);
         if let Err(error) = read(&bytes) {
             let expected = matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Unsupported);
-            assert!(expected, "seed {}: {error}", random.seed());
+            assert!(expected, "{error}");
         }
     }
     for len in 0..200 {
-        let bytes = random.bytes(len);
-        assert!(read(&bytes).is_err(), "seed {}", random.seed());
+        let bytes = random::bytes(&mut random, len);
+        assert!(read(&bytes).is_err(), "");
     }
 }
 

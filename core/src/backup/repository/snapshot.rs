@@ -12,9 +12,11 @@ use super::open::Repository;
 use super::pages::PageMap;
 use super::pieces::PieceSource;
 use super::roll::{Stored, TreeRoll};
-use super::tree::{BlockReader, TreeEntry, read_root};
+use super::tree::{BlockReader, Span, TreeEntry, read_root};
 use crate::backup::manifest::{FORMAT, Manifest, Node, RelPath};
-use crate::backup::nodes::{Limits, Order, Problem, ProblemKind, Roll, check_limits, examine, totals};
+use crate::backup::nodes::{
+    Chosen, Limits, Order, Problem, ProblemKind, Roll, Selection, check_limits, examine, totals,
+};
 use crate::cancel::Scope;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -26,7 +28,8 @@ const MAX_BLOCK_TEXT: u64 = 256 << 20;
 const MAX_MAP: u64 = 1 << 30;
 /// How many files a sentence names.
 const NAMED: usize = 5;
-/// Bytes of a line of the root, at most.
+/// The longest root: this much, and so many bytes for each entry. A line of it names a block of some 500 entries.
+const MAX_ROOT: u64 = 64 << 20;
 const ROOT_LINE: u64 = 64;
 
 /// An open snapshot: its entries are in memory, its content is read when asked for.
@@ -39,6 +42,8 @@ pub(crate) struct Snapshot {
     pub(super) problems: Vec<Problem>,
     /// Whether the list of entries lacks some.
     pub(super) incomplete: bool,
+    /// Whether only the entries that were asked for are in the list.
+    partial: bool,
     /// Keys that it needs and that are not at hand, by their fingerprints.
     closed: Vec<String>,
 }
@@ -63,8 +68,22 @@ impl Snapshot {
     /// [`ErrorKind::Corrupt`] when not even the root of the tree can be read, [`ErrorKind::Denied`] when packs are sealed
     /// and the identity is not at hand, [`ErrorKind::Refused`] for more than `max_entries` entries.
     pub(crate) fn open(scope: &Scope, repository: &Repository, header: Header, max_entries: u64) -> Result<Self> {
+        Self::open_part(scope, repository, header, max_entries, &Selection::All)
+    }
+
+    /// [`Snapshot::open`] for one who wants `selection` and nothing else: other entries may be missing in it, and what
+    /// is wrong with them remains unseen.
+    pub(crate) fn open_part(
+        scope: &Scope,
+        repository: &Repository,
+        header: Header,
+        max_entries: u64,
+        selection: &Selection,
+    ) -> Result<Self> {
         match closed_keys(repository, &header) {
-            closed if closed.is_empty() => Self::open_without(scope, repository, header, max_entries, closed),
+            closed if closed.is_empty() => {
+                Self::open_without(scope, repository, header, max_entries, selection, closed)
+            }
             closed => Err(not_at_hand(repository, &header, &closed)),
         }
     }
@@ -73,11 +92,12 @@ impl Snapshot {
     ///
     /// # Errors
     /// As [`Snapshot::open`]; [`ErrorKind::Denied`] when no key is at hand, or the root of the tree needs another one.
-    pub(crate) fn open_in_part(
+    pub(crate) fn salvage(
         scope: &Scope,
         repository: &Repository,
         header: Header,
         max_entries: u64,
+        selection: &Selection,
     ) -> Result<Self> {
         let closed = closed_keys(repository, &header);
         let denied = not_at_hand(repository, &header, &closed);
@@ -86,7 +106,7 @@ impl Snapshot {
             return Err(denied);
         }
         let in_part = !closed.is_empty();
-        Self::open_without(scope, repository, header, max_entries, closed).map_err(|error| {
+        Self::open_without(scope, repository, header, max_entries, selection, closed).map_err(|error| {
             // The root: without it nothing has a name.
             if in_part && is_damage(&error) { denied.with_context("because", error.message()) } else { error }
         })
@@ -97,6 +117,7 @@ impl Snapshot {
         repository: &Repository,
         header: Header,
         max_entries: u64,
+        selection: &Selection,
         closed: Vec<String>,
     ) -> Result<Self> {
         let mut problems = Vec::new();
@@ -122,12 +143,26 @@ impl Snapshot {
             }
             Err(error) => return Err(error),
         };
-        let mut roll = TreeRoll::default();
-        let lost =
-            walk_tree(scope, &header, &mut reader, |entry| roll.push(&entry, |id| packs.lookup().number_of(id)))?;
+        let mut chosen = Chosen::of(selection);
+        let (roll, lost) = loop {
+            let mut roll = TreeRoll::default();
+            // A further name of a file that is not asked for itself: its content may lie anywhere.
+            let mut leads_elsewhere = false;
+            let lost = walk_tree(scope, &header, &mut reader, chosen.as_ref(), |entry| {
+                if let (Some(chosen), Node::HardLink { target }) = (&chosen, &entry.entry.node) {
+                    leads_elsewhere |= !chosen.takes(target.as_bytes());
+                }
+                roll.push(&entry, |id| packs.lookup().number_of(id))
+            })?;
+            if !leads_elsewhere {
+                break (roll, lost);
+            }
+            chosen = None;
+        };
         let incomplete = !lost.is_empty();
         problems.extend(lost);
-        Ok(Self { packs: Arc::new(packs), header, manifest, roll: Arc::new(roll), problems, incomplete, closed })
+        let (packs, roll, partial) = (Arc::new(packs), Arc::new(roll), chosen.is_some());
+        Ok(Self { packs, header, manifest, roll, problems, incomplete, partial, closed })
     }
 
     /// What the snapshot says about itself.
@@ -217,6 +252,7 @@ impl Snapshot {
         let counted = totals(roll);
         let said = &self.header.counts;
         if !self.incomplete
+            && !self.partial
             && counted.map(|sum| (sum.files, sum.entries, sum.bytes)) != Some((said.files, said.entries, said.bytes))
         {
             let message = "the header's counts are not those of the entries";
@@ -256,7 +292,7 @@ fn not_at_hand(repository: &Repository, header: &Header, closed: &[String]) -> E
     .with_hint(hint)
 }
 
-/// Gives each entry of the tree to `each`, in order, and returns what is lost.
+/// Gives each entry of the tree, or those that are `chosen`, to `each`, in order, and returns what is lost.
 ///
 /// # Errors
 /// [`ErrorKind::Corrupt`] when the root is lost, what `each` says, and those of reading.
@@ -264,9 +300,10 @@ pub(super) fn walk_tree(
     scope: &Scope,
     header: &Header,
     reader: &mut Reader<'_>,
+    chosen: Option<&Chosen>,
     mut each: impl FnMut(TreeEntry) -> Result<()>,
 ) -> Result<Vec<Problem>> {
-    let most = ROOT_LINE + header.counts.entries.saturating_mul(ROOT_LINE);
+    let most = MAX_ROOT.saturating_add(header.counts.entries.saturating_mul(ROOT_LINE));
     let blocks = PieceSource::open(&header.root, |id| reader.blob(id))
         .and_then(|root| read_root(BufReader::new(Limited::new(root, most))))
         .map_err(|error| error.while_doing("reading the root of the snapshot's tree"))?;
@@ -281,6 +318,11 @@ pub(super) fn walk_tree(
     let mut lost = Vec::new();
     for block in blocks {
         scope.cancel.check()?;
+        if let (Some(chosen), Some(Span { least, greatest })) = (chosen, &block.span)
+            && !chosen.may_take_between(least.as_bytes(), greatest.as_bytes())
+        {
+            continue;
+        }
         let mut count = 0;
         let mut read = || -> Result<()> {
             let source = PieceSource::open(&block.id, |id| reader.blob(id))?;
@@ -290,7 +332,12 @@ pub(super) fn walk_tree(
                 if count > block.entries {
                     return Err(Error::new(ErrorKind::Corrupt, "it has more entries than the root says"));
                 }
-                each(entry)?;
+                if block.span.as_ref().is_some_and(|span| !span.has(&entry.entry.path)) {
+                    return Err(Error::new(ErrorKind::Corrupt, "it has an entry that is not where the root says"));
+                }
+                if chosen.is_none_or(|chosen| chosen.takes(entry.entry.path.as_bytes())) {
+                    each(entry)?;
+                }
             }
             Ok(())
         };

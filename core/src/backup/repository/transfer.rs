@@ -73,7 +73,7 @@ pub(in crate::backup) fn transfer(
     };
     // Damage of the tree is for the walk to tell; what the entries have to say is kept apart.
     let mut failed = None;
-    let walked = walk_tree(scope, &snapshot.header, &mut reader, |entry| {
+    let walked = walk_tree(scope, &snapshot.header, &mut reader, None, |entry| {
         let name = entry.entry.path.clone();
         across.take(entry).map_err(|error| {
             failed = Some(error.while_doing(format!("{name:?}")));

@@ -7,7 +7,7 @@ use super::id::{BlobId, IdKey};
 use super::lines::{Fields, Kind, RecordReader, RecordWriter};
 use super::pieces::PIECE;
 use crate::backup::manifest::{Digest, Entry, Node, RelPath, Xattr};
-use crate::backup::nodes::{MAX_PARTS, entry_fault};
+use crate::backup::nodes::{MAX_PARTS, compare, entry_fault};
 use crate::error::{Error, ErrorKind, Result};
 use crate::value::hex;
 
@@ -50,17 +50,60 @@ pub(crate) enum Content {
 }
 
 /// A block as the root names it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Block {
     pub(crate) id: BlobId,
     pub(crate) entries: u64,
+    /// Where its names lie. Snapshots of the first builds do not say.
+    pub(crate) span: Option<Span>,
+}
+
+/// The least and the greatest of the names in a block, in the order of [`compare`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) least: RelPath,
+    pub(crate) greatest: RelPath,
+}
+
+impl Span {
+    /// Whether a name lies in it.
+    pub(crate) fn has(&self, path: &RelPath) -> bool {
+        compare(self.least.as_bytes(), path.as_bytes()).is_le()
+            && compare(path.as_bytes(), self.greatest.as_bytes()).is_le()
+    }
+
+    fn add(&mut self, path: &RelPath) {
+        if compare(path.as_bytes(), self.greatest.as_bytes()).is_gt() {
+            self.greatest = path.clone();
+        } else if compare(path.as_bytes(), self.least.as_bytes()).is_lt() {
+            self.least = path.clone();
+        }
+    }
+}
+
+/// A block that is written: its record, and what the root says of it.
+#[derive(Debug)]
+pub(crate) struct Written {
+    pub(crate) record: Vec<u8>,
+    pub(crate) entries: u64,
+    pub(crate) span: Span,
+}
+
+impl Written {
+    /// The block, once its record is stored as `id`.
+    pub(crate) fn stored_as(self, id: BlobId) -> Block {
+        Block { id, entries: self.entries, span: Some(self.span) }
+    }
 }
 
 /// Writes the root.
 pub(crate) fn write_root(blocks: &[Block]) -> Vec<u8> {
     let mut record = RecordWriter::new(ROOT);
     for block in blocks {
-        record.line("block").number(block.id).number(block.entries);
+        let line = record.line("block").number(block.id).number(block.entries);
+        if let Some(Span { least, greatest }) = &block.span {
+            line.bytes(least.as_bytes()).bytes(greatest.as_bytes());
+        }
     }
     record.finish()
 }
@@ -73,7 +116,14 @@ pub(crate) fn read_root(input: impl BufRead) -> Result<Vec<Block>> {
         if fields.word() != "block" {
             return Err(fields.unknown());
         }
-        let block = Block { id: BlobId(fields.hex()?), entries: fields.number()? };
+        let mut block = Block { id: BlobId(fields.hex()?), entries: fields.number()?, span: None };
+        if fields.more() {
+            let (least, greatest) = (RelPath::from(&fields.bytes()?[..]), RelPath::from(&fields.bytes()?[..]));
+            if compare(least.as_bytes(), greatest.as_bytes()).is_gt() {
+                return Err(fields.wrong("a block ends before it begins"));
+            }
+            block.span = Some(Span { least, greatest });
+        }
         fields.end()?;
         // The same entries again would be the same names again: nobody writes that, and it would multiply without end.
         if block.entries == 0 || !seen.insert(block.id) {
@@ -90,18 +140,20 @@ pub(crate) struct BlockWriter {
     key: IdKey,
     record: RecordWriter,
     entries: u32,
+    /// Of the names so far; nothing as long as there is none.
+    span: Option<Span>,
 }
 
 impl BlockWriter {
     pub(crate) fn new(key: &IdKey) -> Self {
-        Self { key: key.clone(), record: RecordWriter::new(TREE), entries: 0 }
+        Self { key: key.clone(), record: RecordWriter::new(TREE), entries: 0, span: None }
     }
 
-    /// Adds an entry. When the block ends with it: the block's record, and how many entries it has.
+    /// Adds an entry. The block, when it ends with it.
     ///
     /// # Errors
     /// [`ErrorKind::Unsupported`] for an entry that the format cannot hold; the block is as it was.
-    pub(crate) fn push(&mut self, entry: &TreeEntry) -> Result<Option<(Vec<u8>, u64)>> {
+    pub(crate) fn push(&mut self, entry: &TreeEntry) -> Result<Option<Written>> {
         if let Some(fault) = fault_of(entry) {
             return Err(Error::new(
                 ErrorKind::Unsupported,
@@ -110,18 +162,21 @@ impl BlockWriter {
         }
         write_entry(&mut self.record, entry);
         self.entries += 1;
+        let path = &entry.entry.path;
+        match &mut self.span {
+            Some(span) => span.add(path),
+            None => self.span = Some(Span { least: path.clone(), greatest: path.clone() }),
+        }
         let ends =
             ends_block(&self.key, &entry.entry.path) || self.entries == MAX_ENTRIES || self.record.len() >= PIECE;
         Ok(ends.then(|| self.cut()).flatten())
     }
 
     /// Ends the block, when there is anything in it.
-    pub(crate) fn cut(&mut self) -> Option<(Vec<u8>, u64)> {
-        if self.entries == 0 {
-            return None;
-        }
-        let record = std::mem::replace(&mut self.record, RecordWriter::new(TREE));
-        Some((record.finish(), u64::from(std::mem::take(&mut self.entries))))
+    pub(crate) fn cut(&mut self) -> Option<Written> {
+        let span = self.span.take()?;
+        let record = std::mem::replace(&mut self.record, RecordWriter::new(TREE)).finish();
+        Some(Written { record, entries: std::mem::take(&mut self.entries).into(), span })
     }
 }
 

@@ -337,7 +337,7 @@ fn look_inside(
 fn digests_of_files(scope: &Scope, snapshot: &Snapshot) -> Result<Vec<u64>> {
     let mut digests = Vec::with_capacity(snapshot.roll.count() as usize);
     let mut reader = Reader::new(&snapshot.packs)?;
-    walk_tree(scope, &snapshot.header, &mut reader, |entry| {
+    walk_tree(scope, &snapshot.header, &mut reader, None, |entry| {
         digests.push(match (&entry.entry.node, &entry.content) {
             (Node::File { blake3: Some(digest), .. }, Content::Blobs(_)) => first_bytes(digest),
             _ => 0,

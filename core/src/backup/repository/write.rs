@@ -18,7 +18,7 @@ use super::open::Repository;
 use super::packs::{BlobKind, PackStream, Step};
 use super::pieces;
 use super::prepare::Prepared;
-use super::tree::{Block, BlockWriter, Content, TreeEntry, write_root};
+use super::tree::{Block, BlockWriter, Content, TreeEntry, Written, write_root};
 use crate::backup::archive::{NodeHead, Special};
 use crate::backup::discover::Database;
 use crate::backup::layout::{DatabaseCopy, Finished, SnapshotWriter, stream_copy};
@@ -174,9 +174,9 @@ impl RepositoryWriter {
         }
     }
 
-    fn store_block(&mut self, (block, entries): (Vec<u8>, u64)) -> Result<()> {
-        let id = pieces::store(&block, |piece| self.blobs.store_record(piece))?;
-        self.blocks.push(Block { id, entries });
+    fn store_block(&mut self, block: Written) -> Result<()> {
+        let id = pieces::store(&block.record, |piece| self.blobs.store_record(piece))?;
+        self.blocks.push(block.stored_as(id));
         Ok(())
     }
 

@@ -9,6 +9,7 @@ use super::plan::{OwnersNeed, owners};
 use super::survey::SIDE_SUFFIXES;
 use crate::backup::manifest::{Entry, StoreRecord};
 use crate::backup::nodes::{ExtractOptions, Extracted, Problem, ProblemKind, Selection};
+use crate::backup::pool::threads;
 use crate::cancel::Scope;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fs::{self, Dir, FilesystemSync, NodeTimes};
@@ -19,7 +20,8 @@ pub(super) fn fill(scope: &Scope, job: &RestoreJob<'_>, selection: &Selection, t
     let written = FilesystemSync::open(tree)?;
     let dir = Dir::open(tree)?;
     let options = ExtractOptions {
-        threads: if job.threads == 0 { threads() } else { job.threads },
+        // One more works while another waits for its turn at a large file.
+        threads: threads(job.threads) + usize::from(job.threads == 0),
         owners: !matches!(owners(job.source.entries()), OwnersNeed::Root(_)),
         limits: job.limits,
         salvage: job.salvage,
@@ -41,12 +43,6 @@ pub(super) fn fill(scope: &Scope, job: &RestoreJob<'_>, selection: &Selection, t
     scope.progress.stage("making it durable");
     written.sync()?;
     Ok(extracted)
-}
-
-/// One thread for each core, at most 8, and one more: past that the disk is the limit, and the memory is bounded.
-/// The one more works while another waits for its turn at a large file.
-fn threads() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(8) + 1
 }
 
 fn is_selected(selection: &Selection, path: &Path) -> bool {

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::blocks::list_all;
 use super::super::target::{BackupTarget, Object};
-use crate::cancel::{Cancel, Scope};
+use crate::cancel::Scope;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 use crate::value::random_hex;
@@ -154,7 +154,7 @@ pub async fn delete_unless_held(
     target.put(scope, &mark, b"", false).await?;
     let deleted = delete_marked(scope, target, id, key, delete).await;
     // A mark that stays is cleared away by the next retention that deletes something. It must not hide what happened.
-    let _ = target.delete(&uncancelled(scope), &mark).await;
+    let _ = target.delete(&scope.uncancelled(), &mark).await;
     deleted
 }
 
@@ -204,8 +204,4 @@ fn prefix_of(id: &str) -> String {
 
 fn deleting_key(id: &str) -> String {
     format!("{}{DELETING}", prefix_of(id))
-}
-
-fn uncancelled(scope: &Scope) -> Scope {
-    Scope { cancel: Cancel::new(), ..scope.clone() }
 }

@@ -47,7 +47,6 @@ mod identity;
 #[cfg(feature = "encryption")]
 mod packs;
 #[cfg(feature = "encryption")]
-#[cfg(feature = "encryption")]
 mod recipient;
 #[cfg(feature = "encryption")]
 mod ring;

@@ -132,7 +132,8 @@ Example:
     },
     /// Copy a backup to another target
     #[command(after_help = "\
-Every byte is verified before, and read back where it went.
+Every byte is verified before, and read back where it went. A copy keeps the layout: an archive lies as one beside the
+repository of a target. To have it in there: `backup export ID --output FILE`, and `backup import FILE --layout repository`.
 
 Examples:
   uplifted-ops backup copy latest --to offsite
@@ -234,7 +235,7 @@ Example:
 Databases in it are recognised and checked. Its time is that of the newest file in it.
 
 Example:
-  uplifted-ops backup import /backup/uplifted/uplifted_20260101_020000.tar.gz")]
+  uplifted-ops backup import /backup/uplifted/uplifted_20260101_020000.tar.gz --layout repository")]
     Import {
         /// The file
         #[arg(value_name = "FILE")]
@@ -245,6 +246,9 @@ Example:
         /// Only into this target
         #[arg(long, value_name = "NAME")]
         target: Option<String>,
+        /// How it is stored: archive, or repository
+        #[arg(long, value_name = "NAME")]
+        layout: Option<String>,
     },
     /// Make, list, prove and change the keys that backups are encrypted to
     #[command(

@@ -2,6 +2,7 @@
 
 use super::super::{MAX_BODY, MAX_QUERY};
 use super::*;
+use crate::testing::random;
 
 #[tokio::test]
 async fn odd_paths_lead_nowhere() {
@@ -180,13 +181,11 @@ async fn noise_is_answered() {
         "127.0.0.1",
     ];
     let scene = Scene::guarded();
-    let mut state = 0x5EED_u64;
-    let mut random = move |below: usize| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(state >> 33).unwrap() % below
-    };
+    let mut random = random::seeded("noise_is_answered");
     for _ in 0..3000 {
-        let mut text = |most: usize| (0..random(most)).map(|_| ALPHABET[random(ALPHABET.len())]).collect::<String>();
+        let mut text = |most: usize| {
+            (0..random.usize(..most)).map(|_| random.choice(ALPHABET).copied().unwrap()).collect::<String>()
+        };
         let mut request = Request::from_target(text(2), &text(8)).body(text(6));
         for _ in 0..3 {
             request = request.header(text(2), text(3));

@@ -15,6 +15,7 @@ use crate::backup::target::MAX_BLOCK;
 use crate::cancel::{Progress, Scope};
 use crate::error::{Error, ErrorKind, Result};
 use crate::remote::{ComponentCall, Payload, UploadAct, WirePath};
+use crate::testing::random;
 
 fn frame(head: &Value, body: Vec<u8>) -> Vec<u8> {
     let head = serde_json::to_vec(head).unwrap();
@@ -332,14 +333,7 @@ async fn garbage_oversize_half_frames_and_the_end_close_the_connection() {
 
 #[tokio::test]
 async fn random_bytes_never_panic_nor_hang() {
-    let seed = u64::from(std::process::id());
-    println!("seed {seed}");
-    let mut state = seed;
-    let mut random = move || {
-        // Knuth's multiplier, TAOCP 3.3.4.
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 33) as u8
-    };
+    let mut random = random::seeded("random_bytes_never_panic_nor_hang");
     let valid = [
         frame(&json!({"type": "call", "id": 1, "method": "echo", "params": {"a": [1, 2]}}), vec![1; 9]),
         frame(&json!({"type": "reply", "id": 1, "ok": 1}), vec![]),
@@ -348,9 +342,8 @@ async fn random_bytes_never_panic_nor_hang() {
     .concat();
     for _ in 0..300 {
         let mut bytes = valid.clone();
-        for _ in 0..=random() % 4 {
-            let at = (usize::from(random()) << 8 | usize::from(random())) % bytes.len();
-            bytes[at] = random();
+        for _ in 0..=random.u8(..4) {
+            bytes[random.usize(..valid.len())] = random.u8(..);
         }
         let (left, mut right) = wires(1 << 20);
         let peer = Peer::start(left.0, left.1, Arc::new(Puppet::default()), false);

@@ -5,11 +5,11 @@ use crate::error::ErrorKind;
 
 /// A tree whose files lie in many frames.
 fn tree() -> Tree {
-    let mut random = Random(11);
+    let mut random = Rng::with_seed(11);
     let mut tree: Tree = vec![dir("d")];
     for number in 0..6 {
         let len = 500 + number * 700;
-        tree.push(file(format!("d/{number}"), random.bytes(len)));
+        tree.push(file(format!("d/{number}"), content(&mut random, len)));
     }
     tree.push(link("d/link", "d/3"));
     tree.push(symlink("d/s", "3"));
@@ -49,7 +49,7 @@ fn assert_salvaged(archive: &Archive, tree: &Tree, what: &str) -> Vec<Problem> {
 
 #[test]
 fn every_flipped_bit_of_a_small_archive_is_noticed() {
-    let tree = vec![dir("d"), file("d/a", Random(1).bytes(900)), file("d/b", "b"), symlink("s", "d/b")];
+    let tree = vec![dir("d"), file("d/a", random::noise(900, 1)), file("d/b", "b"), symlink("s", "d/b")];
     flip_bits(&tree, 1);
 }
 
@@ -61,20 +61,20 @@ fn flipped_bits_anywhere_are_noticed() {
 /// Flips a bit in one byte of `every`.
 fn flip_bits(tree: &Tree, every: u64) {
     let (bytes, _) = pack(tree, tiny());
-    let mut random = Random::seeded("flip_bits");
+    let mut random = random::seeded("flip_bits");
     println!("{} bytes", bytes.len());
     for at in 0..bytes.len() {
-        if random.below(every) != 0 {
+        if random.u64(..every) != 0 {
             continue;
         }
         let mut damaged = bytes.clone();
-        damaged[at] ^= 1 << random.below(8);
+        damaged[at] ^= 1 << random.u64(..8);
         let what = format!("byte {at}");
         let Ok(archive) = open(&damaged) else { panic!("{what}: one byte never makes an archive unreadable") };
         let problems = archive.verify_full(&Scope::default(), 1).unwrap();
         assert!(!problems.is_empty(), "{what}: not noticed");
         // Extraction costs more: a sample.
-        if random.below(4) != 0 {
+        if random.u64(..4) != 0 {
             continue;
         }
         let folder = tempfile::tempdir().unwrap();
@@ -93,7 +93,7 @@ fn flip_bits(tree: &Tree, every: u64) {
 
 #[test]
 fn a_strict_extraction_names_the_file() {
-    let tree = vec![file("good", vec![1; 3000]), file("bad", Random(1).bytes(30_000))];
+    let tree = vec![file("good", vec![1; 3000]), file("bad", random::noise(30_000, 1))];
     let (mut bytes, _) = pack(&tree, tiny());
     let at = open(&bytes).unwrap().contents.frames[20].offset as usize + 30;
     bytes[at] ^= 4;
@@ -116,10 +116,10 @@ fn every_cut_end_is_noticed_and_the_beginning_saved() {
     let (bytes, _) = pack(&tree, tiny());
     let whole = open(&bytes).unwrap();
     let footer = whole.footer.clone().unwrap();
-    let mut random = Random::seeded("every_cut_end_is_noticed");
+    let mut random = random::seeded("every_cut_end_is_noticed");
     let mut cuts: Vec<usize> = whole.contents.frames.iter().map(|frame| frame.end() as usize).collect();
     cuts.extend([0, 1, footer.copies[0].end as usize, footer.copies[1].end as usize, bytes.len() - 1]);
-    cuts.extend((0..60).map(|_| random.below(bytes.len() as u64) as usize));
+    cuts.extend((0..60).map(|_| random.usize(..bytes.len())));
     for cut in cuts {
         let what = format!("cut at {cut} of {}", bytes.len());
         let damaged = &bytes[..cut];
@@ -173,10 +173,10 @@ fn a_piece_cut_from_the_middle_loses_only_its_files() {
     let (bytes, _) = pack(&tree, tiny());
     let whole = open(&bytes).unwrap();
     let end = whole.contents.frames_end;
-    let mut random = Random::seeded("a_piece_cut_from_the_middle");
+    let mut random = random::seeded("a_piece_cut_from_the_middle");
     for _ in 0..60 {
-        let start = random.below(end);
-        let stop = start + 1 + random.below((end - start).min(3000));
+        let start = random.u64(..end);
+        let stop = start + 1 + random.u64(..(end - start).min(3000));
         let what = format!("without {start}..{stop}");
         let damaged = [&bytes[..start as usize], &bytes[stop as usize..]].concat();
         let archive = open(&damaged).unwrap_or_else(|error| panic!("{what}: {error}"));
@@ -233,8 +233,8 @@ fn either_copy_of_the_index_is_enough() {
 #[test]
 fn an_archive_inside_an_archive_is_not_mistaken_for_it() {
     // zstd stores a block of 128 KiB as it is when it gains less than a 64th: an inner archive's end shows.
-    let mut random = Random(2);
-    let mut noise = |len: usize| (0..len).map(|_| random.next() as u8).collect::<Vec<u8>>();
+    let mut random = Rng::with_seed(2);
+    let mut noise = |len: usize| random::bytes(&mut random, len);
     let options = WriteOptions { frame_bytes: 64 << 10, ..small() };
     let (inner, _) = pack(&vec![file("inner", noise(100_000))], options);
     let tree =
@@ -257,7 +257,7 @@ fn an_archive_inside_an_archive_is_not_mistaken_for_it() {
 
 #[test]
 fn a_file_that_is_no_archive_is_called_so() {
-    for bytes in [vec![], vec![0; 100], Random(1).bytes(100_000), zstd::stream::encode_all(&b"x"[..], 3).unwrap()] {
+    for bytes in [vec![], vec![0; 100], random::noise(100_000, 1), zstd::stream::encode_all(&b"x"[..], 3).unwrap()] {
         assert_eq!(open(&bytes).unwrap_err().kind(), ErrorKind::Corrupt);
         let error = Archive::open_without_index(Memory::new(bytes)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Corrupt);

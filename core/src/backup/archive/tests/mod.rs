@@ -20,6 +20,7 @@ use crate::backup::nodes::*;
 use crate::cancel::Scope;
 use crate::error::Result;
 use crate::fs::Dir;
+pub(super) use crate::testing::random::{self, Rng};
 use crate::value::hex;
 
 /// An archive in memory that counts its reads.
@@ -46,35 +47,9 @@ impl Blocks for Memory {
     }
 }
 
-/// SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014).
-pub(super) struct Random(pub(super) u64);
-
-impl Random {
-    /// Starts from the clock, or from the number in `ARCHIVE_SEED`; prints it.
-    pub(super) fn seeded(name: &str) -> Self {
-        let seed = std::env::var("ARCHIVE_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| {
-            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64
-        });
-        println!("{name}: ARCHIVE_SEED={seed}");
-        Self(seed)
-    }
-
-    pub(super) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    pub(super) fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
-    }
-
-    pub(super) fn bytes(&mut self, len: usize) -> Vec<u8> {
-        let compressible = self.below(2) == 0;
-        (0..len).map(|_| if compressible { b'a' + self.below(4) as u8 } else { self.next() as u8 }).collect()
-    }
+/// What a file holds: letters that compress as often as bytes that do not.
+pub(super) fn content(random: &mut Rng, len: usize) -> Vec<u8> {
+    if random.bool() { (0..len).map(|_| random.u8(b'a'..=b'd')).collect() } else { random::bytes(random, len) }
 }
 
 /// What a test puts into an archive.
@@ -307,7 +282,7 @@ pub(super) fn one_of_everything() -> Tree {
         dir("d"),
         dir("d/empty"),
         file("d/empty file", ""),
-        file("d/random", Random(7).bytes(20_000)),
+        file("d/random", random::noise(20_000, 7)),
         link("d/second name", "a"),
         link("d/third name", "a"),
         symlink("d/s", "../a"),

@@ -34,20 +34,20 @@ fn nothing_comes_back() {
 
 #[test]
 fn a_random_tree_comes_back() {
-    let mut random = Random::seeded("a_random_tree_comes_back");
+    let mut random = random::seeded("a_random_tree_comes_back");
     for _ in 0..8 {
         let mut tree: Tree = Vec::new();
         let mut folders = vec![Vec::new()];
         let mut files: Vec<Vec<u8>> = Vec::new();
         for number in 0..40_u64 {
-            let parent = folders[random.below(folders.len() as u64) as usize].clone();
-            let name_len = 1 + random.below(200) as usize;
+            let parent = folders[random.usize(..folders.len())].clone();
+            let name_len = 1 + random.usize(..200);
             let mut path = parent;
             if !path.is_empty() {
                 path.push(b'/');
             }
-            let wild = random.below(3) == 0;
-            path.extend((0..name_len).map(|_| match random.next() as u8 {
+            let wild = random.u64(..3) == 0;
+            path.extend((0..name_len).map(|_| match random.u8(..) {
                 0 | b'/' => b'_',
                 byte if wild => byte,
                 byte => b'a' + byte % 26,
@@ -56,44 +56,47 @@ fn a_random_tree_comes_back() {
             if path.len() > 3000 {
                 continue;
             }
-            let (mut head, kind) = match random.below(9) {
+            let (mut head, kind) = match random.u64(..9) {
                 0 | 1 => {
                     folders.push(path.clone());
                     dir(&path)
                 }
-                2 => symlink(&path, random.bytes(1 + number as usize * 4).iter().map(|b| b | 1).collect::<Vec<_>>()),
+                2 => symlink(
+                    &path,
+                    random::bytes(&mut random, 1 + number as usize * 4).iter().map(|b| b | 1).collect::<Vec<_>>(),
+                ),
                 3 => (head(&path, 0o600), Kind::Special(Special::Fifo)),
-                4 if !files.is_empty() => link(&path, &files[random.below(files.len() as u64) as usize]),
+                4 if !files.is_empty() => link(&path, &files[random.usize(..files.len())]),
                 5 => {
                     let mut parts = Vec::new();
-                    let mut at = random.below(3) * 5000;
-                    for _ in 0..random.below(6) {
-                        let len = 512 * (1 + random.below(12));
+                    let mut at = random.u64(..3) * 5000;
+                    for _ in 0..random.u64(..6) {
+                        let len = 512 * (1 + random.u64(..12));
                         parts.push((at, len));
-                        at += len + random.below(2) * 7000;
+                        at += len + random.u64(..2) * 7000;
                     }
                     // Only the last part may end inside a block.
                     if let Some((_, len)) = parts.last_mut() {
-                        *len -= random.below(512);
+                        *len -= random.u64(..512);
                     }
                     files.push(path.clone());
-                    sparse(&path, at as usize + random.below(2) as usize * 9000, &parts, 1 + random.below(255) as u8)
+                    sparse(&path, at as usize + random.usize(..2) * 9000, &parts, random.u8(1..))
                 }
                 _ => {
                     files.push(path.clone());
-                    let len = random.below(20_000) as usize;
-                    file(&path, random.bytes(len))
+                    let len = random.usize(..20_000);
+                    file(&path, content(&mut random, len))
                 }
             };
             if !matches!(kind, Kind::Special(Special::HardLink { .. })) {
-                head.mode = if matches!(kind, Kind::Special(Special::Dir)) { 0o700 } else { 0o400 }
-                    | random.below(0o100) as u32;
-                head.mtime = random.below(1 << 32) as i64 - (1 << 30);
-                head.mtime_nanos = random.below(3) as u32 * 333_333_333;
+                head.mode =
+                    if matches!(kind, Kind::Special(Special::Dir)) { 0o700 } else { 0o400 } | random.u32(..0o100);
+                head.mtime = random.u64(..1 << 32) as i64 - (1 << 30);
+                head.mtime_nanos = random.u32(..3) * 333_333_333;
             }
             tree.push((head, kind));
         }
-        let frame_bytes = 1024 + random.below(40_000) as usize;
+        let frame_bytes = 1024 + random.usize(..40_000);
         assert_round_trip(&tree, WriteOptions { frame_bytes, level: 1, threads: 2 });
     }
 }
@@ -226,9 +229,9 @@ fn missing_folders_are_made() {
 
 #[test]
 fn a_selection_reads_only_its_frames() {
-    let mut random = Random(3);
+    let mut random = Rng::with_seed(3);
     let mut tree: Tree = vec![dir("d")];
-    tree.extend((0..100).map(|number| file(format!("d/{number:03}"), random.bytes(4096))));
+    tree.extend((0..100).map(|number| file(format!("d/{number:03}"), content(&mut random, 4096))));
     tree[0].0.mode = 0o750;
     let (bytes, _) = pack(&tree, small());
     let blocks = Memory::new(bytes);
@@ -286,8 +289,8 @@ fn a_hard_link_selected_alone_becomes_the_file() {
 
 #[test]
 fn a_list_costs_one_read_and_opening_two() {
-    let mut random = Random(5);
-    let tree: Tree = (0..2000).map(|number| file(format!("{number}"), random.bytes(300))).collect();
+    let mut random = Rng::with_seed(5);
+    let tree: Tree = (0..2000).map(|number| file(format!("{number}"), content(&mut random, 300))).collect();
     let (bytes, written) = pack(&tree, WriteOptions { frame_bytes: 1 << 20, ..small() });
     let blocks = Memory::new(bytes);
     assert_eq!(Archive::summary(blocks.as_ref()).unwrap(), Summary::from(&written.manifest));
@@ -347,11 +350,11 @@ fn the_writer_holds_only_a_few_frames() {
     };
     let options = WriteOptions { level: 1, threads: 2, frame_bytes: frame };
     let mut writer = ArchiveWriter::new(&Scope::default(), options, sink).unwrap();
-    let mut random = Random(9);
+    let mut random = Rng::with_seed(9);
     writer.begin_file(head("f", 0o600), 300 * 10_000, None).unwrap();
     for number in 1..=300 {
         // Random bytes: as many go out as come in.
-        let block: Vec<u8> = (0..10_000).map(|_| random.next() as u8).collect();
+        let block = random::bytes(&mut random, 10_000);
         writer.write(&block).unwrap();
         let held = (number * 10_000_u64).saturating_sub(out.load(Ordering::SeqCst));
         assert!(held <= 6 * frame as u64, "{held} bytes are held");

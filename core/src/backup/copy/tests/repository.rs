@@ -10,17 +10,17 @@ use crate::backup::create::{CreateJob, CreateReport, create};
 use crate::backup::fake_store::kinds;
 use crate::backup::list::list;
 use crate::backup::nodes::{ExtractOptions, Selection};
-use crate::backup::repository::hostile::Random;
 use crate::clock::{ManualClock, Timestamp};
 use crate::config::BackupSettings;
 use crate::fs::Dir;
 use crate::store::sqlite;
+use crate::testing::random::{self, Rng};
 use crate::testing::{Call, FaultyTarget, MemoryTarget};
 
 /// A service with a database, and two targets that get its backups.
 struct Scene {
     base: tempfile::TempDir,
-    random: Random,
+    random: Rng,
     database: Connection,
     one: MemoryTarget,
     two: MemoryTarget,
@@ -41,11 +41,12 @@ impl Scene {
                  INSERT INTO t SELECT i, randomblob(900) FROM n;",
             )
             .unwrap();
-        let mut random = Random::seeded("copy");
+        let mut random = random::seeded("copy");
         for number in 0..40 {
-            std::fs::write(root.join(format!("data/{number:02}.json")), random.bytes(number * 97)).unwrap();
+            std::fs::write(root.join(format!("data/{number:02}.json")), random::bytes(&mut random, number * 97))
+                .unwrap();
         }
-        std::fs::write(root.join("big"), random.bytes(3 << 20)).unwrap();
+        std::fs::write(root.join("big"), random::bytes(&mut random, 3 << 20)).unwrap();
         std::os::unix::fs::symlink("big", root.join("link")).unwrap();
         std::fs::hard_link(root.join("big"), root.join("again")).unwrap();
         let sparse = std::fs::File::create(root.join("sparse")).unwrap();
@@ -64,7 +65,7 @@ impl Scene {
         self.day += 1;
         let changed = "UPDATE t SET x = randomblob(900) WHERE id % 100 = ?1";
         self.database.execute(changed, [self.day]).unwrap();
-        let news = self.random.bytes(20_000);
+        let news = random::bytes(&mut self.random, 20_000);
         std::fs::write(self.root().join(format!("data/new-{}", self.day)), news).unwrap();
     }
 

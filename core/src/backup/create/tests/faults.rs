@@ -6,22 +6,11 @@ use async_trait::async_trait;
 
 use super::super::super::target::{Object, TargetCapability, Upload};
 use super::*;
+use crate::testing::random::noise;
 use crate::testing::{Call, FaultyTarget};
 
 fn scene() -> Scene {
-    Scene::new(&[("data/a.bin", &noise(3 << 20)), ("main.db", &content("main")), ("z", b"z")])
-}
-
-/// Bytes that do not compress, the same every time.
-pub(super) fn noise(len: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state as u8
-    };
-    (0..len).map(|_| next()).collect()
+    Scene::new(&[("data/a.bin", &noise(3 << 20, 1)), ("main.db", &content("main")), ("z", b"z")])
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -12,9 +12,9 @@ use super::super::super::repository::keyring::{Keyring, NoKeys};
 use super::super::super::repository::open::Repository;
 use super::super::super::repository::snapshot::Snapshot;
 use super::*;
-use crate::backup::repository::hostile::Random;
 use crate::clock::{ManualClock, Timestamp};
 use crate::store::sqlite;
+use crate::testing::random::{self, Rng};
 use crate::testing::{Call, FaultyTarget};
 
 mod elsewhere;
@@ -138,10 +138,10 @@ fn same(a: &Path, b: &Path) {
 }
 
 fn many() -> Scene {
-    let mut random = Random::seeded("many");
-    let big = random.bytes(9 << 20);
+    let mut random = random::seeded("many");
+    let big = random::bytes(&mut random, 9 << 20);
     let files: Vec<(String, Vec<u8>)> = (0..200)
-        .map(|at| (format!("data/{:02}/{at:03}.json", at % 17), random.bytes(at * 31 % 5000)))
+        .map(|at| (format!("data/{:02}/{at:03}.json", at % 17), random::bytes(&mut random, at * 31 % 5000)))
         .chain([("big.bin".to_owned(), big), ("empty".to_owned(), Vec::new())])
         .collect();
     let scene = Scene::new(&files.iter().map(|(path, bytes)| (path.as_str(), &bytes[..])).collect::<Vec<_>>());
@@ -276,7 +276,7 @@ impl Drop for Mapping {
 async fn a_lost_or_damaged_cache_costs_reading_and_no_upload() {
     let scene = many();
     scene.back_up(1).await;
-    let mut random = Random::seeded("damaged caches");
+    let mut random = random::seeded("damaged caches");
     for round in 0..12 {
         let files: Vec<PathBuf> =
             std::fs::read_dir(scene.caches()).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -285,9 +285,9 @@ async fn a_lost_or_damaged_cache_costs_reading_and_no_upload() {
             0 => scene.lose_caches(),
             1 => files.iter().for_each(|file| std::fs::write(file, b"").unwrap()),
             _ => {
-                let file = &files[random.below(4) as usize];
+                let file = &files[random.usize(..4)];
                 let mut bytes = std::fs::read(file).unwrap();
-                let at = random.below(bytes.len() as u64) as usize;
+                let at = random.usize(..bytes.len());
                 if round % 2 == 0 {
                     bytes.truncate(at);
                 } else {
@@ -297,7 +297,7 @@ async fn a_lost_or_damaged_cache_costs_reading_and_no_upload() {
             }
         }
         let (report, _) = scene.back_up(2 + round).await;
-        assert!(report.is_healthy() && report.stored_bytes < 10_000, "seed {}: {report:?}", random.seed());
+        assert!(report.is_healthy() && report.stored_bytes < 10_000, "{report:?}");
     }
     let (_, opened) = scene.back_up(50).await;
     assert_eq!(opened, [] as [&str; 0]);

@@ -244,8 +244,8 @@ impl FileTablePlace {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backup::repository::hostile::Random;
     use crate::backup::walk::FoundKind;
+    use crate::testing::random;
 
     fn found(path: &str, size: u64) -> Found {
         Found {
@@ -316,19 +316,19 @@ mod tests {
         let all: Vec<Found> = (0..3000).map(|at| found(&format!("c/{at:05}"), at)).collect();
         write(&file, &key, &all);
         let bytes = std::fs::read(&file).unwrap();
-        let mut random = Random::seeded("files");
+        let mut random = random::seeded("files");
         for round in 0..60 {
             let mut changed = bytes.clone();
-            let at = random.below(bytes.len() as u64) as usize;
+            let at = random.usize(..bytes.len());
             match round % 3 {
                 0 => changed.truncate(at),
-                1 => changed[at] ^= 1 << random.below(8),
+                1 => changed[at] ^= 1 << random.u64(..8),
                 _ => changed[at..].fill(0),
             }
             std::fs::write(&file, &changed).unwrap();
             let mut table = FileTable::open(&file, &key, "this build");
             let known = all.iter().take_while(|found| table.find(found).is_some()).count();
-            assert!(known < all.len() || changed == bytes, "seed {}", random.seed());
+            assert!(known < all.len() || changed == bytes, "");
             assert!(all[known..].iter().all(|found| table.find(found).is_none()) || known == all.len());
         }
     }

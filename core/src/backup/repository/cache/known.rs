@@ -229,7 +229,7 @@ impl Known {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backup::repository::hostile::Random;
+    use crate::testing::random;
 
     fn pack(number: u8) -> NeededPack {
         let fingerprint = (number % 2 == 1).then(|| "ab".to_owned());
@@ -294,11 +294,11 @@ mod tests {
             changed[at] ^= 1;
             assert!(Known::decode(&changed, &key).is_none() && Known::decode(&bytes[..at], &key).is_none());
         }
-        let mut random = Random::seeded("known");
+        let mut random = random::seeded("known");
         for len in 0..100 {
             // Authentic nonsense is still nonsense.
             let mut body = MAGIC.to_vec();
-            body.extend(random.bytes(len));
+            body.extend(random::bytes(&mut random, len));
             body.extend_from_slice(&key.mac_of(&body).0);
             Known::decode(&body, &key);
         }

@@ -1,9 +1,9 @@
 use std::collections::HashMap;
 
 use super::*;
-use crate::backup::repository::hostile::Random;
 use crate::backup::repository::id::IdKey;
 use crate::backup::repository::pieces::PieceSource;
+use crate::testing::random;
 
 /// A file as the maps see it, with everything that was ever stored.
 struct Model {
@@ -79,7 +79,7 @@ impl Model {
 
 #[test]
 fn chains_of_every_shape_come_back() {
-    let mut random = Random::seeded("pages");
+    let mut random = random::seeded("pages");
     for round in 0..60 {
         let unit = 4096 << (round % 5);
         let mut model = Model::new();
@@ -87,17 +87,17 @@ fn chains_of_every_shape_come_back() {
         let mut last: Option<(BlobId, Vec<u8>)> = None;
         for _ in 0..=MAX_DEPTH {
             // It grows, shrinks, ends inside a unit, and changes here and there.
-            let length = random.below(40 * u64::from(unit)) as usize;
-            file.resize(length, random.below(256) as u8);
-            for _ in 0..random.below(6) {
+            let length = random.u64(..40 * u64::from(unit)) as usize;
+            file.resize(length, random.u8(..));
+            for _ in 0..random.u64(..6) {
                 if length > 0 {
-                    file[random.below(length as u64) as usize] = random.below(256) as u8;
+                    file[random.usize(..length)] = random.u8(..);
                 }
             }
             let id = model.store(&file, unit, last.as_ref().map(|(id, old)| (*id, &old[..])));
             let flat = model.flat(&id).unwrap();
             assert!(flat.base.is_none() && flat.depth == 0);
-            assert!(model.content(&flat) == file, "seed {}", random.seed());
+            assert!(model.content(&flat) == file, "");
             last = Some((id, file.clone()));
         }
     }

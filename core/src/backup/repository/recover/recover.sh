@@ -180,7 +180,7 @@ record() {
 root=$(awk '$1 == "root" { print $2 }' "$header")
 record "$root" >"$work/root" || fail "the root of the snapshot's tree is lost: use another snapshot"
 : >"$work/tree"
-while read -r word id count; do
+while read -r word id count _; do
     [ "$word" = block ] || continue
     record "$id" >>"$work/tree" || problem "$count entries are lost with a block of the tree"
 done <"$work/root"

@@ -8,10 +8,10 @@ use crate::backup::manifest::Digest;
 use crate::backup::nodes::{ExtractOptions, Problem, ProblemKind, Selection};
 use crate::backup::repository::collect::CollectRecord;
 use crate::backup::repository::header::Header;
-use crate::backup::repository::hostile::Random;
 use crate::backup::repository::id::SnapshotId;
 use crate::backup::repository::names;
 use crate::backup::repository::verify::{Depth, verify};
+use crate::testing::random::{self, Rng};
 
 const SALVAGE: ExtractOptions = ExtractOptions {
     threads: 2,
@@ -30,29 +30,29 @@ fn kinds(scene: &Scene, key: &str, depth: Depth) -> Vec<ProblemKind> {
 }
 
 /// Two snapshots over five packs, with the keys of their headers.
-fn pair(random: &mut Random) -> (Scene, [String; 2]) {
+fn pair(random: &mut Rng) -> (Scene, [String; 2]) {
     let mut scene = Scene::new();
     let mut entries = varied(&mut scene, random);
     scene.end_pack();
-    let content = random.bytes(UNIT * 30);
+    let content = random::bytes(random, UNIT * 30);
     let (entry, id, map) = scene.database("more.db", &content, None);
     entries.push(entry);
     scene.end_pack();
     let first = scene.snapshot(&entries);
     let mut changed = content.clone();
     changed[UNIT * 7] ^= 1;
-    changed.extend(random.bytes(100));
+    changed.extend(random::bytes(random, 100));
     entries.pop();
     entries.push(scene.database("more.db", &changed, Some((&id, &map, &content))).0);
     scene.end_pack();
-    entries.push(scene.file("new", &random.bytes(5000)));
+    entries.push(scene.file("new", &random::bytes(random, 5000)));
     let second = scene.snapshot(&entries);
     (scene, [first, second])
 }
 
 #[test]
 fn a_whole_repository_has_no_problems() {
-    let (scene, keys) = pair(&mut Random::seeded("a_whole_repository_has_no_problems"));
+    let (scene, keys) = pair(&mut random::seeded("a_whole_repository_has_no_problems"));
     for key in &keys {
         for depth in [Depth::Quick, Depth::Data, Depth::Full] {
             assert_eq!(problems(&scene, key, depth), []);
@@ -62,7 +62,7 @@ fn a_whole_repository_has_no_problems() {
 
 #[test]
 fn random_damage_is_named_and_the_rest_is_restored() {
-    let mut random = Random::seeded("random_damage_is_named_and_the_rest_is_restored");
+    let mut random = random::seeded("random_damage_is_named_and_the_rest_is_restored");
     let (scene, keys) = pair(&mut random);
     let pristine: Vec<_> = keys
         .iter()
@@ -77,13 +77,13 @@ fn random_damage_is_named_and_the_rest_is_restored() {
     for round in 0..48 {
         let object = &objects[round % objects.len()];
         let before = scene.get(object);
-        let what = match random.below(5) {
+        let what = match random.u64(..5) {
             0 => {
                 scene.delete(object);
                 "deleted"
             }
             1 => {
-                let len = random.index(before.len());
+                let len = random.usize(..before.len());
                 scene.target.tamper(object, |bytes| bytes.truncate(len));
                 "truncated"
             }
@@ -92,12 +92,12 @@ fn random_damage_is_named_and_the_rest_is_restored() {
                 "prolonged"
             }
             3 => {
-                let other = scene.get(&objects[random.index(objects.len())]);
+                let other = scene.get(&objects[random.usize(..objects.len())]);
                 scene.target.tamper(object, |bytes| *bytes = other);
                 "swapped"
             }
             _ => {
-                let (at, bit) = (random.index(before.len()), random.index(8));
+                let (at, bit) = (random.usize(..before.len()), random.usize(..8));
                 scene.target.tamper(object, |bytes| bytes[at] ^= 1 << bit);
                 "flipped"
             }
@@ -163,7 +163,7 @@ fn is_needed(scene: &Scene, key: &str, object: &str) -> bool {
 
 #[test]
 fn a_lost_index_is_made_again_from_its_pack() {
-    let (scene, keys) = pair(&mut Random::new(4));
+    let (scene, keys) = pair(&mut Rng::with_seed(4));
     for index in scene.target.keys().into_iter().filter(|key| key.starts_with("index/")) {
         scene.delete(&index);
     }
@@ -177,7 +177,7 @@ fn a_lost_index_is_made_again_from_its_pack() {
 #[test]
 fn a_blob_in_two_packs_survives_the_loss_of_one() {
     let mut scene = Scene::new();
-    let content = Random::new(5).bytes(20_000);
+    let content = random::noise(20_000, 5);
     let entries = [scene.file("file", &content)];
     scene.end_pack();
     scene.blob_again(&content);
@@ -199,7 +199,7 @@ fn a_blob_in_two_packs_survives_the_loss_of_one() {
 
 #[test]
 fn quick_sees_missing_and_short_packs_and_names_who_needs_them() {
-    let (scene, keys) = pair(&mut Random::new(6));
+    let (scene, keys) = pair(&mut Rng::with_seed(6));
     let pack = scene.target.keys().into_iter().find(|key| key.starts_with("packs/")).unwrap();
     let before = scene.get(&pack);
     scene.target.tamper(&pack, |bytes| bytes.truncate(bytes.len() - 1));
@@ -219,7 +219,7 @@ fn quick_sees_missing_and_short_packs_and_names_who_needs_them() {
 
 #[test]
 fn a_header_that_was_taken_away_or_put_back_is_missed() {
-    let (mut scene, keys) = pair(&mut Random::new(7));
+    let (mut scene, keys) = pair(&mut Rng::with_seed(7));
     let third = {
         let entries = [scene.file("only", b"x")];
         scene.snapshot(&entries)
@@ -256,7 +256,7 @@ fn a_header_that_was_taken_away_or_put_back_is_missed() {
 
 #[test]
 fn a_lost_record_of_the_repository_is_read_from_the_text() {
-    let (scene, keys) = pair(&mut Random::new(8));
+    let (scene, keys) = pair(&mut Rng::with_seed(8));
     for round in 0..2 {
         match round {
             0 => scene.target.tamper(names::REPOSITORY, |bytes| bytes[40] ^= 1),

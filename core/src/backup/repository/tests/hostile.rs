@@ -6,27 +6,27 @@ use std::time::Instant;
 use super::read::extract;
 use super::scene::{Scene, UNIT, folder, tree_of};
 use crate::backup::frames::Packer;
-use crate::backup::manifest::{Digest, Node};
+use crate::backup::manifest::{Digest, Node, RelPath};
 use crate::backup::nodes::{ExtractOptions, MAX_PROBLEMS, Problem, ProblemKind, Selection};
 use crate::backup::repository::cache::known::Known;
 use crate::backup::repository::cache::{CacheFolder, CacheOf};
 use crate::backup::repository::header::{Header, NeededPack};
-use crate::backup::repository::hostile::Random;
 use crate::backup::repository::id::{BlobId, PackId, PageId};
 use crate::backup::repository::index::{IndexWriter, IndexedMap, IndexedPack};
 use crate::backup::repository::names;
 use crate::backup::repository::pack::{END_FRAME, FrameBuilder, MAX_FRAME, PackedBlob};
 use crate::backup::repository::pages::PageMap;
 use crate::backup::repository::rebase::rebuild;
-use crate::backup::repository::tree::{Block, Content, TreeEntry, write_root};
+use crate::backup::repository::tree::{Block, Content, Span, TreeEntry, write_root};
 use crate::backup::repository::verify::{Depth, verify};
 use crate::fs::Dir;
+use crate::testing::random;
 use crate::value::hex;
 
 /// A repository with an honest snapshot, and the key of its header.
 fn honest() -> (Scene, String) {
     let mut scene = Scene::new();
-    let entries = [folder("data"), scene.chunked("data/good", &Random::new(3).bytes(300_000), 100_000)];
+    let entries = [folder("data"), scene.chunked("data/good", &random::noise(300_000, 3), 100_000)];
     let key = scene.snapshot(&entries);
     scene.end_pack();
     (scene, key)
@@ -64,7 +64,7 @@ fn assert_named(scene: &Scene, good: &str, bad: &str, kind: ProblemKind, named: 
     assert_eq!(problems(scene, good, Depth::Full), [], "{named}");
     let (folder, made) = extract(scene, good, Selection::All, ExtractOptions::default());
     made.unwrap();
-    assert!(std::fs::read(folder.path().join("data/good")).unwrap() == Random::new(3).bytes(300_000));
+    assert!(std::fs::read(folder.path().join("data/good")).unwrap() == random::noise(300_000, 3));
 }
 
 /// A snapshot whose tree is these blocks, as text behind the first line, each with the number of its entries.
@@ -74,9 +74,15 @@ fn forged(scene: &mut Scene, blocks: &[(String, u64)], change: impl FnOnce(&mut 
         .map(|(text, entries)| Block {
             id: scene.record(format!("uplifted-ops tree 1\n{text}").as_bytes()),
             entries: *entries,
+            span: None,
         })
         .collect();
-    let root = scene.record(&write_root(&blocks));
+    rooted(scene, &blocks, change)
+}
+
+/// A snapshot whose root names these blocks.
+fn rooted(scene: &mut Scene, blocks: &[Block], change: impl FnOnce(&mut Header)) -> String {
+    let root = scene.record(&write_root(blocks));
     let mut header = scene.header(&[]);
     header.root = root;
     header.counts.entries = blocks.iter().map(|block| block.entries).sum();
@@ -130,6 +136,16 @@ fn a_block_twice_is_refused_before_it_multiplies() {
     let blocks = vec![(line, 1); 50];
     let bad = forged(&mut scene, &blocks, |_| ());
     assert_named(&scene, &good, &bad, ProblemKind::DamagedTree, "there twice");
+}
+
+#[test]
+fn a_block_that_is_not_where_the_root_says_is_named() {
+    let (mut scene, good) = honest();
+    let line = file(&mut scene, "m");
+    let id = scene.record(format!("uplifted-ops tree 1\n{line}").as_bytes());
+    let span = Some(Span { least: RelPath::new("a"), greatest: RelPath::new("b") });
+    let bad = rooted(&mut scene, &[Block { id, entries: 1, span }], |_| ());
+    assert_named(&scene, &good, &bad, ProblemKind::DamagedTree, "not where the root says");
 }
 
 #[test]
@@ -299,7 +315,7 @@ fn an_index_that_lies_is_named_with_the_files_that_it_costs() {
     for (number, lie) in lies.into_iter().enumerate() {
         let (mut scene, good) = honest();
         let mut builder = FrameBuilder::default();
-        let contents = [Random::new(1).bytes(3000), Random::new(2).bytes(3000), Random::new(4).bytes(10)];
+        let contents = [random::noise(3000, 1), random::noise(3000, 2), random::noise(10, 4)];
         for content in &contents {
             builder.push(scene.key.blob_id(content), content).unwrap();
         }
@@ -330,9 +346,9 @@ fn an_index_that_lies_is_named_with_the_files_that_it_costs() {
 fn packs_in_each_others_place_are_named_and_nothing_is_lost() {
     for with_indexes in [false, true] {
         let mut scene = Scene::new();
-        let first = scene.file("first", &Random::new(1).bytes(9000));
+        let first = scene.file("first", &random::noise(9000, 1));
         scene.end_pack();
-        let second = scene.file("second", &Random::new(2).bytes(9000));
+        let second = scene.file("second", &random::noise(9000, 2));
         scene.end_pack();
         let key = scene.snapshot(&[first, second]);
         let swap = |name: fn(PackId) -> String| {
@@ -366,7 +382,7 @@ fn parts_of_a_file_in_another_order_are_found() {
         entry
     };
     let mut scene = Scene::new();
-    let content = Random::new(9).bytes(2_500_000);
+    let content = random::noise(2_500_000, 9);
     let chunks = scene.chunked("chunks", &content, 500_000);
     scene.end_pack();
     let tail = scene.chunked("fine", &content, 700_001);
@@ -403,9 +419,9 @@ fn an_index_that_expands_beyond_reason_is_refused() {
 #[test]
 fn a_pack_that_was_cut_and_lost_its_index_gives_what_is_left() {
     let mut scene = Scene::new();
-    let first = scene.file("first", &Random::new(1).bytes(9000));
+    let first = scene.file("first", &random::noise(9000, 1));
     scene.end_frame();
-    let second = scene.file("second", &Random::new(2).bytes(9000));
+    let second = scene.file("second", &random::noise(9000, 2));
     scene.end_pack();
     let key = scene.snapshot(&[first, second]);
     let pack = names::pack(PackId([1; 16]), false);

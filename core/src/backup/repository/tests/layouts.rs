@@ -13,18 +13,18 @@ use crate::backup::lease::LeaseTimes;
 use crate::backup::list::{find, list, show};
 use crate::backup::manifest::{Manifest, Node, RelPath};
 use crate::backup::nodes::{ExtractOptions, Selection};
-use crate::backup::repository::hostile::Random;
 use crate::backup::repository::names;
 use crate::backup::retention::Proofs;
 use crate::backup::verify::{VerifyDepth, VerifyJob, verify};
 use crate::cancel::Scope;
 use crate::error::ErrorKind;
 use crate::fs::Dir;
+use crate::testing::random::Rng;
 
 /// A target with an archive of one file and two snapshots in a repository.
 fn both() -> (Scene, Vec<NamedTarget>) {
     let mut scene = Scene::new();
-    let mut random = Random::new(11);
+    let mut random = Rng::with_seed(11);
     let mut entries = varied(&mut scene, &mut random);
     scene.snapshot(&entries);
     entries.push(scene.file("new", b"new"));

@@ -6,20 +6,20 @@ use std::path::PathBuf;
 use super::scene::{Scene, UNIT, folder, plain, tree_of};
 use crate::backup::manifest::{Node, RelPath, Xattr};
 use crate::backup::nodes::{ExtractOptions, Extracted, Problem, Selection};
-use crate::backup::repository::hostile::Random;
 use crate::backup::repository::tree::TreeEntry;
 use crate::cancel::Scope;
 use crate::error::{ErrorKind, Result};
 use crate::fs::Dir;
+use crate::testing::random::{self, Rng};
 
 /// A tree with one of each kind, and what a restore must make of it.
-pub(crate) fn varied(scene: &mut Scene, random: &mut Random) -> Vec<TreeEntry> {
+pub(crate) fn varied(scene: &mut Scene, random: &mut Rng) -> Vec<TreeEntry> {
     let mut odd = scene.file(b"data/with \"quotes\"\nand \xff% bytes", b"odd");
     odd.entry.mode = 0o600;
     odd.entry.mtime = -5;
     odd.entry.xattrs = vec![Xattr { name: RelPath::new("user.note"), value: "00ff".to_owned() }];
-    let large = random.bytes(3_000_000);
-    let database = random.bytes(UNIT * 23 + 100);
+    let large = random::bytes(random, 3_000_000);
+    let database = random::bytes(random, UNIT * 23 + 100);
     let mut again = folder("data");
     again.entry.mode = 0o750;
     vec![
@@ -57,7 +57,7 @@ pub(crate) fn extract(
 #[test]
 fn every_kind_comes_back() {
     let mut scene = Scene::new();
-    let mut random = Random::new(1);
+    let mut random = Rng::with_seed(1);
     let entries = varied(&mut scene, &mut random);
     let key = scene.snapshot(&entries);
     for threads in [1, 3] {
@@ -70,9 +70,9 @@ fn every_kind_comes_back() {
         let tree = tree_of(folder.path());
         assert_eq!(tree.len(), entries.len() + 2);
         let hash = |seed: u64, skip: usize, len: usize| {
-            let mut random = Random::new(seed);
-            random.bytes(skip);
-            format!("{len} {}", blake3::hash(&random.bytes(len)))
+            let mut random = Rng::with_seed(seed);
+            random::bytes(&mut random, skip);
+            format!("{len} {}", blake3::hash(&random::bytes(&mut random, len)))
         };
         let at = |name: &str| tree[name.as_bytes()].as_str();
         assert!(at("data/large").ends_with(&hash(1, 0, 3_000_000)), "{}", at("data/large"));
@@ -93,10 +93,10 @@ fn every_kind_comes_back() {
 #[test]
 fn one_file_needs_its_own_frames_only() {
     let mut scene = Scene::new();
-    let mut random = Random::new(2);
+    let mut random = Rng::with_seed(2);
     let mut entries = vec![folder("data")];
     for number in 0..5 {
-        entries.push(scene.file(format!("data/{number}"), &random.bytes(900_000)));
+        entries.push(scene.file(format!("data/{number}"), &random::bytes(&mut random, 900_000)));
         scene.end_pack();
     }
     let key = scene.snapshot(&entries);
@@ -118,21 +118,91 @@ fn one_file_needs_its_own_frames_only() {
 }
 
 #[test]
+fn a_part_is_what_it_is_in_the_whole() {
+    let mut scene = Scene::new();
+    let mut random = random::seeded("a_part_is_what_it_is_in_the_whole");
+    let mut entries = varied(&mut scene, &mut random);
+    // Many blocks, the last of them out of order.
+    let late = entries.split_off(11);
+    entries.push(folder("many"));
+    for number in 0..60 {
+        if number % 20 == 0 {
+            entries.push(folder(format!("many/{}", number / 20)));
+        }
+        let name = format!("many/{}/{number:02}", number / 20);
+        entries.push(scene.file(name.as_bytes(), name.as_bytes()));
+    }
+    entries.push(plain("many/again", Node::HardLink { target: RelPath::new("many/0/07") }));
+    entries.extend(late);
+    let key = scene.snapshot(&entries);
+    let names: Vec<PathBuf> = entries.iter().map(|entry| entry.entry.path.as_path().to_owned()).collect();
+    let above = ["many", "many/1", "unlisted", "data", "config"].map(PathBuf::from);
+    for _ in 0..40 {
+        let mut paths: Vec<PathBuf> = Vec::new();
+        for _ in 0..=random.usize(..3) {
+            paths.push(match random.u64(..3) {
+                0 => above[random.usize(..above.len())].clone(),
+                _ => names[random.usize(..names.len())].clone(),
+            });
+        }
+        let selection = Selection::Paths(paths.clone());
+        let (whole, made) = extract(&scene, &key, selection.clone(), ExtractOptions::default());
+        let made = made.unwrap();
+        let part = tempfile::tempdir().unwrap();
+        let path = part.path().to_owned();
+        let again = scene.open_part(&key, selection.clone(), move |scope, snapshot| {
+            snapshot?.extract(scope, &selection, &Dir::open(&path).unwrap(), &ExtractOptions::default())
+        });
+        let again = again.unwrap();
+        // Folders without entries have the time of their making.
+        let listed = |folder: &tempfile::TempDir| {
+            let mut tree = tree_of(folder.path());
+            tree.retain(|name, _| !matches!(&name[..], b"unlisted" | b"unlisted/below"));
+            tree
+        };
+        assert_eq!(listed(&part), listed(&whole), "{paths:?}");
+        assert_eq!((again.files, again.entries, again.bytes), (made.files, made.entries, made.bytes), "{paths:?}");
+    }
+}
+
+#[test]
+fn a_part_needs_its_own_blocks_only() {
+    let mut scene = Scene::new();
+    let entries: Vec<TreeEntry> =
+        (0..500).map(|number| scene.file(format!("d/file-{number:03}"), format!("{number}").as_bytes())).collect();
+    let key = scene.snapshot(&entries);
+    let count = |paths: &[&str]| {
+        let selection = Selection::Paths(paths.iter().map(PathBuf::from).collect());
+        scene.open_part(&key, selection, |_, snapshot| snapshot.unwrap().roll().count())
+    };
+    assert_eq!(count(&["d/file-123"]), 1);
+    assert_eq!(count(&["./d//file-000", "d/file-499"]), 2);
+    assert_eq!((count(&["d"]), count(&["."]), count(&["e", "d/file"])), (500, 500, 0));
+    let selection = Selection::Paths(vec![PathBuf::from("e")]);
+    let error = scene.open_part(&key, selection.clone(), move |scope, snapshot| {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = Dir::open(folder.path()).unwrap();
+        snapshot.unwrap().extract(scope, &selection, &dir, &ExtractOptions::default()).unwrap_err()
+    });
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+}
+
+#[test]
 fn a_chain_of_page_maps_is_followed() {
     let mut scene = Scene::new();
-    let mut random = Random::seeded("a_chain_of_page_maps_is_followed");
-    let mut content = random.bytes(UNIT * 40 + 17);
+    let mut random = random::seeded("a_chain_of_page_maps_is_followed");
+    let mut content = random::bytes(&mut random, UNIT * 40 + 17);
     let (entry, mut id, mut map) = scene.database("app.db", &content, None);
     let mut expected = vec![(scene.snapshot(&[entry]), content.clone())];
     for _ in 0..6 {
         let old = content.clone();
-        match random.below(3) {
-            0 => content.truncate(content.len() - random.index(UNIT * 3)),
-            1 => content.extend(random.bytes(1)),
-            _ => content.extend(random.bytes(9000)),
+        match random.u64(..3) {
+            0 => content.truncate(content.len() - random.usize(..UNIT * 3)),
+            1 => content.extend(random::bytes(&mut random, 1)),
+            _ => content.extend(random::bytes(&mut random, 9000)),
         }
         for _ in 0..3 {
-            let at = random.index(content.len());
+            let at = random.usize(..content.len());
             content[at] ^= 1;
         }
         let (entry, next_id, next_map) = scene.database("app.db", &content, Some((&id, &map, &old)));

@@ -14,12 +14,12 @@ use super::super::pack::{END_FRAME, FrameBuilder};
 use super::super::pages::PageMap;
 use super::super::pieces::{self, PieceWriter};
 use super::super::snapshot::Snapshot;
-use super::super::tree::{Block, BlockWriter, Content, TreeEntry, write_root};
+use super::super::tree::{BlockWriter, Content, TreeEntry, write_root};
 use super::super::{names, recover};
 use crate::backup::blocks::Objects;
 use crate::backup::frames::Packer;
 use crate::backup::manifest::{Digest, Entry, Manifest, Node, Outcome, RelPath};
-use crate::backup::nodes::{restored_len, stored_len};
+use crate::backup::nodes::{Selection, restored_len, stored_len};
 use crate::backup::target::BackupTarget;
 use crate::cancel::Scope;
 use crate::clock::Timestamp;
@@ -246,7 +246,7 @@ impl Scene {
         self.snapshots += 1;
         let snapshot = SnapshotId([self.snapshots; 6]);
         let (mut blocks, mut writer) = (Vec::new(), BlockWriter::new(&self.key));
-        let mut ended: Vec<(Vec<u8>, u64)> = Vec::new();
+        let mut ended = Vec::new();
         for (number, entry) in entries.iter().enumerate() {
             ended.extend(writer.push(entry).unwrap());
             if number % 7 == 6 {
@@ -254,8 +254,9 @@ impl Scene {
             }
         }
         ended.extend(writer.cut());
-        for (record, entries) in ended {
-            blocks.push(Block { id: self.record(&record), entries });
+        for block in ended {
+            let id = self.record(&block.record);
+            blocks.push(block.stored_as(id));
         }
         let root = self.record(&write_root(&blocks));
         let files =
@@ -344,10 +345,21 @@ impl Scene {
         key: &str,
         act: impl FnOnce(&Scope, Result<Snapshot>) -> T + Send + 'static,
     ) -> T {
+        self.open_part(key, Selection::All, act)
+    }
+
+    /// Does something with a snapshot of which only a part is wanted.
+    pub(crate) fn open_part<T: Send + 'static>(
+        &self,
+        key: &str,
+        selection: Selection,
+        act: impl FnOnce(&Scope, Result<Snapshot>) -> T + Send + 'static,
+    ) -> T {
         let key = key.to_owned();
         self.with(move |scope, repository| {
-            let opened =
-                repository.header(&key).and_then(|(header, _)| Snapshot::open(scope, &repository, header, 10_000_000));
+            let opened = repository
+                .header(&key)
+                .and_then(|(header, _)| Snapshot::open_part(scope, &repository, header, 10_000_000, &selection));
             act(scope, opened)
         })
     }

@@ -144,9 +144,9 @@ fn blocks_end_by_the_paths_alone() {
         let mut writer = BlockWriter::new(&key);
         let mut blocks = Vec::new();
         for name in names {
-            blocks.extend(writer.push(&file(name.as_bytes(), 0, 0, None)).unwrap().map(|(block, _)| block));
+            blocks.extend(writer.push(&file(name.as_bytes(), 0, 0, None)).unwrap().map(|block| block.record));
         }
-        blocks.extend(writer.cut().map(|(block, _)| block));
+        blocks.extend(writer.cut().map(|block| block.record));
         assert!(writer.cut().is_none());
         blocks
     };
@@ -163,12 +163,24 @@ fn blocks_end_by_the_paths_alone() {
 }
 
 #[test]
+fn a_block_knows_where_its_names_lie() {
+    let mut writer = BlockWriter::new(&IdKey::new([1; 32]));
+    for name in ["m/b", "m-a", "m/a/z", "m/c"] {
+        assert!(writer.push(&file(name.as_bytes(), 0, 0, None)).unwrap().is_none());
+    }
+    let span = writer.cut().unwrap().span;
+    assert_eq!((span.least.as_bytes(), span.greatest.as_bytes()), (&b"m/a/z"[..], &b"m-a"[..]));
+    assert!(["m/a/z", "m/b/c", "m/c/d", "m-a"].iter().all(|name| span.has(&RelPath::new(name))));
+    assert!(!["m", "m/a", "m-a/b", "n", ""].iter().any(|name| span.has(&RelPath::new(name))));
+}
+
+#[test]
 fn a_long_block_ends_too() {
     let key = IdKey::new([1; 32]);
     let mut writer = BlockWriter::new(&key);
     let big = file(b"a", 1 << 40, 40_000, None);
-    let (block, entries) = writer.push(&big).unwrap().unwrap();
-    assert!((entries, read(&block).unwrap()) == (1, vec![big]));
+    let block = writer.push(&big).unwrap().unwrap();
+    assert!((block.entries, read(&block.record).unwrap()) == (1, vec![big]));
     let mut shrunk = file(b"b", 5, 1, None);
     let Node::File { valid_size, .. } = &mut shrunk.entry.node else { unreachable!() };
     *valid_size = Some(3);
@@ -177,8 +189,15 @@ fn a_long_block_ends_too() {
 
 #[test]
 fn a_root_round_trips() {
-    let blocks: Vec<Block> = (0..3).map(|at| Block { id: BlobId([at; 16]), entries: u64::from(at) + 1 }).collect();
+    let span = |least: &[u8], greatest: &[u8]| Span { least: RelPath::from(least), greatest: RelPath::from(greatest) };
+    let spans = [None, Some(span(b"a", b"a/b c\n\xff")), Some(span(b"a/b", b"a-b"))];
+    let blocks: Vec<Block> =
+        (0..3).zip(spans).map(|(at, span)| Block { id: BlobId([at; 16]), entries: u64::from(at) + 1, span }).collect();
     assert_eq!(read_root(&write_root(&blocks)[..]).unwrap(), blocks);
+    let id = BlobId([1; 16]);
+    for wrong in ["b a", "a", "a-b a/b", "a b c"] {
+        assert!(read_root(format!("uplifted-ops root 1\nblock {id} 1 {wrong}\n").as_bytes()).is_err(), "{wrong}");
+    }
     assert!(read_root(&b"uplifted-ops root 1\nblock 00 1\n"[..]).is_err());
     assert!(read_root(&b"uplifted-ops tree 1\n"[..]).is_err());
 }

@@ -9,6 +9,7 @@ use crate::backup::restore::plan::plan_on;
 use crate::error::Result;
 use crate::fs::fault::crash;
 use crate::fs::swap::without_flags;
+use crate::testing::random;
 
 const LIVE: &[(&str, &str)] = &[
     ("data/app.db", "live"),
@@ -108,7 +109,7 @@ impl<'a> Stage<'a> {
 }
 
 /// Dies at each point in turn, and once more at a point of the recovery that `again` picks.
-fn die_everywhere(case: &Case, again: impl Fn(u64) -> Option<u64>) {
+fn die_everywhere(case: &Case, mut again: impl FnMut() -> Option<u64>) {
     without_flags::set(case.plain_renames);
     let whole = Stage::set(case);
     let old = whole.files();
@@ -122,7 +123,7 @@ fn die_everywhere(case: &Case, again: impl Fn(u64) -> Option<u64>) {
         let ended = stage.act();
         let died = guard.happened();
         drop(guard);
-        if let Some(second) = again(point).filter(|_| died) {
+        if let Some(second) = again().filter(|_| died) {
             let guard = crash::after(second);
             let _ = stage.start();
             drop(guard);
@@ -158,7 +159,7 @@ fn die_everywhere(case: &Case, again: impl Fn(u64) -> Option<u64>) {
 }
 
 fn once(case: Case) {
-    die_everywhere(&case, |_| None);
+    die_everywhere(&case, || None);
 }
 
 #[test]
@@ -251,16 +252,11 @@ fn a_call_that_fails() {
 /// Dies twice: in the act, and again at a random point of the recovery.
 #[test]
 fn a_recovery_that_dies_as_well() {
-    let seed = u64::from_str_radix(&crate::value::random_hex(8).unwrap(), 16).unwrap();
-    println!("seed {seed}");
-    let pick = |point: u64| {
-        let mut mixed = (seed ^ (point + 1)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        mixed ^= mixed >> 31;
-        Some(mixed % 30)
-    };
-    die_everywhere(&Case::default(), pick);
-    die_everywhere(&Case { undo: true, ..Case::default() }, pick);
-    die_everywhere(&Case { mount: Some("data"), plain_renames: true, ..Case::default() }, pick);
-    die_everywhere(&Case { into: Some("out"), ..Case::default() }, pick);
-    die_everywhere(&Case { embedded: true, ..Case::default() }, pick);
+    let mut random = random::seeded("a_recovery_that_dies_as_well");
+    let mut pick = || Some(random.u64(..30));
+    die_everywhere(&Case::default(), &mut pick);
+    die_everywhere(&Case { undo: true, ..Case::default() }, &mut pick);
+    die_everywhere(&Case { mount: Some("data"), plain_renames: true, ..Case::default() }, &mut pick);
+    die_everywhere(&Case { into: Some("out"), ..Case::default() }, &mut pick);
+    die_everywhere(&Case { embedded: true, ..Case::default() }, &mut pick);
 }

@@ -5,36 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::SignedDuration;
 
 use super::*;
+use crate::testing::random::Rng;
 
-/// SplitMix64 (Steele, Lea, Flood 2014): small, and the same everywhere.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
-    }
-
-    fn one_in(&mut self, chances: u64) -> bool {
-        self.below(chances) == 0
-    }
-
-    fn pick<T: Copy>(&mut self, of: &[T]) -> T {
-        of[self.below(of.len() as u64) as usize]
-    }
+fn one_in(random: &mut Rng, chances: u64) -> bool {
+    random.u64(..chances) == 0
 }
 
 /// Runs `test` with many seeds, and names the one that failed.
-fn with_seeds(count: u64, test: impl Fn(&mut Random)) {
+fn with_seeds(count: u64, test: impl Fn(&mut Rng)) {
     for seed in 0..count {
-        let run = std::panic::AssertUnwindSafe(|| test(&mut Random(seed)));
+        let run = std::panic::AssertUnwindSafe(|| test(&mut Rng::with_seed(seed)));
         if let Err(panic) = std::panic::catch_unwind(run) {
             eprintln!("seed {seed}");
             std::panic::resume_unwind(panic);
@@ -42,9 +22,9 @@ fn with_seeds(count: u64, test: impl Fn(&mut Random)) {
     }
 }
 
-fn rules(random: &mut Random) -> RetentionSettings {
-    let mut count = |chances: u64, most: u64| match random.one_in(chances) {
-        true => random.below(most) as u32,
+fn rules(random: &mut Rng) -> RetentionSettings {
+    let mut count = |chances: u64, most: u64| match one_in(random, chances) {
+        true => random.u64(..most) as u32,
         false => 0,
     };
     RetentionSettings {
@@ -64,39 +44,39 @@ fn rules(random: &mut Random) -> RetentionSettings {
 }
 
 /// A history of up to 80 snapshots with everything that can be the matter with them, and what is known of it.
-fn history(random: &mut Random) -> Scene {
+fn history(random: &mut Rng) -> Scene {
     let mut time = at("2023-12-20T00:00:00Z");
-    let step = random.pick(&[60_u64, 600, 5_000, 40_000, 300_000, 2_000_000]);
+    let step = random.choice([60_u64, 600, 5_000, 40_000, 300_000, 2_000_000]).unwrap();
     let mut snapshots = Vec::new();
-    for n in 0..random.below(80) {
-        time += SignedDuration::from_secs((random.below(2 * step) + 1).cast_signed());
+    for n in 0..random.u64(..80) {
+        time += SignedDuration::from_secs((random.u64(..2 * step) + 1).cast_signed());
         let mut listed = snapshot(&format!("{n:03}"), &time.to_string());
-        if random.one_in(4) {
+        if one_in(random, 4) {
             listed.outcome = Outcome::Partial;
         }
-        if random.one_in(20) {
+        if one_in(random, 20) {
             // A clock was wrong, in one direction or the other.
-            let off = SignedDuration::from_hours(random.below(20_000).cast_signed() - 10_000);
+            let off = SignedDuration::from_hours(random.u64(..20_000).cast_signed() - 10_000);
             listed.time = listed.time.checked_add(off).unwrap();
         }
-        if random.one_in(8) {
+        if one_in(random, 8) {
             listed.service = "other".to_owned();
         }
-        if random.one_in(6) {
+        if one_in(random, 6) {
             listed.host = "there".to_owned();
         }
-        listed.label = random.one_in(3).then(|| random.pick(&["nightly", "upgrade"]).to_owned());
-        listed.tags = ["keep", "v1", "v2"].iter().filter(|_| random.one_in(8)).map(|tag| (*tag).to_owned()).collect();
+        listed.label = one_in(random, 3).then(|| random.choice(["nightly", "upgrade"]).unwrap().to_owned());
+        listed.tags = ["keep", "v1", "v2"].iter().filter(|_| one_in(random, 8)).map(|tag| (*tag).to_owned()).collect();
         snapshots.push(listed);
     }
-    if let Some(first) = snapshots.first().filter(|_| random.one_in(10)).cloned() {
+    if let Some(first) = snapshots.first().filter(|_| one_in(random, 10)).cloned() {
         snapshots.push(Listed { key: "another".to_owned(), ..first });
     }
     let mut scene = Scene::new(snapshots);
-    let verified = 1 + random.below(6);
+    let verified = 1 + random.u64(..6);
     for listed in scene.stock.snapshots.clone() {
-        let target = if random.one_in(10) { "elsewhere" } else { "one" };
-        match random.below(20) {
+        let target = if one_in(random, 10) { "elsewhere" } else { "one" };
+        match random.u64(..20) {
             0 => scene.proofs.note(&listed.snapshot_id, Some(target), Proof::Damaged(listed.stored_at)),
             1 => scene = scene.held(&listed.snapshot_id),
             n if n % verified == 0 => {
@@ -132,9 +112,11 @@ fn the_invariants_hold() {
         let (scene, rules) = (history(random), rules(random));
         let newest = scene.stock.snapshots.iter().map(|listed| listed.stored_at).max();
         let now =
-            newest.unwrap_or(at("2024-01-01T00:00:00Z")) + SignedDuration::from_hours(random.below(500).cast_signed());
-        let policy =
-            policy_in(random.pick(&["UTC", "Europe/Berlin", "Pacific/Apia", "America/Caracas"]), rules.clone());
+            newest.unwrap_or(at("2024-01-01T00:00:00Z")) + SignedDuration::from_hours(random.u64(..500).cast_signed());
+        let policy = policy_in(
+            random.choice(["UTC", "Europe/Berlin", "Pacific/Apia", "America/Caracas"]).unwrap(),
+            rules.clone(),
+        );
         let plan = scene.plan(&policy, &now.to_string());
         deletions.set(deletions.get() + plan.deletions);
 
@@ -226,11 +208,11 @@ fn expected(rules: &RetentionSettings, newest_first: &[Timestamp]) -> Vec<bool> 
 #[test]
 fn the_rules_are_those_that_restic_documents() {
     with_seeds(500, |random| {
-        let step = random.pick(&[600_u64, 5_000, 40_000, 300_000, 2_000_000]);
+        let step = random.choice([600_u64, 5_000, 40_000, 300_000, 2_000_000]).unwrap();
         let mut time = at("2019-12-27T00:00:00Z");
-        let snapshots: Vec<Listed> = (0..1 + random.below(100))
+        let snapshots: Vec<Listed> = (0..1 + random.u64(..100))
             .map(|n| {
-                time += SignedDuration::from_secs((random.below(2 * step) + 1).cast_signed());
+                time += SignedDuration::from_secs((random.u64(..2 * step) + 1).cast_signed());
                 snapshot(&n.to_string(), &time.to_string())
             })
             .collect();
@@ -255,25 +237,25 @@ fn years_of_accidents_never_cost_what_is_good() {
         let (mut fails_for, mut made) = (0_u64, 0);
         let mut notes: BTreeMap<String, Proof> = BTreeMap::new();
         for _ in 0..400 {
-            now += SignedDuration::from_secs((60_000 + random.below(50_000)).cast_signed());
-            if random.one_in(60) {
-                fails_for = random.below(40);
+            now += SignedDuration::from_secs((60_000 + random.u64(..50_000)).cast_signed());
+            if one_in(random, 60) {
+                fails_for = random.u64(..40);
             }
             fails_for = fails_for.saturating_sub(1);
             if fails_for == 0 {
                 made += 1;
-                let clock = if random.one_in(40) { now - SignedDuration::from_hours(24) } else { now };
+                let clock = if one_in(random, 40) { now - SignedDuration::from_hours(24) } else { now };
                 let mut listed = snapshot(&format!("s{made}"), &clock.to_string());
                 listed.stored_at = now;
-                if random.one_in(5) {
+                if one_in(random, 5) {
                     listed.outcome = Outcome::Partial;
                 }
-                if random.one_in(2) {
+                if one_in(random, 2) {
                     notes.insert(listed.snapshot_id.clone(), Proof::Whole(now));
                 }
                 scene.stock.snapshots.push(listed);
             }
-            if random.one_in(100) {
+            if one_in(random, 100) {
                 // The state folder is lost, and all that was verified with it.
                 notes.clear();
             }

@@ -3,23 +3,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::clock::{Clock, ManualClock};
-
-/// SplitMix64 (Steele, Lea, Flood 2014): enough for a test, and its seed says everything.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-}
+use crate::testing::random::Rng;
 
 const DAY: u64 = 86_400;
 
@@ -32,25 +16,25 @@ struct Stored {
 
 /// A history of runs, new and deleted objects and losses, by the numbers of `random`. Says how long a slice waited at
 /// most, in seconds. A run is at most `gap` seconds after the one before; `loses` of 10 runs do not know of it.
-fn longest_wait(random: &mut Random, days: f64, gap: u64, loses: u64) -> i64 {
+fn longest_wait(random: &mut Rng, days: f64, gap: u64, loses: u64) -> i64 {
     let clock = ManualClock::new("2025-01-01T00:00:00Z".parse().unwrap());
     let cycle = Cycle::of(days).unwrap();
     let (mut stored, mut reached, mut longest, mut made) = (Vec::<Stored>::new(), None, 0, 0);
     for _ in 0..200 {
-        for _ in 0..random.below(3) {
+        for _ in 0..random.u64(..3) {
             // Read back when it is made.
-            let size = random.below(5 * SLICE_BYTES);
+            let size = random.u64(..5 * SLICE_BYTES);
             let key = format!("app_{made}.tar.zst");
             let read = slices(0, &key, size).map(|slice| (slice.range.start, clock.now())).collect();
             stored.push(Stored { key, size, read });
             made += 1;
-            clock.advance(Duration::from_secs(random.below(gap / 4 + 1)));
+            clock.advance(Duration::from_secs(random.u64(..gap / 4 + 1)));
         }
         if stored.len() > 30 {
-            stored.remove(random.below(30) as usize);
+            stored.remove(random.usize(..30));
         }
         let now = clock.now();
-        let known = reached.filter(|_| random.below(10) >= loses);
+        let known = reached.filter(|_| random.u64(..10) >= loses);
         let from = cycle.start(known, now);
         let all = stored.iter().enumerate().flat_map(|(number, object)| slices(number, &object.key, object.size));
         for Due { slice, at } in cycle.due(all, from, now) {
@@ -58,7 +42,7 @@ fn longest_wait(random: &mut Random, days: f64, gap: u64, loses: u64) -> i64 {
             stored[slice.object].read.insert(slice.range.start, now);
         }
         reached = Some(now);
-        clock.advance(Duration::from_secs(1 + random.below(gap / 2)));
+        clock.advance(Duration::from_secs(1 + random.u64(..gap / 2)));
         for object in &stored {
             longest =
                 object.read.values().map(|read| clock.now().duration_since(*read).as_secs()).fold(longest, i64::max);
@@ -70,10 +54,10 @@ fn longest_wait(random: &mut Random, days: f64, gap: u64, loses: u64) -> i64 {
 #[test]
 fn every_byte_is_read_within_the_promise_whatever_is_lost() {
     for seed in 0..40 {
-        let mut random = Random(seed);
-        let days = [0.5, 7.0, 30.0][random.below(3) as usize];
+        let mut random = Rng::with_seed(seed);
+        let days = [0.5, 7.0, 30.0][random.usize(..3)];
         let promise = (days * DAY as f64) as u64;
-        let loses = random.below(11);
+        let loses = random.u64(..11);
         let longest = longest_wait(&mut random, days, promise / 4, loses);
         assert!(longest <= promise as i64, "seed {seed}: {longest} s of {promise}, {loses} of 10 runs know nothing");
         // The test can see a slice that waits: without reading, it would be far beyond.
@@ -85,7 +69,7 @@ fn every_byte_is_read_within_the_promise_whatever_is_lost() {
 fn a_run_that_is_late_catches_up() {
     for seed in 100..120 {
         // Nothing is lost, but runs are up to half a promise apart: that, and a cycle, is the longest wait.
-        let mut random = Random(seed);
+        let mut random = Rng::with_seed(seed);
         let promise = 30 * DAY;
         let longest = longest_wait(&mut random, 30.0, promise / 2, 0);
         assert!(longest <= (promise * 3 / 4 + promise / 2) as i64, "seed {seed}: {longest}");

@@ -2,6 +2,7 @@
 
 mod archives;
 mod keys;
+mod missing;
 mod plain_age;
 mod recovering;
 mod repository;
@@ -15,6 +16,7 @@ use super::*;
 use crate::backup::blocks::Blocks;
 use crate::clock::Timestamp;
 use crate::error::Result;
+use crate::testing::random::{self, Rng, noise};
 
 /// Bytes in memory that count what is read of them.
 struct Bytes {
@@ -67,28 +69,6 @@ fn sealed(ring: &KeyRing, plain: &[u8]) -> Vec<u8> {
     assert_eq!((done.stored_bytes, done.plain_bytes), (bytes.len() as u64, plain.len() as u64));
     assert_eq!(done.blake3, crate::backup::manifest::Digest::of(&bytes));
     bytes
-}
-
-/// Bytes that do not repeat, the same for the same seed (SplitMix64).
-fn noise(len: usize, seed: u64) -> Vec<u8> {
-    let mut random = Random(seed);
-    (0..len).map(|_| random.next() as u8).collect()
-}
-
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
-    }
 }
 
 /// A program of the system, which the test cannot do without.

@@ -36,8 +36,7 @@ fn stream_all(ring: &KeyRing, bytes: &[u8], total: u64, step: usize) -> Result<V
 #[test]
 fn any_length_round_trips_and_any_range_of_it() {
     let ring = KeyRing::of_host(&HostKeys::of(&key()));
-    let seed = 41;
-    let mut random = Random(seed);
+    let mut random = random::seeded("any_range_of_a_stream");
     for len in
         [0, 1, CHUNK as usize - 1, CHUNK as usize, CHUNK as usize + 1, 3 * CHUNK as usize, 3 * CHUNK as usize + 77]
     {
@@ -49,14 +48,10 @@ fn any_length_round_trips_and_any_range_of_it() {
         }
         let opener = open(&ring, bytes).unwrap();
         for _ in 0..50 {
-            let start = random.below(len + 2);
-            let end = start + random.below(len + 2);
+            let start = random.usize(..len + 2);
+            let end = start + random.usize(..len + 2);
             let expected = &plain[start.min(len)..end.min(len).max(start.min(len))];
-            assert_eq!(
-                opener.read(start as u64..end as u64).unwrap(),
-                expected,
-                "{start}..{end} of {len}, seed {seed}"
-            );
+            assert_eq!(opener.read(start as u64..end as u64).unwrap(), expected, "{start}..{end} of {len}");
         }
     }
 }
@@ -84,10 +79,10 @@ fn several_threads_read_one_stream() {
         for thread in 0..4_u64 {
             let (opener, plain) = (&opener, &plain);
             scope.spawn(move || {
-                let mut random = Random(thread);
+                let mut random = Rng::with_seed(thread);
                 for _ in 0..40 {
-                    let start = random.below(plain.len());
-                    let end = plain.len().min(start + random.below(300_000));
+                    let start = random.usize(..plain.len());
+                    let end = plain.len().min(start + random.usize(..300_000));
                     assert_eq!(opener.read(start as u64..end as u64).unwrap(), &plain[start..end]);
                 }
             });
@@ -188,27 +183,25 @@ fn a_changed_bit_a_moved_chunk_and_what_was_added_are_found() {
 #[test]
 fn random_cuts_and_flips_are_always_found() {
     let ring = KeyRing::of_host(&HostKeys::of(&key()));
-    let seed = std::env::var("UPLIFTED_OPS_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(20_261_123);
-    println!("seed {seed}");
-    let mut random = Random(seed);
+    let mut random = random::seeded("random_cuts_and_flips_are_always_found");
     let bytes = sealed(&ring, &noise(CHUNK as usize + 1, 8));
     for round in 0..300 {
         let mut damaged = bytes.clone();
         match round % 3 {
-            0 => damaged.truncate(random.below(bytes.len())),
+            0 => damaged.truncate(random.usize(..bytes.len())),
             1 => {
-                let at = random.below(bytes.len());
-                damaged[at] ^= 1 << random.below(8);
+                let at = random.usize(..bytes.len());
+                damaged[at] ^= 1 << random.u8(..8);
             }
             _ => {
-                let at = random.below(bytes.len());
-                let len = 1 + random.below(bytes.len() - at);
+                let at = random.usize(..bytes.len());
+                let len = 1 + random.usize(..bytes.len() - at);
                 damaged.drain(at..at + len);
             }
         }
-        assert!(read_all(&ring, damaged.clone()).is_err(), "round {round}, seed {seed}");
-        let step = 1 + random.below(70_000);
-        assert!(stream_all(&ring, &damaged, damaged.len() as u64, step).is_err(), "round {round}, seed {seed}");
+        assert!(read_all(&ring, damaged.clone()).is_err(), "round {round}");
+        let step = 1 + random.usize(..70_000);
+        assert!(stream_all(&ring, &damaged, damaged.len() as u64, step).is_err(), "round {round}");
     }
 }
 

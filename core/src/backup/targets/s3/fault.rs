@@ -16,6 +16,13 @@ pub(super) enum Fault {
     Broken(String),
     /// The server was silent for too long.
     Silent(Duration),
+    /// TLS that cannot come about, however often it is tried.
+    Tls {
+        /// What is wrong.
+        why: String,
+        /// The repair.
+        hint: &'static str,
+    },
     /// An answer that is none of S3's.
     Garbled(String),
     /// An error that has its words already.
@@ -121,15 +128,14 @@ impl Fault {
             )
             .with_hint("look at the network and the server, or allow more: timeout_seconds"),
             Self::Broken(why) => {
-                let why = scrub(&why);
-                let certificate = why.to_ascii_lowercase().contains("certificate");
-                let error = said(ErrorKind::Unavailable, &why).with_retryable(!certificate);
-                error.with_hint(if certificate {
-                    "add the authority that signed the server's certificate: ca_file = \"…\""
-                } else {
-                    "look at the network, and at `endpoint`; nothing half written is visible"
-                })
+                // As hyper says it of an answer that begins with a TLS alert, among others.
+                let hint = match at.location.starts_with("http://") && why.contains("invalid HTTP") {
+                    true => "if the server speaks TLS there, write https:// in `endpoint`",
+                    false => "look at the network, and at `endpoint`; nothing half written is visible",
+                };
+                said(ErrorKind::Unavailable, &scrub(&why)).with_hint(hint)
             }
+            Self::Tls { why, hint } => said(ErrorKind::Unavailable, &scrub(&why)).with_retryable(false).with_hint(hint),
             Self::Garbled(why) => {
                 said(ErrorKind::Unavailable, &format!("the answer is not one of S3's: {}", scrub(&why)))
                     .with_hint("look whether `endpoint` is an S3 server, and what stands between it and this machine")

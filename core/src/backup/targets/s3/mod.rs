@@ -17,7 +17,7 @@
 //! | `allow_http` | lets `endpoint` be plain http | refused |
 //! | `profile` | the profile in `~/.aws` that has the keys | `AWS_PROFILE`, `default` |
 //! | `session_token` | belongs to keys that expire | none |
-//! | `ca_file` | authorities to trust beside the system's, PEM | none |
+//! | `ca_file` | authorities to trust beside the system's, or a certificate that signs itself, PEM | none |
 //! | `timeout_seconds` | how long the server may be silent | 30 |
 //! | `retry_seconds` | how long a request is tried again; 0: never | 180 |
 //! | `part_size` | bytes of a part of a large object | 8 MiB, more past 20 GB |
@@ -44,6 +44,7 @@ mod conditional;
 mod config;
 mod credentials;
 mod fault;
+mod tls;
 mod upload;
 mod wire;
 

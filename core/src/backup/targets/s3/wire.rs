@@ -17,6 +17,7 @@ use object_store::client::{
 };
 
 use super::fault::{Answer, Fault};
+use super::tls;
 use crate::error::{Error, ErrorKind, Result};
 
 /// How long a connection may take, where nothing is known to be slow.
@@ -78,7 +79,7 @@ fn unnoted(error: &object_store::Error, timeout: Duration) -> Fault {
 fn broken(error: &HttpError, timeout: Duration) -> Fault {
     match error.kind() {
         HttpErrorKind::Timeout => Fault::Silent(timeout),
-        _ => Fault::Broken(root(error)),
+        _ => tls::fault(error).unwrap_or_else(|| Fault::Broken(root(error))),
     }
 }
 
@@ -110,7 +111,7 @@ impl Connector {
     /// Clients that are content with `timeout` of silence. With `https` they trust the authorities of the system, and
     /// those in `ca_file` (PEM).
     pub(super) fn new(https: bool, ca_file: Option<&Path>, timeout: Duration) -> Result<Self> {
-        let tls = tls(https, ca_file)?;
+        let tls = tls::config(https, ca_file)?;
         let build = |connect: Duration, read: Duration, proxies: bool| {
             let builder = reqwest::Client::builder();
             if proxies { builder } else { builder.no_proxy() }
@@ -130,39 +131,6 @@ impl Connector {
         };
         Ok(Self { wire })
     }
-}
-
-fn tls(https: bool, ca_file: Option<&Path>) -> Result<rustls::ClientConfig> {
-    let mut roots = rustls::RootCertStore::empty();
-    if https {
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    }
-    if let Some(path) = ca_file {
-        use rustls::pki_types::pem::PemObject;
-        let unreadable = |why: String| {
-            Error::invalid(format!("ca_file {path:?} holds no certificate: {why}"))
-                .with_hint("name a file with the authority's certificate in PEM form")
-        };
-        let bytes = std::fs::read(path).map_err(|error| Error::io(format!("read ca_file {path:?}"), error))?;
-        let mut found = 0;
-        for certificate in rustls::pki_types::CertificateDer::pem_slice_iter(&bytes) {
-            let certificate = certificate.map_err(|error| unreadable(error.to_string()))?;
-            roots.add(certificate).map_err(|error| unreadable(error.to_string()))?;
-            found += 1;
-        }
-        if found == 0 {
-            return Err(unreadable("it has no BEGIN CERTIFICATE".to_owned()));
-        }
-    }
-    if https && roots.is_empty() {
-        return Err(Error::new(ErrorKind::Unsupported, "this machine knows no certificate authorities")
-            .with_hint("install them (Debian: apt-get install ca-certificates), or set ca_file"));
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| Error::internal(format!("no TLS can be set up: {error}")))?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
 }
 
 impl HttpConnector for Connector {
@@ -241,7 +209,10 @@ impl HttpService for Wire {
         let body = body.bytes().await.unwrap_or_default();
         let shown = String::from_utf8_lossy(&body[..body.len().min(LONGEST_ERROR)]);
         let answer = Answer::read(parts.status.as_u16(), &shown, region);
-        note(Fault::Answer(Answer { of_credentials: next_door, ..answer }));
+        note(match tls::wants_tls(answer.status, &shown) {
+            true => tls::plain_to_tls(),
+            false => Fault::Answer(Answer { of_credentials: next_door, ..answer }),
+        });
         Ok(HttpResponse::from_parts(parts, Bytes::new().into()))
     }
 }

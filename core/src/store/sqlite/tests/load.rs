@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::child::again;
 use super::*;
+use crate::testing::random;
 use crate::testing::sqlite_load::{self, ENV, Load};
 
 /// The writer; ends when dropped.
@@ -50,10 +51,9 @@ fn scene() -> Scene {
 }
 
 async fn copies(load: impl Fn(Load) -> Load, count: u32) {
-    let seed = u64::from(std::process::id());
-    eprintln!("seed {seed}");
+    let mut random = random::seeded("copies under load");
     let scene = scene();
-    let writer = Writer::start(load(Load::new(&scene.db(), seed))).await;
+    let writer = Writer::start(load(Load::new(&scene.db(), random.u64(..)))).await;
     let store = scene.store_with(serde_json::json!({ "busy_timeout_seconds": 60 }), Seams::default());
     for number in 0..count {
         let before = writer.acknowledged();

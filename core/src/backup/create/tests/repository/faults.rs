@@ -1,13 +1,14 @@
 //! Targets that fail and callers that give up: whatever happens, the snapshots that there are can be restored, and the
 //! next run uses what arrived.
 
-use super::super::faults::{Liar, noise};
+use super::super::faults::Liar;
 use super::*;
 use crate::backup::repository::removal;
+use crate::testing::random::noise;
 use crate::testing::{Call, FaultyTarget};
 
 fn scene() -> Scene {
-    Scene::new(&[("data/a.bin", &noise(3 << 20)), ("main.db", &content("main")), ("small", b"s"), ("z", b"z")])
+    Scene::new(&[("data/a.bin", &noise(3 << 20, 1)), ("main.db", &content("main")), ("small", b"s"), ("z", b"z")])
 }
 
 /// Nothing but finished packs with their indexes, and what the repository is.
@@ -119,8 +120,8 @@ async fn a_cancel_at_any_event_leaves_whole_snapshots_alone() {
     scene.back_up(1).await;
     for at in 1.. {
         // Everything is new each time.
-        let mut random = Random::seeded("cancel");
-        std::fs::write(scene.root().join("data/a.bin"), random.bytes(3 << 20)).unwrap();
+        let mut random = random::seeded("cancel");
+        std::fs::write(scene.root().join("data/a.bin"), random::bytes(&mut random, 3 << 20)).unwrap();
         let before = scene.keys("snapshots/").len();
         let count = Arc::new(AtomicUsize::new(0));
         let mut scope = later(at + 1);
@@ -152,8 +153,8 @@ async fn a_cancel_at_any_event_leaves_whole_snapshots_alone() {
 async fn a_target_that_vanishes_at_any_call_takes_no_more_packs_and_no_snapshot() {
     let scene = scene();
     scene.back_up(1).await;
-    let mut random = Random::seeded("vanishing");
-    std::fs::write(scene.root().join("data/a.bin"), random.bytes(3 << 20)).unwrap();
+    let mut random = random::seeded("vanishing");
+    std::fs::write(scene.root().join("data/a.bin"), random::bytes(&mut random, 3 << 20)).unwrap();
     let before: Vec<(String, Vec<u8>)> =
         scene.memory.keys().into_iter().map(|key| (key.clone(), scene.bytes(&key))).collect();
     let mut refused = 0;

@@ -3,7 +3,7 @@
 use super::*;
 
 /// A database of `rows` rows whose content does not compress.
-fn database(path: &Path, page_size: u32, rows: usize, random: &mut Random) {
+fn database(path: &Path, page_size: u32, rows: usize, random: &mut Rng) {
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     let mut connection = Connection::open(path).unwrap();
     connection.pragma_update(None, "page_size", page_size).unwrap();
@@ -11,21 +11,21 @@ fn database(path: &Path, page_size: u32, rows: usize, random: &mut Random) {
     insert(&mut connection, rows, random);
 }
 
-fn insert(connection: &mut Connection, rows: usize, random: &mut Random) {
+fn insert(connection: &mut Connection, rows: usize, random: &mut Rng) {
     let transaction = connection.transaction().unwrap();
     for _ in 0..rows {
-        transaction.execute("INSERT INTO t (v) VALUES (?1)", [random.bytes(400)]).unwrap();
+        transaction.execute("INSERT INTO t (v) VALUES (?1)", [random::bytes(random, 400)]).unwrap();
     }
     transaction.commit().unwrap();
 }
 
 /// Changes `count` random rows in place.
-fn change(path: &Path, count: usize, random: &mut Random) {
+fn change(path: &Path, count: usize, random: &mut Rng) {
     let mut connection = Connection::open(path).unwrap();
     let rows: i64 = connection.query_row("SELECT max(id) FROM t", [], |row| row.get(0)).unwrap();
     let transaction = connection.transaction().unwrap();
     for _ in 0..count {
-        let (id, value) = (random.below(rows as u64) as i64 + 1, random.bytes(400));
+        let (id, value) = (random.u64(..rows as u64) as i64 + 1, random::bytes(random, 400));
         transaction.execute("UPDATE t SET v = ?2 WHERE id = ?1", (id, value)).unwrap();
     }
     transaction.commit().unwrap();
@@ -40,7 +40,7 @@ fn changed_bytes(a: &[u8], b: &[u8], unit: usize) -> u64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_change_of_a_few_rows_stores_the_changed_pages_alone() {
     for page_size in [512, 1024, 2048, 4096, 8192, 16_384, 32_768, 65_536] {
-        let mut random = Random::seeded("a few rows");
+        let mut random = random::seeded("a few rows");
         let scene = Scene::new(&[("note", b"x")]);
         let path = scene.root().join("data/app.db");
         database(&path, page_size, 12_000, &mut random);
@@ -52,12 +52,7 @@ async fn a_change_of_a_few_rows_stores_the_changed_pages_alone() {
         let changed = changed_bytes(&before, &after, page_size.max(4096) as usize);
         let (second, _) = scene.back_up(2).await;
         let most = changed + changed / 4 + 12_000;
-        assert!(
-            second.stored_bytes < most,
-            "{page_size}: {} for {changed}, seed {}",
-            second.stored_bytes,
-            random.seed()
-        );
+        assert!(second.stored_bytes < most, "{page_size}: {} for {changed}", second.stored_bytes);
         assert!(changed < after.len() as u64 / 2 || page_size > 16_384, "{page_size}");
         let (_, into) = restore_memory(&scene).await;
         assert!(std::fs::read(into.path().join("data/app.db")).unwrap() == after, "{page_size}");
@@ -66,7 +61,7 @@ async fn a_change_of_a_few_rows_stores_the_changed_pages_alone() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lost_caches_cost_no_upload_of_a_database() {
-    let mut random = Random::seeded("lost caches");
+    let mut random = random::seeded("lost caches");
     let scene = Scene::new(&[("note", b"x")]);
     let path = scene.root().join("data/app.db");
     database(&path, 4096, 12_000, &mut random);
@@ -79,13 +74,13 @@ async fn lost_caches_cost_no_upload_of_a_database() {
             let file = std::fs::read_dir(scene.caches()).unwrap().map(|entry| entry.unwrap().path());
             let file = file.into_iter().find(|file| file.display().to_string().contains("pages-")).unwrap();
             let mut bytes = std::fs::read(&file).unwrap();
-            let at = random.below(bytes.len() as u64) as usize;
+            let at = random.usize(..bytes.len());
             bytes[at] ^= 1;
             std::fs::write(file, bytes).unwrap();
         }
         let (report, _) = scene.back_up(hours).await;
         // Twenty rows, in as many pages of data and a few of overhead.
-        assert!(report.stored_bytes < 40 * 4096, "{hours}: {}, seed {}", report.stored_bytes, random.seed());
+        assert!(report.stored_bytes < 40 * 4096, "{hours}: {}", report.stored_bytes);
         let (_, into) = restore_memory(&scene).await;
         assert!(std::fs::read(into.path().join("data/app.db")).unwrap() == std::fs::read(&path).unwrap());
     }
@@ -93,7 +88,7 @@ async fn lost_caches_cost_no_upload_of_a_database() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_chain_of_any_length_stays_short_and_small() {
-    let mut random = Random::seeded("a long chain");
+    let mut random = random::seeded("a long chain");
     let scene = Scene::new(&[("note", b"x")]);
     let path = scene.root().join("app.db");
     database(&path, 4096, 3_000, &mut random);
@@ -121,7 +116,7 @@ async fn a_chain_of_any_length_stays_short_and_small() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_may_shrink_grow_and_change_its_pages() {
-    let mut random = Random::seeded("shapes");
+    let mut random = random::seeded("shapes");
     let scene = Scene::new(&[("note", b"x")]);
     let path = scene.root().join("app.db");
     database(&path, 4096, 8_000, &mut random);

@@ -13,8 +13,8 @@ use super::super::Collector;
 use super::super::guard::Marks;
 use super::*;
 use crate::backup::blocks::list_all;
-use crate::backup::repository::hostile::Random;
 use crate::error::{Error, ErrorKind};
+use crate::testing::random;
 use crate::testing::{Call, FaultyTarget};
 
 /// Lets one actor go at a time.
@@ -297,12 +297,12 @@ impl Sum {
 /// Orders with at most `switches` turns taken from somebody who could go on: all of them where there are no more than `most`,
 /// or `UPLIFTED_OPS_SOAK` is set, and else so many by chance.
 fn explore(cast: Cast, switches: usize, most: usize, stop_when: impl Fn(&Sum) -> bool) -> Sum {
-    let mut random = Random::seeded("orders");
+    let mut random = random::seeded("orders");
     let most = if std::env::var_os("UPLIFTED_OPS_SOAK").is_some() { usize::MAX } else { most };
     let mut sum = Sum::default();
     let mut open: Vec<Vec<usize>> = vec![Vec::new()];
     while !open.is_empty() && sum.orders < most {
-        let prefix = open.swap_remove(random.below(open.len() as u64) as usize);
+        let prefix = open.swap_remove(random.usize(..open.len()));
         let mut at = 0;
         let trace = play(cast, &mut |standing, last| {
             at += 1;
@@ -335,10 +335,10 @@ fn explore(cast: Cast, switches: usize, most: usize, stop_when: impl Fn(&Sum) ->
 
 /// Random orders.
 fn shuffle(cast: Cast, orders: usize, seed: &str) -> Sum {
-    let mut random = Random::seeded(seed);
+    let mut random = random::seeded(seed);
     let mut sum = Sum::default();
     for _ in 0..orders {
-        sum.add(&play(cast, &mut |standing, _| standing[random.below(standing.len() as u64) as usize]));
+        sum.add(&play(cast, &mut |standing, _| standing[random.usize(..standing.len())]));
     }
     sum
 }
