@@ -75,6 +75,14 @@ export interface BackupCopyRequest {
 
 /** What to back up, and where to. */
 export interface BackupCreateRequest {
+  /**
+   * Go on although a target has lost the repository that this host stored into, or has another one: use what is there,
+   * and begin a repository where there is none. Without it such a target is refused, since what looks like that is a
+   * disk that is not mounted.
+   *
+   * @defaultValue `false`
+   */
+  anew?: boolean | undefined;
   /** What to call it. */
   label?: string | null | undefined;
   /**
@@ -392,7 +400,7 @@ export interface RestoreApplyRequest {
   /** What to restore, relative to the root. All when missing or empty. */
   paths?: readonly PathInput[] | null | undefined;
   /**
-   * Restore what is undamaged and name the rest, instead of failing.
+   * Restore what is undamaged, and what the keys at hand open, and name the rest, instead of failing.
    *
    * @defaultValue `false`
    */
@@ -430,7 +438,7 @@ export interface RestorePlanRequest {
   /** What to restore, relative to the root. All when missing or empty. */
   paths?: readonly PathInput[] | null | undefined;
   /**
-   * Restore what is undamaged and name the rest, instead of failing.
+   * Restore what is undamaged, and what the keys at hand open, and name the rest, instead of failing.
    *
    * @defaultValue `false`
    */
@@ -443,6 +451,12 @@ export interface RestorePlanRequest {
 export interface RestoreUndoRequest {
   /** The `undo_id` that `restore.apply` answered. */
   undoId: string;
+  /**
+   * Say what would come back, and change nothing.
+   *
+   * @defaultValue `false`
+   */
+  dryRun?: boolean | undefined;
 }
 
 /** Nothing to ask. */
@@ -2075,7 +2089,21 @@ export interface RestorePlanResponse {
   warnings: string[];
 }
 
-/** What a restore or an undo did. */
+/** What an undo will do. */
+export interface UndoPlan {
+  /** What comes back. What is live under these names goes to an undo area of its own. */
+  area: UndoArea;
+  /** Live databases that are replaced or moved, relative to the root. */
+  databases: Path[];
+  /** Processes that have one of them open. */
+  holders: Holder[];
+  /** Whether the service can be stopped (`service.stop` is set). */
+  canStop: boolean;
+  /** Whether it happens only when the service is started again. */
+  restartRequired: boolean;
+}
+
+/** What came back, or would. */
 export interface RestoreUndoResponse {
   /** The snapshot. */
   snapshotId: string;
@@ -2093,6 +2121,10 @@ export interface RestoreUndoResponse {
   warnings: string[];
   /** What was done to the service. */
   service: ServiceReport;
+  /** The plan. */
+  plan: UndoPlan;
+  /** Whether it was carried out, or is staged for the next start. */
+  undone: boolean;
 }
 
 /** What can be taken back. */
@@ -3087,6 +3119,14 @@ const restorePlanResponseCodec = record<RestorePlanResponse>("RestorePlanRespons
   warnings: { wire: "warnings" },
 });
 
+const undoPlanCodec = record<UndoPlan>("UndoPlan", {
+  area: { wire: "area", codec: undoAreaCodec },
+  databases: { wire: "databases", codec: list(path) },
+  holders: { wire: "holders", codec: list(holderCodec) },
+  canStop: { wire: "can_stop" },
+  restartRequired: { wire: "restart_required" },
+});
+
 const restoreUndoResponseCodec = record<RestoreUndoResponse>("RestoreUndoResponse", {
   snapshotId: { wire: "snapshot_id" },
   restoredFiles: { wire: "restored_files" },
@@ -3096,6 +3136,8 @@ const restoreUndoResponseCodec = record<RestoreUndoResponse>("RestoreUndoRespons
   lost: { wire: "lost", codec: list(problemCodec) },
   warnings: { wire: "warnings" },
   service: { wire: "service", codec: serviceReportCodec },
+  plan: { wire: "plan", codec: undoPlanCodec },
+  undone: { wire: "undone" },
 });
 
 const restoreUndoListResponseCodec = record<RestoreUndoListResponse>("RestoreUndoListResponse", {
@@ -3250,6 +3292,7 @@ const backupCopyRequestCodec = record<BackupCopyRequest>("BackupCopyRequest", {
 });
 
 const backupCreateRequestCodec = record<BackupCreateRequest>("BackupCreateRequest", {
+  anew: { wire: "anew" },
   label: { wire: "label" },
   layout: { wire: "layout" },
   tags: { wire: "tags" },
@@ -3405,6 +3448,7 @@ const restorePlanRequestCodec = record<RestorePlanRequest>("RestorePlanRequest",
 
 const restoreUndoRequestCodec = record<RestoreUndoRequest>("RestoreUndoRequest", {
   undoId: { wire: "undo_id" },
+  dryRun: { wire: "dry_run" },
 });
 
 const restoreUndoListRequestCodec = record<RestoreUndoListRequest>("RestoreUndoListRequest", {});

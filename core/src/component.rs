@@ -47,8 +47,9 @@ impl BuildContext {
         serde_path_to_error::deserialize(Value::Object(settings.clone())).map_err(|error| {
             let path = error.path().to_string();
             let at = if path == "." { String::new() } else { format!(" ({path})") };
-            Error::invalid(format!("settings of {:?}{at}: {}", self.name, error.inner()))
-                .with_hint("correct it in ops.toml; `uplifted-ops config show` prints where each value comes from")
+            let told = Error::invalid(format!("settings of {:?}{at}: {}", self.name, error.inner()));
+            let told = if path == "." { told } else { told.with_context("field", &path) };
+            told.with_hint("correct it in ops.toml; `uplifted-ops config show` prints where each value comes from")
         })
     }
 }

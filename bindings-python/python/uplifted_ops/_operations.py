@@ -262,6 +262,7 @@ class BackupGroup:
     def create(
         self,
         *,
+        anew: bool = False,
         label: str | None = None,
         layout: Layout | None = None,
         tags: Sequence[str] | None = None,
@@ -275,6 +276,10 @@ class BackupGroup:
         Adds something.
 
         Args:
+            anew: Go on although a target has lost the repository that this host
+                stored into, or has another one: use what is there, and begin a
+                repository where there is none. Without it such a target is refused,
+                since what looks like that is a disk that is not mounted.
             label: What to call it.
             layout: How it is stored. What `backup.layout` says when missing, and
                 else `archive`; a job of the schedule asks for `repository` then.
@@ -295,6 +300,7 @@ class BackupGroup:
         return self._owner._call(
             "backup.create",
             request(
+                anew=anew,
                 label=label,
                 layout=layout,
                 tags=None if tags is None else list_to_wire(tags),
@@ -1279,8 +1285,8 @@ class RestoreGroup:
             into: A folder, missing or empty, that receives the files. In place when
                 missing.
             paths: What to restore, relative to the root. All when missing or empty.
-            salvage: Restore what is undamaged and name the rest, instead of
-                failing.
+            salvage: Restore what is undamaged, and what the keys at hand open, and
+                name the rest, instead of failing.
             target: Read it from this target only.
             on_progress: Called with each `Progress`. What it raises cancels the
                 work.
@@ -1369,8 +1375,8 @@ class RestoreGroup:
             into: A folder, missing or empty, that receives the files. In place when
                 missing.
             paths: What to restore, relative to the root. All when missing or empty.
-            salvage: Restore what is undamaged and name the rest, instead of
-                failing.
+            salvage: Restore what is undamaged, and what the keys at hand open, and
+                name the rest, instead of failing.
             target: Read it from this target only.
             on_progress: Called with each `Progress`. What it raises cancels the
                 work.
@@ -1402,6 +1408,7 @@ class RestoreGroup:
         self,
         *,
         undo_id: str,
+        dry_run: bool = False,
         on_progress: Callable[[Progress], object] | None = None,
         timeout: float | None = None,
     ) -> RestoreUndoResponse:
@@ -1411,20 +1418,21 @@ class RestoreGroup:
 
         Args:
             undo_id: The `undo_id` that `restore.apply` answered.
+            dry_run: Say what would come back, and change nothing.
             on_progress: Called with each `Progress`. What it raises cancels the
                 work.
             timeout: Seconds after which the work is cancelled, with
                 `TimedOutError`.
 
         Returns:
-            What a restore or an undo did.
+            What came back, or would.
 
         Raises:
             OpsError: What could not be done, and the repair.
         """
         return self._owner._call(
             "restore.undo",
-            request(undo_id=undo_id),
+            request(undo_id=undo_id, dry_run=dry_run),
             _RESTORE_UNDO,
             on_progress,
             timeout,
@@ -1841,6 +1849,7 @@ class AsyncBackupGroup:
     async def create(
         self,
         *,
+        anew: bool = False,
         label: str | None = None,
         layout: Layout | None = None,
         tags: Sequence[str] | None = None,
@@ -1854,6 +1863,10 @@ class AsyncBackupGroup:
         Adds something.
 
         Args:
+            anew: Go on although a target has lost the repository that this host
+                stored into, or has another one: use what is there, and begin a
+                repository where there is none. Without it such a target is refused,
+                since what looks like that is a disk that is not mounted.
             label: What to call it.
             layout: How it is stored. What `backup.layout` says when missing, and
                 else `archive`; a job of the schedule asks for `repository` then.
@@ -1874,6 +1887,7 @@ class AsyncBackupGroup:
         return await self._owner._call(
             "backup.create",
             request(
+                anew=anew,
                 label=label,
                 layout=layout,
                 tags=None if tags is None else list_to_wire(tags),
@@ -2858,8 +2872,8 @@ class AsyncRestoreGroup:
             into: A folder, missing or empty, that receives the files. In place when
                 missing.
             paths: What to restore, relative to the root. All when missing or empty.
-            salvage: Restore what is undamaged and name the rest, instead of
-                failing.
+            salvage: Restore what is undamaged, and what the keys at hand open, and
+                name the rest, instead of failing.
             target: Read it from this target only.
             on_progress: Called with each `Progress`. What it raises cancels the
                 work.
@@ -2948,8 +2962,8 @@ class AsyncRestoreGroup:
             into: A folder, missing or empty, that receives the files. In place when
                 missing.
             paths: What to restore, relative to the root. All when missing or empty.
-            salvage: Restore what is undamaged and name the rest, instead of
-                failing.
+            salvage: Restore what is undamaged, and what the keys at hand open, and
+                name the rest, instead of failing.
             target: Read it from this target only.
             on_progress: Called with each `Progress`. What it raises cancels the
                 work.
@@ -2981,6 +2995,7 @@ class AsyncRestoreGroup:
         self,
         *,
         undo_id: str,
+        dry_run: bool = False,
         on_progress: Callable[[Progress], object] | None = None,
         timeout: float | None = None,
     ) -> RestoreUndoResponse:
@@ -2990,20 +3005,21 @@ class AsyncRestoreGroup:
 
         Args:
             undo_id: The `undo_id` that `restore.apply` answered.
+            dry_run: Say what would come back, and change nothing.
             on_progress: Called with each `Progress`. What it raises cancels the
                 work.
             timeout: Seconds after which the work is cancelled, with
                 `TimedOutError`.
 
         Returns:
-            What a restore or an undo did.
+            What came back, or would.
 
         Raises:
             OpsError: What could not be done, and the repair.
         """
         return await self._owner._call(
             "restore.undo",
-            request(undo_id=undo_id),
+            request(undo_id=undo_id, dry_run=dry_run),
             _RESTORE_UNDO,
             on_progress,
             timeout,

@@ -135,6 +135,7 @@ __all__ = [
     "TargetCollection",
     "TargetResult",
     "UndoArea",
+    "UndoPlan",
     "Unreadable",
     "VerifyDepth",
     "VerifyLevel",
@@ -2372,8 +2373,29 @@ class RestorePlanResponse:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UndoPlan:
+    """What an undo will do."""
+
+    area: UndoArea
+    """What comes back. What is live under these names goes to an undo area of its own.
+    """
+
+    databases: list[str]
+    """Live databases that are replaced or moved, relative to the root."""
+
+    holders: list[Holder]
+    """Processes that have one of them open."""
+
+    can_stop: bool
+    """Whether the service can be stopped (`service.stop` is set)."""
+
+    restart_required: bool
+    """Whether it happens only when the service is started again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RestoreUndoResponse:
-    """What a restore or an undo did."""
+    """What came back, or would."""
 
     snapshot_id: str
     """The snapshot."""
@@ -2395,6 +2417,12 @@ class RestoreUndoResponse:
 
     service: ServiceReport
     """What was done to the service."""
+
+    plan: UndoPlan
+    """The plan."""
+
+    undone: bool
+    """Whether it was carried out, or is staged for the next start."""
 
     undo_id: str | None = None
     """What `restore.undo` takes to bring back what was replaced. Unset for a restore
@@ -3003,11 +3031,18 @@ _codec.Record(
     databases=_codec.ListOf(_codec.PATH),
     holders=_codec.ListOf(_HOLDER),
 )
+_UNDO_PLAN = _codec.Record(
+    UndoPlan,
+    area=_UNDO_AREA,
+    databases=_codec.ListOf(_codec.PATH),
+    holders=_codec.ListOf(_HOLDER),
+)
 _codec.Record(
     RestoreUndoResponse,
     into=_codec.PATH,
     lost=_codec.ListOf(_PROBLEM),
     service=_SERVICE_REPORT,
+    plan=_UNDO_PLAN,
 )
 _codec.Record(RestoreUndoListResponse, areas=_codec.ListOf(_UNDO_AREA))
 _RUNNING_JOB = _codec.Record(RunningJob, since=_codec.TIME)

@@ -7,13 +7,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::keyring;
-use super::snapshots::{checkers, host_name, targets};
+use super::snapshots::{checkers, host_name, or_missing, targets};
 use crate::backup::copy::{CopyJob, CopyReport, copy};
 use crate::backup::create::{CreateJob, CreateReport, create};
 use crate::backup::layout::Layout;
 use crate::backup::lease::LeaseTimes;
 use crate::backup::list::{FailedTarget, Listed, Shown, Unreadable, list, show};
 use crate::backup::manifest::RelPath;
+use crate::backup::memory::look_for;
 use crate::backup::retention::holds::{Hold, Holds, holds};
 use crate::backup::verify::{VerifyDepth, VerifyJob, VerifyLevel, VerifyReport, verify};
 use crate::cancel::Scope;
@@ -37,6 +38,10 @@ pub struct CreateRequest {
     /// Words to find it by, and that `backup.retention` may keep it by: at most 32 of at most 64 letters, digits
     /// and `. _ - : @ + = /` each.
     pub tags: Vec<String>,
+    /// Go on although a target has lost the repository that this host stored into, or has another one: use what is there,
+    /// and begin a repository where there is none. Without it such a target is refused, since what looks like that is a disk
+    /// that is not mounted.
+    pub anew: bool,
 }
 
 /// `backup.create`
@@ -54,7 +59,7 @@ impl Operation for Create {
     async fn run(context: Arc<Context>, scope: Scope, request: CreateRequest) -> Result<CreateReport> {
         let target = request.target.as_deref();
         let job = create_job(&context, &scope, target, request.layout, request.label, request.tags).await?;
-        create(&scope, job).await
+        create(&scope, CreateJob { anew: request.anew, ..job }).await
     }
 
     fn healthy(response: &CreateReport) -> bool {
@@ -96,6 +101,7 @@ pub(super) async fn create_job(
         lease: LeaseTimes::default(),
         time: None,
         pause: context.pause.clone(),
+        anew: false,
     })
 }
 
@@ -155,7 +161,16 @@ impl Operation for List {
         let (proofs, levels) = (history::proofs(&context.journal)?, history::levels(&context.journal)?);
         let mut held: BTreeMap<&str, Holds> = BTreeMap::new();
         let silent = listing.failed.clone();
-        for (name, target) in targets.iter().filter(|(name, _)| silent.iter().all(|it| it.target != *name)) {
+        for named in targets.iter().filter(|(name, _)| silent.iter().all(|it| it.target != *name)) {
+            let (name, target) = named;
+            // A disk that is not mounted is no target without snapshots.
+            if let Err(error) = look_for(&scope, &context.state, named).await {
+                if error.kind() == ErrorKind::Cancelled {
+                    return Err(error);
+                }
+                listing.failed.push(FailedTarget { target: name.clone(), error: error.to_body() });
+                continue;
+            }
             match holds(&scope, &**target).await {
                 Ok(holds) => drop(held.insert(name, holds)),
                 Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
@@ -214,7 +229,8 @@ impl Operation for Show {
     async fn run(context: Arc<Context>, scope: Scope, request: ShowRequest) -> Result<Shown> {
         let targets = targets(&context, request.target.as_deref())?;
         let keys = keyring::for_reading(&context, &scope, &targets, request.identity_file.as_ref()).await?;
-        show(&scope, &targets, &keys, Some(&context.settings().service.name), &request.snapshot_id).await
+        let shown = show(&scope, &targets, &keys, Some(&context.settings().service.name), &request.snapshot_id).await;
+        or_missing(&context, &scope, &targets, shown).await
     }
 }
 
@@ -261,7 +277,7 @@ impl Operation for Verify {
         let targets = targets(&context, request.target.as_deref())?;
         let keys = keyring::for_reading(&context, &scope, &targets, request.identity_file.as_ref()).await?;
         let job = VerifyJob {
-            targets,
+            targets: targets.clone(),
             keys,
             service: Some(context.settings().service.name.clone()),
             snapshot: request.snapshot_id,
@@ -272,7 +288,7 @@ impl Operation for Verify {
             threads: backup.threads,
             state: context.state.clone(),
         };
-        verify(&scope, job).await
+        or_missing(&context, &scope, &targets, verify(&scope, job).await).await
     }
 
     fn healthy(response: &VerifyReport) -> bool {

@@ -6,11 +6,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::backup::manifest::RelPath;
+use crate::backup::seal::host_has_keys;
 use crate::cancel::Scope;
 use crate::config::{self, Finding, InitFacts, InitFound, Severity, ShownSetting};
 use crate::error::{Error, Result};
 use crate::http;
-use crate::ops::{self, Context, Effect, Lane, Operation, Place};
+use crate::ops::{self, Context, Effect, Lane, Operation, Place, RunMode};
 
 /// Nothing to ask.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
@@ -79,7 +80,39 @@ impl Operation for Check {
         let config = context.config()?;
         let mut findings = config::check(config, &context.kinds.facts());
         findings.extend(http::findings(&context, config));
-        findings.extend(ops::job_findings(&context, config));
+        let said = findings.iter().filter(|finding| finding.severity == Severity::Error);
+        let said: Vec<String> = said.map(|finding| finding.key.clone()).collect();
+        // A time zone is the service's before it is a job's.
+        findings.extend(ops::job_findings(&context, config).into_iter().filter(|finding| !said.contains(&finding.key)));
+        findings.extend(encryption(&context, config)?);
+        // Beside the service, its environment is not known: a variable may be set where it counts.
+        let severity = match context.mode {
+            RunMode::CommandLine => Severity::Warning,
+            RunMode::Embedded => Severity::Error,
+        };
+        // Once there is a key, the host needs no passphrase.
+        let but_for: &[&str] = match host_has_keys(&context.state)? {
+            true => &["backup.encryption.passphrase"],
+            false => &[],
+        };
+        findings.extend(config::unset_variables(config, &context.environment, severity, but_for));
+        for (key, error) in &context.unbuildable {
+            // What is said of the setting already, or of a part of it, needs no second word.
+            let below = format!("{key}.");
+            if findings
+                .iter()
+                .any(|it| it.severity == Severity::Error && (it.key == *key || it.key.starts_with(&below)))
+            {
+                continue;
+            }
+            findings.push(Finding {
+                severity: Severity::Error,
+                key: key.clone(),
+                message: error.message().to_owned(),
+                hint: error.hint().map(str::to_owned),
+                source: config.source_of(key),
+            });
+        }
         findings.sort_by_key(|finding| finding.severity);
         let ok = findings.iter().all(|finding| finding.severity != Severity::Error);
         Ok(CheckResponse { ok, findings })
@@ -88,6 +121,22 @@ impl Operation for Check {
     fn healthy(response: &CheckResponse) -> bool {
         response.ok
     }
+}
+
+/// Encryption that is asked for, and that no backup can have yet.
+fn encryption(context: &Context, config: &config::Config) -> Result<Option<Finding>> {
+    const KEY: &str = "backup.encryption";
+    let wanted = config.settings.backup.encryption.is_wanted() && cfg!(feature = "encryption");
+    if !wanted || host_has_keys(&context.state)? {
+        return Ok(None);
+    }
+    Ok(Some(Finding {
+        severity: Severity::Error,
+        key: KEY.to_owned(),
+        message: "backups are to be encrypted, and no key was made yet: until then every backup is refused".to_owned(),
+        hint: Some("make it: `uplifted-ops backup keys init`".to_owned()),
+        source: config.source_of(KEY),
+    }))
 }
 
 /// How to write the file.
@@ -132,7 +181,7 @@ impl Operation for Init {
             let facts = InitFacts {
                 environment: context.environment.clone(),
                 build: context.kinds.facts(),
-                has_key: crate::backup::seal::host_has_keys(&context.state)?,
+                has_key: host_has_keys(&context.state)?,
                 force: request.force,
                 ..InitFacts::default()
             };
@@ -149,5 +198,131 @@ impl Operation for Init {
             })
         });
         written.await.map_err(|error| Error::internal(format!("init ended without an answer: {error}")))?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use crate::ops::{Ops, RunMode};
+
+    /// The findings of `config.check` as the command line asks for it, each as `severity key (source): message`.
+    async fn findings(toml: &str, environment: &[(&str, &str)], prepare: impl Fn(&std::path::Path)) -> Vec<String> {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("ops.toml"), toml).unwrap();
+        prepare(folder.path());
+        let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let ops = Ops::builder()
+            .root(folder.path())
+            .environment(environment)
+            .mode(RunMode::CommandLine)
+            .worker_command(["/bin/false"])
+            .tolerant()
+            .build()
+            .unwrap();
+        let answer = ops.call(ops.scope(), "config.check", Value::Null).await.unwrap();
+        let findings = answer.response["findings"].as_array().unwrap().clone();
+        let text = |finding: &Value, name: &str| finding[name].as_str().unwrap_or_default().to_owned();
+        let said = findings.iter().map(|it| {
+            assert!(!text(it, "hint").is_empty() || text(it, "severity") == "warning", "{it}");
+            format!("{} {} ({}): {}", text(it, "severity"), text(it, "key"), text(it, "source"), text(it, "message"))
+        });
+        said.collect()
+    }
+
+    fn has(findings: &[String], beginning: &str) -> bool {
+        findings.iter().any(|finding| finding.starts_with(beginning))
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn every_mistake_is_told_at_once() {
+        let toml = "\
+[backup]
+levle = 3
+layout = \"zip\"
+threads = \"many\"
+schedule = \"every night\"
+[[target]]
+name = \"a\"
+kind = \"fs\"
+[[target]]
+name = \"b\"
+kind = \"fs\"
+path = \"/backup/b\"
+pathh = \"/backup/c\"
+[[target]]
+name = \"c\"
+kind = \"ftp\"
+[[target]]
+name = \"a\"
+kind = \"fs\"
+path = \"/backup/d\"
+[[check]]
+name = \"api\"
+kind = \"http\"
+url = \"no address\"
+[[job]]
+name = \"after\"
+operation = \"store.verify\"
+after = \"backup\"
+";
+        let environment = [("UPLIFTED__BACKUP__VERIFY_DAYS", "soon"), ("UPLIFTED__HEALTH__CONCURRENCY", "x")];
+        let found = findings(toml, &environment, |_| {}).await;
+        for expected in [
+            "error backup.levle (ops.toml:2): unknown key",
+            "error backup.layout (ops.toml:3): ",
+            "error backup.threads (ops.toml:4): ",
+            "error backup.schedule (ops.toml:5): ",
+            "error target.0 (ops.toml:6): ",
+            "error target.b.pathh (ops.toml:13): ",
+            "error target.c.kind (ops.toml:16): ",
+            "error target.3.name (ops.toml:18): the name \"a\" of a [[target]] is taken",
+            "error check.api",
+            "error backup.verify_days (environment (UPLIFTED__BACKUP__VERIFY_DAYS)): ",
+            "error health.concurrency (environment (UPLIFTED__HEALTH__CONCURRENCY)): ",
+        ] {
+            assert!(has(&found, expected), "{expected}: {found:#?}");
+        }
+        // One for each: a job that follows one whose schedule is wrong has no mistake of its own.
+        assert_eq!(found.iter().filter(|it| it.starts_with("error")).count(), 11, "{found:#?}");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn variables_that_are_not_set_are_named_and_keys_that_were_not_made() {
+        let toml = "\
+[http]
+token = \"env:READ\"
+write_token = \"env:WRITE\"
+[backup]
+encryption = { passphrase = \"env:PASS\" }
+[[check]]
+name = \"api\"
+kind = \"http\"
+url = \"http://127.0.0.1:1/status\"
+[[check]]
+name = \"other\"
+kind = \"http\"
+url = \"env:URL\"
+";
+        let set = |folder: &std::path::Path| std::fs::write(folder.join(".env"), "WRITE=0123456789abcdef\n").unwrap();
+        let found = findings(toml, &[("URL", "http://127.0.0.1:1/x")], set).await;
+        assert!(has(&found, "warning http.token (ops.toml:2): the variable READ is not set"), "{found:#?}");
+        assert!(!has(&found, "warning http.write_token") && !has(&found, "warning check.other"), "{found:#?}");
+        let encrypts = cfg!(feature = "encryption");
+        if encrypts {
+            let passphrase = "warning backup.encryption.passphrase (ops.toml:5): the variable PASS is not set";
+            assert!(has(&found, passphrase), "{found:#?}");
+            assert!(has(&found, "error backup.encryption (ops.toml:5): backups are to be encrypted, and no key"));
+        }
+
+        // A host with a key needs no passphrase.
+        let with_key = |folder: &std::path::Path| {
+            std::fs::create_dir_all(folder.join(".uplifted-ops/keys")).unwrap();
+            std::fs::write(folder.join(".uplifted-ops/keys/0.json"), "{}").unwrap();
+        };
+        let found = findings(toml, &[], with_key).await;
+        assert!(!found.iter().any(|it| it.contains(" backup.encryption")), "{found:#?}");
+        assert!(has(&found, "warning check.other.url (ops.toml:13): the variable URL is not set"), "{found:#?}");
     }
 }

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::keyring;
-use super::snapshots::{checkers, limits, targets};
+use super::snapshots::{checkers, limits, or_missing, targets};
 use crate::backup::bisect::{BisectJob, BisectReport, Question, bisect};
 use crate::backup::drill::{DrillCheck, DrillJob, DrillReport, drill};
 use crate::backup::manifest::RelPath;
@@ -63,7 +63,7 @@ impl Operation for Drill {
         let targets = targets(&context, request.target.as_deref())?;
         let keys = keyring::for_reading(&context, &scope, &targets, request.identity_file.as_ref()).await?;
         let job = DrillJob {
-            targets,
+            targets: targets.clone(),
             keys,
             service: Some(context.settings().service.name.clone()),
             snapshot: request.snapshot_id.unwrap_or_else(|| "latest".to_owned()),
@@ -77,7 +77,7 @@ impl Operation for Drill {
             drilled: earlier.times,
             earlier: earlier.rows,
         };
-        drill(&scope, job).await
+        or_missing(&context, &scope, &targets, drill(&scope, job).await).await
     }
 
     fn healthy(response: &DrillReport) -> bool {

@@ -10,6 +10,7 @@ use super::snapshots::{host_name, targets};
 use crate::backup::delete::{DeletePlan, apply_delete, plan_delete};
 use crate::backup::lease::LeaseTimes;
 use crate::backup::list::{FailedTarget, find};
+use crate::backup::memory::look_for;
 use crate::backup::retention::holds::{self, Hold};
 use crate::backup::retention::{Policy, RetainJob, RetainReport, retain};
 use crate::cancel::Scope;
@@ -42,10 +43,24 @@ impl Operation for Retain {
     async fn run(context: Arc<Context>, scope: Scope, request: RetainRequest) -> Result<RetainReport> {
         let settings = context.settings();
         let policy = Policy::of(settings)?;
-        let targets = targets(&context, request.target.as_deref())?;
+        let (mut there, mut missing, mut first_error) = (Vec::new(), Vec::new(), None);
+        for named in targets(&context, request.target.as_deref())? {
+            match look_for(&scope, &context.state, &named).await {
+                Ok(()) => there.push(named),
+                Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
+                // A disk that is not mounted is no target without snapshots.
+                Err(error) => {
+                    missing.push(FailedTarget { target: named.0, error: error.to_body() });
+                    first_error = first_error.or(Some(error));
+                }
+            }
+        }
+        if let Some(error) = first_error.filter(|_| there.is_empty()) {
+            return Err(error);
+        }
         let job = RetainJob {
-            keys: keyring::for_reading(&context, &scope, &targets, None).await?,
-            targets,
+            keys: keyring::for_reading(&context, &scope, &there, None).await?,
+            targets: there,
             service: settings.service.name.clone(),
             policy,
             proofs: &|| history::proofs(&context.journal),
@@ -53,7 +68,9 @@ impl Operation for Retain {
             lease: LeaseTimes::default(),
             dry_run: request.dry_run,
         };
-        retain(&scope, &job).await
+        let mut report = retain(&scope, &job).await?;
+        report.plan.failed.extend(missing);
+        Ok(report)
     }
 
     fn healthy(response: &RetainReport) -> bool {

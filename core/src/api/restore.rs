@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 use super::snapshots;
 use crate::backup::manifest::{RelPath, StoreRecord};
 use crate::backup::nodes::Selection;
-use crate::backup::restore::{self, DiscardPlan, RestoreJob, RestorePlan, RestoreReport, Service, Site, UndoArea};
+use crate::backup::restore::{
+    self, DiscardPlan, RestoreJob, RestorePlan, RestoreReport, Service, ServiceReport, Site, UndoArea, UndoPlan,
+};
 use crate::cancel::Scope;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ops::{Context, Effect, Lane, Operation, Place, RunMode, site};
@@ -36,7 +38,7 @@ pub struct RestoreRequest {
     /// What to restore, relative to the root. All when missing or empty.
     #[serde(default)]
     pub paths: Option<Vec<RelPath>>,
-    /// Restore what is undamaged and name the rest, instead of failing.
+    /// Restore what is undamaged, and what the keys at hand open, and name the rest, instead of failing.
     #[serde(default)]
     pub salvage: bool,
     /// The file with the secret half of a recipient, for encrypted snapshots. What the settings name when missing. Read
@@ -93,6 +95,21 @@ impl Operation for Apply {
 pub struct UndoRequest {
     /// The `undo_id` that `restore.apply` answered.
     pub undo_id: String,
+    /// Say what would come back, and change nothing.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// What came back, or would.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct UndoResponse {
+    /// What became of it; with `dry_run` what would.
+    #[serde(flatten)]
+    pub report: RestoreReport,
+    /// The plan.
+    pub plan: UndoPlan,
+    /// Whether it was carried out, or is staged for the next start.
+    pub undone: bool,
 }
 
 /// `restore.undo`
@@ -105,10 +122,29 @@ impl Operation for Undo {
     const EFFECT: Effect = Effect::Destroy;
     const PLACE: Place = Place::Worker(Lane::Prompt);
     type Request = UndoRequest;
-    type Response = RestoreReport;
+    type Response = UndoResponse;
 
-    async fn run(context: Arc<Context>, scope: Scope, request: UndoRequest) -> Result<RestoreReport> {
-        blocking(move || with_site(&context, |site| restore::undo(&scope, site, &request.undo_id))).await
+    async fn run(context: Arc<Context>, scope: Scope, request: UndoRequest) -> Result<UndoResponse> {
+        blocking(move || {
+            with_site(&context, |site| {
+                let plan = restore::plan_undo(site, &request.undo_id)?;
+                let report = match request.dry_run {
+                    true => RestoreReport {
+                        snapshot_id: plan.area.snapshot_id.clone(),
+                        restored_files: plan.area.files,
+                        into: RelPath::new(&context.root),
+                        undo_id: None,
+                        restart_required: plan.restart_required,
+                        lost: Vec::new(),
+                        warnings: Vec::new(),
+                        service: ServiceReport::default(),
+                    },
+                    false => restore::undo(&scope, site, &request.undo_id)?,
+                };
+                Ok(UndoResponse { report, plan, undone: !request.dry_run })
+            })
+        })
+        .await
     }
 }
 

@@ -10,6 +10,7 @@ use crate::backup::create::{CreateJob, NamedTarget};
 use crate::backup::import::{ImportJob, is_file, open_file};
 use crate::backup::list::find;
 use crate::backup::manifest::RelPath;
+use crate::backup::memory::look_for;
 use crate::backup::nodes::{Limits, Selection};
 use crate::backup::restore::Source;
 use crate::cancel::Scope;
@@ -44,7 +45,8 @@ pub(super) fn host_name() -> String {
 }
 
 /// Opens the snapshot `wanted` in the first target that has an undamaged copy, or the archive in the file of that path.
-/// With `salvage` a copy without an index is opened as well. What is not in `selection` may be missing in it.
+/// With `salvage` a copy without an index is opened as well, and one of which only some of the keys are at hand. What is not
+/// in `selection` may be missing in it.
 pub(super) async fn open(
     context: &Context,
     scope: &Scope,
@@ -60,12 +62,12 @@ pub(super) async fn open(
     let service = context.settings().service.name.as_str();
     let targets = targets(context, target)?;
     let keys = keyring::for_reading(context, scope, &targets, identity_file).await?;
-    let copies = find(scope, &targets, &keys, Some(service), wanted).await?;
+    let found = find(scope, &targets, &keys, Some(service), wanted).await;
+    let copies = or_missing(context, scope, &targets, found).await?;
     let mut first_error = None;
-    for without_index in [false, true] {
+    for in_part in [false, true] {
         for copy in &copies {
-            match copy.source_of(scope, context.settings().restore.max_entries, without_index, selection.clone()).await
-            {
+            match copy.source_of(scope, context.settings().restore.max_entries, in_part, selection.clone()).await {
                 Ok(source) => return Ok(source),
                 Err(error) => first_error = first_error.or(Some(error)),
             }
@@ -75,6 +77,21 @@ pub(super) async fn open(
         }
     }
     Err(first_error.unwrap_or_else(|| Error::internal(format!("snapshot {wanted:?} was found in no target"))))
+}
+
+/// What was found. Where that is nothing, it may lie on a disk that is not mounted: then that is the error.
+pub(super) async fn or_missing<T>(
+    context: &Context,
+    scope: &Scope,
+    targets: &[NamedTarget],
+    found: Result<T>,
+) -> Result<T> {
+    if found.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+        for target in targets {
+            look_for(scope, &context.state, target).await?;
+        }
+    }
+    found
 }
 
 /// Opens the archive in a file.

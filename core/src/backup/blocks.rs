@@ -160,6 +160,11 @@ impl Objects {
         Self { scope: scope.clone(), target, runtime: tokio::runtime::Handle::current() }
     }
 
+    /// The target that they are in.
+    pub(crate) fn target(&self) -> &dyn BackupTarget {
+        &*self.target
+    }
+
     /// The scope that the target works in.
     pub(crate) fn scope(&self) -> &Scope {
         &self.scope
@@ -180,7 +185,13 @@ impl Objects {
 
     /// Whether there is an object.
     pub(crate) fn exists(&self, key: &str) -> Result<bool> {
-        Ok(self.runtime.block_on(self.target.stat(&self.scope, key))?.is_some())
+        Ok(self.len_of(key)?.is_some())
+    }
+
+    /// The length of an object, when there is one.
+    pub(crate) fn len_of(&self, key: &str) -> Result<Option<u64>> {
+        let found = self.runtime.block_on(self.target.stat(&self.scope, key))?;
+        Ok(found.map(|object| object.size_bytes))
     }
 
     /// Stores a small object unless there is one; says whether it did.

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::create::NamedTarget;
 use super::lease::{Lease, LeaseTimes};
 use super::list::FailedTarget;
+use super::memory::look_for;
 use super::repository::collecting::{Collector, MIN_GRACE};
 use super::repository::keyring::Keyring;
 use super::target::BackupTarget;
@@ -230,6 +231,8 @@ async fn collect_in(
 ) -> Result<()> {
     let collector = Collector { scope, job, name, target };
     let Some(first) = collector.look().await? else {
+        // There may have been one.
+        look_for(scope, &job.state, &(name.to_owned(), Arc::clone(target))).await?;
         report.without_repository.push(name.to_owned());
         return Ok(());
     };

@@ -25,6 +25,7 @@ use super::deposit::{Place, Seal, in_time, show};
 use super::lease::{Lease, LeaseTimes};
 use super::list::{Found, blocking, find};
 use super::manifest::Manifest;
+use super::memory::Memory;
 use super::meter::Meter;
 use super::nodes::{Limits, ProblemKind};
 use super::repository::cache::CacheOf;
@@ -233,6 +234,8 @@ async fn copy_across(scope: &Scope, job: &CopyJob, source: &Found) -> std::resul
         true => Way::Opened,
         false => Way::Sealed,
     };
+    let objects = Objects::new(scope, Arc::clone(target));
+    let mut memory = known_of(job, &objects).await?;
     if let Some(keys) = &job.keys {
         // Without the wrapped keys nobody could open it from there alone.
         let needed = match way {
@@ -248,10 +251,12 @@ async fn copy_across(scope: &Scope, job: &CopyJob, source: &Found) -> std::resul
         true => None,
         false => Some(Lease::acquire(scope, name, Arc::clone(target), &job.host, job.lease).await?),
     };
-    let (objects, keys) = (Objects::new(scope, Arc::clone(target)), job.keys.clone());
-    let (state, named) = (job.state.clone(), name.clone());
-    let prepared = blocking(move || Prepared::open(&objects, &keys, (&state, CacheOf::Copies), &named, "copies")).await;
-    let prepared = match prepared {
+    let (state, keys) = (job.state.clone(), job.keys.clone());
+    let prepared = blocking(move || {
+        let prepared = Prepared::open(&objects, &keys, (&state, CacheOf::Copies), &mut memory, "copies")?;
+        Ok((prepared, memory))
+    });
+    let (prepared, memory) = match prepared.await {
         Ok(prepared) => prepared,
         Err(error) => {
             if let Some(lease) = lease {
@@ -261,6 +266,7 @@ async fn copy_across(scope: &Scope, job: &CopyJob, source: &Found) -> std::resul
             return Err(error.into());
         }
     };
+    let stored_in = prepared.repository.id;
     let (sender, steps) = mpsc::channel(QUEUE);
     // What this run has not sealed it cannot open to prove it.
     let sealed_here = job.keys.clone().filter(|_| way == Way::Opened);
@@ -292,14 +298,14 @@ async fn copy_across(scope: &Scope, job: &CopyJob, source: &Found) -> std::resul
         (Ok(_), Err(error)) => return Err(error.into()),
         (Ok(written), Ok(())) => written,
     };
-    if let Some(keep) = keep {
-        blocking(move || {
-            // What makes the next copy faster; this one has succeeded without.
-            drop(keep());
-            Ok(())
-        })
-        .await?;
-    }
+    let now = scope.clock.now();
+    blocking(move || {
+        // What makes the next copy safer, and faster; this one has succeeded without.
+        drop(memory.keep(Some(stored_in), now));
+        keep.map(|keep| drop(keep()));
+        Ok(())
+    })
+    .await?;
     Ok(report(&key, stored_bytes, true))
 }
 
@@ -359,6 +365,7 @@ async fn copy_archive(scope: &Scope, job: &CopyJob, source: &Found) -> std::resu
         .with_hint("free space there, or copy it to another target")
         .into());
     }
+    known_of(job, &Objects::new(scope, Arc::clone(target))).await?;
     let lease = Lease::acquire(scope, name, Arc::clone(target), &job.host, job.lease).await?;
     let place = Place { name: name.clone(), target: Arc::clone(target), key: source.object.key.clone(), keys: None };
     // Without the wrapped key nobody could open the copy from there alone.
@@ -433,6 +440,17 @@ async fn pour(scope: &Scope, source: &Found, place: &Place, upload: &mut Box<dyn
         at += block.len() as u64;
         meter.bytes(block.len() as u64);
     }
+}
+
+/// What this host knows of the target that it goes to, which has not lost its repository.
+async fn known_of(job: &CopyJob, objects: &Objects) -> Result<Memory> {
+    let (state, name, objects) = (job.state.clone(), job.to.0.clone(), objects.clone());
+    blocking(move || {
+        let mut memory = Memory::load(&state, &name, objects.target(), false);
+        memory.look(&objects)?;
+        Ok(memory)
+    })
+    .await
 }
 
 /// The snapshot in the target that it is to be copied to.

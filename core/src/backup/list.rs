@@ -140,14 +140,15 @@ impl Found {
         }
     }
 
-    /// Opens it, whatever its layout. With `without_index` an archive is read without its index.
+    /// Opens it, whatever its layout. To salvage what is left of it, an archive is read without its index, and a snapshot of a
+    /// repository with those of its keys that are at hand.
     ///
     /// # Errors
     /// Those of [`Archive::open`]; for a snapshot in a repository [`ErrorKind::Corrupt`] when its header or the root of its
     /// tree is lost; [`ErrorKind::Denied`] when it is sealed and no key is at hand; [`ErrorKind::Refused`] for more than
     /// `max_entries` entries.
-    pub async fn source(&self, scope: &Scope, max_entries: u64, without_index: bool) -> Result<Arc<dyn Source>> {
-        self.source_of(scope, max_entries, without_index, Selection::All).await
+    pub async fn source(&self, scope: &Scope, max_entries: u64, salvage: bool) -> Result<Arc<dyn Source>> {
+        self.source_of(scope, max_entries, salvage, Selection::All).await
     }
 
     /// [`Found::source`] for one who wants `selection` and nothing else: other entries may be missing in it.
@@ -155,7 +156,7 @@ impl Found {
         &self,
         scope: &Scope,
         max_entries: u64,
-        without_index: bool,
+        salvage: bool,
         selection: Selection,
     ) -> Result<Arc<dyn Source>> {
         let (copy, blocks, scope) = (self.clone(), self.blocks(scope), scope.clone());
@@ -163,11 +164,12 @@ impl Found {
             if copy.in_repository() {
                 let repository = copy.repository(&scope)?;
                 let (header, _) = repository.header(&copy.object.key)?;
-                let snapshot = Snapshot::open_part(&scope, &repository, header, max_entries, &selection)?;
+                let open = if salvage { Snapshot::salvage } else { Snapshot::open_part };
+                let snapshot = open(&scope, &repository, header, max_entries, &selection)?;
                 return Ok(Arc::new(snapshot) as Arc<dyn Source>);
             }
             let blocks = copy.open(blocks)?;
-            Ok(match without_index {
+            Ok(match salvage {
                 false => Arc::new(Archive::open(blocks)?) as Arc<dyn Source>,
                 true => Arc::new(Archive::open_without_index(blocks)?),
             })

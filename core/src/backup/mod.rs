@@ -24,6 +24,7 @@ pub mod layout;
 pub mod lease;
 pub mod list;
 pub mod manifest;
+pub(crate) mod memory;
 mod meter;
 pub mod nodes;
 mod opens;

@@ -76,12 +76,21 @@ pub(super) struct GlobalOptions {
     /// Whether the request replaces the settings file, which may be broken then
     #[arg(skip)]
     pub(super) replaces_settings: bool,
+
+    /// Whether the request tells what is wrong with the settings
+    #[arg(skip)]
+    pub(super) checks_settings: bool,
 }
 
 impl GlobalOptions {
-    /// These options for a request: a broken `ops.toml` does not stand in the way of its own replacement.
+    /// These options for a request: a broken `ops.toml` does not stand in the way of its own replacement, nor of hearing all that is
+    /// wrong with it.
     pub(super) fn meant_for(self, operation: &str, request: &serde_json::Value) -> Self {
-        Self { replaces_settings: operation == "config.init" && request["force"] == true, ..self }
+        Self {
+            replaces_settings: operation == "config.init" && request["force"] == true,
+            checks_settings: operation == "config.check",
+            ..self
+        }
     }
 }
 
@@ -345,13 +354,23 @@ Examples:
     },
     /// Put back what a restore replaced, or list what can be put back
     #[command(after_help = "\
+With an ID it shows what comes back and asks on a terminal; elsewhere it demands --yes. What is there now can be brought
+back in the same way.
+
 Examples:
   uplifted-ops restore undo
-  uplifted-ops restore undo 6423fb590e02")]
+  uplifted-ops restore undo 6423fb590e02
+  uplifted-ops restore undo 6423fb590e02 --dry-run")]
     Undo {
         /// The identifier that `restore apply` printed; the list of them when not given
         #[arg(value_name = "ID")]
         id: Option<String>,
+        /// Say what would come back, and do nothing
+        #[arg(long, requires = "id")]
+        dry_run: bool,
+        /// Do not ask
+        #[arg(long, short, requires = "id")]
+        yes: bool,
     },
     /// Remove for good what a restore replaced
     #[command(after_help = "\
@@ -382,7 +401,7 @@ pub(super) struct RestoreOptions {
     /// Restore into this folder, which is empty or does not exist; the service is not touched
     #[arg(long, value_name = "DIR")]
     pub(super) into: Option<PathBuf>,
-    /// Restore what is intact of a damaged backup; what is not is named
+    /// Restore what is intact of a damaged backup, or what the keys at hand open of it; the rest is named
     #[arg(long)]
     pub(super) salvage: bool,
     #[command(flatten)]

@@ -37,6 +37,9 @@ pub(super) fn build(options: &GlobalOptions, prepare: &dyn Fn(OpsBuilder) -> Ops
         if let Some(config) = &options.config {
             builder = builder.config_file(config);
         }
+        if options.checks_settings {
+            builder = builder.tolerant();
+        }
         builder
     };
     // A file that --config names is not the one that `init` replaces.

@@ -34,6 +34,8 @@ pub(super) struct Layer {
     pub(super) found: Vec<Found>,
     pub(super) host: Vec<HostVariable>,
     pub(super) warnings: Vec<ConfigWarning>,
+    /// Variables of ours that do not hold what their settings take, each with where it is.
+    pub(super) mistakes: Vec<(KeyPath, Origin, Error)>,
 }
 
 /// Sorts out the variables of one source.
@@ -42,6 +44,15 @@ pub(super) struct Layer {
 /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) when a variable of ours does not hold what its
 /// setting takes; the error names the variable and never its value.
 pub(super) fn read(variables: impl IntoIterator<Item = Variable>, prefix: &str) -> Result<Layer> {
+    let mut layer = read_all(variables, prefix);
+    match layer.mistakes.is_empty() {
+        true => Ok(layer),
+        false => Err(layer.mistakes.swap_remove(0).2),
+    }
+}
+
+/// The same, for who wants to hear of every mistake: what is right is there all the same.
+pub(super) fn read_all(variables: impl IntoIterator<Item = Variable>, prefix: &str) -> Layer {
     let schema = Schema::get();
     let mut layer = Layer::default();
     for variable in variables {
@@ -49,24 +60,30 @@ pub(super) fn read(variables: impl IntoIterator<Item = Variable>, prefix: &str) 
             layer.warnings.extend(too_few_underscores(schema, &variable, prefix));
             continue;
         };
-        match schema.place(&path) {
-            Place::Section => layer.section(&variable, path)?,
-            Place::Leaf(leaf) => layer.leaf(&variable, leaf, path)?,
+        let taken = match schema.place(&path) {
+            Place::Section => layer.section(&variable, path.clone()),
+            Place::Leaf(leaf) => layer.leaf(&variable, leaf, path.clone()),
             Place::InsideFreeTable => {
                 // As pydantic does for a table of anything: JSON where it is JSON, text where it is not.
-                let value = serde_json::from_str(&variable.value).unwrap_or(Value::String(variable.value));
-                flatten(path, &value, &variable.origin, &mut layer.found);
+                let value =
+                    serde_json::from_str(&variable.value).unwrap_or_else(|_| Value::String(variable.value.clone()));
+                flatten(path.clone(), &value, &variable.origin, &mut layer.found);
+                Ok(())
             }
             Place::BelowLeaf(_) | Place::Unknown => {
                 layer.warnings.extend(suspicion(schema, &variable, &path, prefix));
                 layer.host.push(HostVariable { path, variable });
+                continue;
             }
+        };
+        if let Err(error) = taken {
+            layer.mistakes.push((path, variable.origin, error));
         }
     }
     // Deeper names win over the JSON above them, whatever the order of the environment. The sort is stable:
     // of two spellings of one name (`UPLIFTED__A`, `uplifted__a`) the later one wins, as in pydantic.
     layer.found.sort_by_key(|found| specificity(found, prefix));
-    Ok(layer)
+    layer
 }
 
 /// How many names the variable itself spells out, as opposed to what its JSON says.

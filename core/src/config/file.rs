@@ -24,6 +24,14 @@ const TOLD: usize = 5;
 /// [`ErrorKind::NotFound`] when it is missing; [`ErrorKind::InvalidInput`] for mistakes in it, with up to
 /// five of them told by file and line.
 pub(super) fn read(path: &Path, shown: &str) -> Result<Vec<Found>> {
+    read_all(path, shown)?.finish()
+}
+
+/// The same, for who wants to hear of every mistake: what is right is there all the same.
+///
+/// # Errors
+/// [`ErrorKind::NotFound`] when it is missing; [`ErrorKind::InvalidInput`] when it is no TOML.
+pub(super) fn read_all(path: &Path, shown: &str) -> Result<FileLayer> {
     // `--config uplifted.db` must not open a database in the host.
     if path.extension().is_none_or(|extension| extension != "toml") {
         return Err(Error::invalid(format!("the configuration file {path:?} is no .toml file"))
@@ -37,11 +45,15 @@ pub(super) fn read(path: &Path, shown: &str) -> Result<Vec<Found>> {
         let line = error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
         Error::invalid(format!("{shown}:{}: the file is not UTF-8", line + 1)).with_hint("save it as UTF-8")
     })?;
-    parse(&text, shown)
+    parse_all(&text, shown)
 }
 
 /// Reads the text of such a file.
 pub(super) fn parse(text: &str, shown: &str) -> Result<Vec<Found>> {
+    parse_all(text, shown)?.finish()
+}
+
+fn parse_all(text: &str, shown: &str) -> Result<FileLayer> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let lines = Lines::new(text, shown);
     let document = Document::parse(text).map_err(|error| {
@@ -51,9 +63,9 @@ pub(super) fn parse(text: &str, shown: &str) -> Result<Vec<Found>> {
         Error::invalid(format!("{shown}:{line}: {message}"))
             .with_hint("correct the TOML; https://toml.io has the rules")
     })?;
-    let mut reader = Reader { lines, found: Vec::new(), mistakes: Vec::new() };
+    let mut reader = Reader { lines, layer: FileLayer::default() };
     reader.table(document.as_table(), &Vec::new());
-    reader.finish()
+    Ok(reader.layer)
 }
 
 /// From positions to line numbers.
@@ -77,16 +89,26 @@ impl<'a> Lines<'a> {
     }
 }
 
-struct Mistake {
-    origin: Origin,
-    message: String,
-    hint: Option<String>,
+/// Something in the file that is no setting, or no value of one.
+#[derive(Debug)]
+pub(super) struct Mistake {
+    /// `backup.levle`, `store[1].path`.
+    pub(super) key: String,
+    pub(super) origin: Origin,
+    pub(super) message: String,
+    pub(super) hint: Option<String>,
+}
+
+/// What a file says, and what is wrong with it.
+#[derive(Debug, Default)]
+pub(super) struct FileLayer {
+    pub(super) found: Vec<Found>,
+    pub(super) mistakes: Vec<Mistake>,
 }
 
 struct Reader<'a> {
     lines: Lines<'a>,
-    found: Vec<Found>,
-    mistakes: Vec<Mistake>,
+    layer: FileLayer,
 }
 
 impl Reader<'_> {
@@ -99,6 +121,7 @@ impl Reader<'_> {
                 Place::Section => match item.as_table_like() {
                     Some(inner) => self.table(inner, &path),
                     None => self.mistake(
+                        &path,
                         origin,
                         format!("`{}` is a section, found {}", path.join("."), coerce::found(&to_json(item))),
                         Some(format!("write [{}] and its settings below", path.join("."))),
@@ -111,6 +134,7 @@ impl Reader<'_> {
                     }
                     if let Some(number) = not_finite(item) {
                         self.mistake(
+                            &path,
                             origin,
                             format!("`{}` is {number}, which is no finite number", path.join(".")),
                             None,
@@ -119,12 +143,13 @@ impl Reader<'_> {
                     }
                     match coerce::fit(leaf, &to_json(item), Mode::Typed) {
                         Ok(_) if leaf.kind == LeafType::FreeTable => self.free_table(item, path, origin),
-                        Ok(value) => self.found.push(Found { path, value, origin, parts }),
+                        Ok(value) => self.layer.found.push(Found { path, value, origin, parts }),
                         Err(misfit) => {
                             let inside: KeyPath = path.iter().cloned().chain(misfit.inside.clone()).collect();
                             let at = parts.iter().rev().find(|(part, _)| inside.starts_with(part));
                             let origin = at.map_or(origin, |(_, origin)| origin.clone());
-                            self.mistake(origin, format!("`{}`: {}", shown_path(&inside), misfit.message), None);
+                            let message = format!("`{}`: {}", shown_path(&inside), misfit.message);
+                            self.mistake(&inside, origin, message, None);
                         }
                     }
                 }
@@ -133,7 +158,7 @@ impl Reader<'_> {
                         Some(known) => format!("did you mean `{known}`?"),
                         None => "remove it; `uplifted-ops config show` prints every setting".to_owned(),
                     };
-                    self.mistake(origin, format!("unknown key `{}`", path.join(".")), Some(hint));
+                    self.mistake(&path, origin, format!("unknown key `{}`", path.join(".")), Some(hint));
                 }
             }
         }
@@ -150,7 +175,7 @@ impl Reader<'_> {
                     self.free_table(inner, path, origin);
                 }
             }
-            None => self.found.push(Found::new(path, to_json(item), origin)),
+            None => self.layer.found.push(Found::new(path, to_json(item), origin)),
         }
     }
 
@@ -175,10 +200,13 @@ impl Reader<'_> {
         }
     }
 
-    fn mistake(&mut self, origin: Origin, message: String, hint: Option<String>) {
-        self.mistakes.push(Mistake { origin, message, hint });
+    fn mistake(&mut self, path: &[String], origin: Origin, message: String, hint: Option<String>) {
+        self.layer.mistakes.push(Mistake { key: shown_path(path), origin, message, hint });
     }
+}
 
+impl FileLayer {
+    /// What the file says, if nothing is wrong with it.
     fn finish(self) -> Result<Vec<Found>> {
         let Some(first) = self.mistakes.first() else { return Ok(self.found) };
         let told: Vec<String> =

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::check::{Finding, Severity};
 use super::coerce::{self, Mode};
 use super::environment::{self, HostVariable, Variable};
 use super::file::{self, FILE_NAME, shown_path};
@@ -30,6 +31,9 @@ pub struct LoadInput {
     pub config_file: Option<PathBuf>,
     /// Whether `ops.toml` is left unread, because it is broken and will be replaced. It still marks the root.
     pub without_file: bool,
+    /// Whether mistakes are collected in [`Config::mistakes`] instead of being refused: for `config.check`, which tells all of
+    /// them at once.
+    pub tolerant: bool,
     /// Where relative paths above start, and where the search for `ops.toml` starts.
     pub working_dir: PathBuf,
     /// The environment: names and values.
@@ -45,6 +49,7 @@ impl LoadInput {
             root: None,
             config_file: None,
             without_file: false,
+            tolerant: false,
             working_dir: working_dir.to_owned(),
             environment: Vec::new(),
             overrides: Value::Null,
@@ -100,6 +105,8 @@ pub struct Config {
     pub host: HostFacts,
     /// What is allowed and probably wrong.
     pub warnings: Vec<ConfigWarning>,
+    /// What else would have been refused. Only where that was asked for, see [`LoadInput::tolerant`].
+    pub mistakes: Vec<Finding>,
     pub(super) layers: Layers,
     pub(super) host_variables: Vec<HostVariable>,
 }
@@ -130,13 +137,27 @@ pub fn load(input: &LoadInput) -> Result<Config> {
     let mut warnings = Vec::new();
     let start = Start::find(input, &mut warnings)?;
     let file = start.file.clone().filter(|_| !input.without_file);
+    let mut mistakes = Vec::new();
     let from_file = match &file {
+        Some(path) if input.tolerant => {
+            let layer = file::read_all(path, &shown_name(path, &start.folder))?;
+            mistakes.extend(layer.mistakes.into_iter().map(Finding::from));
+            layer.found
+        }
         Some(path) => file::read(path, &shown_name(path, &start.folder))?,
         None => Vec::new(),
     };
     let from_code = code_layer(&input.overrides)?;
     let prefix = env_prefix(&from_file, &from_code)?;
-    let from_environment = environment::read(input.variables(), &prefix)?;
+    let mut read = |variables: Vec<Variable>| -> Result<environment::Layer> {
+        if !input.tolerant {
+            return environment::read(variables, &prefix);
+        }
+        let mut layer = environment::read_all(variables, &prefix);
+        mistakes.extend(layer.mistakes.drain(..).map(Finding::from));
+        Ok(layer)
+    };
+    let from_environment = read(input.variables().collect())?;
 
     let said_root = [&from_code, &from_environment.found, &from_file]
         .into_iter()
@@ -144,7 +165,7 @@ pub fn load(input: &LoadInput) -> Result<Config> {
     let root = start.root(said_root, &mut warnings)?;
 
     let (variables, redis_url) = dotenv_variables(&root, input, &mut warnings);
-    let mut from_dotenv = environment::read(variables, &prefix)?;
+    let mut from_dotenv = read(variables)?;
     refuse_in_dotenv(&mut from_dotenv.found, &mut warnings);
 
     let mut layers = Layers::default();
@@ -158,10 +179,16 @@ pub fn load(input: &LoadInput) -> Result<Config> {
     let (host, host_warnings) = host::facts(&host_variables, redis_url.as_ref());
     warnings.extend([from_dotenv.warnings, from_environment.warnings, host_warnings].into_iter().flatten());
 
-    let mut config =
-        Config { state: root.join(&settings.state.path), settings, root, file, host, warnings, layers, host_variables };
+    let state = root.join(&settings.state.path);
+    let mut config = Config { state, settings, root, file, host, warnings, mistakes, layers, host_variables };
     config.fill_in();
-    config.refuse_duplicates()?;
+    match config.duplicates() {
+        duplicates if input.tolerant => config.mistakes.extend(duplicates),
+        duplicates => duplicates.into_iter().next().map_or(Ok(()), |first| {
+            let error = Error::invalid(format!("{}: {}", first.source, first.message));
+            Err(error.with_hint(first.hint.unwrap_or_default()))
+        })?,
+    }
     Ok(config)
 }
 
@@ -180,9 +207,10 @@ impl Config {
         }
     }
 
-    /// Requests and reports tell components apart by name.
-    fn refuse_duplicates(&self) -> Result<()> {
+    /// Names that are taken already: requests and reports tell components apart by them.
+    fn duplicates(&self) -> Vec<Finding> {
         let settings = &self.settings;
+        let mut found = Vec::new();
         for (list, names) in [
             ("store", settings.stores.iter().map(|it| it.name.as_str()).collect::<Vec<_>>()),
             ("target", settings.targets.iter().map(|it| it.name.as_str()).collect()),
@@ -193,16 +221,17 @@ impl Config {
                 if let Some(first) = names[..index].iter().position(|earlier| earlier == name) {
                     let place =
                         |index: usize| self.layers.origin(&[list.to_owned(), index.to_string(), "name".to_owned()]);
-                    return Err(Error::invalid(format!(
-                        "{}: the name {name:?} of a [[{list}]] is taken already ({})",
-                        place(index),
-                        place(first)
-                    ))
-                    .with_hint(format!("give each [[{list}]] a name of its own")));
+                    found.push(Finding {
+                        severity: Severity::Error,
+                        key: format!("{list}.{index}.name"),
+                        message: format!("the name {name:?} of a [[{list}]] is taken already ({})", place(first)),
+                        hint: Some(format!("give each [[{list}]] a name of its own")),
+                        source: place(index).to_string(),
+                    });
                 }
             }
         }
-        Ok(())
+        found
     }
 }
 
@@ -217,6 +246,26 @@ pub(super) fn host_facts(root: &Path, variables: &[(String, String)]) -> Result<
     let (host, host_warnings) = host::facts(&host_variables, redis_url.as_ref());
     warnings.extend(host_warnings);
     Ok((host, warnings))
+}
+
+impl From<file::Mistake> for Finding {
+    fn from(mistake: file::Mistake) -> Self {
+        let file::Mistake { key, origin, message, hint } = mistake;
+        let hint = hint.or_else(|| Some("correct the value".to_owned()));
+        Self { severity: Severity::Error, key, message, hint, source: origin.to_string() }
+    }
+}
+
+impl From<(KeyPath, Origin, Error)> for Finding {
+    fn from((path, origin, error): (KeyPath, Origin, Error)) -> Self {
+        Self {
+            severity: Severity::Error,
+            key: path.join("."),
+            message: error.message().to_owned(),
+            hint: error.hint().map(str::to_owned),
+            source: origin.to_string(),
+        }
+    }
 }
 
 /// Where the search ended.

@@ -38,7 +38,7 @@ pub(crate) mod small_file;
 #[cfg(test)]
 mod tests;
 
-pub use check::{BuildFacts, Finding, Severity, check};
+pub use check::{BuildFacts, Finding, Severity, check, unset_variables};
 pub use host::{Fact, HostFacts};
 pub use init::{InitFacts, InitFound, InitPlan, LeftOut, plan_init, write_init};
 pub use load::{Config, ConfigWarning, LoadInput, load};

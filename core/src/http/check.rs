@@ -2,7 +2,7 @@
 
 use crate::config::{Config, Finding, Severity};
 use crate::error::{Error, ErrorKind};
-use crate::ops::{Context, RunMode};
+use crate::ops::Context;
 
 use super::access::{Access, Guard};
 
@@ -20,13 +20,12 @@ pub(crate) fn findings(context: &Context, config: &Config) -> Vec<Finding> {
     };
     let mistake = |error: &Error| {
         let key = error.context().iter().find(|(name, _)| name == "setting").map_or("http", |(_, key)| key.as_str());
-        // Beside the service, its environment is not known: the variable may be set where it counts.
-        let unsure = error.kind() == ErrorKind::NotFound && context.mode == RunMode::CommandLine;
-        let severity = if unsure { Severity::Warning } else { Severity::Error };
-        vec![finding(severity, key, error.message(), error.hint())]
+        vec![finding(Severity::Error, key, error.message(), error.hint())]
     };
     let access = match Access::from_settings(context) {
         Ok(access) => access,
+        // Variables that are not set are named with all others, see `unset_variables`.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Vec::new(),
         Err(error) => return mistake(&error),
     };
     if let Err(error) = Guard::new(&access) {

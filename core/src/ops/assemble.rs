@@ -129,6 +129,30 @@ impl<'a> Wanted<'a> {
     }
 }
 
+/// Whether what cannot be made is an error, or noted and left out.
+#[derive(Debug)]
+pub(super) struct Bearing {
+    pub(super) tolerant: bool,
+    /// What was left out, by its setting.
+    pub(super) unbuildable: Vec<(String, Error)>,
+}
+
+impl Bearing {
+    /// Notes `error`, and makes something else in the place of what it is about; or refuses.
+    pub(super) fn or_else<T>(&mut self, key: &str, error: Error, other: impl FnOnce() -> Result<T>) -> Result<T> {
+        if !self.tolerant {
+            return Err(error);
+        }
+        self.unbuildable.push((key.to_owned(), error));
+        other()
+    }
+
+    /// What was made, or the default.
+    pub(super) fn or_default<T: Default>(&mut self, key: &str, made: Result<T>) -> Result<T> {
+        made.or_else(|error| self.or_else(key, error, || Ok(T::default())))
+    }
+}
+
 #[derive(Clone, Copy)]
 struct Folders<'a> {
     root: &'a Path,
@@ -154,12 +178,13 @@ impl HostSide {
         state: &Path,
         kinds: &Kinds,
         registered: &Components,
+        bearing: &mut Bearing,
     ) -> Result<Self> {
         let folders = Folders { root, state };
         Ok(Self {
-            stores: seat_all(&Wanted::of(&settings.stores), &registered.stores, folders, kinds)?,
-            targets: seat_all(&Wanted::of(&settings.targets), &registered.targets, folders, kinds)?,
-            checks: seat_all(&Wanted::checks(settings), &registered.checks, folders, kinds)?,
+            stores: seat_all(&Wanted::of(&settings.stores), &registered.stores, folders, kinds, bearing)?,
+            targets: seat_all(&Wanted::of(&settings.targets), &registered.targets, folders, kinds, bearing)?,
+            checks: seat_all(&Wanted::checks(settings), &registered.checks, folders, kinds, bearing)?,
         })
     }
 
@@ -185,21 +210,36 @@ impl HostSide {
 }
 
 fn seat_all<T: Contract + ?Sized>(
-    wanted: &[Wanted<'_>],
+    all: &[Wanted<'_>],
     registered: &[Named<T>],
     folders: Folders<'_>,
     kinds: &Kinds,
+    bearing: &mut Bearing,
 ) -> Result<Seated<T>> {
-    refuse_duplicates(T::WHAT, wanted.iter().map(|wanted| wanted.name))?;
+    if !bearing.tolerant {
+        refuse_duplicates(T::WHAT, all.iter().map(|wanted| wanted.name))?;
+    }
     refuse_duplicates(T::WHAT, registered.iter().map(|named| named.name.as_str()))?;
     let builtin = builtin_kinds();
     let mut seated: Seated<T> = Vec::new();
-    for wanted in wanted {
+    for (number, wanted) in all.iter().enumerate() {
         if let Some(own) = registered.iter().find(|own| own.name == wanted.name) {
             seated.push((own.clone(), Seat::Host));
             continue;
         }
-        let (component, placement) = wanted.build(folders, kinds)?;
+        let (component, placement) = match wanted.build(folders, kinds) {
+            Ok(built) => built,
+            Err(error) => {
+                let field = error.context().iter().find(|(name, _)| name == "field").map(|(_, field)| field.as_str());
+                // By its number where a name says nothing.
+                let index = number.to_string();
+                let is_unique = all.iter().filter(|other| other.name == wanted.name).count() == 1;
+                let name = if is_unique { wanted.name } else { &index };
+                let key = [T::WHAT, name].into_iter().chain(field).collect::<Vec<_>>().join(".");
+                bearing.or_else(&key, error, || Ok(()))?;
+                continue;
+            }
+        };
         let seat = match placement {
             Placement::Worker => Seat::Worker,
             Placement::Host => Seat::Host,
@@ -210,7 +250,7 @@ fn seat_all<T: Contract + ?Sized>(
         seated.push((Named { name: wanted.name.to_owned(), component }, seat));
     }
     for own in registered {
-        if !wanted.iter().any(|wanted| wanted.name == own.name) {
+        if !all.iter().any(|wanted| wanted.name == own.name) {
             seated.push((own.clone(), Seat::Host));
         }
     }
@@ -281,6 +321,7 @@ pub(crate) fn worker_context(
         recovered: Vec::new(),
         jobs: JobRoom::default(),
         process,
+        unbuildable: Vec::new(),
     };
     context.health = super::checks::runner(&context)?;
     Ok((context, own))

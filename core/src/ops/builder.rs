@@ -11,7 +11,7 @@ use crate::backup::BackupTarget;
 use crate::backup::pause::{Hooks, NamedHook, PauseHook, PausePrograms};
 use crate::clock::{Clock, SystemClock};
 use crate::component::Kind;
-use crate::config::{self, BackupSettings, Config, HttpSettings, LoadInput, Settings};
+use crate::config::{self, BackupSettings, Config, HealthSettings, HttpSettings, LoadInput, Settings};
 use crate::embed::{Component, Contract, Plugin, Registered};
 use crate::error::{Error, ErrorKind, Result};
 use crate::health::{HealthCheck, Runner};
@@ -21,7 +21,7 @@ use crate::remote::{Link, WirePath};
 use crate::store::Store;
 use crate::worker::{Components, Configuration, Launch, Pool, PoolLink, Setup, started_as_worker};
 
-use super::assemble::{HostSide, refuse_duplicates};
+use super::assemble::{Bearing, HostSide, refuse_duplicates};
 use super::checks;
 use super::context::{Context, Named, ProcessFacts, RunMode};
 use super::front::Ops;
@@ -37,6 +37,7 @@ pub struct OpsBuilder {
     root: Option<PathBuf>,
     config_file: Option<PathBuf>,
     without_file: bool,
+    tolerant: bool,
     environment: Option<Vec<(String, String)>>,
     settings: Option<Settings>,
     overrides: Value,
@@ -60,6 +61,7 @@ impl Default for OpsBuilder {
             root: None,
             config_file: None,
             without_file: false,
+            tolerant: false,
             environment: None,
             settings: None,
             overrides: Value::Object(Map::new()),
@@ -95,6 +97,13 @@ impl OpsBuilder {
     /// Reads no settings file: for `config.init`, which can replace one that is broken.
     pub fn without_file(mut self) -> Self {
         self.without_file = true;
+        self
+    }
+
+    /// Leaves out what the settings make impossible instead of refusing all of it, for `config.check`, which then names every
+    /// mistake at once. Nothing else is to be asked of what is built so.
+    pub fn tolerant(mut self) -> Self {
+        self.tolerant = true;
         self
     }
 
@@ -254,16 +263,20 @@ impl OpsBuilder {
             return Err(why);
         }
         self.adopt_plugins()?;
-        let side = HostSide::build(&settings, &root, &state, &self.setup.kinds, &self.registered)?;
+        let mut bearing = Bearing { tolerant: self.tolerant, unbuildable: Vec::new() };
+        let side = HostSide::build(&settings, &root, &state, &self.setup.kinds, &self.registered, &mut bearing)?;
         let mut components = side.called();
         let seconds = |name: &str, value: f64| {
             Duration::try_from_secs_f64(value).map_err(|_| {
                 Error::invalid(format!("{name} = {value} is not a number of seconds")).with_hint("give 0 or more")
             })
         };
-        components.pause = self.pause_hooks(&settings, &root)?;
+        components.pause = bearing.or_default("backup.pause", self.pause_hooks(&settings, &root))?;
+        let command = Launch::find_command(&settings.worker.command, self.worker_command, &root);
+        let cancel_grace = seconds("worker.cancel_grace_seconds", settings.worker.cancel_grace_seconds);
+        let idle = seconds("worker.idle_seconds", settings.worker.idle_seconds);
         let launch = Launch {
-            command: Launch::find_command(&settings.worker.command, self.worker_command, &root)?,
+            command: bearing.or_default("worker.command", command)?,
             environment: self.worker_environment,
             configuration: Configuration {
                 // A worker answers no one over HTTP and runs no jobs: the tokens and addresses stay here.
@@ -282,8 +295,8 @@ impl OpsBuilder {
             },
             components,
             greeting_deadline: self.greeting_deadline,
-            cancel_grace: seconds("worker.cancel_grace_seconds", settings.worker.cancel_grace_seconds)?,
-            idle: seconds("worker.idle_seconds", settings.worker.idle_seconds)?,
+            cancel_grace: bearing.or_default("worker.cancel_grace_seconds", cancel_grace)?,
+            idle: bearing.or_default("worker.idle_seconds", idle)?,
         };
         let mut jobs = JobRoom::new(&settings, &root, &state, self.setup.operations);
         if self.mode == RunMode::Embedded {
@@ -299,8 +312,12 @@ impl OpsBuilder {
         let pool = Pool::new(launch, runtime.handle().clone());
         let link: Arc<dyn Link> = Arc::new(PoolLink(pool.clone()));
         let Components { stores, targets, checks, .. } = side.into_components(&link);
+        let health = match Runner::new(&settings.health) {
+            Ok(runner) => runner,
+            Err(error) => bearing.or_else("health", error, || Runner::new(&HealthSettings::default()))?,
+        };
         let mut context = Context {
-            health: Runner::new(&settings.health)?,
+            health,
             settings,
             config,
             environment,
@@ -317,8 +334,13 @@ impl OpsBuilder {
             recovered: Vec::new(),
             jobs,
             process: ProcessFacts::of_this_process(Some(pool.clone())),
+            unbuildable: Vec::new(),
         };
-        context.health = checks::runner(&context)?;
+        match checks::runner(&context) {
+            Ok(runner) => context.health = runner,
+            Err(error) => bearing.or_else("health", error, || Ok(()))?,
+        }
+        context.unbuildable = bearing.unbuildable;
         recovery::recover(&mut context, &self.clock)?;
         Ok(Ops::assemble(context, pool, runtime, self.clock, self.setup.operations))
     }
@@ -373,6 +395,7 @@ impl OpsBuilder {
                 root: self.root.clone(),
                 config_file: self.config_file.clone(),
                 without_file: self.without_file,
+                tolerant: self.tolerant,
                 working_dir: process.working_dir,
                 environment: environment.clone(),
                 overrides: self.overrides.clone(),

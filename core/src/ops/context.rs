@@ -56,6 +56,9 @@ pub struct Context {
     pub jobs: JobRoom,
     /// The host's process. In a worker: the worker's.
     pub process: ProcessFacts,
+    /// What the settings make impossible, by its setting, where the builder was
+    /// [`tolerant`](crate::ops::OpsBuilder::tolerant). In the host only.
+    pub unbuildable: Vec<(String, Error)>,
 }
 
 impl Context {

@@ -340,8 +340,11 @@ impl Reader<'_> {
             let mut error = None;
             while let (Some(first), None) = (next.take(), &error) {
                 if !self.jobs.iter().any(|job| job.name == first) {
-                    // What `[backup]` stands for goes with what it follows, whose mistake is named.
-                    if !self.settings.jobs.iter().any(|own| own.name == job.name) {
+                    // What follows a job that is there, and has a mistake, has none of its own: that one is named.
+                    let named = |job: &JobSettings| job.name == first;
+                    let is_there = self.settings.jobs.iter().any(named)
+                        || of_backup(self.settings).iter().any(|(_, job)| named(job));
+                    if is_there || !self.settings.jobs.iter().any(|own| own.name == job.name) {
                         continue 'jobs;
                     }
                     let known: Vec<&str> = self.jobs.iter().map(|job| job.name.as_str()).collect();

@@ -27,6 +27,7 @@ impl Scene {
         let (one, two) = (MemoryTarget::default(), MemoryTarget::default());
         let job = CreateJob {
             keys: None,
+            anew: false,
             time: None,
             service: "app".into(),
             service_version: None,

@@ -87,6 +87,9 @@ pub struct CreateJob {
     pub time: Option<Timestamp>,
     /// What it is encrypted to. Stored in clear without.
     pub keys: Keys,
+    /// Whether a target may have lost the repository that this host stored into, or have another one: it goes on with what
+    /// is there, and begins a repository where there is none.
+    pub anew: bool,
 }
 
 impl CreateJob {
@@ -110,6 +113,7 @@ impl CreateJob {
             pause: None,
             time: None,
             keys: None,
+            anew: false,
         }
     }
 }
@@ -242,6 +246,7 @@ async fn create_with(scope: &Scope, job: CreateJob, hook: Option<Hook>) -> Resul
         blocking(move || plan::make_scratch(&base, allowed, needed, &key)).await?
     };
 
+    let memories: Vec<_> = ready.iter().map(Ready::to_remember).collect();
     let Started { mut tee, deliveries } = start(scope, &job, &plan, ready)?;
     let known: Vec<Option<StoreRecord>> =
         contents.databases.iter().map(|database| tee.knows_database(database)).collect();
@@ -313,8 +318,11 @@ async fn create_with(scope: &Scope, job: CreateJob, hook: Option<Hook>) -> Resul
     let Some(first) = done.next() else { return Err(first_error(results)) };
     let Finished { manifest, stored_bytes, keep } = first;
     let keep: Vec<_> = keep.into_iter().chain(done.filter_map(|finished| finished.keep)).collect();
+    let stored = memories.into_iter().filter(|(number, ..)| results[*number].is_none());
+    let (stored, now): (Vec<_>, _) = (stored.collect(), scope.clock.now());
     blocking(move || {
-        // What makes the next run faster; this one has succeeded without.
+        // What makes the next run safer, and faster; this one has succeeded without.
+        stored.into_iter().for_each(|(_, memory, stored_in)| drop(memory.keep(stored_in, now)));
         keep.into_iter().for_each(|keep| drop(keep()));
         Ok(())
     })

@@ -9,8 +9,10 @@ use super::super::blocks::{Objects, list_all};
 use super::super::layout::Layout;
 use super::super::lease::Lease;
 use super::super::list::{SEALED_SUFFIX, blocking};
+use super::super::memory::Memory;
 use super::super::repository::cache::CacheOf;
 use super::super::repository::deliver::RepositoryDelivery;
+use super::super::repository::id::RepositoryId;
 use super::super::repository::prepare::Prepared;
 use super::super::repository::write::{RepositoryWriter, WriteJob};
 use super::super::seal::SUMMARY_SUFFIX;
@@ -32,6 +34,8 @@ pub(super) struct Ready {
     pub(super) lease: Option<Lease>,
     /// The repository in it, where that is the layout.
     pub(super) prepared: Option<Prepared>,
+    /// What was known of it, to be noted anew when the backup is stored.
+    pub(super) memory: Memory,
 }
 
 impl Ready {
@@ -43,24 +47,37 @@ impl Ready {
         number: usize,
         (name, target): &NamedTarget,
     ) -> Result<Self> {
+        let objects = Objects::new(scope, Arc::clone(target));
+        let (state, named, asked, anew) = (job.state.clone(), name.clone(), objects.clone(), job.anew);
+        // Who only opens the repository looks by that. Otherwise it comes before the first byte goes there, be it a key or a lease.
+        let looks_later = layout == Layout::Repository && job.keys.is_none() && target.capability().put_if_absent;
+        let mut memory = blocking(move || {
+            let mut memory = Memory::load(&state, &named, asked.target(), anew);
+            if !looks_later {
+                memory.look(&asked)?;
+            }
+            Ok(memory)
+        })
+        .await?;
         if let Some(keys) = &job.keys {
             let named = (name.clone(), Arc::clone(target));
             keys.provide(scope, &keys.fingerprint(), &named, &job.targets).await?;
         }
         if layout == Layout::Archive {
-            return Ok(Self { number, lease: None, prepared: None });
+            return Ok(Self { number, lease: None, prepared: None, memory });
         }
         // Objects that are created only if they are absent need nobody to stand in line.
         let lease = match target.capability().put_if_absent {
             true => None,
             false => Some(Lease::acquire(scope, name, Arc::clone(target), &job.host, job.lease).await?),
         };
-        let objects = Objects::new(scope, Arc::clone(target));
-        let (state, made_for, keys, named) = (job.state.clone(), made_for(job), job.keys.clone(), name.clone());
-        let prepared =
-            blocking(move || Prepared::open(&objects, &keys, (&state, CacheOf::Backups), &named, &made_for)).await;
-        match prepared {
-            Ok(prepared) => Ok(Self { number, lease, prepared: Some(prepared) }),
+        let (state, made_for, keys) = (job.state.clone(), made_for(job), job.keys.clone());
+        let prepared = blocking(move || {
+            let prepared = Prepared::open(&objects, &keys, (&state, CacheOf::Backups), &mut memory, &made_for)?;
+            Ok((prepared, memory))
+        });
+        match prepared.await {
+            Ok((prepared, memory)) => Ok(Self { number, lease, prepared: Some(prepared), memory }),
             Err(error) => {
                 if let Some(lease) = lease {
                     let _ = lease.release().await;
@@ -85,6 +102,12 @@ impl Ready {
             }
         }
         Ok(())
+    }
+
+    /// What is known of the target: its number, and the repository that the backup is stored into.
+    pub(super) fn to_remember(&self) -> (usize, Memory, Option<RepositoryId>) {
+        let stored_in = self.prepared.as_ref().map(|prepared| prepared.repository.id);
+        (self.number, self.memory.clone(), stored_in)
     }
 
     /// Whether the target has snapshots of this layout's kind that share what they have.
@@ -133,7 +156,7 @@ pub(super) fn start(scope: &Scope, job: &CreateJob, plan: &Plan, ready: Vec<Read
         ready.into_iter().partition(|ready| ready.prepared.is_some());
     let mut started = Started { tee: Tee::default(), deliveries: Vec::new() };
     let mut parts = 0;
-    for Ready { number, lease, prepared } in repositories {
+    for Ready { number, lease, prepared, .. } in repositories {
         let Some(prepared) = prepared else { continue };
         let (name, target) = job.targets[number].clone();
         let (sender, steps) = mpsc::channel(QUEUE);

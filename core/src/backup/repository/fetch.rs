@@ -24,6 +24,8 @@ pub(crate) struct Packs {
     repository: Repository,
     lookup: Lookup,
     open: Mutex<HashMap<u32, Opened>>,
+    /// Keys that are not at hand, by their fingerprints: what is encrypted to them counts as lost.
+    closed: Vec<String>,
     /// The packs of which something was wrong.
     pub(crate) damage: Vec<PackDamage>,
 }
@@ -62,10 +64,24 @@ impl Packs {
     /// Those of the target but that something is missing, [`ErrorKind::Unsupported`] for an index that is too new, and
     /// [`ErrorKind::Refused`] for one that expands beyond reason.
     pub(crate) fn open(scope: &Scope, repository: &Repository, packs: &[NeededPack]) -> Result<Self> {
+        Self::open_without(scope, repository, packs, Vec::new())
+    }
+
+    /// The same, where the keys of these fingerprints are not at hand.
+    ///
+    /// # Errors
+    /// As [`Packs::open`].
+    pub(crate) fn open_without(
+        scope: &Scope,
+        repository: &Repository,
+        packs: &[NeededPack],
+        closed: Vec<String>,
+    ) -> Result<Self> {
         let mut opened = Self {
             repository: repository.clone(),
             lookup: Lookup::default(),
             open: Mutex::default(),
+            closed,
             damage: Vec::new(),
         };
         let keys: Vec<String> = packs.iter().map(|pack| names::index(pack.id)).collect();
@@ -99,8 +115,8 @@ impl Packs {
     fn rescue(&mut self, scope: &Scope, pack: &NeededPack) -> Result<()> {
         scope.progress.stage(format!("reading pack {}, whose index is lost", pack.id));
         let scanned = self
-            .repository
-            .pack_that_is_there(pack)
+            .check_open(pack)
+            .and_then(|()| self.repository.pack_that_is_there(pack))
             .and_then(|blocks| pack::scan(blocks.as_ref(), &self.repository.key, || scope.cancel.check()));
         let messages = match scanned {
             Ok(scan) => {
@@ -147,9 +163,30 @@ impl Packs {
         if let Some(blocks) = open.get(&number) {
             return Ok(Arc::clone(&blocks.0));
         }
+        self.check_open(self.lookup.pack(number))?;
         let blocks = self.repository.pack(self.lookup.pack(number))?;
         open.insert(number, Opened(Arc::clone(&blocks)));
         Ok(blocks)
+    }
+
+    /// The key that is missing for a pack, by its fingerprint.
+    fn closed_by<'a>(&self, pack: &'a NeededPack) -> Option<&'a str> {
+        pack.fingerprint.as_deref().filter(|fingerprint| self.closed.iter().any(|closed| closed == fingerprint))
+    }
+
+    fn check_open(&self, pack: &NeededPack) -> Result<()> {
+        let Some(fingerprint) = self.closed_by(pack) else { return Ok(()) };
+        let message = format!("pack {} is encrypted to the key {fingerprint}, which is not at hand", pack.id);
+        Err(Error::new(ErrorKind::Corrupt, message))
+    }
+
+    /// Why a blob cannot be had: every pack that has it is encrypted to a key that is not at hand, one of which is named.
+    pub(crate) fn key_missing_for(&self, id: &BlobId) -> Option<&str> {
+        let mut closed = None;
+        for blob in self.lookup.find(id) {
+            closed = Some(self.closed_by(self.lookup.pack(self.lookup.frame(blob.frame).pack))?);
+        }
+        closed
     }
 
     /// The bytes of a blob in the content of its frame.

@@ -9,6 +9,8 @@ pub(crate) const REPOSITORY: &str = "repository";
 pub(crate) const RECOVER_TEXT: &str = "RECOVER.md";
 /// The same, as a program.
 pub(crate) const RECOVER_SCRIPT: &str = "recover.sh";
+/// How the scripts begin that newer versions put beside that one.
+pub(crate) const RECOVER_PREFIX: &str = "recover-";
 /// Where the wrapped keys are.
 pub(crate) const KEYS: &str = "keys/";
 /// Where the packs are.
@@ -24,6 +26,21 @@ const PACK_SUFFIX: &str = ".tar.zst";
 const SEALED_SUFFIX: &str = ".tar.zst.age";
 const INDEX_SUFFIX: &str = ".zst";
 const TIME: &str = "%Y%m%dT%H%M%SZ";
+
+/// The key of the script of a version, beside `recover.sh` of an older one.
+pub(crate) fn recover_script(version: u32) -> String {
+    format!("{RECOVER_PREFIX}{version}.sh")
+}
+
+/// The key of the text that goes with it.
+pub(crate) fn recover_text(version: u32) -> String {
+    format!("RECOVER-{version}.md")
+}
+
+/// The version of the script that a key names.
+pub(crate) fn recover_version(key: &str) -> Option<u32> {
+    key.strip_prefix(RECOVER_PREFIX)?.strip_suffix(".sh")?.parse().ok()
+}
 
 /// The key of a pack, sealed (encrypted with age) or in clear.
 pub(crate) fn pack(id: PackId, sealed: bool) -> String {
@@ -95,6 +112,10 @@ mod tests {
             check_key(&pack(pack_id, sealed)).unwrap();
         }
         assert_eq!(index_of(&index(pack_id)), Some(pack_id));
+        assert_eq!(recover_version(&recover_script(12)), Some(12));
+        assert_eq!((recover_version(RECOVER_SCRIPT), recover_version("recover-x.sh")), (None, None));
+        check_key(&recover_script(12)).unwrap();
+        check_key(&recover_text(12)).unwrap();
         assert_eq!(snapshot(time, snapshot_id), "snapshots/20260301T020005Z_cdcdcdcdcdcd");
         assert_eq!(snapshot_of(&snapshot(time, snapshot_id)), Some(snapshot_id));
         assert_eq!(collect_of(&collect(time, snapshot_id)), Some(snapshot_id));

@@ -32,6 +32,14 @@ pub(crate) struct Repository {
     pub(crate) damage: Option<String>,
 }
 
+/// Which repository is in a target, before it is opened.
+#[derive(Debug)]
+pub(crate) struct Identified {
+    identity: Identity,
+    record: Vec<u8>,
+    damage: Option<String>,
+}
+
 /// A snapshot's header where it lies.
 #[derive(Debug, Clone)]
 pub(crate) struct StoredHeader {
@@ -45,20 +53,53 @@ pub(crate) struct StoredHeader {
     pub(crate) header: Result<(Header, Digest), Arc<Error>>,
 }
 
+impl Identified {
+    /// Its id. In an encrypted repository it is proven when it is opened.
+    pub(crate) fn id(&self) -> RepositoryId {
+        self.identity.id
+    }
+
+    /// Opens it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Denied`] when it is encrypted and its id key is not at hand, [`ErrorKind::Corrupt`] when its record is not
+    /// what that key was made for.
+    pub(crate) fn open(self, objects: &Objects, keys: &Arc<dyn Keyring>) -> Result<Repository> {
+        let Self { identity, record, damage } = self;
+        let sealed = identity.clear_key.is_none();
+        let key = match identity.clear_key {
+            Some(key) => key,
+            None => {
+                let key = keys.id_key(identity.id)?;
+                Identity::prove(&record, &key)?;
+                key
+            }
+        };
+        Ok(Repository { objects: objects.clone(), id: identity.id, key, keys: Arc::clone(keys), sealed, damage })
+    }
+}
+
 impl Repository {
-    /// Opens the repository in a target; `None` when there is none. When its record is damaged or lost, the copy in
+    /// Opens the repository in a target; `None` when there is none.
+    ///
+    /// # Errors
+    /// Those of [`Repository::identify`], and [`ErrorKind::Denied`] when it is encrypted and its id key is not at hand.
+    pub(crate) fn open(objects: &Objects, keys: &Arc<dyn Keyring>) -> Result<Option<Self>> {
+        Self::identify(objects)?.map(|identified| identified.open(objects, keys)).transpose()
+    }
+
+    /// Which repository is in a target; `None` when there is none. When its record is damaged or lost, the copy in
     /// `RECOVER.md` is used, and said in [`Repository::damage`].
     ///
     /// # Errors
-    /// [`ErrorKind::Corrupt`] when both are damaged, [`ErrorKind::Unsupported`] when it is too new,
-    /// [`ErrorKind::Denied`] when it is encrypted and its id key is not at hand, and those of the target.
-    pub(crate) fn open(objects: &Objects, keys: &Arc<dyn Keyring>) -> Result<Option<Self>> {
+    /// [`ErrorKind::Corrupt`] when both are damaged, [`ErrorKind::Unsupported`] when it is too new, and those of the target.
+    pub(crate) fn identify(objects: &Objects) -> Result<Option<Identified>> {
         let read = match objects.read(names::REPOSITORY, MAX_RECORD) {
             Ok(record) => Identity::read(&record).map(|identity| (identity, record)),
             Err(error) => Err(error),
         };
         match read {
-            Ok((identity, record)) => Self::with(objects, keys, &identity, &record, None).map(Some),
+            Ok((identity, record)) => Ok(Some(Identified { identity, record, damage: None })),
             Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => {
                 let missing = error.kind() == ErrorKind::NotFound;
                 let text = match objects.read(names::RECOVER_TEXT, MAX_RECORD) {
@@ -74,8 +115,8 @@ impl Repository {
                 };
                 match recover::record_in(&text) {
                     Some(record) => {
-                        let identity = Identity::read(record)?;
-                        Self::with(objects, keys, &identity, record, Some(damage)).map(Some)
+                        let (identity, record) = (Identity::read(record)?, record.to_vec());
+                        Ok(Some(Identified { identity, record, damage: Some(damage) }))
                     }
                     None if missing => Ok(None),
                     None => Err(error),
@@ -83,31 +124,6 @@ impl Repository {
             }
             Err(error) => Err(error),
         }
-    }
-
-    fn with(
-        objects: &Objects,
-        keys: &Arc<dyn Keyring>,
-        identity: &Identity,
-        record: &[u8],
-        damage: Option<String>,
-    ) -> Result<Self> {
-        let key = match &identity.clear_key {
-            Some(key) => key.clone(),
-            None => {
-                let key = keys.id_key(identity.id)?;
-                Identity::prove(record, &key)?;
-                key
-            }
-        };
-        Ok(Self {
-            objects: objects.clone(),
-            id: identity.id,
-            key,
-            keys: Arc::clone(keys),
-            sealed: identity.clear_key.is_none(),
-            damage,
-        })
     }
 
     /// Every header, also the damaged ones, in the order of their keys, which is that of time.

@@ -13,13 +13,13 @@ use super::collecting::guard::Marks;
 use super::id::{BlobId, IdKey, PackId, RepositoryId, SnapshotId};
 use super::identity::Identity;
 use super::index::{self, IndexLine, Lines};
-use super::open::{Repository, genuine};
+use super::open::{Identified, Repository, genuine};
 use super::sealing::Sealing;
 use super::{names, recover};
 use crate::backup::blocks::Objects;
 use crate::backup::manifest::Digest;
+use crate::backup::memory::Memory;
 use crate::backup::seal::{Keys, keyring, sealing};
-use crate::backup::target::MAX_BLOCK;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The longest index object.
@@ -45,18 +45,22 @@ pub(crate) struct Prepared {
 impl Prepared {
     /// Opens the repository in a target, and creates it where there is none. It blocks.
     ///
-    /// `state` is the service's state folder, and `caches` says what of it is used; `target` is the target's name; `made_for` names
+    /// `state` is the service's state folder, and `caches` says what of it is used; `memory` is what is known of the target, and
+    /// refuses one that has lost its repository; `made_for` names
     /// the build and the kinds of databases that it recognises: what another one took for a plain file may be a database to this one.
     pub(crate) fn open(
         objects: &Objects,
         keys: &Keys,
         (state, caches): (&Path, CacheOf),
-        target: &str,
+        memory: &mut Memory,
         made_for: &str,
     ) -> Result<Self> {
         let ring = keyring(keys);
-        let repository = match Repository::open(objects, &ring)? {
-            Some(repository) => repository,
+        let found = Repository::identify(objects)?;
+        // Before anything is written.
+        memory.meet(found.as_ref().map(Identified::id))?;
+        let repository = match found {
+            Some(found) => found.open(objects, &ring)?,
             None => {
                 create(objects, keys)?;
                 // Of several creators at once one wins, and everybody uses its record.
@@ -65,7 +69,7 @@ impl Prepared {
                 })?
             }
         };
-        put_recovery(objects)?;
+        recover::put(objects)?;
         if keys.is_some() && !repository.sealed {
             return Err(Error::new(
                 ErrorKind::Refused,
@@ -81,7 +85,7 @@ impl Prepared {
         // First what was collected: a pack that is deleted from here on was condemned in a record that is read now, or
         // in one that is met before the snapshot is shown.
         let marks = Marks::read(&repository)?;
-        let last = is_backup.then(|| caches.last(target));
+        let last = is_backup.then(|| caches.last(memory.target()));
         let previous = match last.as_ref().and_then(|file| LastHeader::load(file, &repository.key)) {
             Some(gone) if gone.is_missing(&repository)? => Some((gone.snapshot, gone.mac)),
             _ => newest(&repository)?,
@@ -117,24 +121,6 @@ fn create(objects: &Objects, keys: &Keys) -> Result<()> {
         }
     };
     objects.put_new(names::REPOSITORY, &identity.write(&key)).map(drop)
-}
-
-/// Puts the ways to restore without this software beside the record, where they are missing.
-fn put_recovery(objects: &Objects) -> Result<()> {
-    let missing = [names::RECOVER_TEXT, names::RECOVER_SCRIPT]
-        .into_iter()
-        .try_fold(false, |missing, key| Ok::<_, Error>(missing || !objects.exists(key)?))?;
-    if missing {
-        let record = match objects.read(names::REPOSITORY, MAX_BLOCK as u64) {
-            // Its only copy is in the text, so that is there.
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-            other => other?,
-        };
-        for (key, bytes) in recover::files(&record) {
-            objects.put_new(key, &bytes)?;
-        }
-    }
-    Ok(())
 }
 
 /// The newest header that is whole.

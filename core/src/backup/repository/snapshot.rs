@@ -1,18 +1,19 @@
 //! A snapshot of a repository, opened: its manifest, its entries, and where their content is.
 
+use std::collections::BTreeMap;
 use std::io::BufReader;
 use std::sync::Arc;
 
 use super::fetch::{PackFault, Packs, Reader, is_damage};
-use super::header::Header;
+use super::header::{Header, NeededPack};
 use super::id::BlobId;
 use super::limited::Limited;
 use super::open::Repository;
 use super::pages::PageMap;
 use super::pieces::PieceSource;
-use super::roll::TreeRoll;
+use super::roll::{Stored, TreeRoll};
 use super::tree::{BlockReader, Span, TreeEntry, read_root};
-use crate::backup::manifest::{FORMAT, Manifest, Node};
+use crate::backup::manifest::{FORMAT, Manifest, Node, RelPath};
 use crate::backup::nodes::{
     Chosen, Limits, Order, Problem, ProblemKind, Roll, Selection, check_limits, examine, totals,
 };
@@ -25,6 +26,8 @@ const MAX_MANIFEST: u64 = 64 << 20;
 const MAX_BLOCK_TEXT: u64 = 256 << 20;
 /// The longest page map.
 const MAX_MAP: u64 = 1 << 30;
+/// How many files a sentence names.
+const NAMED: usize = 5;
 /// The longest root: this much, and so many bytes for each entry. A line of it names a block of some 500 entries.
 const MAX_ROOT: u64 = 64 << 20;
 const ROOT_LINE: u64 = 64;
@@ -41,6 +44,8 @@ pub(crate) struct Snapshot {
     pub(super) incomplete: bool,
     /// Whether only the entries that were asked for are in the list.
     partial: bool,
+    /// Keys that it needs and that are not at hand, by their fingerprints.
+    closed: Vec<String>,
 }
 
 impl std::fmt::Debug for Snapshot {
@@ -89,23 +94,55 @@ impl Snapshot {
         header: Header,
         max_entries: u64,
         selection: &Selection,
+        each: impl FnMut(&TreeEntry),
+    ) -> Result<Self> {
+        match closed_keys(repository, &header) {
+            closed if closed.is_empty() => {
+                Self::open_without(scope, repository, header, max_entries, selection, closed, each)
+            }
+            closed => Err(not_at_hand(repository, &header, &closed)),
+        }
+    }
+
+    /// The same, for who makes do with what the keys at hand open: the rest counts as lost, and says which key it needs.
+    ///
+    /// # Errors
+    /// As [`Snapshot::open`]; [`ErrorKind::Denied`] when no key is at hand, or the root of the tree needs another one.
+    pub(crate) fn salvage(
+        scope: &Scope,
+        repository: &Repository,
+        header: Header,
+        max_entries: u64,
+        selection: &Selection,
+    ) -> Result<Self> {
+        let closed = closed_keys(repository, &header);
+        let denied = not_at_hand(repository, &header, &closed);
+        let is_open = |pack: &NeededPack| pack.fingerprint.as_ref().is_none_or(|key| !closed.contains(key));
+        if !closed.is_empty() && !header.packs.iter().any(is_open) {
+            return Err(denied);
+        }
+        let in_part = !closed.is_empty();
+        Self::open_without(scope, repository, header, max_entries, selection, closed, |_| ()).map_err(|error| {
+            // The root: without it nothing has a name.
+            if in_part && is_damage(&error) { denied.with_context("because", error.message()) } else { error }
+        })
+    }
+
+    fn open_without(
+        scope: &Scope,
+        repository: &Repository,
+        header: Header,
+        max_entries: u64,
+        selection: &Selection,
+        closed: Vec<String>,
         mut each: impl FnMut(&TreeEntry),
     ) -> Result<Self> {
-        if let Some(sealed) =
-            header.packs.iter().filter_map(|pack| pack.fingerprint.as_deref()).find(|f| !repository.keys.opens(f))
-        {
-            return Err(Error::new(
-                ErrorKind::Denied,
-                format!("snapshot {} is encrypted to the key {sealed}, which is not at hand", header.snapshot),
-            )
-            .with_hint("pass identity_file (--identity-file FILE): the operator's file with AGE-SECRET-KEY-1…"));
-        }
         let mut problems = Vec::new();
         check_limits(&Limits { max_entries, ..Limits::default() }, header.counts.entries, 0, 0, &mut problems);
         if let Some(problem) = problems.pop() {
             return Err(problem.into_error());
         }
-        let packs = Packs::open(scope, repository, &header.packs)?;
+        let packs = Packs::open_without(scope, repository, &header.packs, closed.clone())?;
         problems.extend(packs.damage.iter().map(|damage| {
             let kind = match damage.kind {
                 PackFault::Index => ProblemKind::DamagedIndex,
@@ -144,7 +181,7 @@ impl Snapshot {
         let incomplete = !lost.is_empty();
         problems.extend(lost);
         let (packs, roll, partial) = (Arc::new(packs), Arc::new(roll), chosen.is_some());
-        Ok(Self { packs, header, manifest, roll, problems, incomplete, partial })
+        Ok(Self { packs, header, manifest, roll, problems, incomplete, partial, closed })
     }
 
     /// What the snapshot says about itself.
@@ -165,6 +202,56 @@ impl Snapshot {
     /// What is lost, or had to be worked around.
     pub(crate) fn problems(&self) -> &[Problem] {
         &self.problems
+    }
+
+    /// What of it cannot be restored, in words: entries that are lost, and files whose key is not at hand.
+    pub(crate) fn faults(&self) -> Vec<String> {
+        let lost = self.problems.iter().filter(|problem| problem.kind == ProblemKind::DamagedTree);
+        let mut faults: Vec<String> = lost.map(|problem| problem.message.clone()).collect();
+        for (key, files) in self.closed_files() {
+            let named: Vec<String> = files.iter().take(NAMED).map(ToString::to_string).collect();
+            let more = match files.len().saturating_sub(NAMED) {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            faults.push(format!(
+                "the key {key} is not at hand, which {} of the files {}: {}{more}",
+                files.len(),
+                if files.len() == 1 { "needs" } else { "need" },
+                named.join(", ")
+            ));
+        }
+        faults
+    }
+
+    /// The files that need a key which is not at hand, by its fingerprint.
+    fn closed_files(&self) -> BTreeMap<String, Vec<RelPath>> {
+        let mut files: BTreeMap<String, Vec<RelPath>> = BTreeMap::new();
+        if self.closed.is_empty() {
+            return files;
+        }
+        let lookup = self.packs.lookup();
+        let Ok(mut reader) = Reader::new(&self.packs) else { return files };
+        for number in 0..self.roll.count() {
+            let missing = match self.roll.stored(number) {
+                Stored::Nothing => None,
+                Stored::Blobs(blobs) => {
+                    blobs.iter().flatten().find_map(|blob| self.packs.key_missing_for(&lookup.at(*blob).id()))
+                }
+                Stored::Pages(map, _) => self.packs.key_missing_for(&map).or_else(|| {
+                    let Node::File { size, .. } = self.roll.entry(number).node else { return None };
+                    match read_map(&mut reader, &map, size) {
+                        Ok(map) => map.data.iter().find_map(|(id, _)| self.packs.key_missing_for(id)),
+                        // A map below it, most probably; the restore says it exactly.
+                        Err(_) => self.closed.first().map(String::as_str),
+                    }
+                }),
+            };
+            if let Some(key) = missing {
+                files.entry(key.to_owned()).or_default().push(RelPath::from(&*self.roll.path(number)));
+            }
+        }
+        files
     }
 
     /// Why it must not be extracted as a whole: an unsafe entry, a passed limit, entries that are lost.
@@ -197,6 +284,31 @@ impl Snapshot {
         }
         (problems, order)
     }
+}
+
+/// The keys that a snapshot needs and that are not at hand, by their fingerprints.
+fn closed_keys(repository: &Repository, header: &Header) -> Vec<String> {
+    let mut closed: Vec<String> = header.packs.iter().filter_map(|pack| pack.fingerprint.clone()).collect();
+    closed.sort_unstable();
+    closed.dedup();
+    closed.retain(|fingerprint| !repository.keys.opens(fingerprint));
+    closed
+}
+
+fn not_at_hand(repository: &Repository, header: &Header, closed: &[String]) -> Error {
+    let (keys, are) = if closed.len() > 1 { ("keys", "are") } else { ("key", "is") };
+    let mut some = header.packs.iter().filter_map(|pack| pack.fingerprint.as_deref());
+    let pass = "pass identity_file (--identity-file FILE): the operator's file with AGE-SECRET-KEY-1…";
+    let (in_part, hint) = match some.any(|fingerprint| repository.keys.opens(fingerprint)) {
+        true => (" in part", format!("{pass}; salvage (--salvage) restores what the keys at hand open")),
+        false => ("", pass.to_owned()),
+    };
+    let (snapshot, closed) = (header.snapshot, closed.join(", "));
+    Error::new(
+        ErrorKind::Denied,
+        format!("snapshot {snapshot} is encrypted{in_part} to the {keys} {closed}, which {are} not at hand"),
+    )
+    .with_hint(hint)
 }
 
 /// Gives each entry of the tree, or those that are `chosen`, to `each`, in order, and returns what is lost.

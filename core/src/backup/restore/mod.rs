@@ -48,7 +48,7 @@ pub use record::AREA_PREFIX;
 pub use recover::{Outcome, Recovered, recover};
 pub use service::{Act, Ask, Service, ServiceReport};
 pub use source::{Notes, Source};
-pub use undo::{DiscardPlan, UndoArea, discard, list_undo, plan_discard, undo};
+pub use undo::{DiscardPlan, UndoArea, UndoPlan, discard, list_undo, plan_discard, plan_undo, undo};
 pub use units::{Action, Unit};
 
 /// The service that is restored, and what surrounds it.

@@ -62,4 +62,8 @@ impl Source for Snapshot {
     fn extract(&self, scope: &Scope, selection: &Selection, into: &Dir, options: &ExtractOptions) -> Result<Extracted> {
         Snapshot::extract(self, scope, selection, into, options)
     }
+
+    fn notes(&self) -> Notes {
+        Notes { warnings: Vec::new(), faults: self.faults() }
+    }
 }

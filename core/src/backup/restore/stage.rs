@@ -67,16 +67,24 @@ fn check(
 ) -> Result<()> {
     let path = record.path.as_path();
     let full = dir.path().join(path);
+    // Once is enough: what was lost on the way says why.
+    let is_lost = extracted.lost.iter().any(|lost| lost.path.as_ref() == Some(&record.path));
+    let in_part = extracted.lost.iter().any(|lost| lost.path.is_none());
     let mut lose = |message: String| {
         let kind = ProblemKind::DamagedDatabase;
-        extracted.lost.push(Problem { path: Some(record.path.clone()), kind, message });
+        if !is_lost {
+            extracted.lost.push(Problem { path: Some(record.path.clone()), kind, message });
+        }
     };
     if dir.node(path)?.is_none() {
         if !job.salvage {
             return Err(Error::new(ErrorKind::Corrupt, format!("the snapshot lacks its database {}", record.path))
                 .with_hint("use another snapshot, or ask for what can be salvaged of this one"));
         }
-        lose("the database is not in the snapshot".to_owned());
+        lose(match in_part {
+            true => "the database is lost with a part of the list of files".to_owned(),
+            false => "the database is not in the snapshot".to_owned(),
+        });
         return Ok(());
     }
     scope.progress.stage(format!("checking database {}", record.name));

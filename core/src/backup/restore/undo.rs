@@ -7,9 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use super::Site;
 use super::apply::{RestoreReport, put_in_place, superseded};
+use super::holders::{self, Holder};
 use super::record::{Name, Phase, Record, TREE, Turn, Work, folders_in, pending_folder, read_record, undo_folder};
 use super::service::{Hold, ServiceReport};
 use super::survey::{Spared, Surveyor};
+use super::swap;
 use crate::backup::manifest::RelPath;
 use crate::cancel::Scope;
 use crate::clock::Timestamp;
@@ -32,6 +34,47 @@ pub struct UndoArea {
     pub files: u64,
     /// Bytes of their content.
     pub size_bytes: u64,
+}
+
+/// What an undo will do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct UndoPlan {
+    /// What comes back. What is live under these names goes to an undo area of its own.
+    pub area: UndoArea,
+    /// Live databases that are replaced or moved, relative to the root.
+    pub databases: Vec<RelPath>,
+    /// Processes that have one of them open.
+    pub holders: Vec<Holder>,
+    /// Whether the service can be stopped (`service.stop` is set).
+    pub can_stop: bool,
+    /// Whether it happens only when the service is started again.
+    pub restart_required: bool,
+}
+
+/// Plans to bring back what a restore replaced. Writes nothing.
+///
+/// # Errors
+/// [`ErrorKind::NotFound`] when there is no such area.
+pub fn plan_undo(site: &Site<'_>, undo_id: &str) -> Result<UndoPlan> {
+    let site = &site.resolved()?;
+    let folder = area_folder(site, undo_id)?;
+    let record = read_record(&folder.join("record.json"))?;
+    if record.phase != Phase::Committed {
+        return Err(unknown(undo_id));
+    }
+    let areas = record.area_paths(&folder, &site.root);
+    let mut databases = Vec::new();
+    for unit in &record.units {
+        let tree = areas[unit.area].join(TREE);
+        databases.extend(swap::survey(&record, &site.root, &tree, unit.path.as_path())?.databases);
+    }
+    Ok(UndoPlan {
+        area: describe(site, &folder)?,
+        holders: holders::find(&site.root, &databases, &site.ignore_pids)?,
+        databases: databases.into_iter().map(RelPath::new).collect(),
+        can_stop: site.service.stop.is_some(),
+        restart_required: site.embedded,
+    })
 }
 
 /// Undo areas that will be removed for good.

@@ -18,6 +18,7 @@ use self::cycle::{Cycle, Due};
 use self::stored::Stored;
 use super::create::NamedTarget;
 use super::list::{FailedTarget, blocking};
+use super::memory::look_for;
 use super::meter::Meter;
 use super::seal::Keys;
 use super::target::BackupTarget;
@@ -111,7 +112,12 @@ pub async fn sample(scope: &Scope, job: SampleJob) -> Result<SampleReport> {
     let mut left = job.max_bytes.unwrap_or(u64::MAX);
     for (name, target) in &job.targets {
         let earlier = (job.reached.get(name).copied(), job.clean_since.get(name).copied());
-        match sample_target(scope, cycle, (name, target), &job.keys, earlier, left).await {
+        let sampled = async {
+            // Where nothing is, nothing is wrong: what became due meanwhile would count as read.
+            look_for(scope, &job.state, &(name.clone(), Arc::clone(target))).await?;
+            sample_target(scope, cycle, (name, target), &job.keys, earlier, left).await
+        };
+        match sampled.await {
             Ok((sampled, problems)) => {
                 left = left.saturating_sub(sampled.read_bytes);
                 report.targets.push(sampled);

@@ -343,3 +343,13 @@ async fn a_targets_clock_that_is_off_makes_nothing_younger_than_it_is() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_target_that_has_lost_its_repository_is_not_read_and_what_is_due_stays_due() {
+    let scene = Scene::of(2, "repository").await;
+    scene.target.clear();
+    let report = scene.run(scene.job(scene.days_ago(2))).await;
+    assert!(report.targets.is_empty(), "{report:?}");
+    assert_eq!(report.failed.len(), 1);
+    assert_eq!(report.failed[0].error.kind, ErrorKind::Refused);
+}

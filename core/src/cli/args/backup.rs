@@ -28,6 +28,9 @@ Examples:
         /// How it is stored: archive, or repository
         #[arg(long, value_name = "NAME")]
         layout: Option<String>,
+        /// Go on where a target has lost its repository, or has another one than before
+        #[arg(long)]
+        anew: bool,
     },
     /// List the backups
     #[command(after_help = "Example:\n  uplifted-ops backup list --target local")]

@@ -65,9 +65,14 @@ pub(in crate::cli) fn snapshots(value: &Value, view: &View) -> String {
     }
     if !found.is_empty() {
         let mut table = Table::new(
-            ["SNAPSHOT", "TIME", "AGE", "OUTCOME", "SIZE", "STORED", "VERIFIED", "HELD", "TARGET", "LABEL", "TAGS"],
+            [
+                "SNAPSHOT", "TIME", "AGE", "OUTCOME", "SIZE", "STORED", "VERIFIED", "HELD", "TARGET", "LAYOUT",
+                "LABEL", "TAGS",
+            ],
             &[4, 5],
         );
+        // Where all are of one layout, it says nothing.
+        let of_one_layout = found.iter().all(|item| text(item, "layout") == text(&found[0], "layout"));
         let bytes = |item: &Value, name| number(item, name).map(size).unwrap_or_default();
         for item in found {
             let verified = match text(item, "verified_at") {
@@ -85,6 +90,7 @@ pub(in crate::cli) fn snapshots(value: &Value, view: &View) -> String {
                 verified,
                 held(item).into(),
                 clean(text(item, "target")).into(),
+                if of_one_layout { String::new() } else { clean(text(item, "layout")) }.into(),
                 clean(text(item, "label")).into(),
                 tags(item).into(),
             ]);

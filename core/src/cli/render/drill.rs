@@ -129,6 +129,8 @@ pub(in crate::cli) fn sample(value: &Value, view: &View) -> String {
         out.push_str(&format!("{name}: {} of {} read", bytes("read_bytes"), bytes("stored_bytes")));
         if number(target, "left_bytes").unwrap_or(0) > 0 {
             out.push_str(&format!(", {} are due and wait for the next run", bytes("left_bytes")));
+        } else if number(target, "read_bytes") == Some(0) && number(target, "stored_bytes") > Some(0) {
+            out.push_str(": nothing is due yet");
         }
         out.push('\n');
     }

@@ -34,6 +34,31 @@ pub(super) use words::{clean, count, duration};
 /// Shows a response.
 pub(super) type Renderer = fn(&Value, &View) -> String;
 
+/// What shows the answer of an operation wherever it was asked for: that of its own command, or the fields as they are.
+pub(super) fn of_operation(name: &str) -> Renderer {
+    match name {
+        "backup.create" | "backup.import" => backup::create,
+        "backup.list" => backup::snapshots,
+        "backup.show" => snapshot::show,
+        "backup.verify" => backup::verify,
+        "backup.copy" => backup::copy,
+        "backup.export" => backup::export,
+        "backup.drill" => drill::drill,
+        "backup.bisect" => drill::bisect,
+        "backup.sample" => drill::sample,
+        "backup.retain" => keep::retain,
+        "backup.delete" => keep::delete,
+        "backup.hold" => keep::hold,
+        "backup.release" => keep::release,
+        "backup.collect" => collect::collect,
+        "config.check" => config::check,
+        "health.check" => health::check,
+        "store.stats" => store::stats,
+        "store.verify" => store::verify,
+        _ => |value, view| fields::fields(value, &[], view),
+    }
+}
+
 /// Where the text goes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct View {

@@ -38,13 +38,7 @@ pub(in crate::cli) fn plan(value: &Value, view: &View) -> String {
         let (needed, free, folder) = (bytes("needed_bytes"), bytes("free_bytes"), path(need.get("folder")));
         out.push_str(&format!("room: {needed} needed, {free} free at {folder}\n"));
     }
-    for holder in list(value, "holders") {
-        let program = clean(text(holder, "program"));
-        let pid = number(holder, "pid").filter(|pid| *pid > 0).map(|pid| format!(" (process {pid})"));
-        let who = if program.is_empty() { "a process" } else { &program };
-        let database = path(holder.get("path"));
-        out.push_str(&format!("open: {database} by {who}{}\n", pid.unwrap_or_default()));
-    }
+    out.push_str(&holders(value));
     out.push_str(&sentences(value, "warnings", Tone::Warning, "warning:", view));
     out.push_str(&sentences(value, "blockers", Tone::Bad, "cannot be applied:", view));
     if value.get("restart_required").and_then(Value::as_bool) == Some(true) {
@@ -97,9 +91,47 @@ fn says_something(value: Option<&Value>) -> bool {
     fields.is_some_and(|fields| fields.values().any(|value| !value.is_null() && value != &Value::Bool(false)))
 }
 
-/// What an undo put back: the same report as a restore's, and an undo of its own.
+/// What an undo put back: the same report as a restore's, and an undo of its own. Or its plan.
 pub(in crate::cli) fn undo(value: &Value, view: &View) -> String {
-    apply(value, view)
+    let plan = &value["plan"];
+    if value.get("undone").and_then(Value::as_bool) != Some(false) {
+        let mut done = value.clone();
+        if let Some(fields) = done.as_object_mut() {
+            fields.retain(|name, _| name != "plan" && name != "undone");
+        }
+        return apply(&done, view);
+    }
+    let area = &plan["area"];
+    let files = counted(number(area, "files").unwrap_or(0), "file", "files");
+    let bytes = size(number(area, "size_bytes").unwrap_or(0));
+    let mut out = format!(
+        "undo {}: {files} ({bytes}) of {} come back over the service in {}\n",
+        clean(text(area, "undo_id")),
+        time(text(area, "time")),
+        path(value.get("into"))
+    );
+    let paths = list(area, "paths");
+    for name in paths.iter().take(SHOWN) {
+        out.push_str(&format!("  {}\n", path(Some(name))));
+    }
+    out.push_str(&more(paths.len()));
+    out.push_str(&holders(plan));
+    out.push_str("what is there now goes to an undo of its own\n");
+    if plan.get("restart_required").and_then(Value::as_bool) == Some(true) {
+        out.push_str("the service must be restarted for it to happen\n");
+    }
+    out
+}
+
+/// Who has a database open.
+fn holders(plan: &Value) -> String {
+    let lines = list(plan, "holders").iter().map(|holder| {
+        let program = clean(text(holder, "program"));
+        let pid = number(holder, "pid").filter(|pid| *pid > 0).map(|pid| format!(" (process {pid})"));
+        let who = if program.is_empty() { "a process" } else { &program };
+        format!("open: {} by {who}{}\n", path(holder.get("path")), pid.unwrap_or_default())
+    });
+    lines.collect()
 }
 
 /// What was removed for good, or would be.
@@ -194,6 +226,29 @@ open: data/uplifted.db by python3 (process 77)
 warning: 3 entries belong to other users
 cannot be applied: the service is running
 "
+        );
+    }
+
+    #[test]
+    fn an_undo_says_what_comes_back_before_it_does() {
+        let plan = json!({ "snapshot_id": "1f0c", "restored_files": 3, "into": "/opt/uplifted", "undone": false, "plan": {
+            "area": { "undo_id": "u1", "time": "2026-11-22T11:00:00Z", "paths": ["config", ".env"], "files": 3,
+                      "size_bytes": 2048 },
+            "holders": [{ "path": "data/uplifted.db", "pid": 77, "program": "python3" }], "restart_required": false } });
+        assert_eq!(
+            undo(&plan, &plain()),
+            "\
+undo u1: 3 files (2.0 KiB) of 2026-11-22 11:00:00 UTC come back over the service in /opt/uplifted
+  config
+  .env
+open: data/uplifted.db by python3 (process 77)
+what is there now goes to an undo of its own
+"
+        );
+        let done = json!({ "restored_files": 3, "into": "/x", "undo_id": "u2", "undone": true, "plan": plan["plan"] });
+        assert_eq!(
+            undo(&done, &plain()),
+            "restored 3 files into /x\nwhat was there before is kept: `uplifted-ops restore undo u2` brings it back\n"
         );
     }
 

@@ -2,7 +2,6 @@
 
 use serde_json::Value;
 
-use super::fields::leaf;
 use super::table::{Cell, Table};
 use super::words::{age, clean, duration, time};
 use super::{Tone, View, list as items, number, text};
@@ -37,7 +36,7 @@ pub(in crate::cli) fn list(value: &Value, view: &View) -> String {
         Some(pid) => out.push_str(&format!("run by process {pid} since {}\n", time(text(&value["leader"], "since")))),
         None => {
             let word = view.paint(Tone::Warning, "warning:");
-            out.push_str(&format!("{word} no process runs them: start the service with uplifted-ops in it\n"));
+            out.push_str(&format!("{word} no process runs them: start the service with uplifted-ops in it, or `uplifted-ops schedule serve`\n"));
         }
     }
     if let trouble @ Value::Object(_) = &value["trouble"] {
@@ -103,11 +102,9 @@ fn one(run: &Value, view: &View) -> String {
     if !told.is_empty() {
         out.push_str(&format!("  {} {}\n", view.paint(Tone::Warning, "warning:"), clean(told)));
     }
-    // The plain facts of the answer.
-    for (name, value) in run["response"].as_object().into_iter().flatten() {
-        if !value.is_null() && !value.is_object() && !value.is_array() {
-            out.push_str(&format!("  {}: {}\n", clean(name), leaf(name, value, view)));
-        }
+    if run["response"].is_object() {
+        let answer = super::of_operation(text(run, "operation"))(&run["response"], view);
+        answer.lines().for_each(|line| out.push_str(&format!("  {line}\n")));
     }
     out
 }
@@ -150,24 +147,34 @@ run by process 7 since 2026-11-01 00:00:00 UTC
     }
 
     #[test]
-    fn a_run_tells_its_facts() {
+    fn a_run_is_shown_as_the_command_of_its_operation_shows_it() {
+        let response = json!({
+            "ok": false, "problems": [{ "path": "a/b", "kind": "corrupt", "message": "a frame is damaged" }],
+        });
         let value = json!({
-            "job": "backup", "operation": "backup.create", "outcome": "done", "duration_seconds": 2.0, "error": null,
-            "response": { "snapshot_id": "1f", "size_bytes": 2048, "skipped": [] }, "ping_error": "it answers 500",
+            "job": "verify", "operation": "backup.verify", "outcome": "unhealthy", "duration_seconds": 2.0, "error": null,
+            "response": response, "ping_error": "it answers 500",
             "then": [{ "job": "retain", "operation": "backup.retain", "outcome": "failed", "duration_seconds": 0.5,
                        "error": { "message": "the policy is empty", "hint": "keep something" }, "response": null }],
         });
+        let own: String =
+            super::super::backup::verify(&response, &plain()).lines().map(|line| format!("  {line}\n")).collect();
+        assert!(own.contains("a frame is damaged"), "{own}");
         assert_eq!(
             run(&value, &plain()),
-            "\
-backup: done (backup.create, 2.00 s)
+            format!(
+                "\
+verify: unhealthy (backup.verify, 2.00 s)
   warning: it answers 500
-  size_bytes: 2.0 KiB
-  snapshot_id: 1f
-retain: failed (backup.retain, 0.50 s)
+{own}retain: failed (backup.retain, 0.50 s)
   the policy is empty
   keep something
 "
+            )
         );
+        // Of what has no command of its own there are words and no names of fields.
+        let value = json!({ "job": "x", "operation": "own.thing", "outcome": "done", "duration_seconds": 1.0,
+                            "response": { "size_bytes": 2048, "nothing": null } });
+        assert_eq!(run(&value, &plain()), "x: done (own.thing, 1.00 s)\n  size  2.0 KiB\n");
     }
 }

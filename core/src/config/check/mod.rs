@@ -13,6 +13,10 @@ use super::{redact, reference};
 use crate::clock::time_zone;
 use crate::fs;
 
+mod variables;
+
+pub use variables::unset_variables;
+
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -66,7 +70,7 @@ const LAYOUTS: [&str; 2] = ["archive", "repository"];
 
 /// Looks the settings over. Errors come first; no finding shows a secret.
 pub fn check(config: &Config, build: &BuildFacts) -> Vec<Finding> {
-    let mut checker = Checker { config, build, findings: Vec::new() };
+    let mut checker = Checker { config, build, findings: config.mistakes.clone() };
     checker.earlier_warnings();
     checker.numbers();
     checker.retention();

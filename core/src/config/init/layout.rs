@@ -65,7 +65,7 @@ fn reason_to_leave_out(root: &Path, entry: &Entry) -> Option<&'static str> {
     let ends = |suffixes: &[&str]| suffixes.iter().any(|suffix| name.ends_with(suffix));
     if entry.is_dir {
         return match name.as_str() {
-            "logs" | "log" => Some("logs"),
+            "logs" | "log" => Some("log files"),
             "cache" | ".cache" | "caches" | "__pycache__" | ".mypy_cache" | ".pytest_cache" | ".ruff_cache" => {
                 Some("cache, made again when needed")
             }
@@ -82,7 +82,7 @@ fn reason_to_leave_out(root: &Path, entry: &Entry) -> Option<&'static str> {
         };
     }
     if ends(&[".log"]) || name.contains(".log.") {
-        return Some("logs");
+        return Some("log files");
     }
     if ends(&[".pid", ".sock", ".socket", ".lock.pid"]) {
         return Some("of the running process");

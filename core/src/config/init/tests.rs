@@ -117,7 +117,7 @@ exclude = [
   "**/__pycache__",
   ".git", # version control
   "README.md", "current", 'odd\[1\] "name"', "scripts", # neither data nor configuration
-  "logs", # logs
+  "logs", # log files
   "my-env", "venv", # installed packages
   "service.pid", # of the running process
 ]

@@ -85,7 +85,7 @@ async fn config_check_says_it_before_the_start_does() {
     let folder = tempfile::tempdir().unwrap();
     for (toml, expected) in [
         ("token = \"env:GOOD\"\nwrite_token = \"env:SHORT\"", Some("warning http.write_token: the token has fewer")),
-        ("token = \"env:NOWHERE\"", Some("error http.token: the setting http.token: the variable NOWHERE")),
+        ("token = \"env:NOWHERE\"", Some("error http.token: the variable NOWHERE is not set")),
         ("token = \"env:GOOD\"\nwrite_token = \"env:GOOD\"", Some("error http.write_token: http.token and")),
         ("write_token = \"env:EMPTY\"", Some("error http.write_token: http.write_token is empty")),
         ("hosts = [\"a b\"]", Some("error http.hosts: http.hosts names \"a b\"")),

@@ -90,7 +90,9 @@ impl Scene {
         create(&Scope { clock: Arc::new(clock), ..Scope::default() }, job).await.unwrap()
     }
 
+    /// To a target that nobody knows yet.
     fn job(&self, snapshot: &str, to: Arc<dyn BackupTarget>) -> CopyJob {
+        let _ = std::fs::remove_dir_all(self.base.path().join("elsewhere/targets"));
         CopyJob {
             from: vec![named("one", &self.one), named("two", &self.two)],
             to: ("three".into(), to),
@@ -410,4 +412,18 @@ async fn what_is_sealed_is_opened_on_the_way_and_sealed_again() {
     // From the clear to a host that seals it does.
     let job = CopyJob { keys: sealed, ..clear.job("latest", Arc::new(target.clone())) };
     assert!(copy(&Scope::default(), job).await.unwrap().copied);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_target_that_has_lost_its_repository_takes_no_copy() {
+    let scene = Scene::new();
+    let report = scene.back_up().await;
+    let three = MemoryTarget::default();
+    let job = scene.job(&report.snapshot_id, Arc::new(three.clone()));
+    copy(&Scope::default(), job.clone()).await.unwrap();
+    three.clear();
+    let error = copy(&Scope::default(), job).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Refused);
+    assert!(error.message().contains("target \"three\" has no repository"), "{error}");
+    assert!(three.keys().is_empty());
 }

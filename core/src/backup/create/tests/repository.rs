@@ -17,6 +17,7 @@ use crate::store::sqlite;
 use crate::testing::random::{self, Rng};
 use crate::testing::{Call, FaultyTarget};
 
+mod elsewhere;
 mod faults;
 mod pages;
 
@@ -428,7 +429,7 @@ async fn several_targets_get_repositories_of_their_own_from_one_reading() {
         let path = entry.unwrap().path();
         if path.is_dir() { std::fs::remove_dir_all(path).unwrap() } else { std::fs::remove_file(path).unwrap() }
     }
-    let (report, opened) = scene.back_up_job(2, job.clone()).await;
+    let (report, opened) = scene.back_up_job(2, CreateJob { anew: true, ..job.clone() }).await;
     assert!(report.is_healthy() && opened.len() > 200);
     assert!(scene.memory.keys().len() <= kept.len() + 3);
     let (_, into) = restore(&local).await;

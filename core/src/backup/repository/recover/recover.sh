@@ -1,5 +1,6 @@
 #!/bin/sh
 # Restores any snapshot of this repository without the program that made it. See RECOVER.md.
+# Version 2. Where there are several, recover-2.sh and the like, each restores what was made before it as well.
 # Needs a POSIX sh with its usual tools, tar and zstd, and age for an encrypted repository; uses b3sum when it is there.
 set -u
 LC_ALL=C

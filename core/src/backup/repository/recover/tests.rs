@@ -1,5 +1,108 @@
 use super::*;
 
+/// The BLAKE3 and the length of every version, the first one first. One that is here is in somebody's repository.
+const VERSIONS: [(&str, usize); 2] = [
+    ("d042666bfcf6be65aed897e355eca016e77c199ab9e3d5e39b47dff8a9235bd9", 14427),
+    ("05a233287ef57d336a457a2ba2e4f1fa85fba4edf1f19235590d0dfd7dfd5cf3", 18947),
+];
+
+#[test]
+fn a_script_that_changes_gets_a_version_of_its_own() {
+    let (digest, len) = VERSIONS[VERSION as usize - 1];
+    let found = blake3::hash(SCRIPT.as_bytes()).to_hex();
+    assert_eq!(
+        (found.as_str(), SCRIPT.len(), VERSIONS.len()),
+        (digest, len, VERSION as usize),
+        "recover.sh was changed: raise VERSION, there and in its first lines, and add a line to VERSIONS, unless no \
+         repository can have the one before"
+    );
+    assert_eq!(version_of(SCRIPT.as_bytes()), VERSION);
+    let old = std::fs::read(fixture().join("recover.sh")).unwrap();
+    assert_eq!((blake3::hash(&old).to_hex().as_str(), old.len()), VERSIONS[0]);
+    assert_eq!(version_of(&old), 1);
+    // A run tells them apart by their length.
+    let lengths: std::collections::BTreeSet<usize> = VERSIONS.iter().map(|(_, len)| *len).collect();
+    assert_eq!(lengths.len(), VERSIONS.len());
+}
+
+fn fixture() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src/backup/repository/tests/version-1/target")
+}
+
+/// Puts what is missing, as a run does, into a target where nothing that is there can be replaced or deleted; the calls that
+/// wrote something.
+async fn put_into(target: &MemoryTarget) -> Vec<String> {
+    let there = target.keys();
+    let locked = FaultyTarget::new(Arc::new(target.clone()), move |call, key, _| {
+        let changes = matches!(call, Call::Put | Call::Delete) && there.iter().any(|known| known == key);
+        changes.then_some(ErrorKind::Denied)
+    });
+    let objects = Objects::new(&Scope::default(), Arc::new(locked.clone()));
+    blocking(move || put(&objects)).await.unwrap();
+    locked.calls().into_iter().filter(|(call, _)| *call == Call::Put).map(|(_, key)| key).collect()
+}
+
+async fn holding(keys: &[(&str, &[u8])]) -> MemoryTarget {
+    let target = MemoryTarget::default();
+    for (key, bytes) in keys {
+        target.put(&Scope::default(), key, bytes, true).await.unwrap();
+    }
+    target
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_newer_script_goes_beside_an_older_one_and_replaces_nothing() {
+    let record = std::fs::read(fixture().join("repository")).unwrap();
+    let (text, old) = ("# Restoring".as_bytes(), std::fs::read(fixture().join("recover.sh")).unwrap());
+    let of_later = |version: u32| format!("#!/bin/sh\n# Version {version}. Later.\n").into_bytes();
+
+    // A new repository: what this version has, once.
+    let target = holding(&[("repository", &record)]).await;
+    assert_eq!(put_into(&target).await, ["RECOVER.md", "recover.sh"]);
+    assert_eq!(put_into(&target).await, [] as [&str; 0]);
+
+    // One of an older version; the names that are there are asked for and left as they are.
+    let target = holding(&[("repository", &record), ("RECOVER.md", text)]).await;
+    target.put(&Scope::default(), "recover.sh", &old, true).await.unwrap();
+    assert_eq!(put_into(&target).await, ["RECOVER-2.md", "recover-2.sh"]);
+    assert_eq!(put_into(&target).await, [] as [&str; 0]);
+    let read = async |key: &str| read_object(&Scope::default(), &target, key, 1 << 20).await.unwrap();
+    assert_eq!(read("recover.sh").await, old);
+    assert_eq!(read("RECOVER.md").await, text);
+    assert_eq!(read("recover-2.sh").await, SCRIPT.as_bytes());
+    let said = String::from_utf8(read("RECOVER-2.md").await).unwrap();
+    assert!(said.contains("sh recover-2.sh restore SNAPSHOT") && !said.contains("sh recover.sh"), "{said}");
+    assert_eq!(record_in(said.as_bytes()).unwrap(), record);
+
+    // One that a later version made, or was at.
+    for (key, bytes) in [("recover.sh", of_later(3)), ("recover-3.sh", of_later(3)), ("recover-2.sh", of_later(2))] {
+        let target = holding(&[("repository", &record), ("RECOVER.md", text), (key, &bytes)]).await;
+        if key != "recover.sh" {
+            target.put(&Scope::default(), "recover.sh", &old, true).await.unwrap();
+        }
+        assert_eq!(put_into(&target).await, [] as [&str; 0], "{key}");
+    }
+}
+
+#[test]
+fn a_newer_script_restores_what_an_older_one_was_made_for() {
+    let place = tempfile::tempdir().unwrap();
+    let repository = place.path().join("repository");
+    let copied = Command::new("cp").arg("-r").arg(fixture()).arg(&repository).status().unwrap();
+    assert!(copied.success());
+    std::fs::write(repository.join("recover-2.sh"), SCRIPT).unwrap();
+    let mut trees = Vec::new();
+    for script in ["recover.sh", "recover-2.sh"] {
+        let into = place.path().join(script);
+        let output =
+            Command::new("sh").arg(repository.join(script)).args(["restore", "latest"]).arg(&into).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        trees.push(tree_of(&into));
+    }
+    assert!(trees[0].len() > 40);
+    assert_eq!(trees[0], trees[1]);
+}
+
 #[test]
 fn the_text_carries_the_record() {
     let record = b"uplifted-ops repository 1\nrepository 00\nmac ff\n";
@@ -11,11 +114,17 @@ fn the_text_carries_the_record() {
 
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::Arc;
 
+use crate::backup::BackupTarget;
+use crate::backup::blocks::read_object;
+use crate::backup::list::blocking;
 use crate::backup::nodes::{ExtractOptions, Selection};
 use crate::backup::repository::tests::read::{extract, varied};
 use crate::backup::repository::tests::scene::{Scene, UNIT, tree_of};
+use crate::cancel::Scope;
 use crate::testing::random::{self, Rng};
+use crate::testing::{Call, FaultyTarget, MemoryTarget};
 
 /// Puts a repository into a folder, as the target `fs` has it.
 fn spread(scene: &Scene, into: &Path) {

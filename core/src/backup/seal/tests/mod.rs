@@ -2,6 +2,7 @@
 
 mod archives;
 mod keys;
+mod missing;
 mod plain_age;
 mod recovering;
 mod repository;

@@ -59,7 +59,7 @@ impl Scene {
     }
 
     /// What somebody has who was given these keys and nothing else.
-    fn holding(&self, keys: &[&RepositoryKey]) -> Keys {
+    pub(super) fn holding(&self, keys: &[&RepositoryKey]) -> Keys {
         let mut ring = KeyRing::of_host(&self.host);
         keys.iter().for_each(|key| ring.add((*key).clone()).unwrap());
         Some(Arc::new(ring))
@@ -139,13 +139,13 @@ async fn stored(target: &MemoryTarget) -> u64 {
     sum
 }
 
-fn content(folder: &std::path::Path) -> BTreeMap<Vec<u8>, String> {
+pub(super) fn content(folder: &std::path::Path) -> BTreeMap<Vec<u8>, String> {
     let mut tree = tree_of(folder);
     tree.retain(|name, _| !name.starts_with(b".state"));
     tree
 }
 
-fn says(error: &Error, words: &[&str]) {
+pub(super) fn says(error: &Error, words: &[&str]) {
     let hint = error.hint().unwrap_or_default();
     for word in words {
         assert!(error.message().contains(word) || hint.contains(word), "{word}: {error} ({hint})");

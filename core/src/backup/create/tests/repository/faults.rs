@@ -163,8 +163,9 @@ async fn a_target_that_vanishes_at_any_call_takes_no_more_packs_and_no_snapshot(
         for (key, bytes) in &before {
             memory.put(&Scope::default(), key, bytes, true).await.unwrap();
         }
-        // Nothing is remembered, so that each run stores the same.
+        // Nothing is remembered, so that each run stores the same, and of a target that is new each time.
         scene.lose_caches();
+        let _ = std::fs::remove_dir_all(scene.root().join(".uplifted-ops/targets"));
         let vanishing = memory.clone();
         let vanishing = FaultyTarget::new(Arc::new(memory.clone()), move |_, _, this| {
             if this == number {
