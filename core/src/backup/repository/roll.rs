@@ -95,7 +95,9 @@ impl TreeRoll {
                 if kind != KIND_SMALL {
                     out.number(blobs.len() as u64);
                 }
-                blobs.iter().for_each(|blob| drop(out.number(place(blob))));
+                for blob in blobs {
+                    out.number(place(blob));
+                }
                 if let Some(parts) = data {
                     out.number(parts.len() as u64);
                     for (offset, len) in parts {
