@@ -302,7 +302,9 @@ async fn copy_across(scope: &Scope, job: &CopyJob, source: &Found) -> std::resul
     blocking(move || {
         // What makes the next copy safer, and faster; this one has succeeded without.
         drop(memory.keep(Some(stored_in), now));
-        keep.map(|keep| drop(keep()));
+        if let Some(keep) = keep {
+            drop(keep());
+        }
         Ok(())
     })
     .await?;
