@@ -18,6 +18,7 @@ use super::list::{Found, blocking, find};
 use super::manifest::{RelPath, StoreRecord};
 use super::nodes::{ExtractOptions, Limits, Problem, ProblemKind, Selection, restored_len};
 use super::pool::threads;
+use super::repository::cache::damaged::DamagedPacks;
 use super::repository::cache::{CacheFolder, CacheOf, last::LastHeader};
 use super::repository::{self, verify::Depth};
 use super::restore::Source;
@@ -206,8 +207,11 @@ async fn verify_in_repository(scope: &Scope, job: &VerifyJob, copy: &Found, repo
         let repository = opening.repository(&inner)?;
         let most = Limits::default().max_entries;
         let mut verified = repository::verify::verify(&inner, &repository, &opening.object.key, depth, threads, most)?;
-        let last = CacheFolder::at(&state, CacheOf::Backups, repository.id).last(&opening.target);
-        if let Some(last) = LastHeader::load(&last, &repository.key)
+        let caches = CacheFolder::at(&state, CacheOf::Backups, repository.id);
+        let damaged: Vec<_> = verified.damaged.keys().copied().collect();
+        // What cannot be noted is in the report all the same.
+        let _ = DamagedPacks::load(&caches.damaged(&opening.target), &repository.key).note(&verified.read, &damaged);
+        if let Some(last) = LastHeader::load(&caches.last(&opening.target), &repository.key)
             && last.is_missing(&repository)?
         {
             verified.problems.push(Problem::of_snapshot(ProblemKind::BrokenChain, last.message()));

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::cache::damaged::DamagedPacks;
 use super::cache::databases::{self, DatabaseRecord};
 use super::cache::files::FileTablePlace;
 use super::cache::known::Known;
@@ -90,7 +91,9 @@ impl Prepared {
             Some(gone) if gone.is_missing(&repository)? => Some((gone.snapshot, gone.mac)),
             _ => newest(&repository)?,
         };
-        let known = load_known(&repository, &caches, &marks)?;
+        let found = CacheFolder::at(state, CacheOf::Backups, repository.id).damaged(memory.target());
+        let damaged = DamagedPacks::load(&found, &repository.key);
+        let known = load_known(&repository, &caches, |pack| !marks.condemned(pack) && !damaged.has(pack))?;
         let key = repository.key.clone();
         Ok(Self {
             databases: databases::load(&caches.databases(), &key),
@@ -141,8 +144,8 @@ fn newest(repository: &Repository) -> Result<Option<(SnapshotId, Digest)>> {
     Ok(None)
 }
 
-/// Which blobs are where: the cache, and the indexes that it lacks.
-fn load_known(repository: &Repository, caches: &CacheFolder, marks: &Marks) -> Result<Known> {
+/// Which blobs are where: the cache, and the indexes that it lacks. Blobs in other packs than the `usable` are stored again.
+fn load_known(repository: &Repository, caches: &CacheFolder, usable: impl Fn(&PackId) -> bool) -> Result<Known> {
     let objects = &repository.objects;
     let mut known = Known::load(&caches.known(), &repository.key);
     let packs: HashMap<PackId, u64> = objects
@@ -158,7 +161,7 @@ fn load_known(repository: &Repository, caches: &CacheFolder, marks: &Marks) -> R
     let indexed: HashSet<PackId> = indexes.iter().map(|(id, _)| *id).collect();
     known.retain_packs(|pack| indexed.contains(&pack.id) && packs.get(&pack.id) == Some(&pack.stored_bytes));
     for pack in known.packs_mut() {
-        pack.usable = !marks.condemned(&pack.pack.id);
+        pack.usable = usable(&pack.pack.id);
     }
     let have: HashSet<PackId> = known.packs().iter().map(|pack| pack.pack.id).collect();
     let (ids, keys): (Vec<PackId>, Vec<String>) =
@@ -180,7 +183,7 @@ fn load_known(repository: &Repository, caches: &CacheFolder, marks: &Marks) -> R
         if let Some(read) = genuine(read)?
             && packs.get(&id) == Some(&read.pack.stored_bytes)
         {
-            let number = known.add_pack(read.pack, !marks.condemned(&id));
+            let number = known.add_pack(read.pack, usable(&id));
             blobs.into_iter().for_each(|blob| known.insert(blob, number));
         }
         Ok(())

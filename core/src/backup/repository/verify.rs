@@ -59,6 +59,10 @@ pub(crate) struct Verified {
     pub(crate) sealed: bool,
     /// Bytes of the packs.
     pub(crate) stored_bytes: u64,
+    /// The packs of which every byte was read.
+    pub(crate) read: Vec<PackId>,
+    /// What is wrong with packs.
+    pub(crate) damaged: BTreeMap<PackId, String>,
 }
 
 /// Checks the snapshot whose header is at `key`.
@@ -74,7 +78,14 @@ pub(crate) fn verify(
     max_entries: u64,
 ) -> Result<Verified> {
     let headers = repository.headers()?;
-    let mut verified = Verified { problems: Vec::new(), snapshot: None, sealed: false, stored_bytes: 0 };
+    let mut verified = Verified {
+        problems: Vec::new(),
+        snapshot: None,
+        sealed: false,
+        stored_bytes: 0,
+        read: Vec::new(),
+        damaged: BTreeMap::new(),
+    };
     let problems = &mut verified.problems;
     if let Some(damage) = &repository.damage {
         problems.push(Problem::of_snapshot(ProblemKind::DamagedIndex, damage));
@@ -95,16 +106,20 @@ pub(crate) fn verify(
         }
     }
     verified.stored_bytes = stored_bytes(&header.packs);
-    let mut damaged = sizes(repository, &header)?;
+    let damaged = &mut verified.damaged;
+    *damaged = sizes(repository, &header)?;
+    if depth != Depth::Quick {
+        verified.read = header.packs.iter().map(|pack| pack.id).collect();
+    }
     verified.sealed = header
         .packs
         .iter()
         .any(|pack| pack.fingerprint.as_deref().is_some_and(|fingerprint| !repository.keys.opens(fingerprint)));
     if depth == Depth::Data || (depth == Depth::Full && verified.sealed) {
-        digests(scope, repository, &header.packs, threads, &mut damaged)?;
+        digests(scope, repository, &header.packs, threads, damaged)?;
     }
     if verified.sealed {
-        name_packs(&headers, &damaged, problems);
+        name_packs(&headers, damaged, problems);
         problems.extend(indexes(scope, repository, &header.packs)?);
         return Ok(verified);
     }
@@ -118,9 +133,9 @@ pub(crate) fn verify(
         Ok(snapshot) => snapshot,
         Err(error) if is_damage(&error) || error.kind() == ErrorKind::Refused => {
             if depth == Depth::Full {
-                digests(scope, repository, &header.packs, threads, &mut damaged)?;
+                digests(scope, repository, &header.packs, threads, damaged)?;
             }
-            name_packs(&headers, &damaged, problems);
+            name_packs(&headers, damaged, problems);
             problems.push(Problem::of_snapshot(ProblemKind::DamagedTree, error.message()));
             return Ok(verified);
         }
@@ -142,11 +157,11 @@ pub(crate) fn verify(
         _ => Some(damaged.keys().copied().collect()),
     };
     if sound {
-        let found = look_inside(scope, &snapshot, order, expected, looked_at.as_ref(), threads, &mut damaged)?;
-        name_packs(&headers, &damaged, problems);
+        let found = look_inside(scope, &snapshot, order, expected, looked_at.as_ref(), threads, damaged)?;
+        name_packs(&headers, damaged, problems);
         problems.extend(found);
     } else {
-        name_packs(&headers, &damaged, problems);
+        name_packs(&headers, damaged, problems);
     }
     problems.truncate(MAX_PROBLEMS);
     verified.snapshot = Some(snapshot);

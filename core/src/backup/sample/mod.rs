@@ -8,7 +8,7 @@ mod stored;
 
 use std::collections::BTreeMap;
 use std::ops::{Range, RangeInclusive};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use schemars::JsonSchema;
@@ -115,7 +115,7 @@ pub async fn sample(scope: &Scope, job: SampleJob) -> Result<SampleReport> {
         let sampled = async {
             // Where nothing is, nothing is wrong: what became due meanwhile would count as read.
             look_for(scope, &job.state, &(name.clone(), Arc::clone(target))).await?;
-            sample_target(scope, cycle, (name, target), &job.keys, earlier, left).await
+            sample_target(scope, cycle, (name, target), (&job.state, &job.keys), earlier, left).await
         };
         match sampled.await {
             Ok((sampled, problems)) => {
@@ -144,13 +144,13 @@ async fn sample_target(
     scope: &Scope,
     cycle: Cycle,
     (name, target): (&str, &Arc<dyn BackupTarget>),
-    keys: &Keys,
+    (state, keys): (&Path, &Keys),
     (earlier, clean_since): (Option<Timestamp>, Option<Timestamp>),
     max_bytes: u64,
 ) -> Result<(SampledTarget, Vec<FoundProblem>)> {
     let now = scope.clock.now();
     let since = cycle.start(earlier, now);
-    let mut stored = Stored::look(scope, name, target, keys).await?;
+    let mut stored = Stored::look(scope, name, target, state, keys).await?;
     let mut due = cycle.due(stored.slices(), since, now);
     let (fits, reached) = bounded(&due, max_bytes, since, now);
     let left_bytes = due.drain(fits..).map(|due| length(&due.slice.range)).sum();

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::{Range, RangeInclusive};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::cycle::{Slice, slices, whole};
@@ -13,6 +14,8 @@ use crate::backup::archive::Archive;
 use crate::backup::blocks::{Objects, TargetBlocks, read_exact};
 use crate::backup::list::{SEALED_SUFFIX, SUFFIX, blocking, id_in_key};
 use crate::backup::manifest::Digest;
+use crate::backup::repository::cache::damaged::DamagedPacks;
+use crate::backup::repository::cache::{CacheFolder, CacheOf};
 use crate::backup::repository::header::NeededPack;
 use crate::backup::repository::id::PackId;
 use crate::backup::repository::index::{self, Lines};
@@ -36,6 +39,8 @@ pub(super) struct Stored {
     target: Arc<dyn BackupTarget>,
     items: Vec<Item>,
     repository: Option<Repository>,
+    /// The state folder: packs that are damaged are noted there.
+    state: PathBuf,
     keys: Keys,
     /// What is wrong, as far as looking tells.
     pub(super) problems: Vec<FoundProblem>,
@@ -62,13 +67,20 @@ impl Stored {
     ///
     /// # Errors
     /// What the target says; [`ErrorKind::Denied`] for an encrypted repository whose id key is not at hand.
-    pub(super) async fn look(scope: &Scope, name: &str, target: &Arc<dyn BackupTarget>, keys: &Keys) -> Result<Self> {
+    pub(super) async fn look(
+        scope: &Scope,
+        name: &str,
+        target: &Arc<dyn BackupTarget>,
+        state: &Path,
+        keys: &Keys,
+    ) -> Result<Self> {
         let mut stored = Self {
             scope: scope.clone(),
             name: name.to_owned(),
             target: Arc::clone(target),
             items: Vec::new(),
             repository: None,
+            state: state.to_owned(),
             keys: keys.clone(),
             problems: Vec::new(),
             snapshots: Vec::new(),
@@ -198,7 +210,19 @@ impl Stored {
         let found = match (kind, &self.repository) {
             (Kind::Pack(pack), Some(repository)) => {
                 let (scope, repository, pack) = (self.scope.clone(), repository.clone(), pack.clone());
-                blocking(move || read_pack(&scope, &repository, &pack)).await.map(|()| Vec::new())
+                let caches = CacheFolder::at(&self.state, CacheOf::Backups, repository.id);
+                let noted = DamagedPacks::load(&caches.damaged(&name), &repository.key);
+                blocking(move || {
+                    let read = read_pack(&scope, &repository, &pack);
+                    let damaged = read.as_ref().is_err_and(|error| error.kind() == ErrorKind::Corrupt);
+                    if damaged || read.is_ok() {
+                        // What cannot be noted is in the report all the same.
+                        let id = [pack.id];
+                        let _ = noted.note(&id, if damaged { &id } else { &[] });
+                    }
+                    read.map(|()| Vec::new())
+                })
+                .await
             }
             (Kind::Index(pack), Some(repository)) => {
                 let (repository, pack, key, size) = (repository.clone(), *pack, key.clone(), object.size_bytes);

@@ -17,6 +17,7 @@ use crate::store::sqlite;
 use crate::testing::random::{self, Rng};
 use crate::testing::{Call, FaultyTarget};
 
+mod damage;
 mod elsewhere;
 mod faults;
 mod pages;

@@ -9,11 +9,8 @@ use crate::backup::repository::names;
 use crate::backup::repository::open::Repository;
 use crate::clock::Timestamp;
 use crate::error::Result;
-use crate::fs;
 
 const MAGIC: &[u8; 8] = b"uopslh01";
-/// The length of the mac at the end.
-const MAC: usize = 32;
 
 /// A header that was put.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,25 +25,17 @@ pub(crate) struct LastHeader {
 impl LastHeader {
     /// What the file says; nothing when it is not there or not whole.
     pub(crate) fn load(file: &Path, key: &IdKey) -> Option<Self> {
-        let bytes = std::fs::read(file).ok()?;
-        let (body, mac) = bytes.split_at_checked(bytes.len().checked_sub(MAC)?)?;
-        if blake3::Hash::from(key.mac_of(body).0) != blake3::Hash::from_bytes(mac.try_into().ok()?) {
-            return None;
-        }
-        let mut take = Take(body.strip_prefix(MAGIC)?);
+        let body = super::read_small(file, MAGIC, key)?;
+        let mut take = Take(&body);
         let (snapshot, mac) = (SnapshotId(take.array()?), Digest(take.array()?));
         Some(Self { snapshot, mac, time: std::str::from_utf8(take.counted()?).ok()?.parse().ok()? })
     }
 
     /// Writes the file.
     pub(crate) fn save(&self, file: &Path, key: &IdKey) -> Result<()> {
-        let mut bytes = MAGIC.to_vec();
-        bytes.extend_from_slice(&self.snapshot.0);
-        bytes.extend_from_slice(&self.mac.0);
-        super::put_counted(&mut bytes, self.time.to_string().as_bytes());
-        let mac = key.mac_of(&bytes);
-        bytes.extend_from_slice(&mac.0);
-        fs::write_atomic(file, fs::PRIVATE_FILE, &bytes)
+        let mut body = [&self.snapshot.0[..], &self.mac.0].concat();
+        super::put_counted(&mut body, self.time.to_string().as_bytes());
+        super::write_small(file, MAGIC, &body, key)
     }
 
     /// Whether its header is gone from the repository although nobody recorded that it was removed. Nothing is said of one

@@ -10,8 +10,10 @@
 //! | `files` | the files of the last run, with what they looked like and what they consist of |
 //! | `databases` | the same for databases |
 //! | `pages-<path id>` | the page ids of a database, and where its units lie |
+//! | `damaged-<target>` | the packs that a verify or a sample found damaged: a loss of it costs that the next one has to find them |
 //! | `last-<target>` | the header that this host put last: a loss of it costs that nobody notices its removal |
 
+pub(crate) mod damaged;
 pub(crate) mod databases;
 pub(crate) mod files;
 pub(crate) mod known;
@@ -20,7 +22,7 @@ pub(crate) mod pages;
 
 use std::path::{Path, PathBuf};
 
-use super::id::{BlobId, RepositoryId};
+use super::id::{BlobId, IdKey, RepositoryId};
 use crate::error::Result;
 use crate::fs;
 use crate::value::hex;
@@ -70,9 +72,17 @@ impl CacheFolder {
         self.0.join("databases")
     }
 
-    /// One repository may be in several targets.
     pub(crate) fn last(&self, target: &str) -> PathBuf {
-        self.0.join(format!("last-{}", hex(&blake3::hash(target.as_bytes()).as_bytes()[..8])))
+        self.of_target("last", target)
+    }
+
+    pub(crate) fn damaged(&self, target: &str) -> PathBuf {
+        self.of_target("damaged", target)
+    }
+
+    /// One repository may be in several targets.
+    fn of_target(&self, what: &str, target: &str) -> PathBuf {
+        self.0.join(format!("{what}-{}", hex(&blake3::hash(target.as_bytes()).as_bytes()[..8])))
     }
 
     pub(crate) fn pages(&self, path: BlobId) -> PathBuf {
@@ -116,6 +126,27 @@ impl<'a> Take<'a> {
         let len = self.u32()?;
         self.bytes(len as usize)
     }
+}
+
+/// The length of the mac at the end of a small file.
+const MAC: usize = 32;
+
+/// What a small file says behind `magic`; nothing when it is not there or not whole.
+fn read_small(file: &Path, magic: &[u8; 8], key: &IdKey) -> Option<Vec<u8>> {
+    let bytes = std::fs::read(file).ok()?;
+    let (body, mac) = bytes.split_at_checked(bytes.len().checked_sub(MAC)?)?;
+    if blake3::Hash::from(key.mac_of(body).0) != blake3::Hash::from_bytes(mac.try_into().ok()?) {
+        return None;
+    }
+    body.strip_prefix(magic).map(<[u8]>::to_vec)
+}
+
+/// Writes a small file.
+fn write_small(file: &Path, magic: &[u8; 8], body: &[u8], key: &IdKey) -> Result<()> {
+    let mut bytes = [&magic[..], body].concat();
+    let mac = key.mac_of(&bytes);
+    bytes.extend_from_slice(&mac.0);
+    fs::write_atomic(file, fs::PRIVATE_FILE, &bytes)
 }
 
 fn put_counted(out: &mut Vec<u8>, bytes: &[u8]) {

@@ -3,7 +3,7 @@
 use super::*;
 
 /// A database of `rows` rows whose content does not compress.
-fn database(path: &Path, page_size: u32, rows: usize, random: &mut Rng) {
+pub(super) fn database(path: &Path, page_size: u32, rows: usize, random: &mut Rng) {
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     let mut connection = Connection::open(path).unwrap();
     connection.pragma_update(None, "page_size", page_size).unwrap();
@@ -20,7 +20,7 @@ fn insert(connection: &mut Connection, rows: usize, random: &mut Rng) {
 }
 
 /// Changes `count` random rows in place.
-fn change(path: &Path, count: usize, random: &mut Rng) {
+pub(super) fn change(path: &Path, count: usize, random: &mut Rng) {
     let mut connection = Connection::open(path).unwrap();
     let rows: i64 = connection.query_row("SELECT max(id) FROM t", [], |row| row.get(0)).unwrap();
     let transaction = connection.transaction().unwrap();
