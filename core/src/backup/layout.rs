@@ -34,7 +34,7 @@ impl Layout {
     pub fn level(self) -> i32 {
         match self {
             Self::Archive => 3,
-            Self::Repository => 2,
+            Self::Repository => 1,
         }
     }
 

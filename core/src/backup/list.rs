@@ -22,7 +22,7 @@ use super::repository::header::Header;
 use super::repository::keyring::Keyring;
 use super::repository::names;
 use super::repository::open::Repository;
-use super::repository::snapshot::Snapshot;
+use super::repository::snapshot::{Asked, Snapshot};
 use super::restore::Source;
 use super::seal::{Fingerprint, Keys, MAX_SUMMARY, SUMMARY_SUFFIX, SealedSummary};
 use super::target::{BackupTarget, Object};
@@ -164,8 +164,8 @@ impl Found {
             if copy.in_repository() {
                 let repository = copy.repository(&scope)?;
                 let (header, _) = repository.header(&copy.object.key)?;
-                let open = if salvage { Snapshot::salvage } else { Snapshot::open_part };
-                let snapshot = open(&scope, &repository, header, max_entries, &selection)?;
+                let asked = Asked { max_entries, selection: &selection, salvage };
+                let snapshot = Snapshot::open_as(&scope, &repository, header, &asked, |_| ())?;
                 return Ok(Arc::new(snapshot) as Arc<dyn Source>);
             }
             let blocks = copy.open(blocks)?;

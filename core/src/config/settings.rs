@@ -200,8 +200,8 @@ pub struct BackupSettings {
     /// Globs of what to leave out, relative to the root: `**/__pycache__`, `data/cache`. The state folder and
     /// targets inside the root are always left out.
     pub exclude: Vec<String>,
-    /// The zstd level, 1 to 19. When missing 3 in an archive, and 2 in a repository, whose content is stored once: a third
-    /// less work for a twentieth more bytes.
+    /// The zstd level, 1 to 19. When missing 3 in an archive, and 1 in a repository, which works beside the service
+    /// each day and stores content once: half the work, for an eighth more bytes.
     pub level: Option<i32>,
     /// Threads that compress. 0 is one for each core, at most 8.
     pub threads: usize,

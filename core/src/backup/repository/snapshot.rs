@@ -58,6 +58,24 @@ impl std::fmt::Debug for Snapshot {
     }
 }
 
+/// What one wants of a snapshot.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    /// More entries are refused.
+    pub(crate) max_entries: u64,
+    /// What is not in it may be missing in the list of entries, and what is wrong with it remains unseen.
+    pub(crate) selection: &'a Selection,
+    /// Makes do with what the keys at hand open: the rest counts as lost, and says which key it needs.
+    pub(crate) salvage: bool,
+}
+
+impl Asked<'static> {
+    /// All of it, as it was stored.
+    pub(crate) fn all(max_entries: u64) -> Self {
+        Self { max_entries, selection: &Selection::All, salvage: false }
+    }
+}
+
 impl Snapshot {
     /// Opens a snapshot by its header: reads the indexes of its packs, its manifest and its tree.
     ///
@@ -68,77 +86,49 @@ impl Snapshot {
     /// [`ErrorKind::Corrupt`] when not even the root of the tree can be read, [`ErrorKind::Denied`] when packs are sealed
     /// and the identity is not at hand, [`ErrorKind::Refused`] for more than `max_entries` entries.
     pub(crate) fn open(scope: &Scope, repository: &Repository, header: Header, max_entries: u64) -> Result<Self> {
-        Self::open_part(scope, repository, header, max_entries, &Selection::All)
+        Self::open_as(scope, repository, header, &Asked::all(max_entries), |_| ())
     }
 
-    /// [`Snapshot::open`] for one who wants `selection` and nothing else: other entries may be missing in it, and what
-    /// is wrong with them remains unseen.
-    pub(crate) fn open_part(
-        scope: &Scope,
-        repository: &Repository,
-        header: Header,
-        max_entries: u64,
-        selection: &Selection,
-    ) -> Result<Self> {
-        Self::open_with(scope, repository, header, max_entries, selection, |_| ())
-    }
-
-    /// The same, and `each` sees the entries as they come into the roll, with what the roll does not keep. When all are
-    /// selected it sees each once, in the order of the roll.
+    /// [`Snapshot::open`] for one who asks for less, or for more. `each` sees the entries as they come into the roll, with
+    /// what the roll does not keep; when all are asked for it sees each once, in the order of the roll.
     ///
     /// # Errors
-    /// Those of [`Snapshot::open`].
-    pub(super) fn open_with(
+    /// As [`Snapshot::open`]; with [`Asked::salvage`] [`ErrorKind::Denied`] when no key is at hand, or the root of the tree
+    /// needs another one.
+    pub(crate) fn open_as(
         scope: &Scope,
         repository: &Repository,
         header: Header,
-        max_entries: u64,
-        selection: &Selection,
+        asked: &Asked<'_>,
         each: impl FnMut(&TreeEntry),
     ) -> Result<Self> {
-        match closed_keys(repository, &header) {
-            closed if closed.is_empty() => {
-                Self::open_without(scope, repository, header, max_entries, selection, closed, each)
-            }
-            closed => Err(not_at_hand(repository, &header, &closed)),
-        }
-    }
-
-    /// The same, for who makes do with what the keys at hand open: the rest counts as lost, and says which key it needs.
-    ///
-    /// # Errors
-    /// As [`Snapshot::open`]; [`ErrorKind::Denied`] when no key is at hand, or the root of the tree needs another one.
-    pub(crate) fn salvage(
-        scope: &Scope,
-        repository: &Repository,
-        header: Header,
-        max_entries: u64,
-        selection: &Selection,
-    ) -> Result<Self> {
         let closed = closed_keys(repository, &header);
+        if closed.is_empty() {
+            return Self::read(scope, repository, header, asked, closed, each);
+        }
         let denied = not_at_hand(repository, &header, &closed);
         let is_open = |pack: &NeededPack| pack.fingerprint.as_ref().is_none_or(|key| !closed.contains(key));
-        if !closed.is_empty() && !header.packs.iter().any(is_open) {
+        if !asked.salvage || !header.packs.iter().any(is_open) {
             return Err(denied);
         }
-        let in_part = !closed.is_empty();
-        Self::open_without(scope, repository, header, max_entries, selection, closed, |_| ()).map_err(|error| {
+        Self::read(scope, repository, header, asked, closed, each).map_err(|error| {
             // The root: without it nothing has a name.
-            if in_part && is_damage(&error) { denied.with_context("because", error.message()) } else { error }
+            if is_damage(&error) { denied.with_context("because", error.message()) } else { error }
         })
     }
 
-    fn open_without(
+    /// Reads what the `closed` keys are not needed for.
+    fn read(
         scope: &Scope,
         repository: &Repository,
         header: Header,
-        max_entries: u64,
-        selection: &Selection,
+        asked: &Asked<'_>,
         closed: Vec<String>,
         mut each: impl FnMut(&TreeEntry),
     ) -> Result<Self> {
         let mut problems = Vec::new();
-        check_limits(&Limits { max_entries, ..Limits::default() }, header.counts.entries, 0, 0, &mut problems);
+        let limits = Limits { max_entries: asked.max_entries, ..Limits::default() };
+        check_limits(&limits, header.counts.entries, 0, 0, &mut problems);
         if let Some(problem) = problems.pop() {
             return Err(problem.into_error());
         }
@@ -160,7 +150,7 @@ impl Snapshot {
             }
             Err(error) => return Err(error),
         };
-        let mut chosen = Chosen::of(selection);
+        let mut chosen = Chosen::of(asked.selection);
         let (roll, lost) = loop {
             let mut roll = TreeRoll::default();
             // A further name of a file that is not asked for itself: its content may lie anywhere.

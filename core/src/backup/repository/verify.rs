@@ -14,7 +14,7 @@ use super::open::{Repository, StoredHeader, broken_links};
 use super::pack::{PackedBlob, blobs_in};
 use super::prepare::MAX_INDEX;
 use super::roll::TreeRoll;
-use super::snapshot::Snapshot;
+use super::snapshot::{Asked, Snapshot};
 use super::tree::{Content, TreeEntry};
 use crate::backup::blocks::read_exact;
 use crate::backup::frames::Unpacker;
@@ -124,7 +124,7 @@ pub(crate) fn verify(
         return Ok(verified);
     }
     let mut expected = Vec::new();
-    let opened = Snapshot::open_with(scope, repository, header.clone(), max_entries, &Selection::All, |entry| {
+    let opened = Snapshot::open_as(scope, repository, header.clone(), &Asked::all(max_entries), |entry| {
         if depth == Depth::Full {
             expected.push(checksum(entry));
         }

@@ -13,7 +13,7 @@ use super::super::open::Repository;
 use super::super::pack::{END_FRAME, FrameBuilder};
 use super::super::pages::PageMap;
 use super::super::pieces::{self, PieceWriter};
-use super::super::snapshot::Snapshot;
+use super::super::snapshot::{Asked, Snapshot};
 use super::super::tree::{BlockWriter, Content, TreeEntry, write_root};
 use super::super::{names, recover};
 use crate::backup::blocks::Objects;
@@ -357,9 +357,10 @@ impl Scene {
     ) -> T {
         let key = key.to_owned();
         self.with(move |scope, repository| {
+            let asked = Asked { selection: &selection, ..Asked::all(10_000_000) };
             let opened = repository
                 .header(&key)
-                .and_then(|(header, _)| Snapshot::open_part(scope, &repository, header, 10_000_000, &selection));
+                .and_then(|(header, _)| Snapshot::open_as(scope, &repository, header, &asked, |_| ()));
             act(scope, opened)
         })
     }
