@@ -40,6 +40,4 @@ pub(crate) mod verify;
 pub(crate) mod write;
 
 #[cfg(test)]
-pub(in crate::backup) mod hostile;
-#[cfg(test)]
 pub(crate) mod tests;

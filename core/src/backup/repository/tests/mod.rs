@@ -6,4 +6,5 @@ mod fixture;
 mod hostile;
 mod layouts;
 pub(crate) mod read;
+mod records;
 pub(crate) mod scene;

@@ -1,12 +1,12 @@
 //! What a hostile or broken target may hold: every reader answers or refuses, and never panics.
 
-use super::header::{Header, tests as headers};
-use super::id::{BlobId, IdKey, RepositoryId};
-use super::identity::Identity;
-use super::lines::{Kind, RecordReader};
-use super::pages::PageMap;
-use super::pieces::PieceSource;
-use super::tree::{BlockReader, read_root, tests as trees};
+use super::super::header::{Header, tests as headers};
+use super::super::id::{BlobId, IdKey, RepositoryId};
+use super::super::identity::Identity;
+use super::super::lines::{Kind, RecordReader};
+use super::super::pages::PageMap;
+use super::super::pieces::PieceSource;
+use super::super::tree::{BlockReader, read_root, tests as trees};
 use crate::error::{ErrorKind, Result};
 use crate::testing::random::{self, Rng};
 
