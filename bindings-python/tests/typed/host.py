@@ -105,7 +105,7 @@ def plain(root: Path) -> BackupCreateResponse | None:
         freed: int = sum(one.freed_bytes for one in ops.backup.collect().targets)
         ops.backup.create(tags=("v2", "release"), layout="repository" if freed else None)
         ops.backup.create(tags=[2])  # type: ignore[list-item]
-        ops.backup.create("nightly")  # type: ignore[call-arg]
+        ops.backup.create("nightly")  # type: ignore[arg-type, call-arg]
         ops.backup.verify(snapshot_id=made.snapshot_id, depth="deep")  # type: ignore[arg-type]
         return made
 
