@@ -14,7 +14,6 @@ use std::thread::JoinHandle;
 use rustix::fs::{AtFlags, statat};
 
 use super::walk::Names;
-use crate::error::{Error, Result};
 
 /// Below this many names a folder is not worth the trouble.
 const MANY: usize = 64;
@@ -29,15 +28,13 @@ pub(super) struct Scout {
 }
 
 impl Scout {
-    pub(super) fn start() -> Result<Self> {
+    /// Where no thread can be had, the walk does without.
+    pub(super) fn start() -> Self {
         let (folders, queue) = sync_channel(QUEUE);
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
-        let thread = std::thread::Builder::new()
-            .name("scout".to_owned())
-            .spawn(move || look(&queue, &stopped))
-            .map_err(|e| Error::io("start a thread", e))?;
-        Ok(Self { folders: Some(folders), stop, thread: Some(thread) })
+        let thread = std::thread::Builder::new().name("scout".to_owned()).spawn(move || look(&queue, &stopped)).ok();
+        Self { folders: thread.is_some().then_some(folders), stop, thread }
     }
 
     /// Has it look at the names in a folder that the walk begins with.

@@ -209,8 +209,11 @@ async fn verify_in_repository(scope: &Scope, job: &VerifyJob, copy: &Found, repo
         let mut verified = repository::verify::verify(&inner, &repository, &opening.object.key, depth, threads, most)?;
         let caches = CacheFolder::at(&state, CacheOf::Backups, repository.id);
         let damaged: Vec<_> = verified.damaged.keys().copied().collect();
-        // What cannot be noted is in the report all the same.
-        let _ = DamagedPacks::load(&caches.damaged(&opening.target), &repository.key).note(&verified.read, &damaged);
+        // A run sees by itself what is missing or too short. What cannot be noted is in the report all the same.
+        if !verified.read.is_empty() {
+            let noted = DamagedPacks::load(&caches.damaged(&opening.target), &repository.key);
+            let _ = noted.note(&verified.read, &damaged);
+        }
         if let Some(last) = LastHeader::load(&caches.last(&opening.target), &repository.key)
             && last.is_missing(&repository)?
         {

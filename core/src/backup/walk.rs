@@ -231,7 +231,7 @@ impl Exclude {
 /// Walks. Call it before any store is opened; it blocks.
 pub fn walk(scope: &Scope, plan: &WalkPlan) -> Result<Walked> {
     let root = open_root(&plan.root)?;
-    let scout = Scout::start()?;
+    let scout = Scout::start();
     let mut walker = Walker { scope, plan, root, out: Walked::default(), way: HashSet::new(), scout };
     let mut last: Option<&Path> = None;
     for include in &plan.includes {
