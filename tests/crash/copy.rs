@@ -110,7 +110,9 @@ fn arrived(run: &Scene) -> u64 {
         let entries = fs::read_dir(second(run).join(folder)).unwrap();
         entries.map(|entry| entry.unwrap()).filter_map(|entry| {
             let name = entry.file_name().into_string().unwrap();
-            Some((name.split_once('.')?.0.to_owned(), entry.metadata().unwrap().len()))
+            let (id, _) = name.split_once('.')?;
+            // What a dead run was writing has a hidden name, and is not there for anybody.
+            (!id.is_empty()).then(|| (id.to_owned(), entry.metadata().unwrap().len()))
         })
     };
     let indexed: BTreeMap<String, u64> = names("index").collect();
