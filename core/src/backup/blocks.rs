@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::target::{BackupTarget, MAX_BLOCK, Object};
 use crate::cancel::Scope;
 use crate::error::{Error, ErrorKind, Result};
+use crate::fs::OutFile;
 
 /// Stored bytes, read by range.
 ///
@@ -74,6 +75,14 @@ impl FileBlocks {
             return Err(Error::invalid(format!("{path:?} is not a regular file")));
         }
         Ok(Self { file, len: meta.len(), path: path.to_owned() })
+    }
+
+    /// What was written to a file of our own so far.
+    pub(crate) fn of(out: &OutFile) -> Result<Self> {
+        let failed = |error| Error::io(format!("look at {:?}", out.path()), error);
+        let file = out.file().try_clone().map_err(failed)?;
+        let len = file.metadata().map_err(failed)?.len();
+        Ok(Self { file, len, path: out.path().to_owned() })
     }
 }
 

@@ -7,8 +7,10 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::blocks::{Blocks, read_exact};
 use super::meter::Meter;
 use super::seal::{Keys, Unsealer};
+use super::spool::Spooled;
 use super::target::{BackupTarget, MAX_BLOCK, Upload};
 use crate::cancel::Scope;
 use crate::error::{Error, ErrorKind, Result};
@@ -67,19 +69,47 @@ pub(super) async fn show(
     if before { Ok(()) } else { check_visible(scope, place, &seal).await }
 }
 
+/// Stores what was gathered under a key that nobody else uses, and reads it back.
+pub(super) async fn put_blocks(scope: &Scope, place: &Place, blocks: Arc<dyn Blocks>) -> Result<()> {
+    if blocks.len() <= MAX_BLOCK as u64 {
+        let all = blocks.len();
+        return put_at_once(scope, place, &read_range(&blocks, 0..all).await?).await;
+    }
+    let mut upload = in_time(scope, place.target.upload(scope, &place.key, Some(blocks.len()))).await?;
+    let (mut hasher, mut at) = (blake3::Hasher::new(), 0);
+    let sent = async {
+        while at < blocks.len() {
+            let block = read_range(&blocks, at..blocks.len().min(at + READ_BACK)).await?;
+            hasher.update(&block);
+            at += block.len() as u64;
+            in_time(scope, upload.write(&block)).await?;
+        }
+        Ok(())
+    };
+    if let Err(error) = sent.await {
+        let _ = upload.abort().await;
+        return Err(error);
+    }
+    let seal = Seal { stored_bytes: at, blake3: *hasher.finalize().as_bytes() };
+    show(scope, place, upload, seal, async { Ok(()) }).await
+}
+
+/// Exactly `range`, read by a thread that may wait.
+async fn read_range(blocks: &Arc<dyn Blocks>, range: Range<u64>) -> Result<Vec<u8>> {
+    let blocks = Arc::clone(blocks);
+    let read = tokio::task::spawn_blocking(move || read_exact(&*blocks, range));
+    read.await.map_err(|error| Error::internal(format!("reading what was gathered did not end: {error}")))?
+}
+
 /// Stores a small or not so small object that is at hand, under a key that nobody else uses, and reads it back.
 pub(super) async fn put(scope: &Scope, place: &Place, bytes: &[u8]) -> Result<()> {
-    let seal = Seal { stored_bytes: bytes.len() as u64, blake3: *blake3::hash(bytes).as_bytes() };
     if bytes.len() > MAX_BLOCK {
-        let mut upload = in_time(scope, place.target.upload(scope, &place.key, Some(seal.stored_bytes))).await?;
-        for block in bytes.chunks(MAX_BLOCK) {
-            if let Err(error) = in_time(scope, upload.write(block)).await {
-                let _ = upload.abort().await;
-                return Err(error);
-            }
-        }
-        return show(scope, place, upload, seal, async { Ok(()) }).await;
+        return put_blocks(scope, place, Arc::new(Spooled::from(bytes.to_vec()))).await;
     }
+    put_at_once(scope, place, bytes).await
+}
+
+async fn put_at_once(scope: &Scope, place: &Place, bytes: &[u8]) -> Result<()> {
     let fresh = in_time(scope, place.target.put(scope, &place.key, bytes, true)).await?;
     let back = in_time(scope, place.target.get(scope, &place.key, 0..MAX_BLOCK as u64)).await?;
     if back == bytes {
@@ -93,7 +123,7 @@ pub(super) async fn put(scope: &Scope, place: &Place, bytes: &[u8]) -> Result<()
         )
         .with_hint("let nobody else write to the folder of the backups"));
     }
-    Err(remove(scope, place, not_kept(&place.name, &seal)).await)
+    Err(remove(scope, place, not_kept(&place.name, bytes.len() as u64)).await)
 }
 
 /// Reads back what is visible already, and removes it when it is not what was sent.
@@ -121,8 +151,8 @@ async fn remove(scope: &Scope, place: &Place, error: Error) -> Error {
     }
 }
 
-fn not_kept(name: &str, seal: &Seal) -> Error {
-    let size = ByteSize(seal.stored_bytes);
+fn not_kept(name: &str, stored_bytes: u64) -> Error {
+    let size = ByteSize(stored_bytes);
     Error::new(ErrorKind::Corrupt, format!("target {name:?} did not keep the {size} that it was given"))
         .with_hint("look at the disk and the memory of the target; the older backups are untouched")
 }
@@ -196,7 +226,7 @@ impl Hasher {
         if at == seal.stored_bytes && reading.is_ok_and(|reading| reading.is(seal)) {
             return Ok(());
         }
-        Err(not_kept(name, seal))
+        Err(not_kept(name, seal.stored_bytes))
     }
 }
 

@@ -39,6 +39,7 @@ pub mod sample;
 mod scout;
 pub mod scratch;
 pub mod seal;
+mod spool;
 pub mod tags;
 pub mod target;
 mod target_clock;

@@ -154,7 +154,7 @@ fn index_object(packed: &[u8], text: &[u8]) -> Result<(Vec<u8>, crate::backup::r
     for (map, ids) in maps {
         writer.map(map, Box::new(ids.into_iter().map(Ok)));
     }
-    Ok((writer.finish(&read, &key())?, read.pack))
+    Ok((writer.finish(&read, &key(), Vec::new())?, read.pack))
 }
 
 /// A block of a tree.

@@ -13,7 +13,7 @@ use super::header::Header;
 use super::id::IdKey;
 use super::names;
 use super::packs::{PackEnd, Step};
-use crate::backup::deposit::{Place, in_time, put, show};
+use crate::backup::deposit::{Place, in_time, put, put_blocks, show};
 use crate::backup::lease::Lease;
 use crate::backup::seal::Keys;
 use crate::backup::target::{BackupTarget, Upload};
@@ -108,6 +108,7 @@ impl RepositoryDelivery {
                     }
                     finishing.spawn(finish(scope.clone(), place, upload, end));
                 }
+                (Step::Index(key, index), None) => put_blocks(scope, &self.place(key), Arc::new(index)).await?,
                 (Step::Commit(commit), None) => return Ok(Some(commit)),
                 (_, before) => {
                     *current = before;
@@ -167,7 +168,7 @@ impl RepositoryDelivery {
 /// Shows a pack, and at once its index.
 async fn finish(scope: Scope, place: Place, upload: Box<dyn Upload>, end: PackEnd) -> Result<()> {
     show(&scope, &place, upload, end.seal, async { Ok(()) }).await?;
-    put(&scope, &Place { key: end.index_key, keys: None, ..place }, &end.index).await
+    put_blocks(&scope, &Place { key: end.index_key, keys: None, ..place }, Arc::new(end.index)).await
 }
 
 fn joined(result: std::result::Result<Result<()>, tokio::task::JoinError>) -> Result<()> {

@@ -1,6 +1,6 @@
 //! The index of a pack: which frames it has, and which blobs and page maps lie in them.
 
-use std::io::{BufReader, Write as _};
+use std::io::{BufReader, Write};
 
 use super::header::NeededPack;
 use super::id::{BlobId, IdKey, PackId, PageId, RepositoryId};
@@ -125,12 +125,14 @@ impl IndexWriter {
         self.blobs.len()
     }
 
-    /// The object's bytes.
-    pub(crate) fn finish(self, pack: &IndexedPack, key: &IdKey) -> Result<Vec<u8>> {
+    /// Writes the object's bytes to `out`, which is returned.
+    pub(crate) fn finish<W: Write>(self, pack: &IndexedPack, key: &IdKey, out: W) -> Result<W> {
         let packed = |error: std::io::Error| {
-            Error::new(ErrorKind::Unavailable, format!("could not compress the index of a pack: {error}"))
+            error.downcast::<Error>().unwrap_or_else(|error| {
+                Error::new(ErrorKind::Unavailable, format!("could not compress the index of a pack: {error}"))
+            })
         };
-        let mut out = zstd::stream::write::Encoder::new(Vec::new(), LEVEL).map_err(packed)?;
+        let mut out = zstd::stream::write::Encoder::new(out, LEVEL).map_err(packed)?;
         out.include_checksum(true).map_err(packed)?;
         let mut mac = key.mac();
         let mut put = |bytes: &[u8]| {

@@ -4,6 +4,7 @@
 //! from the threads, and not before.
 
 use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -15,10 +16,12 @@ use super::index::{IndexWriter, IndexedMap, IndexedPack, PageIds};
 use super::names;
 use super::pack::{END_FRAME, FrameBuilder, PACK, PACK_BLOBS, PackedBlob};
 use super::sealing::{SealStream, Sealing};
+use crate::backup::blocks::Blocks;
 use crate::backup::deposit::Seal;
 use crate::backup::frames::Packer;
 use crate::backup::manifest::Digest;
 use crate::backup::pool::Pool;
+use crate::backup::spool::{Spool, Spooled};
 use crate::cancel::Scope;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -34,6 +37,8 @@ pub(crate) enum Step {
     Bytes(Arc<[u8]>),
     /// It is complete.
     End(PackEnd),
+    /// The index of a pack that is there already.
+    Index(String, Spooled),
     /// Everything is: show the snapshot.
     Commit(Box<super::deliver::Commit>),
 }
@@ -43,7 +48,7 @@ pub(crate) enum Step {
 pub(crate) struct PackEnd {
     pub(crate) seal: Seal,
     pub(crate) index_key: String,
-    pub(crate) index: Vec<u8>,
+    pub(crate) index: Spooled,
 }
 
 /// Packs blobs.
@@ -63,6 +68,8 @@ pub(crate) struct PackStream {
     /// Page maps whose blob is on its way.
     maps: HashMap<BlobId, (IndexedMap, PageIds)>,
     current: Option<Current>,
+    /// Beside which indexes are gathered.
+    indexes: PathBuf,
     out: mpsc::Sender<Step>,
     added_bytes: u64,
 }
@@ -100,13 +107,14 @@ struct Current {
 }
 
 impl PackStream {
-    /// A stream whose steps go to `out`. `threads` compress at `level`.
+    /// A stream whose steps go to `out`. `threads` compress at `level`; an index that is large waits in a file beside `indexes`.
     pub(crate) fn new(
         scope: &Scope,
         repository: RepositoryId,
         key: &IdKey,
         sealing: Arc<dyn Sealing>,
         (level, threads): (i32, usize),
+        indexes: PathBuf,
         out: mpsc::Sender<Step>,
     ) -> Result<Self> {
         let threads = threads.max(1);
@@ -131,6 +139,7 @@ impl PackStream {
             pending: HashSet::new(),
             maps: HashMap::new(),
             current: None,
+            indexes,
             out,
             added_bytes: 0,
         })
@@ -286,8 +295,8 @@ impl PackStream {
             fingerprint: self.sealing.fingerprint(),
         };
         let indexed = IndexedPack { pack: pack.clone(), plain_bytes: current.plain };
-        let index = current.index.finish(&indexed, &self.key)?;
-        self.added_bytes += seal.stored_bytes + index.len() as u64;
+        let index = current.index.finish(&indexed, &self.key, Spool::beside(self.indexes.clone()))?.finish()?;
+        self.added_bytes += seal.stored_bytes + index.len();
         self.send(Step::End(PackEnd { seal, index_key: names::index(current.id), index }))?;
         Ok(Some((current.number, pack)))
     }

@@ -138,7 +138,7 @@ pub(in crate::backup) fn forward(
         if repository.objects.exists(&key)? {
             // A copy ended between the two.
             read_pack(scope, &repository, pack, |_| Ok(()))?;
-            repository.objects.put_new(&index_key, &index)?;
+            send(Step::Index(index_key, index.into()))?;
             continue;
         }
         stored += pack.stored_bytes + index.len() as u64;
@@ -148,7 +148,7 @@ pub(in crate::backup) fn forward(
             send(Step::Bytes(bytes.into()))
         })?;
         let seal = Seal { stored_bytes: pack.stored_bytes, blake3: pack.digest.0 };
-        send(Step::End(PackEnd { seal, index_key, index }))?;
+        send(Step::End(PackEnd { seal, index_key, index: index.into() }))?;
     }
     let header = Header { previous, counts: Counts { stored, ..header.counts }, ..header };
     send(Step::Commit(Box::new(Commit { header, key: repository.key.clone(), marks })))?;

@@ -129,7 +129,7 @@ impl RepositoryWriter {
     pub(crate) fn new(scope: &Scope, prepared: Prepared, job: WriteJob, out: mpsc::Sender<Step>) -> Result<Self> {
         let Prepared { repository, sealing, caches, known, files, databases, previous, last, marks } = prepared;
         let (key, sealed_to) = (repository.key.clone(), sealing.fingerprint());
-        let packs = PackStream::new(scope, repository.id, &key, sealing, job.compression, out)?;
+        let packs = PackStream::new(scope, repository.id, &key, sealing, job.compression, caches.index(), out)?;
         Ok(Self {
             scope: scope.clone(),
             tree: BlockWriter::new(&key),

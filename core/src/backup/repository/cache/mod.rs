@@ -64,6 +64,11 @@ impl CacheFolder {
         self.0.join("known")
     }
 
+    /// Beside which the index of a pack is gathered, until the target has it.
+    pub(crate) fn index(&self) -> PathBuf {
+        self.0.join("index")
+    }
+
     pub(crate) fn files(&self) -> PathBuf {
         self.0.join("files")
     }

@@ -55,7 +55,7 @@ fn sample(lengths: &[usize]) -> (Vec<u8>, IndexedPack, Vec<u8>, Vec<BlobId>) {
     let map = IndexedMap { id: ids[0], path: ids[0], pieces: vec![ids[0]], map };
     index.map(map, Box::new((0..600).map(|_| Ok(PageId([5; 16])))));
     let indexed = IndexedPack::in_clear(PACK, pack.len() as u64, Digest::of(&pack));
-    let bytes = index.finish(&indexed, &key()).unwrap();
+    let bytes = index.finish(&indexed, &key(), Vec::new()).unwrap();
     (pack, indexed, bytes, ids)
 }
 

@@ -273,7 +273,7 @@ fn put_pack(scene: &mut Scene, number: u8, frames: &[(Vec<u8>, u32, Vec<PackedBl
     let id = PackId([number; 16]);
     let indexed = IndexedPack::in_clear(id, bytes.len() as u64, Digest::of(&bytes));
     scene.put(&names::pack(id, false), &bytes);
-    scene.put(&names::index(id), &index.finish(&indexed, &scene.key).unwrap());
+    scene.put(&names::index(id), &index.finish(&indexed, &scene.key, Vec::new()).unwrap());
     scene.packs.insert(id, indexed.pack);
 }
 
@@ -451,7 +451,7 @@ fn a_page_map_that_claims_a_giant_over_little_is_passed_over() {
         let ids = Box::new(std::iter::once(Ok(PageId([6; 16]))));
         index.map(IndexedMap { id: below, path, pieces: Vec::new(), map: base }, ids);
         index.map(IndexedMap { id: top, path, pieces: Vec::new(), map: giant }, Box::new(std::iter::empty()));
-        index.finish(&IndexedPack::in_clear(pack, 100, Digest([0; 32])), &repository.key).unwrap()
+        index.finish(&IndexedPack::in_clear(pack, 100, Digest([0; 32])), &repository.key, Vec::new()).unwrap()
     });
     scene.put(&names::index(pack), &bytes);
     let state = tempfile::tempdir().unwrap();

@@ -167,7 +167,9 @@ impl Scene {
         let bytes = std::mem::take(&mut self.pack);
         let id = PackId([self.packs.len() as u8 + 1; 16]);
         let indexed = IndexedPack::in_clear(id, bytes.len() as u64, Digest::of(&bytes));
-        let index = std::mem::replace(&mut self.index, IndexWriter::new(self.id)).finish(&indexed, &self.key).unwrap();
+        let index = std::mem::replace(&mut self.index, IndexWriter::new(self.id))
+            .finish(&indexed, &self.key, Vec::new())
+            .unwrap();
         self.put(&names::pack(id, false), &bytes);
         self.put(&names::index(id), &index);
         for blob in self.waiting.drain(..) {
