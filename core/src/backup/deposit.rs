@@ -17,7 +17,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::value::ByteSize;
 
 /// How many bytes are read back at once.
-const READ_BACK: u64 = 4 << 20;
+const READ_BACK: u64 = 1 << 20;
 /// How long a call that is under way may take after a cancel before it is given up.
 const GRACE: Duration = Duration::from_secs(2);
 

@@ -16,7 +16,7 @@ use rustix::fs::{AtFlags, statat};
 use super::walk::Names;
 
 /// Below this many names a folder is not worth the trouble.
-const MANY: usize = 64;
+const MANY: usize = 16;
 /// How many folders wait for the scout; more are left to the walk.
 const QUEUE: usize = 4;
 

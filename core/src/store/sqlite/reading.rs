@@ -52,7 +52,8 @@ impl Reading {
     /// the end of the file. Says how many.
     pub(super) fn read(&self, block: &mut Block, len: usize, offset: u64) -> io::Result<usize> {
         if let Some(direct) = &self.direct {
-            if self.read_cached(&mut block.bytes()[..len], offset) {
+            let cached = is_cached(&self.cached, offset, len);
+            if cached != Some(false) && self.read_cached(&mut block.bytes()[..len], offset) {
                 return Ok(len);
             }
             // It ends at the end of the file, or with a whole block.
@@ -65,7 +66,8 @@ impl Reading {
         read_fully_at(&self.cached, &mut block.bytes()[..len], offset)
     }
 
-    /// Fills `bytes` when all of it is in the page cache (`RWF_NOWAIT`, preadv2(2)).
+    /// Fills `bytes` when all of it is in the page cache (`RWF_NOWAIT`, preadv2(2)). When it is not, newer kernels have the
+    /// device bring it there nevertheless.
     fn read_cached(&self, bytes: &mut [u8], offset: u64) -> bool {
         #[cfg(target_os = "linux")]
         {
@@ -79,6 +81,27 @@ impl Reading {
             false
         }
     }
+}
+
+/// Whether all of a part of a file is in the page cache (cachestat(2), Linux 6.5). `None` where that cannot be known.
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code, reason = "cachestat has no wrapper in rustix, nor in libc")]
+fn is_cached(file: &File, offset: u64, len: usize) -> Option<bool> {
+    /// The number of the call; it is the same on all machines that Rust knows.
+    const CACHESTAT: libc::c_long = 451;
+    // As linux/mman.h has them: a range, and counts of pages, the first of which is of those in the cache.
+    let range = [offset, len as u64];
+    let mut counts = [0_u64; 5];
+    let fd = std::os::fd::AsRawFd::as_raw_fd(file);
+    // SAFETY: the descriptor is open, and the kernel reads 16 bytes and writes 40, which is what the arrays have.
+    let answer = unsafe { libc::syscall(CACHESTAT, fd, range.as_ptr(), counts.as_mut_ptr(), 0) };
+    let pages = (len as u64).div_ceil(rustix::param::page_size() as u64);
+    (answer == 0).then_some(counts[0] >= pages)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_cached(_file: &File, _offset: u64, _len: usize) -> Option<bool> {
+    None
 }
 
 /// Filesystems that keep direct reads and their page cache in step (statfs(2)).

@@ -51,8 +51,10 @@ use crate::value::ByteSize;
 
 /// Bytes read and written at once.
 const BLOCK: usize = 1 << 20;
-/// How many blocks are read ahead of the one being written, with it.
-const AHEAD: usize = 3;
+/// How many threads read: one alone leaves the device idle between two blocks.
+const LANES: u64 = 2;
+/// How many blocks each has.
+const AHEAD: usize = 2;
 /// How often the log is copied before its restlessness is called busy.
 const WAL_ATTEMPTS: usize = 5;
 
@@ -306,35 +308,42 @@ impl Copier<'_> {
 
     /// Copies `len` bytes, fewer where the file ends before. `between` is called after each block.
     ///
-    /// A second thread reads ahead: it waits for the device while this one fills the page cache.
+    /// Threads of their own read ahead, every other block each: they wait for the device while this one fills the page cache.
     fn bytes(&self, from: &Reading, to: &OutFile, len: u64, between: impl Fn(&Self, u64) -> Result<()>) -> Result<()> {
-        let (fill, to_fill) = mpsc::channel::<Block>();
-        let (filled, blocks) = mpsc::channel();
-        for _ in 0..AHEAD {
-            let _ = fill.send(Block::new(BLOCK));
-        }
-        // Whatever ends this closure ends the channels, and with them the thread.
+        // Whatever ends this closure ends the channels, and with them the threads.
         std::thread::scope(move |threads| {
-            let reading = move || {
-                let mut at = 0;
-                while at < len
-                    && let Ok(mut buffer) = to_fill.recv()
-                {
-                    let want = BLOCK.min(usize::try_from(len - at).unwrap_or(BLOCK));
-                    let read = from.read(&mut buffer, want, at);
-                    let whole = read.as_ref().is_ok_and(|read| *read == want);
-                    at += want as u64;
-                    if filled.send(read.map(|read| (buffer, read))).is_err() || !whole {
-                        break;
-                    }
+            let mut lanes = Vec::new();
+            for lane in 0..LANES {
+                let (fill, to_fill) = mpsc::channel::<Block>();
+                let (filled, blocks) = mpsc::channel();
+                for _ in 0..AHEAD {
+                    let _ = fill.send(Block::new(BLOCK));
                 }
-            };
-            std::thread::Builder::new()
-                .name("copy".to_owned())
-                .spawn_scoped(threads, reading)
-                .map_err(|e| Error::io("start a thread", e))?;
+                let reading = move || {
+                    let mut at = lane * BLOCK as u64;
+                    while at < len
+                        && let Ok(mut buffer) = to_fill.recv()
+                    {
+                        let want = BLOCK.min(usize::try_from(len - at).unwrap_or(BLOCK));
+                        let read = from.read(&mut buffer, want, at);
+                        let whole = read.as_ref().is_ok_and(|read| *read == want);
+                        at += LANES * BLOCK as u64;
+                        if filled.send(read.map(|read| (buffer, read))).is_err() || !whole {
+                            break;
+                        }
+                    }
+                };
+                std::thread::Builder::new()
+                    .name("copy".to_owned())
+                    .spawn_scoped(threads, reading)
+                    .map_err(|e| Error::io("start a thread", e))?;
+                lanes.push((fill, blocks));
+            }
             let (mut done, mut number) = (0, 0);
-            for block in blocks {
+            // A lane ends where the file does: what the other one read beyond is nothing.
+            while let (fill, blocks) = &lanes[(number % LANES) as usize]
+                && let Ok(block) = blocks.recv()
+            {
                 self.task.check()?;
                 self.disk.watch(self.database, self.file)?;
                 let (mut buffer, read) =
@@ -344,6 +353,9 @@ impl Copier<'_> {
                 done += read as u64;
                 number += 1;
                 self.report(done, len);
+                if read < BLOCK {
+                    break;
+                }
                 let _ = fill.send(buffer);
             }
             Ok(())
