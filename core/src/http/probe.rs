@@ -45,7 +45,7 @@ pub(super) struct Seen {
 impl Probes {
     /// Places for the groups that `ops` has.
     pub(super) fn of(ops: &Ops) -> Self {
-        let groups = || ops.context().health.entries().filter_map(|entry| entry.group.clone());
+        let groups = || ops.context().health.entries().flat_map(|entry| entry.groups.clone());
         let ready = groups().any(|group| group == READY).then_some(READY);
         let questions = groups().map(Some).chain([None]).flat_map(|group| [(group.clone(), false), (group, true)]);
         let kept = questions.map(|question| (question, Mutex::default())).collect();
