@@ -508,8 +508,8 @@ pub struct HealthSettings {
     pub rise: u32,
     /// How many bad answers in a row make a failure, unless a check says otherwise; before that it is a warning.
     pub fall: u32,
-    /// Whether an embedded service asks its checks in the background from its start on. Otherwise that begins when
-    /// somebody wants to know: with the first handler of HTTP, or the first `health.state`.
+    /// Whether an embedded service asks its checks in the background from its start on. Otherwise that begins
+    /// with the first handler of HTTP that it makes.
     pub background: bool,
     /// The built-in checks (`disk`, `process`, `store`, `backup_age`, `backup_secrets`, `jobs`, `log_errors`) to leave out.
     pub without: Vec<String>,

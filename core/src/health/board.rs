@@ -20,6 +20,8 @@ pub struct HealthView {
     pub status: HealthState,
     /// Where the service is in its life.
     pub phase: Phase,
+    /// Whether the checks are asked in the background in this process. What never is, stays unknown.
+    pub background: bool,
     /// The age of the oldest of these answers, in seconds. Absent without any answer.
     pub age_seconds: Option<f64>,
     /// What is down by itself, and not because of another check.
@@ -251,6 +253,7 @@ impl Board {
         HealthView {
             status: weights.max().unwrap_or(HealthState::Warn),
             phase,
+            background: false,
             age_seconds: chosen().filter_map(|number| tracks[number].last.as_ref()).map(age).reduce(f64::max),
             down: chosen().filter(by_itself).map(|number| entries[number].name.clone()).collect(),
             checks: checks.collect(),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use super::board::{Board, HealthView, Readiness};
+use super::entry::Entry;
 use super::runner::Runner;
 use super::state::{HealthState, Phase};
 use crate::cancel::{Cancel, Scope};
@@ -84,7 +85,9 @@ impl Watch {
     pub fn view(&self, group: Option<&str>, critical: bool, now: Duration) -> Result<HealthView> {
         let group = group.unwrap_or("all");
         self.runner.know(group)?;
-        Ok(self.board.view(&self.runner, |entry| entry.is_in(group) && (entry.critical || !critical), now))
+        let wanted = |entry: &Entry| entry.is_in(group) && (entry.critical || !critical);
+        let background = self.started.load(Ordering::SeqCst) && self.phase() != Phase::Stopped;
+        Ok(HealthView { background, ..self.board.view(&self.runner, wanted, now) })
     }
 
     /// Whether work is to be sent here. Worked out when an answer comes or expires; in between to ask is cheap.

@@ -110,7 +110,7 @@ impl Ops {
     /// Begins to ask the checks in the background, each at its own pace, until this is closed. Later calls change nothing.
     ///
     /// [`http::Responder`](crate::http::Responder) and the setting `health.background` call it: a program that serves no
-    /// probes and wants no `health.state` pays for no checks.
+    /// probes pays for no checks.
     ///
     /// # Errors
     /// [`ErrorKind::Refused`] in a forked child, and once closed.
@@ -128,6 +128,15 @@ impl Ops {
             });
         }
         Ok(())
+    }
+
+    /// Says that the service is about to stop, and returns when `delay` has passed: from the first moment on it is not
+    /// ready, so that no more work is sent here, and all else goes on as before. First thing on SIGTERM; `delay` is the time
+    /// that a load balancer takes to see it (period times failures of its probe).
+    pub fn drain(&self, delay: Duration) -> impl Future<Output = ()> + Send + 'static {
+        self.0.core.context.watch.drain();
+        let clock = Arc::clone(&self.0.core.clock);
+        async move { clock.sleep(delay).await }
     }
 
     /// What operations work with in this process.
