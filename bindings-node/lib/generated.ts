@@ -1918,6 +1918,8 @@ export interface HealthStateResponse {
   status: HealthState;
   /** Where the service is in its life. */
   phase: Phase;
+  /** Whether the checks are asked in the background in this process. What never is, stays unknown. */
+  background: boolean;
   /** The age of the oldest of these answers, in seconds. Absent without any answer. */
   ageSeconds: number | null;
   /** What is down by itself, and not because of another check. */
@@ -3123,6 +3125,7 @@ const checkViewCodec = record<CheckView>("CheckView", {
 const healthStateResponseCodec = record<HealthStateResponse>("HealthStateResponse", {
   status: { wire: "status" },
   phase: { wire: "phase" },
+  background: { wire: "background" },
   ageSeconds: { wire: "age_seconds" },
   down: { wire: "down" },
   checks: { wire: "checks", codec: list(checkViewCodec) },

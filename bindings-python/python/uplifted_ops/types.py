@@ -2119,6 +2119,11 @@ class HealthStateResponse:
     phase: Phase
     """Where the service is in its life."""
 
+    background: bool
+    """Whether the checks are asked in the background in this process. What never is,
+    stays unknown.
+    """
+
     down: list[str]
     """What is down by itself, and not because of another check."""
 
