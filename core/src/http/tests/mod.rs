@@ -13,9 +13,9 @@ use tokio::sync::{Notify, Semaphore};
 
 use super::{Access, Request, Responder, Response};
 use crate::cancel::Scope;
-use crate::clock::{ManualClock, Timestamp};
+use crate::clock::{Clock, ManualClock, Timestamp};
 use crate::error::{Error, ErrorKind, Result};
-use crate::health::{CheckOutcome, CheckStatus, HealthCheck, HealthState};
+use crate::health::{CheckOutcome, CheckStatus, HealthCheck};
 use crate::ops::{Context, Effect, Entry, Operation, Ops, OpsBuilder, Place};
 use crate::value::Secret;
 use crate::worker::Setup;
@@ -44,7 +44,15 @@ impl Scene {
         Self::with(access, |builder| builder)
     }
 
+    /// A scene in which each check has answered once.
     fn with(access: Access, more: impl FnOnce(OpsBuilder) -> OpsBuilder) -> Self {
+        let scene = Self::unasked(access, more);
+        scene.answered();
+        scene
+    }
+
+    /// A scene in which checks may hang from the start.
+    fn unasked(access: Access, more: impl FnOnce(OpsBuilder) -> OpsBuilder) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let clock = Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH));
         let check = Arc::new(Scripted::default());
@@ -58,15 +66,7 @@ impl Scene {
             .check("scripted", check.clone());
         let ops = more(builder).build().unwrap();
         let responder = Responder::with_access(&ops, &access).unwrap();
-        let scene = Self { responder, ops, clock, check, _folder: folder };
-        // On a thread of its own: this may be called from within a runtime.
-        std::thread::scope(|threads| {
-            let settled = || {
-                tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(scene.settled())
-            };
-            threads.spawn(settled);
-        });
-        scene
+        Self { responder, ops, clock, check, _folder: folder }
     }
 
     /// A scene with both tokens.
@@ -81,27 +81,24 @@ impl Scene {
         response
     }
 
-    /// Returns when each check was asked, and waits for its next turn or for an answer that does not come.
-    async fn settled(&self) {
-        let checks = self.ops.context().health.entries().count();
-        tokio::time::timeout(PATIENCE, self.clock.sleepers(checks)).await.expect("a check is still asked");
-    }
-
-    /// Returns when each check has answered once.
-    async fn answered(&self) {
-        let answered = async {
-            let state = || self.ops.context().watch.view(None, false, Duration::ZERO).unwrap();
-            while state().checks.iter().any(|check| check.status == HealthState::Unknown) {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, answered).await.expect("a check does not answer");
+    /// Returns when each check has answered at this moment of the clock. They run on threads of their own.
+    fn answered(&self) {
+        let until = std::time::Instant::now() + PATIENCE;
+        let now = self.clock.monotonic();
+        let view = || self.ops.context().watch.view(None, false, now).unwrap();
+        while view().checks.iter().any(|check| check.age_seconds != Some(0.0)) {
+            assert!(std::time::Instant::now() < until, "a check does not answer");
+            std::thread::yield_now();
+        }
     }
 
     /// Lets one period pass, with its jitter.
     async fn period(&self) {
+        // All have answered, so each sleeps until its next turn.
+        let checks = self.ops.context().health.entries().count();
+        tokio::time::timeout(PATIENCE, self.clock.sleepers(checks)).await.unwrap();
         self.clock.advance(Duration::from_secs(33));
-        self.settled().await;
+        self.answered();
     }
 
     /// Asks from this machine.

@@ -41,7 +41,10 @@ async fn details_are_for_readers_alone() {
 async fn a_flood_of_probes_while_a_check_hangs_asks_nobody_and_waits_for_nobody() {
     let scene = Scene::guarded();
     let gate = scene.check.close();
-    scene.period().await;
+    scene.clock.advance(Duration::from_secs(33));
+    while scene.check.calls() < 2 {
+        tokio::task::yield_now().await;
+    }
     assert_eq!(scene.check.calls(), 2);
     for number in 0..100_000 {
         let path = ["/readyz", "/livez", "/startupz"][number % 3];
@@ -50,15 +53,16 @@ async fn a_flood_of_probes_while_a_check_hangs_asks_nobody_and_waits_for_nobody(
     }
     assert_eq!(scene.check.calls(), 2);
     // Past its deadline it is a failure.
+    scene.clock.sleepers(1).await;
     scene.clock.advance(Duration::from_secs(10));
-    scene.settled().await;
+    scene.answered();
     assert_eq!(body(&scene.get("/readyz").await), json!({ "status": "fail" }));
     gate.add_permits(1000);
 }
 
 #[tokio::test]
 async fn before_the_first_answer_nothing_is_known_and_the_process_is_alive() {
-    let scene = Scene::with(guarded(), |builder| {
+    let scene = Scene::unasked(guarded(), |builder| {
         let hangs = Arc::new(Scripted::default());
         hangs.close();
         builder.check("hangs", hangs)
@@ -239,9 +243,9 @@ async fn a_check_that_asks_for_the_checks_does_not_wait_for_itself() {
         let myself =
             json!({ "name": "myself", "kind": "http", "url": url, "timeout_seconds": 600, "deadline_seconds": 600 });
         let checks = json!([{ "name": "scripted", "kind": "test" }, myself]);
-        let scene = Scene::with(Access::default(), |builder| builder.setting("check", checks));
+        let scene = Scene::unasked(Access::default(), |builder| builder.setting("check", checks));
         serve(listener, scene.responder.clone(), scene.ops.clone());
-        scene.answered().await;
+        scene.answered();
         let health = body(&scene.get("/health").await);
         let found = &health["checks"][1];
         assert_eq!(found["name"], "myself", "{health}");
