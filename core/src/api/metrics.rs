@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::cancel::Scope;
 use crate::clock::Timestamp;
 use crate::error::Result;
-use crate::metrics::{Family, Format, MetricKind, global, own, render};
+use crate::metrics::{Family, Format, MetricKind, global, own};
 use crate::ops::history;
 use crate::ops::{Context, Effect, Operation, Place};
 use crate::schedule::{JobFact, RunOutcome};
@@ -47,12 +47,12 @@ impl Operation for Render {
         let format = request.format.unwrap_or_default();
         // Registered on first use, so that a page of a fresh process has their names.
         own::own()?;
-        let mut snapshot = global().snapshot();
         let mut backups = history::backups(&context.journal)?;
         backups.targets = context.targets.iter().map(|target| target.name.clone()).collect();
-        snapshot.merge(backups.families());
-        snapshot.merge(jobs(&context.jobs.look(scope.clock.now())?));
-        Ok(RenderResponse { content_type: format.content_type().to_owned(), body: render(&snapshot, format) })
+        let more = backups.families().into_iter().chain(jobs(&context.jobs.look(scope.clock.now())?));
+        let mut body = String::new();
+        global().render_into(&mut body, format, more);
+        Ok(RenderResponse { content_type: format.content_type().to_owned(), body })
     }
 }
 
