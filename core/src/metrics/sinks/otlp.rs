@@ -119,7 +119,8 @@ impl OtlpSink {
                 Error::invalid(format!("the header {name:?} or its value is not one of HTTP"))
                     .with_context("field", "headers")
             };
-            let value = value.reveal().parse::<HeaderValue>().map_err(|_| wrong())?;
+            let mut value = value.reveal().parse::<HeaderValue>().map_err(|_| wrong())?;
+            value.set_sensitive(true);
             parsed.push((name.parse::<HeaderName>().map_err(|_| wrong())?, value));
         }
         let agent = ureq::Agent::config_builder()

@@ -200,7 +200,8 @@ async fn what_a_collector_answers_is_told() {
         ),
     ] {
         let collector = Collector::new(answer);
-        let error = collector.sink().export(&Scope::default(), &MetricsSnapshot::default()).await.unwrap_err();
+        let exported = collector.sink().export(&Scope::default(), &MetricsSnapshot::default()).await;
+        let error = exported.expect_err(answer);
         assert_eq!(error.kind(), kind, "{error}");
         assert!(error.message().contains(told), "{error}");
         assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
