@@ -9,7 +9,7 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 
 use napi_derive::napi;
 use uplifted_ops::metrics::{
-    Counter, CounterFamily, Definition, Format, Gauge, GaugeFamily, Histogram, HistogramFamily, global, render,
+    Counter, CounterFamily, Definition, Format, Gauge, GaugeFamily, Histogram, HistogramFamily, global,
 };
 use uplifted_ops::{Error, Result};
 
@@ -150,7 +150,7 @@ pub struct Page {
 #[napi]
 pub fn render_metrics(open_metrics: bool) -> Page {
     let format = if open_metrics { Format::OpenMetrics } else { Format::Text };
-    Page { content_type: format.content_type().into(), body: render(&global().snapshot(), format) }
+    Page { content_type: format.content_type().into(), body: global().render(format) }
 }
 
 type Families = HashMap<String, (String, Definition, AnyFamily)>;

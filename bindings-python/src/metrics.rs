@@ -181,5 +181,5 @@ impl InfoFamily {
 #[pyo3(signature = (accept=None))]
 pub(crate) fn render_metrics(py: Python<'_>, accept: Option<&str>) -> (String, &'static str) {
     let format: Format = metrics::negotiate(accept);
-    (py.detach(|| metrics::render(&global().snapshot(), format)), format.content_type())
+    (py.detach(|| global().render(format)), format.content_type())
 }

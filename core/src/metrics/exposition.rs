@@ -3,11 +3,12 @@
 //! Sources: "Exposition formats" in the Prometheus documentation, and the OpenMetrics 1.0 specification.
 //! Output is stable: the same snapshot gives the same bytes.
 
-use std::fmt::Write;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::family::label;
+use super::family::series::les;
+use super::number;
 use super::snapshot::{Distribution, Family, MetricKind, MetricsSnapshot, Series, Value};
 
 /// A format of exposition.
@@ -63,126 +64,136 @@ pub fn negotiate(accept: Option<&str>) -> Format {
     if open > 0.0 && open >= text { Format::OpenMetrics } else { Format::Text }
 }
 
-/// Writes a snapshot as text.
+/// Writes a snapshot as text. [`Registry::render`](super::Registry::render) writes the same without a snapshot, which
+/// is quicker.
 pub fn render(snapshot: &MetricsSnapshot, format: Format) -> String {
-    let mut page = Page { out: String::with_capacity(4096), format };
+    let mut out = String::with_capacity(4096);
+    let mut page = Page::new(&mut out, format);
     for family in &snapshot.families {
         page.family(family);
     }
-    if format == Format::OpenMetrics {
-        page.out.push_str("# EOF\n");
-    }
-    page.out
+    page.finish();
+    out
 }
 
-struct Page {
-    out: String,
+/// A page that is being written.
+pub(super) struct Page<'a> {
+    out: &'a mut String,
     format: Format,
 }
 
-impl Page {
-    fn family(&mut self, family: &Family) {
+/// What each line of a family begins with, by the kind of line.
+pub(super) struct Heads {
+    number: String,
+    bucket: String,
+    sum: String,
+    count: String,
+}
+
+impl<'a> Page<'a> {
+    /// Goes on behind what is in `out`.
+    pub(super) fn new(out: &'a mut String, format: Format) -> Self {
+        Self { out, format }
+    }
+
+    /// Writes the end.
+    pub(super) fn finish(self) {
+        if self.format == Format::OpenMetrics {
+            self.out.push_str("# EOF\n");
+        }
+    }
+
+    /// Writes a family, unless it has no series.
+    pub(super) fn family(&mut self, family: &Family) {
         if family.series.is_empty() {
             return;
         }
-        let kind = match family.kind {
-            MetricKind::Counter => "counter",
-            MetricKind::Gauge => "gauge",
-            MetricKind::Histogram => "histogram",
-        };
-        // Text names the counter as its sample is named; OpenMetrics names the family.
-        let suffix = if family.kind == MetricKind::Counter && self.format == Format::Text { "_total" } else { "" };
-        let name = &family.name;
-        if !family.help.is_empty() {
-            self.put(&["# HELP ", name, suffix, " "]);
-            escape(&mut self.out, &family.help, self.format == Format::OpenMetrics);
-            self.out.push('\n');
-        }
-        self.put(&["# TYPE ", name, suffix, " ", kind, "\n"]);
-        if let (Format::OpenMetrics, Some(unit)) = (self.format, &family.unit) {
-            self.put(&["# UNIT ", name, " ", unit, "\n"]);
-        }
-        for series in &family.series {
-            match &series.value {
-                Value::Number(value) => {
-                    let suffix = if family.kind == MetricKind::Counter { "_total" } else { "" };
-                    self.sample(name, suffix, series, None, *value);
+        let heads = self.head(&family.name, family.kind, &family.help, family.unit.as_deref());
+        for Series { labels, value } in &family.series {
+            let text = label::text(labels.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+            match value {
+                Value::Number(value) => self.number(&heads, &text, *value),
+                Value::Distribution(Distribution { bounds, counts, sum }) => {
+                    let les: Vec<String> = les(bounds).collect();
+                    self.histogram(&heads, &text, bounds, les.iter().zip(counts.iter().copied()), *sum);
                 }
-                Value::Distribution(distribution) => self.histogram(name, series, distribution),
             }
         }
     }
 
-    fn histogram(&mut self, name: &str, series: &Series, distribution: &Distribution) {
-        let mut cumulative = 0_u64;
-        let bounds = distribution.bounds.iter().copied().chain([f64::INFINITY]);
-        for (bound, count) in bounds.zip(&distribution.counts) {
-            cumulative = cumulative.wrapping_add(*count);
-            self.sample(name, "_bucket", series, Some(bound), cumulative as f64);
+    /// Writes what stands above the series of a family.
+    pub(super) fn head(&mut self, name: &str, kind: MetricKind, help: &str, unit: Option<&str>) -> Heads {
+        let (word, sample) = match kind {
+            MetricKind::Counter => ("counter", "_total"),
+            MetricKind::Gauge => ("gauge", ""),
+            MetricKind::Histogram => ("histogram", ""),
+        };
+        // Text names the counter as its sample is named; OpenMetrics names the family.
+        let suffix = if self.format == Format::Text { sample } else { "" };
+        if !help.is_empty() {
+            self.put(&["# HELP ", name, suffix, " "]);
+            label::escape(self.out, help, self.format == Format::OpenMetrics);
+            self.out.push('\n');
         }
-        // OpenMetrics: with buckets below zero the sum may go down, and then neither it nor the count may be there.
-        if self.format == Format::OpenMetrics && distribution.bounds.first().is_some_and(|bound| *bound < 0.0) {
-            return;
+        self.put(&["# TYPE ", name, suffix, " ", word, "\n"]);
+        if let (Format::OpenMetrics, Some(unit)) = (self.format, unit) {
+            self.put(&["# UNIT ", name, " ", unit, "\n"]);
         }
-        self.sample(name, "_sum", series, None, distribution.sum);
-        self.sample(name, "_count", series, None, cumulative as f64);
+        let head = |suffix| format!("{name}{suffix}");
+        Heads { number: head(sample), bucket: head("_bucket"), sum: head("_sum"), count: head("_count") }
     }
 
-    fn sample(&mut self, name: &str, suffix: &str, series: &Series, bound: Option<f64>, value: f64) {
-        self.put(&[name, suffix]);
-        let mut separator = '{';
-        for (label, value) in &series.labels {
-            self.out.push(separator);
-            separator = ',';
-            self.put(&[label, "=\""]);
-            escape(&mut self.out, value, true);
-            self.out.push('"');
-        }
-        if let Some(bound) = bound {
-            self.out.push(separator);
-            separator = ',';
-            // Debug keeps the `.0`: OpenMetrics wants `1.0`, and one spelling for both formats keeps the series one.
-            let _ = match bound {
-                f64::INFINITY => write!(self.out, "le=\"+Inf\""),
-                bound => write!(self.out, "le=\"{bound:?}\""),
-            };
-        }
-        self.out.push_str(if separator == '{' { " " } else { "} " });
-        number(&mut self.out, value);
+    /// Writes the line of a counter or gauge; `labels` is a text that [`label::text`] made.
+    #[inline]
+    pub(super) fn number(&mut self, heads: &Heads, labels: &str, value: f64) {
+        self.name(&heads.number, labels);
+        number::push(self.out, value);
         self.out.push('\n');
     }
 
+    /// Writes the lines of a histogram; `buckets` are not cumulative.
+    pub(super) fn histogram<'b>(
+        &mut self,
+        heads: &Heads,
+        labels: &str,
+        bounds: &[f64],
+        buckets: impl Iterator<Item = (&'b String, u64)>,
+        sum: f64,
+    ) {
+        let mut cumulative = 0_u64;
+        for (le, count) in buckets {
+            cumulative = cumulative.wrapping_add(count);
+            let comma = if labels.is_empty() { "" } else { "," };
+            self.put(&[&heads.bucket, "{", labels, comma, le, "} "]);
+            number::push_whole(self.out, cumulative);
+            self.out.push('\n');
+        }
+        // OpenMetrics: with buckets below zero the sum may go down, and then neither it nor the count may be there.
+        if self.format == Format::OpenMetrics && bounds.first().is_some_and(|bound| *bound < 0.0) {
+            return;
+        }
+        self.name(&heads.sum, labels);
+        number::push(self.out, sum);
+        self.out.push('\n');
+        self.name(&heads.count, labels);
+        number::push_whole(self.out, cumulative);
+        self.out.push('\n');
+    }
+
+    #[inline]
+    fn name(&mut self, head: &str, labels: &str) {
+        if labels.is_empty() {
+            self.put(&[head, " "]);
+        } else {
+            self.put(&[head, "{", labels, "} "]);
+        }
+    }
+
+    #[inline]
     fn put(&mut self, parts: &[&str]) {
+        self.out.reserve(parts.iter().map(|part| part.len()).sum());
         for part in parts {
             self.out.push_str(part);
         }
     }
-}
-
-/// Escapes a backslash and a line feed, and a quote where that is part of the syntax. A NUL, which the parser
-/// of Prometheus takes for the end of the page, becomes U+FFFD.
-fn escape(out: &mut String, text: &str, quotes: bool) {
-    for c in text.chars() {
-        match c {
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '"' if quotes => out.push_str("\\\""),
-            '\0' => out.push(char::REPLACEMENT_CHARACTER),
-            c => out.push(c),
-        }
-    }
-}
-
-/// The shortest text that reads back as the same number.
-fn number(out: &mut String, value: f64) {
-    // Writing to a String cannot fail.
-    let _ = if value.is_nan() {
-        out.write_str("NaN")
-    } else if value.is_infinite() {
-        out.write_str(if value > 0.0 { "+Inf" } else { "-Inf" })
-    } else if value.fract() == 0.0 && value.abs() < 1e15 {
-        write!(out, "{value}")
-    } else {
-        write!(out, "{value:?}")
-    };
 }

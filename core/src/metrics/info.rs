@@ -82,6 +82,14 @@ impl fmt::Debug for InfoFamily {
 }
 
 impl AnyFamily for InfoFamily {
+    fn definition(&self) -> &Definition {
+        &self.0.definition
+    }
+
+    fn kind(&self) -> MetricKind {
+        MetricKind::Gauge
+    }
+
     fn read(&self) -> Family {
         let Definition { name, help, labels, .. } = &self.0.definition;
         let mut family = Family::new(name.clone(), MetricKind::Gauge, help.clone());
@@ -94,14 +102,6 @@ impl AnyFamily for InfoFamily {
             })
             .collect();
         family
-    }
-
-    fn overflowed(&self) -> u64 {
-        0
-    }
-
-    fn refused(&self) -> u64 {
-        0
     }
 }
 

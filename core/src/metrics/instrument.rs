@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 
-use super::names::Definition;
-use super::snapshot::{Distribution, MetricKind, Value};
+use super::family::series::Series;
+use super::slab::{self, Reader};
+use super::snapshot::{Distribution, MetricKind};
 
 /// Upper bounds, in seconds, that suit the latency of a network service: those of the Prometheus clients.
 pub const DEFAULT_BOUNDS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
@@ -20,62 +21,38 @@ pub trait Instrument: private::Sealed + Clone + fmt::Debug + Send + Sync + 'stat
 }
 
 pub(super) mod private {
-    use super::{Definition, Value};
+    use super::{Arc, Series};
 
     /// What a family needs from its handles.
     pub trait Sealed: Sized {
-        fn create(definition: &Definition) -> Self;
-        fn read(&self) -> Value;
-        /// Observations that were refused.
-        fn refused(&self) -> u64 {
-            0
-        }
+        #[allow(private_interfaces, reason = "the trait is sealed")]
+        fn of(series: Arc<Series>) -> Self;
     }
 }
 
 use private::Sealed;
 
-/// A float that several threads add to.
-#[derive(Default)]
-struct AtomicFloat(AtomicU64);
-
-impl AtomicFloat {
-    fn load(&self) -> f64 {
-        f64::from_bits(self.0.load(Ordering::Relaxed))
-    }
-
-    fn store(&self, value: f64) {
-        self.0.store(value.to_bits(), Ordering::Relaxed);
-    }
-
-    fn add(&self, value: f64) {
-        // Never fails: the closure always returns a value.
-        let _ = self
-            .0
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |bits| Some((f64::from_bits(bits) + value).to_bits()));
-    }
-}
-
 /// A number that only grows.
+///
+/// Whole numbers are counted exactly up to 2^64, past the 2^53 of a float: adding 1 always counts. What has a
+/// fraction is added as a float, apart from them, once there is some.
 #[derive(Clone)]
-pub struct Counter(Arc<CounterCell>);
-
-/// Whole numbers and fractions are counted apart, so that adding 1 still counts past 2^53.
-#[derive(Default)]
-struct CounterCell {
-    whole: AtomicU64,
-    fraction: AtomicFloat,
+pub struct Counter {
+    cell: u32,
+    series: Arc<Series>,
 }
 
 impl Counter {
     /// Adds 1.
+    #[inline]
     pub fn inc(&self) {
         self.inc_by(1);
     }
 
     /// Adds a whole number.
+    #[inline]
     pub fn inc_by(&self, by: u64) {
-        self.0.whole.fetch_add(by, Ordering::Relaxed);
+        slab::add_whole(self.cell, by);
     }
 
     /// Adds a number.
@@ -92,14 +69,14 @@ impl Counter {
         if by.fract() == 0.0 && by < 9_007_199_254_740_992.0 {
             self.inc_by(by as u64);
         } else {
-            self.0.fraction.add(by);
+            slab::add_float(self.series.float_cell(), by);
         }
         Ok(())
     }
 
-    /// What has been counted.
+    /// What has been counted, by all threads.
     pub fn get(&self) -> f64 {
-        self.0.whole.load(Ordering::Relaxed) as f64 + self.0.fraction.load()
+        self.series.number(MetricKind::Counter, &Reader::new())
     }
 }
 
@@ -108,28 +85,31 @@ impl Instrument for Counter {
 }
 
 impl Sealed for Counter {
-    fn create(_: &Definition) -> Self {
-        Self(Arc::default())
-    }
-
-    fn read(&self) -> Value {
-        Value::Number(self.get())
+    #[allow(private_interfaces, reason = "the trait is sealed")]
+    fn of(series: Arc<Series>) -> Self {
+        Self { cell: series.first(), series }
     }
 }
 
 /// A number that goes up and down.
 #[derive(Clone)]
-pub struct Gauge(Arc<AtomicFloat>);
+pub struct Gauge {
+    cell: &'static AtomicU64,
+    /// Keeps the cell.
+    _series: Arc<Series>,
+}
 
 impl Gauge {
     /// Sets it. NaN and infinities are allowed: NaN says "not known".
+    #[inline]
     pub fn set(&self, value: f64) {
-        self.0.store(value);
+        self.cell.store(value.to_bits(), Ordering::Relaxed);
     }
 
     /// Adds, or takes away when `by` is negative.
+    #[inline]
     pub fn add(&self, by: f64) {
-        self.0.add(by);
+        slab::add_float_shared(self.cell, by);
     }
 
     /// Adds 1.
@@ -143,8 +123,9 @@ impl Gauge {
     }
 
     /// What it stands at.
+    #[inline]
     pub fn get(&self) -> f64 {
-        self.0.load()
+        f64::from_bits(self.cell.load(Ordering::Relaxed))
     }
 }
 
@@ -153,39 +134,23 @@ impl Instrument for Gauge {
 }
 
 impl Sealed for Gauge {
-    fn create(_: &Definition) -> Self {
-        Self(Arc::default())
-    }
-
-    fn read(&self) -> Value {
-        Value::Number(self.get())
+    #[allow(private_interfaces, reason = "the trait is sealed")]
+    fn of(series: Arc<Series>) -> Self {
+        Self { cell: slab::shared(series.first()), _series: series }
     }
 }
 
 /// How observations are distributed over buckets.
 #[derive(Clone)]
-pub struct Histogram(Arc<HistogramCell>);
-
-struct HistogramCell {
-    bounds: Box<[f64]>,
-    counts: Box<[AtomicU64]>,
-    sum: AtomicFloat,
-    refused: AtomicU64,
-}
+pub struct Histogram(Arc<Series>);
 
 impl Histogram {
     /// Counts `value` in its bucket; one that lies on a bound belongs below it. NaN and infinities would make
     /// the sum useless for ever: they are left out, and counted in
     /// `uplifted_ops_metrics_refused_observations_total`.
+    #[inline]
     pub fn observe(&self, value: f64) {
-        let cell = &*self.0;
-        if !value.is_finite() {
-            cell.refused.fetch_add(1, Ordering::Relaxed);
-            return;
-        }
-        let bucket = cell.bounds.partition_point(|bound| *bound < value);
-        cell.counts[bucket].fetch_add(1, Ordering::Relaxed);
-        cell.sum.add(value);
+        self.0.observe(value);
     }
 
     /// Observes a duration in seconds.
@@ -193,13 +158,9 @@ impl Histogram {
         self.observe(duration.as_secs_f64());
     }
 
-    /// What has been observed.
+    /// What has been observed, by all threads.
     pub fn get(&self) -> Distribution {
-        Distribution {
-            bounds: self.0.bounds.to_vec(),
-            counts: self.0.counts.iter().map(|count| count.load(Ordering::Relaxed)).collect(),
-            sum: self.0.sum.load(),
-        }
+        self.0.distribution(&Reader::new())
     }
 }
 
@@ -208,18 +169,9 @@ impl Instrument for Histogram {
 }
 
 impl Sealed for Histogram {
-    fn create(definition: &Definition) -> Self {
-        let bounds: Box<[f64]> = definition.bounds.clone().into();
-        let counts = (0..=bounds.len()).map(|_| AtomicU64::new(0)).collect();
-        Self(Arc::new(HistogramCell { bounds, counts, sum: AtomicFloat::default(), refused: AtomicU64::new(0) }))
-    }
-
-    fn read(&self) -> Value {
-        Value::Distribution(self.get())
-    }
-
-    fn refused(&self) -> u64 {
-        self.0.refused.load(Ordering::Relaxed)
+    #[allow(private_interfaces, reason = "the trait is sealed")]
+    fn of(series: Arc<Series>) -> Self {
+        Self(series)
     }
 }
 

@@ -21,25 +21,43 @@
 //! | collector | code that is asked for numbers when a snapshot is taken |
 //! | snapshot | every series at one moment: what [`render`] and a [`MetricsSink`] take |
 //!
+//! Data flows one way through the rooms, and each knows only those before it:
+//!
+//! | room | what it has |
+//! | --- | --- |
+//! | `slab` | cells of 8 bytes in chunks that never move: threads add to their own, readers sum |
+//! | `family/series` | a series: its labels as the page shows them, and its cells |
+//! | `instrument` | handles on a series, which count |
+//! | `family` | the series of a name by label values: lookup, cap and overflow, removal, expiry |
+//! | `collector`, `process`, `own`, `guide` | families that somebody else keeps; families that we define |
+//! | `registry` | which families there are; asks for all of them |
+//! | `snapshot` | every series as plain data, for sinks |
+//! | `exposition`, `number` | every series as text, from a snapshot or straight from the cells |
+//!
 //! Instruments work before anything else of this crate is set up: [`global`] is there from the first call, and
 //! it holds `process_*` and `uplifted_ops_build_info` from the start. [`guide`] has the six metrics that the
 //! operations guide asks of a service, [`own`] has ours.
 
 mod collector;
+mod exporter;
 mod exposition;
 mod family;
 mod guide;
 mod info;
 mod instrument;
 mod names;
+mod number;
 pub mod own;
 mod process;
 pub(crate) mod procfs;
 mod registry;
 mod sink;
+pub mod sinks;
+mod slab;
 mod snapshot;
 
 pub use collector::{Collected, Collector};
+pub use exporter::{Exporter, Outlet, Source};
 pub use exposition::{Format, negotiate, render};
 pub use family::{CounterFamily, GaugeFamily, HistogramFamily, InstrumentFamily, MAX_SERIES, OVERFLOW_LABEL};
 pub use guide::{Guide, guide};

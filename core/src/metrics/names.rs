@@ -1,5 +1,7 @@
 //! What a family is called, and which names are refused.
 
+use std::time::Duration;
+
 use crate::error::{Error, Result};
 
 use super::family::MAX_SERIES;
@@ -15,6 +17,8 @@ pub struct Definition {
     pub(super) labels: Vec<String>,
     pub(super) bounds: Vec<f64>,
     pub(super) max_series: usize,
+    pub(super) kept: Vec<String>,
+    pub(super) expire_after: Option<Duration>,
 }
 
 impl Definition {
@@ -27,6 +31,8 @@ impl Definition {
             labels: Vec::new(),
             bounds: DEFAULT_BOUNDS.to_vec(),
             max_series: MAX_SERIES,
+            kept: Vec::new(),
+            expire_after: None,
         }
     }
 
@@ -60,12 +66,32 @@ impl Definition {
         self
     }
 
+    /// Sets which labels keep their values when the family is full: the others become `__overflow__`. Name labels
+    /// of few values (method, status), so that sums over those stay right when another is flooded; past 100 such sets
+    /// nothing is kept.
+    #[must_use]
+    pub fn keep_on_overflow(mut self, labels: &[&str]) -> Self {
+        self.kept = labels.iter().map(|label| (*label).to_owned()).collect();
+        self
+    }
+
+    /// Takes a series out once it has not changed for so long, by the pages and snapshots that are made, unless
+    /// somebody has a handle of it. One that is counted again begins at zero.
+    #[must_use]
+    pub fn expire_after(mut self, idle: Duration) -> Self {
+        self.expire_after = Some(idle);
+        self
+    }
+
     /// Checks that there is one value for each label.
+    #[inline]
     pub(super) fn check_values(&self, values: &[&str]) -> Result<()> {
+        if values.len() == self.labels.len() { Ok(()) } else { self.wrong_values(values) }
+    }
+
+    #[cold]
+    fn wrong_values(&self, values: &[&str]) -> Result<()> {
         let Self { name, labels, .. } = self;
-        if values.len() == labels.len() {
-            return Ok(());
-        }
         Err(Error::invalid(format!("metric {name:?} takes {} label values, not {}", labels.len(), values.len()))
             .with_hint(format!("give one value for each of: {}", labels.join(", "))))
     }
@@ -85,6 +111,7 @@ impl Definition {
                 return Err(Error::invalid(format!("metric {:?} has the label {label:?} twice", self.name)));
             }
         }
+        self.check_overflow()?;
         if kind == MetricKind::Histogram {
             if self.bounds.last() == Some(&f64::INFINITY) {
                 self.bounds.pop();
@@ -92,6 +119,25 @@ impl Definition {
             check_bounds(&self.name, &self.bounds)?;
         }
         Ok(self)
+    }
+}
+
+impl Definition {
+    fn check_overflow(&self) -> Result<()> {
+        let Self { name, labels, kept, expire_after, .. } = self;
+        if let Some(label) = kept.iter().find(|label| !labels.contains(label)) {
+            return Err(Error::invalid(format!("metric {name:?} keeps the label {label:?}, which it does not have"))
+                .with_hint(format!("name some of: {}", labels.join(", "))));
+        }
+        if !labels.is_empty() && labels.iter().all(|label| kept.contains(label)) {
+            return Err(Error::invalid(format!("metric {name:?} keeps all its labels when it is full"))
+                .with_hint("leave out the labels that may take many values"));
+        }
+        if *expire_after == Some(Duration::ZERO) {
+            return Err(Error::invalid(format!("the series of metric {name:?} expire at once"))
+                .with_hint("give a time longer than a few scrapes, such as an hour"));
+        }
+        Ok(())
     }
 }
 

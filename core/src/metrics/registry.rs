@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
+use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Result};
 
 use super::collector::{Collected, Collector};
+use super::exposition::{Format, Page};
 use super::family::{AnyFamily, CounterFamily, GaugeFamily, HistogramFamily, InstrumentFamily};
 use super::info::InfoFamily;
 use super::instrument::{Counter, Gauge, Histogram, Instrument};
@@ -29,8 +31,15 @@ pub fn global() -> &'static Registry {
 }
 
 /// Which families there are. Clones share them.
-#[derive(Clone, Default)]
-pub struct Registry(Arc<Mutex<State>>);
+#[derive(Clone)]
+pub struct Registry(Arc<Shared>);
+
+struct Shared {
+    state: Mutex<State>,
+    clock: Arc<dyn Clock>,
+    /// Bytes of the longest page so far.
+    page_len: AtomicUsize,
+}
 
 #[derive(Default)]
 struct State {
@@ -49,7 +58,12 @@ struct Watched {
 impl Registry {
     /// An empty registry, such as a test wants. [`global`] is the one that is served.
     pub fn new() -> Self {
-        Self::default()
+        Self::with_clock(Arc::new(SystemClock))
+    }
+
+    /// An empty registry whose series go idle by this clock ([`Definition::expire_after`]).
+    pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
+        Self(Arc::new(Shared { state: Mutex::default(), clock, page_len: AtomicUsize::new(0) }))
     }
 
     /// Registers a counter without labels.
@@ -111,7 +125,10 @@ impl Registry {
             definition.name.push_str("_info");
         }
         let definition = definition.checked(MetricKind::Gauge)?;
-        self.add(definition.name.clone(), MetricKind::Gauge, || InfoFamily::new(definition))
+        self.add(definition.name.clone(), MetricKind::Gauge, || {
+            let family = InfoFamily::new(definition);
+            (family.clone(), Arc::new(family))
+        })
     }
 
     /// Adds a collector, which is asked whenever a snapshot is taken.
@@ -121,6 +138,41 @@ impl Registry {
 
     /// Every series at this moment. Counting goes on meanwhile.
     pub fn snapshot(&self) -> MetricsSnapshot {
+        let families = self.sources().into_values().map(|source| match source {
+            Source::Live(family) => family.read(),
+            Source::Given(family) => family,
+        });
+        MetricsSnapshot { families: families.collect() }
+    }
+
+    /// Every series at this moment as text: what [`render`](super::render) makes of a snapshot, without making one.
+    pub fn render(&self, format: Format) -> String {
+        let mut out = String::with_capacity(self.0.page_len.load(Ordering::Relaxed));
+        self.render_into(&mut out, format, []);
+        out
+    }
+
+    /// Appends every series as text to `out`, whose memory can be used again from page to page, and `more` families
+    /// beside our own. One whose name is there already is left out.
+    pub fn render_into(&self, out: &mut String, format: Format, more: impl IntoIterator<Item = Family>) {
+        let start = out.len();
+        let mut sources = self.sources();
+        for family in more {
+            sources.entry(family.name.clone()).or_insert(Source::Given(family));
+        }
+        let mut page = Page::new(out, format);
+        for source in sources.values() {
+            match source {
+                Source::Live(family) => family.write(&mut page),
+                Source::Given(family) => page.family(family),
+            }
+        }
+        page.finish();
+        self.0.page_len.fetch_max(out.len() - start, Ordering::Relaxed);
+    }
+
+    /// Every family by its name. Collectors are asked.
+    fn sources(&self) -> BTreeMap<String, Source> {
         let state = self.lock();
         let families: Vec<_> = state.families.values().map(Arc::clone).collect();
         let collectors: Vec<_> = state.collectors.iter().map(Arc::clone).collect();
@@ -129,29 +181,29 @@ impl Registry {
 
         let mut page = PageInMaking::default();
         for family in &families {
-            page.add(family.read());
+            page.add(&family.definition().name, family.kind(), Source::Live(Arc::clone(family)));
         }
         for watched in &collectors {
             watched.collect_into(&mut page);
         }
         for family in own_state(&families, &collectors) {
-            page.add(family);
+            page.give(family);
         }
-        page.snapshot
+        page.sources
     }
 
     fn register<M: Instrument>(&self, definition: Definition) -> Result<InstrumentFamily<M>> {
         let definition = definition.checked(M::KIND)?;
-        self.add(definition.name.clone(), M::KIND, || InstrumentFamily::new(definition))
+        let clock = Arc::clone(&self.0.clock);
+        self.add(definition.name.clone(), M::KIND, || {
+            let family = InstrumentFamily::new(definition, clock);
+            let any = family.any();
+            (family, any)
+        })
     }
 
     /// Adds a family, unless one of its names is taken.
-    fn add<F: AnyFamily + Clone + 'static>(
-        &self,
-        name: String,
-        kind: MetricKind,
-        make: impl FnOnce() -> F,
-    ) -> Result<F> {
+    fn add<F>(&self, name: String, kind: MetricKind, make: impl FnOnce() -> (F, Arc<dyn AnyFamily>)) -> Result<F> {
         let samples: Vec<String> = sample_names(&name, kind).collect();
         let mut state = self.lock();
         if let Some((sample, holder)) = samples.iter().find_map(|sample| state.taken.get_key_value(sample)) {
@@ -161,13 +213,19 @@ impl Registry {
             .with_hint("register a metric once and keep its handle, or choose another name"));
         }
         state.taken.extend(samples.into_iter().map(|sample| (sample, name.clone())));
-        let family = make();
-        state.families.insert(name, Arc::new(family.clone()));
+        let (family, any) = make();
+        state.families.insert(name, any);
         Ok(family)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -177,23 +235,36 @@ impl fmt::Debug for Registry {
     }
 }
 
-/// A snapshot, and the names that its samples use.
+/// Where a family on the page comes from.
+enum Source {
+    /// Instruments, read when the page is written.
+    Live(Arc<dyn AnyFamily>),
+    /// A collector.
+    Given(Family),
+}
+
+/// The families of a page, and the names that its samples use.
 #[derive(Default)]
 struct PageInMaking {
-    snapshot: MetricsSnapshot,
+    sources: BTreeMap<String, Source>,
     taken: HashSet<String>,
 }
 
 impl PageInMaking {
     /// Adds a family unless one of its names is on the page already: Prometheus would refuse the page whole.
-    fn add(&mut self, family: Family) -> bool {
-        let samples: Vec<String> = sample_names(&family.name, family.kind).collect();
+    fn add(&mut self, name: &str, kind: MetricKind, source: Source) -> bool {
+        let samples: Vec<String> = sample_names(name, kind).collect();
         if samples.iter().any(|sample| self.taken.contains(sample)) {
             return false;
         }
         self.taken.extend(samples);
-        self.snapshot.merge([family]);
+        self.sources.insert(name.to_owned(), source);
         true
+    }
+
+    fn give(&mut self, family: Family) -> bool {
+        let (name, kind) = (family.name.clone(), family.kind);
+        self.add(&name, kind, Source::Given(family))
     }
 }
 
@@ -214,7 +285,7 @@ impl Watched {
             family.series.sort_by(|a, b| a.labels.cmp(&b.labels));
             family.series.dedup_by(|a, b| a.labels == b.labels);
             let whole = family.series.len() == given;
-            if !(page.add(family) && whole) {
+            if !(page.give(family) && whole) {
                 self.failures.fetch_add(1, Ordering::Relaxed);
             }
         }
@@ -238,12 +309,12 @@ fn own_state(families: &[Arc<dyn AnyFamily>], collectors: &[Arc<Watched>]) -> im
         if over + out == 0 {
             continue;
         }
-        let name = family.read().name;
+        let name = family.definition().name.as_str();
         if over > 0 {
-            overflow = overflow.number(&[("family", &name)], over as f64);
+            overflow = overflow.number(&[("family", name)], over as f64);
         }
         if out > 0 {
-            refused = refused.number(&[("family", &name)], out as f64);
+            refused = refused.number(&[("family", name)], out as f64);
         }
     }
     let mut by_name: BTreeMap<&str, u64> = BTreeMap::new();

@@ -18,6 +18,7 @@ use crate::worker::{CatchPanic, Pool, RunRequest, WorkerRequest, method};
 use super::blocking::Blocking;
 use super::builder::OpsBuilder;
 use super::context::{Context, RunMode};
+use super::exports;
 use super::job_host::CoreHost;
 use super::operation::{Answer, Entry, Operation, Place};
 use super::table::{TABLE, find_operation};
@@ -54,7 +55,7 @@ pub(super) struct Core {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) operations: &'static [Entry],
     /// Raised when it is closed or dropped.
-    closing: Cancel,
+    pub(super) closing: Cancel,
     /// How many operations run.
     running: watch::Sender<usize>,
 }
@@ -89,6 +90,14 @@ impl Ops {
             let counted = Counted::new(&core.running);
             runtime.spawn(async move {
                 engine.run().await;
+                drop(counted);
+            });
+        }
+        if let Some(exporter) = exports::exporter(&core) {
+            // Counted, so that the sinks get what was counted until the end.
+            let counted = Counted::new(&core.running);
+            runtime.spawn(async move {
+                exporter.run().await;
                 drop(counted);
             });
         }

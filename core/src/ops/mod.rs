@@ -20,6 +20,7 @@ mod builder;
 mod builtin;
 mod checks;
 mod context;
+mod exports;
 mod front;
 pub(crate) mod history;
 mod job_host;

@@ -9,6 +9,7 @@ use super::{Ops, OpsBuilder, RunMode};
 use crate::clock::{Clock, ManualClock};
 use crate::error::{ErrorKind, Result};
 
+mod sinks;
 mod weeks;
 
 /// Longer than anything here takes: only a hang meets it.

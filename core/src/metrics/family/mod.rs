@@ -1,0 +1,416 @@
+//! A family: the series of one name, by label values.
+
+mod cache;
+pub(super) mod label;
+pub(super) mod series;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::collections::hash_map::RandomState;
+use std::fmt;
+use std::hash::BuildHasher;
+use std::marker::PhantomData;
+use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard};
+
+use crate::clock::Clock;
+use crate::error::Result;
+
+use self::cache::Version;
+use self::series::{Idle, Series, Shape};
+use self::table::Table;
+
+use super::exposition::Page;
+use super::instrument::{Counter, Gauge, Histogram, Instrument};
+use super::names::Definition;
+use super::slab::Reader;
+use super::snapshot::{self, Family, MetricKind};
+
+/// How many sets of label values a family keeps apart unless told otherwise.
+pub const MAX_SERIES: usize = 2_000;
+
+/// The value that labels have in a series that takes what is over the cap.
+pub const OVERFLOW_LABEL: &str = "__overflow__";
+
+/// How many overflow series a family has at most, by the labels that [`Definition::keep_on_overflow`] names.
+const MAX_OVERFLOW: usize = 100;
+
+/// The counters of one name.
+pub type CounterFamily = InstrumentFamily<Counter>;
+/// The gauges of one name.
+pub type GaugeFamily = InstrumentFamily<Gauge>;
+/// The histograms of one name.
+pub type HistogramFamily = InstrumentFamily<Histogram>;
+
+/// The handles of one name, by label values. Cheap to clone.
+pub struct InstrumentFamily<M>(Arc<Inner>, PhantomData<fn() -> M>);
+
+pub(super) struct Inner {
+    definition: Definition,
+    kind: MetricKind,
+    shape: Option<Arc<Shape>>,
+    clock: Arc<dyn Clock>,
+    /// Which family this is, to the caches of threads.
+    id: u64,
+    /// How often series were taken out, which makes caches look again.
+    generation: AtomicU64,
+    hasher: RandomState,
+    table: RwLock<Table>,
+    /// The series in the order of the page. Locked before `table` where both are.
+    order: Mutex<Vec<Arc<Series>>>,
+    /// Lookups that went into an overflow series.
+    overflowed: AtomicU64,
+}
+
+impl<M: Instrument> InstrumentFamily<M> {
+    pub(super) fn new(definition: Definition, clock: Arc<dyn Clock>) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let shape = (M::KIND == MetricKind::Histogram).then(|| Arc::new(Shape::new(&definition.bounds)));
+        let inner = Inner {
+            kind: M::KIND,
+            shape,
+            clock,
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
+            generation: AtomicU64::new(0),
+            hasher: RandomState::new(),
+            table: RwLock::default(),
+            order: Mutex::default(),
+            overflowed: AtomicU64::new(0),
+            definition,
+        };
+        Self(Arc::new(inner), PhantomData)
+    }
+
+    /// The same, with its kind forgotten.
+    pub(super) fn any(&self) -> Arc<dyn AnyFamily> {
+        Arc::clone(&self.0) as Arc<dyn AnyFamily>
+    }
+
+    /// The handle for these label values, in the order of the definition. Keep it where the same values come
+    /// again: the handle needs no lookup. Values over 1,024 bytes are cut. When the family is full, new values
+    /// share a handle whose labels are [`OVERFLOW_LABEL`], but for those that [`Definition::keep_on_overflow`] names.
+    ///
+    /// # Errors
+    /// When the number of values is not the number of labels.
+    #[inline]
+    pub fn with(&self, values: &[&str]) -> Result<M> {
+        self.0.look(values, |series| M::of(Arc::clone(series)))
+    }
+
+    /// Takes a series out of the family; says whether it was there. Handles that somebody still holds go on
+    /// counting, unseen. An overflow series stays.
+    ///
+    /// # Errors
+    /// When the number of values is not the number of labels.
+    pub fn remove(&self, values: &[&str]) -> Result<bool> {
+        let inner = &*self.0;
+        inner.definition.check_values(values)?;
+        let text = inner.text(values);
+        let mut table = inner.write();
+        let removed = match table.find(inner.hash(&text), &text) {
+            Some(series) if !series.overflow => inner.take_out(&mut table, &[series]),
+            _ => false,
+        };
+        Ok(removed)
+    }
+
+    /// Takes every series out of the family, but for overflow series. Handles that somebody still holds go on
+    /// counting, unseen.
+    pub fn clear(&self) {
+        let mut table = self.0.write();
+        let all: Vec<Arc<Series>> = table.iter().filter(|series| !series.overflow).cloned().collect();
+        self.0.take_out(&mut table, &all);
+        drop(table);
+    }
+}
+
+/// One-call forms, for values that differ from call to call: no handle is made.
+impl CounterFamily {
+    /// Adds 1 to the series of these label values.
+    ///
+    /// # Errors
+    /// As [`InstrumentFamily::with`].
+    #[inline]
+    pub fn inc(&self, values: &[&str]) -> Result<()> {
+        self.0.look(values, |series| series.count(1))
+    }
+}
+
+impl GaugeFamily {
+    /// Sets the series of these label values.
+    ///
+    /// # Errors
+    /// As [`InstrumentFamily::with`].
+    pub fn set(&self, values: &[&str], value: f64) -> Result<()> {
+        self.with(values).map(|gauge| gauge.set(value))
+    }
+}
+
+impl HistogramFamily {
+    /// Counts `value` in the series of these label values, as [`Histogram::observe`] does.
+    ///
+    /// # Errors
+    /// As [`InstrumentFamily::with`].
+    #[inline]
+    pub fn observe(&self, values: &[&str], value: f64) -> Result<()> {
+        self.0.look(values, |series| series.observe(value))
+    }
+}
+
+impl Inner {
+    /// Gives the series of these values to `then`.
+    #[inline]
+    fn look<R>(&self, values: &[&str], then: impl Fn(&Arc<Series>) -> R) -> Result<R> {
+        self.definition.check_values(values)?;
+        let version = Version { family: self.id, generation: self.generation.load(Ordering::Acquire) };
+        let place = cache::hash(self.id, values);
+        if self.definition.expire_after.is_none() {
+            if let Some(found) = cache::with(version, place, values, &then) {
+                return Ok(found);
+            }
+        } else if let Some(series) = cache::with(version, place, values, Arc::clone) {
+            // Either `expire` sees that the series is held, or we see that it looked: then we look as well.
+            fence(Ordering::SeqCst);
+            if self.generation.load(Ordering::Relaxed) == version.generation {
+                return Ok(then(&series));
+            }
+        }
+        let Found(series, own) = self.find_or_add(values);
+        // What went over the cap is counted again each time, and gets a series of its own once there is room.
+        if own {
+            cache::remember(version, place, values, &series);
+        }
+        Ok(then(&series))
+    }
+
+    #[cold]
+    fn find_or_add(&self, values: &[&str]) -> Found {
+        let text = self.text(values);
+        let hash = self.hash(&text);
+        let full = {
+            let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+            if let Some(series) = table.find(hash, &text) {
+                return Found(series, true);
+            }
+            table.len() >= self.definition.max_series
+        };
+        let over = self.overflow_text(values, true);
+        let is_overflow = !values.is_empty() && text == over;
+        if full && !is_overflow {
+            let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+            if let Some(series) = table.find(self.hash(&over), &over) {
+                self.overflowed.fetch_add(1, Ordering::Relaxed);
+                return Found(series, false);
+            }
+        }
+        let mut table = self.write();
+        // Another thread may have been first.
+        if let Some(series) = table.find(hash, &text) {
+            return Found(series, true);
+        }
+        if is_overflow || (table.len() >= self.definition.max_series && !values.is_empty()) {
+            if !is_overflow {
+                self.overflowed.fetch_add(1, Ordering::Relaxed);
+            }
+            return Found(self.overflow(&mut table, over, values), is_overflow);
+        }
+        Found(self.add(&mut table, hash, &text, false), true)
+    }
+
+    /// The series that takes what is over the cap.
+    fn overflow(&self, table: &mut Table, text: String, values: &[&str]) -> Arc<Series> {
+        if let Some(series) = table.find(self.hash(&text), &text) {
+            return series;
+        }
+        if table.overflow_len() < MAX_OVERFLOW {
+            return self.add(table, self.hash(&text), &text, true);
+        }
+        // The kept labels are a flood themselves.
+        let text = self.overflow_text(values, false);
+        let hash = self.hash(&text);
+        table.find(hash, &text).unwrap_or_else(|| self.add(table, hash, &text, true))
+    }
+
+    fn add(&self, table: &mut Table, hash: u64, text: &str, overflow: bool) -> Arc<Series> {
+        let mut series = Series::new(self.kind, text, self.shape.as_ref());
+        series.overflow = overflow;
+        series.idle = self.definition.expire_after.map(|_| Box::default());
+        let series = Arc::new(series);
+        table.insert(hash, &series, |series| self.hash(&series.text));
+        series
+    }
+
+    /// Takes series out; says whether there were any.
+    fn take_out(&self, table: &mut Table, series: &[Arc<Series>]) -> bool {
+        for series in series {
+            table.remove(self.hash(&series.text), series);
+        }
+        self.generation.fetch_add(1, Ordering::SeqCst);
+        !series.is_empty()
+    }
+
+    fn text(&self, values: &[&str]) -> String {
+        let names = self.definition.labels.iter().map(String::as_str);
+        label::text(names.zip(values.iter().map(|value| label::cut(value))))
+    }
+
+    /// The labels of the series that takes these values when there is no room; without `keep`, with none of them.
+    fn overflow_text(&self, values: &[&str], keep: bool) -> String {
+        let Definition { labels, kept, .. } = &self.definition;
+        label::text(labels.iter().zip(values).map(|(name, value)| {
+            let value = if keep && kept.contains(name) { label::cut(value) } else { OVERFLOW_LABEL };
+            (name.as_str(), value)
+        }))
+    }
+
+    fn hash(&self, text: &str) -> u64 {
+        self.hasher.hash_one(text)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Table> {
+        self.table.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives every series, in the order of the page, to `then`. Threads that look up values do not wait meanwhile.
+    fn in_order<R>(&self, then: impl FnOnce(&[Arc<Series>], &Reader) -> R) -> R {
+        let mut order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
+        let (fresh, gone) = self.write().take_changes();
+        if gone {
+            order.retain(|series| !series.is_gone());
+        }
+        if !fresh.is_empty() {
+            order.extend(fresh.into_iter().filter(|series| !series.is_gone()));
+            // Quick where most of it is in order already.
+            order.sort_by(|a, b| label::order(&a.text, &b.text));
+        }
+        self.expire(&mut order);
+        then(&order, &Reader::new())
+    }
+
+    /// Takes out what has not changed for long enough and what nobody has a handle of.
+    fn expire(&self, order: &mut Vec<Arc<Series>>) {
+        let Some(after) = self.definition.expire_after else { return };
+        let millis = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let (now, after) = (millis(self.clock.monotonic()), millis(after));
+        let over = |series: &Series, reader: &Reader| {
+            series.idle.as_ref().is_some_and(|idle| idle.look(series.mark(self.kind, reader), now) >= after)
+        };
+        let reader = Reader::new();
+        let mut old: Vec<_> =
+            order.iter().filter(|series| !series.overflow && over(series, &reader)).cloned().collect();
+        // Handles are made under the lock, or by caches, which look at the generation afterwards.
+        drop(reader);
+        if old.is_empty() {
+            return;
+        }
+        let mut table = self.write();
+        self.generation.fetch_add(1, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        let reader = Reader::new();
+        // Three hold it that are nobody: the table, the order, and this list.
+        old.retain(|series| {
+            Arc::strong_count(series) == 3 + series.cached.load(Ordering::Acquire) as usize && over(series, &reader)
+        });
+        drop(reader);
+        self.take_out(&mut table, &old);
+        drop(table);
+        order.retain(|series| !series.is_gone());
+    }
+}
+
+/// A series, and whether its labels are those that were asked for.
+struct Found(Arc<Series>, bool);
+
+impl Idle {
+    /// For how long, in milliseconds, the series has stood at `mark`.
+    fn look(&self, mark: u64, now: u64) -> u64 {
+        let since = self.since.load(Ordering::Relaxed);
+        if since == 0 || self.mark.swap(mark, Ordering::Relaxed) != mark {
+            self.mark.store(mark, Ordering::Relaxed);
+            self.since.store(now + 1, Ordering::Relaxed);
+            return 0;
+        }
+        (now + 1).saturating_sub(since)
+    }
+}
+
+impl<M> Clone for InstrumentFamily<M> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0), PhantomData)
+    }
+}
+
+impl<M> fmt::Debug for InstrumentFamily<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InstrumentFamily").field("name", &self.0.definition.name).finish_non_exhaustive()
+    }
+}
+
+/// A family whose kind of instrument is forgotten, as the registry holds it.
+pub(super) trait AnyFamily: Send + Sync {
+    fn definition(&self) -> &Definition;
+    fn kind(&self) -> MetricKind;
+    fn read(&self) -> Family;
+    /// Writes what [`AnyFamily::read`] gives, without making it.
+    fn write(&self, page: &mut Page<'_>) {
+        page.family(&self.read());
+    }
+    /// Lookups that went into an overflow series.
+    fn overflowed(&self) -> u64 {
+        0
+    }
+    /// Observations that were refused.
+    fn refused(&self) -> u64 {
+        0
+    }
+}
+
+impl AnyFamily for Inner {
+    fn definition(&self) -> &Definition {
+        &self.definition
+    }
+
+    fn kind(&self) -> MetricKind {
+        self.kind
+    }
+
+    fn read(&self) -> Family {
+        let Definition { name, help, unit, labels, .. } = &self.definition;
+        let series = self.in_order(|all, reader| {
+            let series = all.iter().map(|series| snapshot::Series {
+                labels: labels.iter().cloned().zip(label::values(&series.text, labels)).collect(),
+                value: series.value(self.kind, reader),
+            });
+            series.collect()
+        });
+        Family { name: name.clone(), kind: self.kind, help: help.clone(), unit: unit.clone(), series }
+    }
+
+    fn write(&self, page: &mut Page<'_>) {
+        let Definition { name, help, unit, .. } = &self.definition;
+        self.in_order(|all, reader| {
+            if all.is_empty() {
+                return;
+            }
+            let heads = page.head(name, self.kind, help, unit.as_deref());
+            match self.shape.as_deref() {
+                None => {
+                    all.iter().for_each(|series| page.number(&heads, &series.text, series.number(self.kind, reader)));
+                }
+                Some(Shape { bounds, les, .. }) => all.iter().for_each(|series| {
+                    let counts = series.counts(reader);
+                    page.histogram(&heads, &series.text, bounds, les.iter().zip(counts), series.sum(reader));
+                }),
+            }
+        });
+    }
+
+    fn overflowed(&self) -> u64 {
+        self.overflowed.load(Ordering::Relaxed)
+    }
+
+    fn refused(&self) -> u64 {
+        self.shape.as_ref().map_or(0, |shape| shape.refused.load(Ordering::Relaxed))
+    }
+}
