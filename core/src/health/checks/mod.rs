@@ -6,23 +6,33 @@
 //! | [`tcp`] | does a port accept connections |
 //! | [`disk`] | is there room, in bytes and in inodes, where the service writes |
 //! | [`process`] | does a process live, and within its limits |
+//! | [`memory`] | is there memory left, for the control group and the machine |
+//! | [`cpu`] | is there CPU left, for the control group and the machine, over a window |
+//! | [`load`] | how many tasks of the machine run or wait, for each core |
+//! | [`fds`] | are file descriptors left, for a process and the machine |
 //! | [`log_errors`] | how many errors did the service log lately |
 //! | [`store`] | does a database answer, and is its log in bounds |
 //! | [`backup_age`] | is the last backup young enough, verified, and provably restorable |
 //! | [`backup_secrets`] | are the backups encrypted |
 //! | [`jobs`] | did what runs by itself run, and well |
 //!
-//! The first five are kinds that `[[check]]` in `ops.toml` names. The last three need live objects, and are made
-//! by whoever has them.
+//! Those up to `log_errors` are kinds that `[[check]]` in `ops.toml` names. The others need live objects, and are made by
+//! whoever has them.
 
 pub mod backup_age;
 pub mod backup_secrets;
+pub mod cpu;
 pub mod disk;
+pub mod fds;
 pub mod http;
 pub mod jobs;
+mod kernel;
+pub mod load;
 pub mod log_errors;
+pub mod memory;
 pub mod process;
 pub mod store;
+mod subject;
 pub mod tcp;
 
 use std::time::Duration;
@@ -47,6 +57,15 @@ fn ratio(name: &str, value: f64) -> Result<f64> {
         Ok(value)
     } else {
         Err(Error::invalid(format!("{name} is {value}")).with_hint(format!("set {name} to a share from 0 to 1")))
+    }
+}
+
+/// The verdict on a number of which more is worse.
+fn level(value: f64, warn: f64, fail: f64) -> CheckStatus {
+    match value {
+        value if value > fail => CheckStatus::Fail,
+        value if value > warn => CheckStatus::Warn,
+        _ => CheckStatus::Pass,
     }
 }
 

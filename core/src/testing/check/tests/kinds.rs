@@ -1,0 +1,42 @@
+//! The suite on the checks of the machine, of files and of other servers.
+
+use std::path::Path;
+
+use super::*;
+use crate::health::checks::{cpu, fds, load, memory};
+
+/// A machine of these files: absolute paths and their text.
+fn machine(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (path, text) in files {
+        let path = folder.path().join(path.trim_start_matches('/'));
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    folder
+}
+
+/// The suite over a check of the files below `root`, and over one of a machine that has none.
+async fn certify<T: HealthCheck + 'static>(root: &Path, make: impl Fn(&Path) -> T + Copy + Send + Sync + 'static) {
+    for root in [root.to_owned(), root.join("nowhere")] {
+        let watched = root.ancestors().find(|folder| folder.exists()).unwrap().to_owned();
+        let fresh = move || -> Arc<dyn HealthCheck> { Arc::new(make(&root)) };
+        assert_all(&run(Scene::new(fresh).watching(watched)).await);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn checks_of_the_machine_keep_the_contract() {
+    let folder = machine(&[
+        ("/proc/meminfo", "MemTotal: 1000 kB\nMemAvailable: 50 kB\n"),
+        ("/proc/loadavg", "9.00 9.00 9.00 1/2 3\n"),
+        ("/proc/stat", "cpu 1 1 1 1\ncpu0 1 1 1 1\n"),
+        ("/proc/self/stat", "7 (x) S 1 7 7 0 -1 0 1 2 3 4 150 50 7 8 20 0 6 0 1234 5 6 7\n"),
+        ("/proc/self/status", "VmRSS: 1 kB\n"),
+        ("/proc/self/fd/0", ""),
+    ]);
+    certify(folder.path(), |root| memory::MemoryCheck::new(Default::default()).unwrap().below(root)).await;
+    certify(folder.path(), |root| cpu::CpuCheck::new(Default::default()).unwrap().below(root)).await;
+    certify(folder.path(), |root| load::LoadCheck::new(Default::default()).unwrap().below(root)).await;
+    certify(folder.path(), |root| fds::FdsCheck::new(Default::default()).unwrap().below(root)).await;
+}
