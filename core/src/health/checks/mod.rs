@@ -10,6 +10,10 @@
 //! | [`cpu`] | is there CPU left, for the control group and the machine, over a window |
 //! | [`load`] | how many tasks of the machine run or wait, for each core |
 //! | [`fds`] | are file descriptors left, for a process and the machine |
+//! | [`file`] | is a file there, young enough, of the right size and mode, and does it grow |
+//! | [`folder`] | is a folder there, with as many files as it should have, one of them young |
+//! | [`command`] | what does a program of your own say |
+//! | [`dns`] | does a name resolve, to the right addresses, and fast enough |
 //! | [`log_errors`] | how many errors did the service log lately |
 //! | [`store`] | does a database answer, and is its log in bounds |
 //! | [`backup_age`] | is the last backup young enough, verified, and provably restorable |
@@ -21,9 +25,13 @@
 
 pub mod backup_age;
 pub mod backup_secrets;
+pub mod command;
 pub mod cpu;
 pub mod disk;
+pub mod dns;
 pub mod fds;
+pub mod file;
+pub mod folder;
 pub mod http;
 pub mod jobs;
 mod kernel;
@@ -57,6 +65,28 @@ fn ratio(name: &str, value: f64) -> Result<f64> {
         Ok(value)
     } else {
         Err(Error::invalid(format!("{name} is {value}")).with_hint(format!("set {name} to a share from 0 to 1")))
+    }
+}
+
+/// An age from the settings, in seconds: above 0 and at most ten years.
+fn age(name: &str, value: f64) -> Result<f64> {
+    const MAX: f64 = 10.0 * 366.0 * 24.0 * 3600.0;
+    if value > 0.0 && value <= MAX {
+        Ok(value)
+    } else {
+        Err(Error::invalid(format!("{name} is {value}"))
+            .with_hint(format!("set {name} to seconds above 0 and at most ten years")))
+    }
+}
+
+/// Of two bounds that are both set, the first comes first: else one of them would never be met.
+fn bounds_in_order(pair: [(&str, Option<f64>); 2]) -> Result<()> {
+    let [(low, first), (high, second)] = pair;
+    match (first, second) {
+        (Some(first), Some(second)) if first > second => {
+            Err(Error::invalid(format!("{low} is above {high}")).with_hint(format!("set {low} to at most {second}")))
+        }
+        _ => Ok(()),
     }
 }
 

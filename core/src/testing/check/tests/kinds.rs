@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::*;
-use crate::health::checks::{cpu, fds, load, memory};
+use crate::health::checks::{command, cpu, dns, fds, file, folder, load, memory};
 
 /// A machine of these files: absolute paths and their text.
 fn machine(files: &[(&str, &str)]) -> tempfile::TempDir {
@@ -39,4 +39,35 @@ async fn checks_of_the_machine_keep_the_contract() {
     certify(folder.path(), |root| cpu::CpuCheck::new(Default::default()).unwrap().below(root)).await;
     certify(folder.path(), |root| load::LoadCheck::new(Default::default()).unwrap().below(root)).await;
     certify(folder.path(), |root| fds::FdsCheck::new(Default::default()).unwrap().below(root)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn file_and_folder_keep_the_contract() {
+    let folder = machine(&[("/data/file", "text"), ("/data/nowhere/.keep", "")]);
+    let path = folder.path().join("data");
+    certify(&path.join("file"), |path| {
+        let bounds = file::FileSettings { growing_within_seconds: Some(3600.0), ..file::FileSettings::new(path) };
+        file::FileCheck::new(bounds).unwrap()
+    })
+    .await;
+    certify(&path, |path| folder::FolderCheck::new(folder::FolderSettings::new(path)).unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn command_keeps_the_contract() {
+    let make = |argv: &'static [&'static str]| {
+        move || -> Arc<dyn HealthCheck> {
+            Arc::new(command::CommandCheck::new(command::CommandSettings::new(argv.iter().copied())).unwrap())
+        }
+    };
+    assert_all(&run(Scene::new(make(&["true"])).stuck(make(&["sleep", "1000"]))).await);
+    assert_all(&run(Scene::new(make(&["sh", "-c", "echo 'Down.'; exit 2"]))).await);
+    assert_all(&run(Scene::new(make(&["/no/such/program"]))).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dns_keeps_the_contract() {
+    let fresh =
+        || -> Arc<dyn HealthCheck> { Arc::new(dns::DnsCheck::new(dns::DnsSettings::new("localhost")).unwrap()) };
+    assert_all(&run(Scene::new(fresh)).await);
 }
