@@ -20,6 +20,8 @@ pub fn builtin_kinds() -> Kinds {
     kinds.targets.register(crate::backup::targets::fs::KIND);
     #[cfg(feature = "s3")]
     kinds.targets.register(crate::backup::targets::s3::KIND);
+    #[cfg(feature = "tls")]
+    kinds.checks.register(checks::certificate::KIND);
     kinds.checks.register(checks::command::KIND);
     kinds.checks.register(checks::cpu::KIND);
     kinds.checks.register(checks::disk::KIND);
@@ -33,6 +35,8 @@ pub fn builtin_kinds() -> Kinds {
     kinds.checks.register(checks::memory::KIND);
     kinds.checks.register(checks::process::KIND);
     kinds.checks.register(checks::tcp::KIND);
+    #[cfg(feature = "tls")]
+    kinds.checks.register(checks::tls::KIND);
     kinds
 }
 

@@ -14,6 +14,8 @@
 //! | [`folder`] | is a folder there, with as many files as it should have, one of them young |
 //! | [`command`] | what does a program of your own say |
 //! | [`dns`] | does a name resolve, to the right addresses, and fast enough |
+//! | `certificate` | how long are the certificates in a file valid, and for whom (feature `tls`) |
+//! | `tls` | the same of what a server shows (feature `tls`) |
 //! | [`log_errors`] | how many errors did the service log lately |
 //! | [`store`] | does a database answer, and is its log in bounds |
 //! | [`backup_age`] | is the last backup young enough, verified, and provably restorable |
@@ -25,6 +27,8 @@
 
 pub mod backup_age;
 pub mod backup_secrets;
+#[cfg(feature = "tls")]
+pub mod certificate;
 pub mod command;
 pub mod cpu;
 pub mod disk;
@@ -42,6 +46,10 @@ pub mod process;
 pub mod store;
 mod subject;
 pub mod tcp;
+#[cfg(feature = "tls")]
+pub mod tls;
+#[cfg(feature = "tls")]
+mod x509;
 
 use std::time::Duration;
 

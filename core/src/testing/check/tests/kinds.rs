@@ -71,3 +71,22 @@ async fn dns_keeps_the_contract() {
         || -> Arc<dyn HealthCheck> { Arc::new(dns::DnsCheck::new(dns::DnsSettings::new("localhost")).unwrap()) };
     assert_all(&run(Scene::new(fresh)).await);
 }
+
+#[cfg(feature = "tls")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn certificate_and_tls_keep_the_contract() {
+    use crate::health::checks::{certificate, tls};
+
+    let folder = machine(&[("/chain.pem", "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n")]);
+    certify(&folder.path().join("chain.pem"), |path| {
+        certificate::CertificateCheck::new(certificate::CertificateSettings::new(path)).unwrap()
+    })
+    .await;
+    let make = |address: String| {
+        move || -> Arc<dyn HealthCheck> { Arc::new(tls::TlsCheck::new(tls::TlsSettings::new(&address)).unwrap()) }
+    };
+    // A statement of its own, at whose end the listener goes.
+    let refused = silent().1;
+    let (_listener, address) = silent();
+    assert_all(&run(Scene::new(make(refused)).stuck(make(address))).await);
+}
