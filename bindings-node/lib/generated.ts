@@ -355,8 +355,20 @@ export interface ConfigInitRequest {
 /** Nothing to ask. */
 export type ConfigShowRequest = Record<string, never>;
 
-/** Which checks to run. */
+/** Which checks are meant. */
 export interface HealthCheckRequest {
+  /**
+   * Only the checks whose failure makes the whole answer `fail`.
+   *
+   * @defaultValue `false`
+   */
+  critical?: boolean | undefined;
+  /** Only the checks of this group. All when missing. */
+  group?: string | null | undefined;
+}
+
+/** Which checks are meant. */
+export interface HealthStateRequest {
   /**
    * Only the checks whose failure makes the whole answer `fail`.
    *
@@ -1817,7 +1829,7 @@ export interface CheckReport {
   name: string;
   /** Its verdict. */
   status: CheckStatus;
-  /** What was found, and the repair when the status is not `pass`. */
+  /** What was found, and the repair when the status is not `pass`. Secrets are `***`. */
   message: string;
   /** The number behind the verdict, when there is one. */
   observed: number | null;
@@ -1827,8 +1839,12 @@ export interface CheckReport {
   durationSeconds: number;
   /** Whether its failure makes the whole answer `fail`. */
   critical: boolean;
-  /** The group it belongs to, besides `all`. */
+  /** The first of its groups, besides `all`. */
   group: string | null;
+  /** All of its groups, besides `all`. */
+  groups: string[];
+  /** The check whose failure explains this one's: the first cause among those that it depends on. */
+  becauseOf: string | null;
 }
 
 /** What the checks found. */
@@ -1840,6 +1856,76 @@ export interface HealthCheckResponse {
   status: CheckStatus;
   /** The checks, in the order of the settings. */
   checks: CheckReport[];
+}
+
+/** What is known of a check, or of several. The order is that of severity. */
+export type HealthState =
+  /** All is well. */
+  | "pass"
+  /** Somebody should look, the service works. */
+  | "warn"
+  /** It never answered, or its answer is too old to count. */
+  | "unknown"
+  /** The service does not do what it should. */
+  | "fail";
+
+/** Where a service is in its life. Only ever goes on. */
+export type Phase =
+  /** What it needs to begin has not passed yet. */
+  | "starting"
+  /** It has begun. */
+  | "ready"
+  /** It is about to stop, and takes no more work. */
+  | "draining"
+  /** It has stopped. */
+  | "stopped";
+
+/** What is known of a check. */
+export interface CheckView {
+  /** The check's name. */
+  name: string;
+  /** What is known. */
+  status: HealthState;
+  /** What was found, and the repair when the status is not `pass`. Secrets are `***`. */
+  message: string;
+  /** The number behind the verdict, when there is one. */
+  observed: number | null;
+  /** Its unit: `bytes`, `seconds`, `ratio`, …. */
+  unit: string | null;
+  /** How long the check took. */
+  durationSeconds: number | null;
+  /** How old the answer is. */
+  ageSeconds: number | null;
+  /** When the answer came. */
+  time: Date | null;
+  /** Since when the answers have made this status, without one that made another. */
+  since: Date | null;
+  /** Whether its failure makes the whole answer `fail`. */
+  critical: boolean;
+  /** The first of its groups, besides `all`. */
+  group: string | null;
+  /** All of its groups, besides `all`. */
+  groups: string[];
+  /** The check that it depends on. */
+  parent: string | null;
+  /** The check whose failure explains this one's: the first cause among those that it depends on. */
+  becauseOf: string | null;
+}
+
+/** What is known of the service, from answers that were there already. */
+export interface HealthStateResponse {
+  /** The verdict over these checks: `unknown` when a critical one never answered or its answer has expired. */
+  status: HealthState;
+  /** Where the service is in its life. */
+  phase: Phase;
+  /** Whether the checks are asked in the background in this process. What never is, stays unknown. */
+  background: boolean;
+  /** The age of the oldest of these answers, in seconds. Absent without any answer. */
+  ageSeconds: number | null;
+  /** What is down by itself, and not because of another check. */
+  down: string[];
+  /** The checks, in the order of the settings. */
+  checks: CheckView[];
 }
 
 /** How an operation ended. */
@@ -3010,11 +3096,39 @@ const checkReportCodec = record<CheckReport>("CheckReport", {
   durationSeconds: { wire: "duration_seconds" },
   critical: { wire: "critical" },
   group: { wire: "group" },
+  groups: { wire: "groups" },
+  becauseOf: { wire: "because_of" },
 });
 
 const healthCheckResponseCodec = record<HealthCheckResponse>("HealthCheckResponse", {
   status: { wire: "status" },
   checks: { wire: "checks", codec: list(checkReportCodec) },
+});
+
+const checkViewCodec = record<CheckView>("CheckView", {
+  name: { wire: "name" },
+  status: { wire: "status" },
+  message: { wire: "message" },
+  observed: { wire: "observed" },
+  unit: { wire: "unit" },
+  durationSeconds: { wire: "duration_seconds" },
+  ageSeconds: { wire: "age_seconds" },
+  time: { wire: "time", codec: nullable(time) },
+  since: { wire: "since", codec: nullable(time) },
+  critical: { wire: "critical" },
+  group: { wire: "group" },
+  groups: { wire: "groups" },
+  parent: { wire: "parent" },
+  becauseOf: { wire: "because_of" },
+});
+
+const healthStateResponseCodec = record<HealthStateResponse>("HealthStateResponse", {
+  status: { wire: "status" },
+  phase: { wire: "phase" },
+  background: { wire: "background" },
+  ageSeconds: { wire: "age_seconds" },
+  down: { wire: "down" },
+  checks: { wire: "checks", codec: list(checkViewCodec) },
 });
 
 const journalRecordCodec = record<JournalRecord>("JournalRecord", {
@@ -3413,6 +3527,11 @@ const healthCheckRequestCodec = record<HealthCheckRequest>("HealthCheckRequest",
   group: { wire: "group" },
 });
 
+const healthStateRequestCodec = record<HealthStateRequest>("HealthStateRequest", {
+  critical: { wire: "critical" },
+  group: { wire: "group" },
+});
+
 const journalReadRequestCodec = record<JournalReadRequest>("JournalReadRequest", {
   limit: { wire: "limit" },
   operation: { wire: "operation" },
@@ -3495,6 +3614,7 @@ const configCheckOperation = operation("config.check", configCheckRequestCodec, 
 const configInitOperation = operation("config.init", configInitRequestCodec, configInitResponseCodec);
 const configShowOperation = operation("config.show", configShowRequestCodec, configShowResponseCodec);
 const healthCheckOperation = operation("health.check", healthCheckRequestCodec, healthCheckResponseCodec);
+const healthStateOperation = operation("health.state", healthStateRequestCodec, healthStateResponseCodec);
 const journalReadOperation = operation("journal.read", journalReadRequestCodec, journalReadResponseCodec);
 const metricsRenderOperation = operation("metrics.render", metricsRenderRequestCodec, metricsRenderResponseCodec);
 const restoreApplyOperation = operation("restore.apply", restoreApplyRequestCodec, restoreApplyResponseCodec);
@@ -3535,6 +3655,7 @@ export const operations = {
   "config.init": configInitOperation,
   "config.show": configShowOperation,
   "health.check": healthCheckOperation,
+  "health.state": healthStateOperation,
   "journal.read": journalReadOperation,
   "metrics.render": metricsRenderOperation,
   "restore.apply": restoreApplyOperation,
@@ -3857,12 +3978,23 @@ export class HealthGroup {
   /**
    * Run the health checks and add up their verdicts. Changes nothing.
    *
-   * @param request - Which checks to run.
+   * @param request - Which checks are meant.
    * @param options - How to stop it, and who is told of its progress.
    * @throws OpsError - What could not be done, and the repair.
    */
   check(request: HealthCheckRequest = {}, options?: CallOptions): Promise<HealthCheckResponse> {
     return this.#owner._call("health.check", request, options, healthCheckOperation);
+  }
+
+  /**
+   * Tell what the checks that run in the background last found, without asking any. Changes nothing.
+   *
+   * @param request - Which checks are meant.
+   * @param options - How to stop it, and who is told of its progress.
+   * @throws OpsError - What could not be done, and the repair.
+   */
+  state(request: HealthStateRequest = {}, options?: CallOptions): Promise<HealthStateResponse> {
+    return this.#owner._call("health.state", request, options, healthStateOperation);
   }
 }
 
@@ -4067,7 +4199,7 @@ export abstract class Operations {
   readonly backup: BackupGroup = new BackupGroup(this);
   /** The operations `config.*`: `check`, `init`, `show`. */
   readonly config: ConfigGroup = new ConfigGroup(this);
-  /** The operations `health.*`: `check`. */
+  /** The operations `health.*`: `check`, `state`. */
   readonly health: HealthGroup = new HealthGroup(this);
   /** The operations `journal.*`: `read`. */
   readonly journal: JournalGroup = new JournalGroup(this);

@@ -21,6 +21,12 @@ async function everyday(base) {
   assert.equal(status.status, 200);
   assert.equal((await status.json()).service, "shop");
   assert.equal((await fetch(`${base}/livez`)).status, 200);
+  // Until its checks have answered once, it has not begun.
+  const until = performance.now() + 60_000;
+  while ((await fetch(`${base}/startupz`)).status !== 200) {
+    assert.ok(performance.now() < until, "a check does not answer");
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
   assert.equal((await fetch(`${base}/readyz`)).status, 200);
   const metrics = await fetch(`${base}/metrics`);
   assert.match(metrics.headers.get("content-type"), /^text\/plain/);

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         ConfigShowResponse,
         DrillCheck,
         HealthCheckResponse,
+        HealthStateResponse,
         JournalReadResponse,
         Layout,
         MetricsFormat,
@@ -97,6 +98,7 @@ _CONFIG_CHECK: Response[ConfigCheckResponse] = Response("ConfigCheckResponse")
 _CONFIG_INIT: Response[ConfigInitResponse] = Response("ConfigInitResponse")
 _CONFIG_SHOW: Response[ConfigShowResponse] = Response("ConfigShowResponse")
 _HEALTH_CHECK: Response[HealthCheckResponse] = Response("HealthCheckResponse")
+_HEALTH_STATE: Response[HealthStateResponse] = Response("HealthStateResponse")
 _JOURNAL_READ: Response[JournalReadResponse] = Response("JournalReadResponse")
 _METRICS_RENDER: Response[MetricsRenderResponse] = Response("MetricsRenderResponse")
 _RESTORE_APPLY: Response[RestoreApplyResponse] = Response("RestoreApplyResponse")
@@ -1154,6 +1156,41 @@ class HealthGroup:
             "health.check",
             request(critical=critical, group=group),
             _HEALTH_CHECK,
+            on_progress,
+            timeout,
+        )
+
+    def state(
+        self,
+        *,
+        critical: bool = False,
+        group: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> HealthStateResponse:
+        """Tell what the checks that run in the background last found, without asking
+        any.
+
+        Changes nothing.
+
+        Args:
+            critical: Only the checks whose failure makes the whole answer `fail`.
+            group: Only the checks of this group. All when missing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What is known of the service, from answers that were there already.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return self._owner._call(
+            "health.state",
+            request(critical=critical, group=group),
+            _HEALTH_STATE,
             on_progress,
             timeout,
         )
@@ -2741,6 +2778,41 @@ class AsyncHealthGroup:
             "health.check",
             request(critical=critical, group=group),
             _HEALTH_CHECK,
+            on_progress,
+            timeout,
+        )
+
+    async def state(
+        self,
+        *,
+        critical: bool = False,
+        group: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> HealthStateResponse:
+        """Tell what the checks that run in the background last found, without asking
+        any.
+
+        Changes nothing.
+
+        Args:
+            critical: Only the checks whose failure makes the whole answer `fail`.
+            group: Only the checks of this group. All when missing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What is known of the service, from answers that were there already.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return await self._owner._call(
+            "health.state",
+            request(critical=critical, group=group),
+            _HEALTH_STATE,
             on_progress,
             timeout,
         )

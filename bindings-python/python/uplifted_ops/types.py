@@ -42,6 +42,7 @@ __all__ = [
     "CheckDepth",
     "CheckReport",
     "CheckStatus",
+    "CheckView",
     "CheckedTarget",
     "CollectAction",
     "CollectDecision",
@@ -69,6 +70,8 @@ __all__ = [
     "Finding",
     "FoundProblem",
     "HealthCheckResponse",
+    "HealthState",
+    "HealthStateResponse",
     "Hold",
     "Holder",
     "Included",
@@ -90,6 +93,7 @@ __all__ = [
     "MetricsRenderResponse",
     "Outcome",
     "PauseReport",
+    "Phase",
     "Problem",
     "ProblemKind",
     "Progress",
@@ -1993,13 +1997,17 @@ class CheckReport:
     """Its verdict."""
 
     message: str
-    """What was found, and the repair when the status is not `pass`."""
+    """What was found, and the repair when the status is not `pass`. Secrets are `***`.
+    """
 
     duration_seconds: float
     """How long the check took."""
 
     critical: bool
     """Whether its failure makes the whole answer `fail`."""
+
+    groups: list[str]
+    """All of its groups, besides `all`."""
 
     observed: float | None = None
     """The number behind the verdict, when there is one."""
@@ -2008,7 +2016,12 @@ class CheckReport:
     """Its unit: `bytes`, `seconds`, `ratio`, …."""
 
     group: str | None = None
-    """The group it belongs to, besides `all`."""
+    """The first of its groups, besides `all`."""
+
+    because_of: str | None = None
+    """The check whose failure explains this one's: the first cause among those that it
+    depends on.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -2023,6 +2036,102 @@ class HealthCheckResponse:
 
     checks: list[CheckReport]
     """The checks, in the order of the settings."""
+
+
+HealthState: TypeAlias = Literal["pass", "warn", "unknown", "fail"]
+"""What is known of a check, or of several. The order is that of severity.
+
+- `pass`: All is well.
+- `warn`: Somebody should look, the service works.
+- `unknown`: It never answered, or its answer is too old to count.
+- `fail`: The service does not do what it should.
+"""
+
+Phase: TypeAlias = Literal["starting", "ready", "draining", "stopped"]
+"""Where a service is in its life. Only ever goes on.
+
+- `starting`: What it needs to begin has not passed yet.
+- `ready`: It has begun.
+- `draining`: It is about to stop, and takes no more work.
+- `stopped`: It has stopped.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckView:
+    """What is known of a check."""
+
+    name: str
+    """The check's name."""
+
+    status: HealthState
+    """What is known."""
+
+    message: str
+    """What was found, and the repair when the status is not `pass`. Secrets are `***`.
+    """
+
+    critical: bool
+    """Whether its failure makes the whole answer `fail`."""
+
+    groups: list[str]
+    """All of its groups, besides `all`."""
+
+    observed: float | None = None
+    """The number behind the verdict, when there is one."""
+
+    unit: str | None = None
+    """Its unit: `bytes`, `seconds`, `ratio`, …."""
+
+    duration_seconds: float | None = None
+    """How long the check took."""
+
+    age_seconds: float | None = None
+    """How old the answer is."""
+
+    time: datetime | None = None
+    """When the answer came."""
+
+    since: datetime | None = None
+    """Since when the answers have made this status, without one that made another."""
+
+    group: str | None = None
+    """The first of its groups, besides `all`."""
+
+    parent: str | None = None
+    """The check that it depends on."""
+
+    because_of: str | None = None
+    """The check whose failure explains this one's: the first cause among those that it
+    depends on.
+    """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthStateResponse:
+    """What is known of the service, from answers that were there already."""
+
+    status: HealthState
+    """The verdict over these checks: `unknown` when a critical one never answered or
+    its answer has expired.
+    """
+
+    phase: Phase
+    """Where the service is in its life."""
+
+    background: bool
+    """Whether the checks are asked in the background in this process. What never is,
+    stays unknown.
+    """
+
+    down: list[str]
+    """What is down by itself, and not because of another check."""
+
+    checks: list[CheckView]
+    """The checks, in the order of the settings."""
+
+    age_seconds: float | None = None
+    """The age of the oldest of these answers, in seconds. Absent without any answer."""
 
 
 RecordOutcome: TypeAlias = Literal["done", "unhealthy", "failed"]
@@ -3001,6 +3110,8 @@ _codec.Record(
 )
 _CHECK_REPORT = _codec.Record(CheckReport)
 _codec.Record(HealthCheckResponse, checks=_codec.ListOf(_CHECK_REPORT))
+_CHECK_VIEW = _codec.Record(CheckView, time=_codec.TIME, since=_codec.TIME)
+_codec.Record(HealthStateResponse, checks=_codec.ListOf(_CHECK_VIEW))
 _JOURNAL_RECORD = _codec.Record(JournalRecord, time=_codec.TIME, error=_ERROR_BODY)
 _codec.Record(JournalReadResponse, records=_codec.ListOf(_JOURNAL_RECORD))
 _codec.Record(MetricsRenderResponse)

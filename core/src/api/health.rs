@@ -1,4 +1,4 @@
-//! `health.check`: is the service well.
+//! `health.check` asks whether the service is well; `health.state` tells what is known already.
 
 use std::sync::Arc;
 
@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::cancel::Scope;
 use crate::error::Result;
-use crate::health::{CheckStatus, HealthReport};
+use crate::health::{CheckStatus, HealthReport, HealthState, HealthView};
 use crate::metrics::own;
 use crate::ops::{Context, Effect, Operation, Place};
 
-/// Which checks to run.
+/// Which checks are meant.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CheckRequest {
@@ -54,5 +54,27 @@ impl Operation for Check {
 
     fn healthy(response: &HealthReport) -> bool {
         response.status != CheckStatus::Fail
+    }
+}
+
+/// `health.state`
+#[derive(Debug)]
+pub struct State;
+
+impl Operation for State {
+    const NAME: &'static str = "health.state";
+    const SUMMARY: &'static str = "Tell what the checks that run in the background last found, without asking any";
+    const EFFECT: Effect = Effect::Read;
+    const PLACE: Place = Place::Inline;
+    type Request = CheckRequest;
+    type Response = HealthView;
+
+    async fn run(context: Arc<Context>, scope: Scope, request: CheckRequest) -> Result<HealthView> {
+        context.watch.view(request.group.as_deref(), request.critical, scope.clock.monotonic())
+    }
+
+    /// What is unknown is not well.
+    fn healthy(response: &HealthView) -> bool {
+        !matches!(response.status, HealthState::Fail | HealthState::Unknown)
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::cancel::Scope;
 use crate::clock::Timestamp;
 use crate::error::Result;
-use crate::metrics::{Family, Format, MetricKind, global, own, render};
+use crate::metrics::{Family, Format, MetricKind, MetricsSnapshot, global, own, render};
 use crate::ops::history;
 use crate::ops::{Context, Effect, Operation, Place};
 use crate::schedule::{JobFact, RunOutcome};
@@ -45,15 +45,21 @@ impl Operation for Render {
 
     async fn run(context: Arc<Context>, scope: Scope, request: RenderRequest) -> Result<RenderResponse> {
         let format = request.format.unwrap_or_default();
-        // Registered on first use, so that a page of a fresh process has their names.
-        own::own()?;
-        let mut snapshot = global().snapshot();
-        let mut backups = history::backups(&context.journal)?;
-        backups.targets = context.targets.iter().map(|target| target.name.clone()).collect();
-        snapshot.merge(backups.families());
-        snapshot.merge(jobs(&context.jobs.look(scope.clock.now())?));
+        let snapshot = snapshot(&context, scope.clock.now())?;
         Ok(RenderResponse { content_type: format.content_type().to_owned(), body: render(&snapshot, format) })
     }
+}
+
+/// Every number of the service: those that this process counts, and those that the journal and the jobs tell.
+pub(crate) fn snapshot(context: &Context, now: Timestamp) -> Result<MetricsSnapshot> {
+    // Registered on first use, so that a page of a fresh process has their names.
+    own::own()?;
+    let mut snapshot = global().snapshot();
+    let mut backups = history::backups(&context.journal)?;
+    backups.targets = context.targets.iter().map(|target| target.name.clone()).collect();
+    snapshot.merge(backups.families());
+    snapshot.merge(jobs(&context.jobs.look(now)?));
+    Ok(snapshot)
 }
 
 /// How the jobs stand, as metrics. A time that never was is 0, so that an alert on its age fires.

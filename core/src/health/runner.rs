@@ -4,102 +4,15 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, watch};
-use tokio::time::Instant;
 
 use crate::cancel::{Cancel, Progress, Scope};
-use crate::config::{CheckSettings, HealthSettings};
+use crate::config::HealthSettings;
 use crate::error::{Error, ErrorKind, Result};
 
-use super::{CheckOutcome, CheckStatus, HealthCheck};
-
-/// The longest deadline that a check may have.
-const MAX_DEADLINE: Duration = Duration::from_secs(3600);
-
-/// Longer messages are cut: a report is read by people and kept in the journal.
-const MAX_MESSAGE: usize = 1_000;
-
-/// A check under its name.
-#[derive(Debug, Clone)]
-pub struct Entry {
-    /// The name that reports use.
-    pub name: String,
-    /// The group it belongs to, besides `all`.
-    pub group: Option<String>,
-    /// Whether its failure makes the whole answer `fail`; otherwise it makes it `warn`.
-    pub critical: bool,
-    /// How long it may take.
-    pub deadline: Duration,
-    /// The check.
-    pub check: Arc<dyn HealthCheck>,
-}
-
-impl Entry {
-    /// An entry as its settings describe it, with the deadline of `health` where it has none of its own.
-    ///
-    /// # Errors
-    /// When the deadline is not above 0 and at most an hour.
-    pub fn new(settings: &CheckSettings, health: &HealthSettings, check: Arc<dyn HealthCheck>) -> Result<Self> {
-        let seconds = settings.deadline_seconds.unwrap_or(health.deadline_seconds);
-        let deadline = Duration::try_from_secs_f64(seconds).ok().filter(|d| !d.is_zero() && *d <= MAX_DEADLINE);
-        let deadline = deadline.ok_or_else(|| {
-            Error::invalid(format!("the deadline of check {:?} is {seconds} seconds", settings.name))
-                .with_hint("set deadline_seconds to more than 0 and at most 3600")
-        })?;
-        Ok(Self {
-            name: settings.name.clone(),
-            group: settings.group.clone(),
-            critical: settings.critical,
-            deadline,
-            check,
-        })
-    }
-}
-
-/// What the checks found.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct HealthReport {
-    /// The verdict over all: `fail` when a critical check failed, `warn` when another one failed or one warned.
-    /// Without any check it is `warn`: nothing was asked, so nothing is known.
-    pub status: CheckStatus,
-    /// The checks, in the order of the settings.
-    pub checks: Vec<CheckReport>,
-}
-
-impl HealthReport {
-    /// Adds the verdicts up.
-    pub fn of(checks: Vec<CheckReport>) -> Self {
-        let weight = |check: &CheckReport| match check.status {
-            CheckStatus::Fail if !check.critical => CheckStatus::Warn,
-            status => status,
-        };
-        let status = checks.iter().map(weight).max().unwrap_or(CheckStatus::Warn);
-        Self { status, checks }
-    }
-}
-
-/// What one check found.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct CheckReport {
-    /// The check's name.
-    pub name: String,
-    /// Its verdict.
-    pub status: CheckStatus,
-    /// What was found, and the repair when the status is not `pass`.
-    pub message: String,
-    /// The number behind the verdict, when there is one.
-    pub observed: Option<f64>,
-    /// Its unit: `bytes`, `seconds`, `ratio`, ….
-    pub unit: Option<String>,
-    /// How long the check took.
-    pub duration_seconds: f64,
-    /// Whether its failure makes the whole answer `fail`.
-    pub critical: bool,
-    /// The group it belongs to, besides `all`.
-    pub group: Option<String>,
-}
+use super::entry::{self, Entry};
+use super::report::{CheckReport, HealthReport};
+use super::{CheckOutcome, CheckStatus};
 
 /// Runs checks: some at once, each with its deadline, none twice at the same time.
 ///
@@ -118,7 +31,8 @@ struct Slot {
 /// One call of a check, which several callers may wait for.
 struct Flight {
     started: Duration,
-    until: Instant,
+    /// When the deadline is, on the monotonic clock.
+    until: Duration,
     cancel: Cancel,
     finished: watch::Receiver<Option<Finished>>,
     waiting: Mutex<usize>,
@@ -160,6 +74,14 @@ impl Runner {
         Ok(())
     }
 
+    /// For each check the number of its parent, once all are added.
+    ///
+    /// # Errors
+    /// For a parent that there is not, and for checks that depend on each other in a circle.
+    pub fn parents(&self) -> Result<Vec<Option<usize>>> {
+        entry::parents(&self.entries().collect::<Vec<_>>())
+    }
+
     /// The checks, in the order of reports.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.slots.iter().map(|slot| &slot.entry)
@@ -179,16 +101,16 @@ impl Runner {
     /// # Errors
     /// As [`Runner::run`].
     pub async fn run_critical(&self, scope: &Scope, group: Option<&str>) -> Result<HealthReport> {
-        let slots = self.select(group)?.into_iter().filter(|slot| slot.entry.critical).collect();
+        let slots = self.select(group)?.into_iter().filter(|(_, slot)| slot.entry.critical).collect();
         self.run_slots(scope, slots).await
     }
 
-    async fn run_slots(&self, scope: &Scope, slots: Vec<&Slot>) -> Result<HealthReport> {
-        let checks = slots.iter().map(|slot| tokio::spawn(slot.report(scope, &self.running)));
+    async fn run_slots(&self, scope: &Scope, slots: Vec<(usize, &Slot)>) -> Result<HealthReport> {
+        let checks = slots.iter().map(|(_, slot)| tokio::spawn(slot.report(scope, &self.running)));
         // Aborts the tasks when this future is dropped; the checks see it as a cancel.
         let tasks: Vec<AbortOnDrop> = checks.map(AbortOnDrop).collect();
         let mut reports = Vec::with_capacity(tasks.len());
-        for (mut task, slot) in tasks.into_iter().zip(slots) {
+        for (mut task, (_, slot)) in tasks.into_iter().zip(&slots) {
             let joined = tokio::select! {
                 biased;
                 () = scope.cancel.cancelled() => {
@@ -202,23 +124,47 @@ impl Runner {
                 slot.entry.report(outcome, 0.0)
             }));
         }
+        self.explain(&slots, &mut reports);
         Ok(HealthReport::of(reports))
     }
 
-    fn select(&self, group: Option<&str>) -> Result<Vec<&Slot>> {
-        let Some(group) = group.filter(|group| *group != "all") else {
-            return Ok(self.slots.iter().collect());
-        };
-        let chosen: Vec<&Slot> = self.slots.iter().filter(|slot| slot.entry.group.as_deref() == Some(group)).collect();
-        if !chosen.is_empty() {
-            return Ok(chosen);
+    /// Names with each failure the first cause among those that were asked.
+    fn explain(&self, slots: &[(usize, &Slot)], reports: &mut [CheckReport]) {
+        // Refused when the runner was made; without parents nothing is explained.
+        let Ok(parents) = self.parents() else { return };
+        let mut fails = vec![false; self.slots.len()];
+        for ((number, _), report) in slots.iter().zip(&*reports) {
+            fails[*number] = report.status == CheckStatus::Fail;
         }
-        let mut known: Vec<&str> = self.entries().filter_map(|entry| entry.group.as_deref()).collect();
+        let causes = entry::causes(&parents, &fails, &fails);
+        for ((number, _), report) in slots.iter().zip(reports) {
+            report.because_of = causes[*number].map(|cause| self.slots[cause].entry.name.clone());
+        }
+    }
+
+    /// Asks the check of this number, and waits for its answer or its deadline, and before that for a place among those
+    /// that run. Must be called within a Tokio runtime.
+    pub(super) fn ask(&self, number: usize, scope: &Scope) -> impl Future<Output = CheckReport> + Send + use<> {
+        self.slots[number].report(scope, &self.running)
+    }
+
+    /// Whether a check belongs to `group`, or an error that names those that there are.
+    pub(super) fn know(&self, group: &str) -> Result<()> {
+        if group == "all" || self.entries().any(|entry| entry.is_in(group)) {
+            return Ok(());
+        }
+        let mut known: Vec<&str> = self.entries().flat_map(|entry| &entry.groups).map(String::as_str).collect();
         known.push("all");
         known.sort_unstable();
         known.dedup();
         Err(Error::new(ErrorKind::NotFound, format!("no check belongs to the group {group:?}"))
             .with_hint(format!("name one of: {}", known.join(", "))))
+    }
+
+    fn select(&self, group: Option<&str>) -> Result<Vec<(usize, &Slot)>> {
+        let group = group.unwrap_or("all");
+        self.know(group)?;
+        Ok(self.slots.iter().enumerate().filter(|(_, slot)| slot.entry.is_in(group)).collect())
     }
 }
 
@@ -236,22 +182,6 @@ impl Drop for AbortOnDrop {
     }
 }
 
-impl Entry {
-    fn report(&self, outcome: CheckOutcome, duration_seconds: f64) -> CheckReport {
-        CheckReport {
-            name: self.name.clone(),
-            status: outcome.status,
-            message: cut(outcome.message),
-            // JSON has no NaN and no infinity.
-            observed: outcome.observed.filter(|value| value.is_finite()),
-            unit: outcome.unit,
-            duration_seconds,
-            critical: self.critical,
-            group: self.group.clone(),
-        }
-    }
-}
-
 impl Slot {
     /// The future that asks the check, or joins a call that is under way.
     fn report(&self, scope: &Scope, running: &Arc<Semaphore>) -> impl Future<Output = CheckReport> + Send + use<> {
@@ -264,24 +194,25 @@ impl Slot {
                 let flight = Flight::join_or_start(&entry, &place, &clock);
                 // Left behind by callers who cancelled, or stuck: its answer is not ours. Once it has ended, ask anew.
                 let left_behind = flight.cancel.is_cancelled();
-                let past = Instant::now() >= flight.until;
+                let left = flight.until.saturating_sub(clock.monotonic());
                 let _waiting = flight.wait();
                 let mut finished = flight.finished.clone();
-                let answer = tokio::time::timeout_at(flight.until, finished.wait_for(Option::is_some)).await;
+                let answer = tokio::select! {
+                    biased;
+                    answer = finished.wait_for(Option::is_some) => Some(answer.map(|finished| finished.clone())),
+                    () = clock.sleep(left) => None,
+                };
                 let taken = || clock.monotonic().saturating_sub(flight.started).as_secs_f64();
                 return match answer {
-                    Ok(Ok(_)) if left_behind => continue,
-                    Ok(Ok(finished)) => match &*finished {
-                        Some(finished) => entry.report(finished.outcome.clone(), finished.duration_seconds),
-                        None => entry.report(stuck(&entry, past), taken()),
-                    },
+                    Some(Ok(_)) if left_behind => continue,
+                    Some(Ok(Some(finished))) => entry.report(finished.outcome, finished.duration_seconds),
                     // The task that was to tell is gone: the runtime is shutting down.
-                    Ok(Err(_)) => {
+                    Some(_) => {
                         entry.report(CheckOutcome::new(CheckStatus::Fail, "the check ended without an answer"), taken())
                     }
-                    Err(_) => {
+                    None => {
                         flight.cancel.cancel();
-                        entry.report(stuck(&entry, past), taken())
+                        entry.report(stuck(&entry, left.is_zero()), taken())
                     }
                 };
             }
@@ -291,7 +222,7 @@ impl Slot {
 
 /// What is said of a check that is past its deadline.
 fn stuck(entry: &Entry, again: bool) -> CheckOutcome {
-    let seconds = entry.deadline.as_secs_f64();
+    let seconds = entry.pace.deadline.as_secs_f64();
     let message = if again {
         format!("still running past its deadline of {seconds} s, so it was not started again")
     } else {
@@ -312,9 +243,10 @@ impl Flight {
             return Arc::clone(flight);
         }
         let (tell, finished) = watch::channel(None);
+        let started = clock.monotonic();
         let flight = Arc::new(Self {
-            started: clock.monotonic(),
-            until: Instant::now() + entry.deadline,
+            started,
+            until: started.saturating_add(entry.pace.deadline),
             cancel: Cancel::new(),
             finished,
             waiting: Mutex::new(0),
@@ -325,7 +257,7 @@ impl Flight {
         let scope = Scope { clock: Arc::clone(clock), cancel: flight.cancel.clone(), progress: Progress::default() };
         let check = Arc::clone(&entry.check);
         let asked = tokio::spawn(async move { check.check(&scope).await });
-        let (place, clock, started) = (Arc::clone(place), Arc::clone(clock), flight.started);
+        let (place, clock) = (Arc::clone(place), Arc::clone(clock));
         tokio::spawn(async move {
             let outcome = match asked.await {
                 Ok(Ok(outcome)) => outcome,
@@ -374,18 +306,6 @@ fn panic_text(error: tokio::task::JoinError) -> String {
     let Ok(payload) = error.try_into_panic() else { return "it was aborted".to_owned() };
     let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without a message".to_owned())
-}
-
-fn cut(mut message: String) -> String {
-    if message.len() > MAX_MESSAGE {
-        let mut end = MAX_MESSAGE;
-        while !message.is_char_boundary(end) {
-            end -= 1;
-        }
-        message.truncate(end);
-        message.push('…');
-    }
-    message
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -24,9 +24,11 @@
 //! | path | who | answers |
 //! | --- | --- | --- |
 //! | `/status` | anybody | `{"status": "Server is running", "service", "uptime_seconds"}`: cheap, asks nobody |
-//! | `/livez` | anybody | `{"status": "pass"}`: the process answers. Runs no checks, so a dependency that is down restarts nothing |
-//! | `/readyz` | anybody | `{"status": "pass" \| "warn" \| "fail"}`, with 503 for `fail`: the critical checks of the group `ready`, or all critical ones where no check is in that group |
-//! | `/health` | readers | the report of `health.check` and its `age_seconds`, with 503 for `fail`; `?group=NAME` |
+//! | `/livez` | anybody | `{"status": "pass"}`: the process answers; 503 and `fail` when a check of the group `live` fails, which none of a dependency can |
+//! | `/readyz` | anybody | `{"status": "pass" \| "warn" \| "unknown" \| "fail"}`, with 503 for the last two: the critical checks of the group `ready`, or all critical ones where no check is in that group |
+//! | `/startupz` | anybody | the same: 503 and `unknown` until the checks of the group `startup` have passed once, or those of `/readyz` where no check is in that group |
+//! | `/health` | readers | the answer of `health.state`, with 503 for `fail` and `unknown`; `?group=NAME`; as `application/health+json` (draft-inadarei-api-health-check) by the `Accept` header |
+//! | `/api/v1/system/status` | readers | the verdict, and what the checks of the group `system` observed, under their names: what the guide's callers read |
 //! | `/metrics` | readers | the page of `metrics.render`, as text or OpenMetrics by the `Accept` header |
 //! | `/api/v1` | readers | the operations: name, path, effect, fields, and whether they are on |
 //! | `/api/v1/<group>/<operation>` | readers | an operation that reads: `GET` with its fields as a query, or `POST` with them as a JSON object |
@@ -38,11 +40,14 @@
 //! kind, on every route. Every `GET` has its `HEAD`, every path its `OPTIONS`; nothing may be cached; there are no
 //! CORS headers, so a page of another site reads nothing.
 //!
-//! A `[[check]]` of kind `http` that asks its own service to run the checks would wait for itself: such a request is
-//! answered 508 at once.
+//! The checks are asked in the background, see [`health`](crate::health): these endpoints tell what was found last and how long
+//! ago, wait for nobody, and a flood of probes asks nothing. `/api/v1/health/check` asks at once.
 //!
-//! The results of checks are kept for [`PROBE_AGE`], and one run serves everybody who waits: a flood of
-//! probes runs the checks once a second.
+//! A `[[check]]` of kind `http` that asks its own service for the result of the checks would wait for itself, or believe
+//! itself for ever: such a request is answered 508 at once.
+//!
+//! To stop a service (SIGTERM): [`Ops::drain`](crate::ops::Ops::drain) with the time that its load balancer takes to see
+//! `/readyz` fail, then stop the server, then [`Ops::close`](crate::ops::Ops::close). `/livez` says `pass` all along.
 //!
 //! # Access
 //!
@@ -53,8 +58,7 @@
 //!
 //! # How a binding calls it
 //!
-//! Make one [`Responder`] for each `Ops` and keep it: it is a cheap clone, `Send + Sync`, and has the cache of
-//! the probes. Making one fails when a token's variable is not set or a host name is none: let that reach the
+//! Make one [`Responder`] for each `Ops` and keep it: it is a cheap clone and `Send + Sync`. Making one fails when a token's variable is not set or a host name is none: let that reach the
 //! host's start.
 //!
 //! | field of [`Request`] | ASGI | WSGI | Node |
@@ -93,7 +97,6 @@ mod target;
 mod tests;
 
 use std::net::IpAddr;
-use std::time::Duration;
 
 pub use access::Access;
 pub(crate) use check::findings;
@@ -105,9 +108,6 @@ pub const MAX_BODY: usize = 1024 * 1024;
 
 /// The longest query, in bytes (16 KiB).
 pub const MAX_QUERY: usize = 16 * 1024;
-
-/// How long the result of the checks answers for `/readyz` and `/health`.
-pub const PROBE_AGE: Duration = Duration::from_secs(1);
 
 /// The address in what a server calls the peer: without a zone, an IPv4 address in IPv6 clothes as IPv4.
 pub fn parse_peer(text: &str) -> Option<IpAddr> {

@@ -1,104 +1,87 @@
-//! The results of checks, kept for a moment: probes come in floods, checks do not.
+//! What is known of the service's health, in the shapes that others read.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+use serde_json::{Map, Value, json};
 
-use serde_json::Value;
-use tokio::sync::Mutex;
+use crate::health::{CheckView, HealthState, HealthView};
 
-use crate::api::health::{Check, CheckRequest};
-use crate::error::{Error, ErrorBody, Result};
-use crate::health::HealthReport;
-use crate::ops::Ops;
+use super::message::Request;
 
-use super::PROBE_AGE;
+/// The media type of draft-inadarei-api-health-check-06.
+pub(super) const HEALTH_JSON: &str = "application/health+json";
 
-/// The group of checks that readiness asks, where a check is in it.
-const READY: &str = "ready";
+/// The group whose checks are the facts of `/api/v1/system/status`.
+const SYSTEM: &str = "system";
 
-/// What was asked: a group, and whether the critical checks alone.
-type Question = (Option<String>, bool);
-
-/// Checks behind a cache, one place for each question that there is.
-#[derive(Debug)]
-pub(super) struct Probes {
-    ready: Option<&'static str>,
-    kept: BTreeMap<Question, Mutex<Option<Kept>>>,
-    /// The process that made it.
-    pid: u32,
+/// Whether the sender prefers [`HEALTH_JSON`] to plain JSON, which it has to name (RFC 9110, section 12.5.1).
+pub(super) fn wants_health_json(request: &Request) -> bool {
+    let weight = |media: &str| {
+        let ranges = request.values("accept").flat_map(|value| value.split(','));
+        let of_it = ranges.filter_map(|range| {
+            let mut parts = range.split(';').map(str::trim);
+            parts.next().filter(|name| name.eq_ignore_ascii_case(media))?;
+            let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
+            Some(weight.map_or(1.0, |weight| weight.parse::<f64>().unwrap_or(0.0)))
+        });
+        of_it.fold(0.0, f64::max)
+    };
+    let wanted = weight(HEALTH_JSON);
+    wanted > 0.0 && wanted >= weight("application/json")
 }
 
-/// What came of it, and when.
-#[derive(Debug)]
-struct Kept {
-    at: Duration,
-    result: Result<HealthReport, ErrorBody>,
+/// The view as it is.
+pub(super) fn plain(view: &HealthView) -> Value {
+    serde_json::to_value(view).unwrap_or_default()
 }
 
-/// A report and how old it is.
-#[derive(Debug)]
-pub(super) struct Seen {
-    pub(super) report: HealthReport,
-    pub(super) age: Duration,
-}
-
-impl Probes {
-    /// Places for the groups that `ops` has.
-    pub(super) fn of(ops: &Ops) -> Self {
-        let groups = || ops.context().health.entries().filter_map(|entry| entry.group.clone());
-        let ready = groups().any(|group| group == READY).then_some(READY);
-        let questions = groups().map(Some).chain([None]).flat_map(|group| [(group.clone(), false), (group, true)]);
-        let kept = questions.map(|question| (question, Mutex::default())).collect();
-        Self { ready, kept, pid: std::process::id() }
+/// The view as draft-inadarei-api-health-check-06 has it: what is unknown is a failure there, what a check that passes says
+/// is left out, and what that draft has no word for is a member of its own.
+pub(super) fn health_json(view: &HealthView, service: &str) -> Value {
+    let mut checks = Map::new();
+    for check in &view.checks {
+        checks.insert(check.name.clone(), json!([component(check)]));
     }
-
-    /// Whether the service can do its work: its critical checks.
-    pub(super) async fn ready(&self, ops: &Ops) -> Result<Seen> {
-        self.ask(ops, self.ready, true).await
+    let mut body = json!({ "status": word(view.status), "serviceId": service, "checks": checks });
+    if !view.down.is_empty() {
+        body["output"] = format!("down: {}", view.down.join(", ")).into();
     }
+    body
+}
 
-    /// The checks of `group`, or of all.
-    pub(super) async fn ask(&self, ops: &Ops, group: Option<&str>, critical: bool) -> Result<Seen> {
-        let group = group.filter(|group| *group != "all");
-        let question = (group.map(str::to_owned), critical);
-        // A group that no check is in has nothing to keep, and a forked child must not wait for a lock that a
-        // thread of its parent held: the operation says what is wrong.
-        let Some(place) = self.kept.get(&question).filter(|_| std::process::id() == self.pid) else {
-            return run(ops, question).await.map(Seen::now);
+fn component(check: &CheckView) -> Value {
+    let mut shown = Map::from_iter([("status".to_owned(), Value::from(word(check.status)))]);
+    let mut add = |name: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            shown.insert(name.to_owned(), value);
+        }
+    };
+    add("observedValue", check.observed.map(Value::from));
+    add("observedUnit", check.unit.clone().map(Value::from));
+    add("time", check.time.map(|time| time.to_string().into()));
+    add("output", (check.status != HealthState::Pass).then(|| check.message.clone().into()));
+    add("because_of", check.because_of.clone().map(Value::from));
+    Value::Object(shown)
+}
+
+fn word(status: HealthState) -> &'static str {
+    if status == HealthState::Unknown { HealthState::Fail.as_str() } else { status.as_str() }
+}
+
+/// The verdict, and under the name of each check of the group `system` its number, or else whether it is up: with
+/// checks called `plugin_count`, `active_plugin_count`, `total_tools`, `active_tools` and `mcp_available` it is what the guide's
+/// callers read. What is not known is null.
+pub(super) fn system(view: &HealthView) -> Value {
+    let mut body = Map::new();
+    for check in view.checks.iter().filter(|check| check.groups.iter().any(|group| group == SYSTEM)) {
+        let value = match (check.status, check.observed) {
+            (HealthState::Unknown, _) => Value::Null,
+            // A count is read as a whole number, by those who compare texts as well.
+            (_, Some(count)) if count.fract() == 0.0 && count.abs() < 9e15 => Value::from(count as i64),
+            (_, Some(number)) => Value::from(number),
+            (state, None) => Value::from(!state.is_down()),
         };
-        let clock = ops.scope().clock;
-        // Held while the checks run, so whoever comes meanwhile waits for this result. Who holds it and goes away
-        // leaves it to the next.
-        let mut kept = place.lock().await;
-        let age = |kept: &Kept| clock.monotonic().saturating_sub(kept.at);
-        let fresh = kept.take().filter(|kept| age(kept) < PROBE_AGE);
-        let fresh = match fresh {
-            Some(fresh) => fresh,
-            None => {
-                let result = run(ops, question).await;
-                Kept { at: clock.monotonic(), result: result.map_err(|error| error.to_body()) }
-            }
-        };
-        let fresh = kept.insert(fresh);
-        let age = age(fresh);
-        fresh.result.clone().map(|report| Seen { report, age }).map_err(Error::from)
+        body.insert(check.name.clone(), value);
     }
-}
-
-/// Runs the checks for all who wait, so under nobody's own cancel.
-async fn run(ops: &Ops, (group, critical): Question) -> Result<HealthReport> {
-    ops.run::<Check>(ops.scope(), CheckRequest { group, critical }).await
-}
-
-impl Seen {
-    fn now(report: HealthReport) -> Self {
-        Self { report, age: Duration::ZERO }
-    }
-
-    /// The report with its age.
-    pub(super) fn to_json(&self) -> Value {
-        let mut shown = serde_json::to_value(&self.report).unwrap_or_default();
-        shown["age_seconds"] = self.age.as_secs_f64().into();
-        shown
-    }
+    body.insert("status".to_owned(), json!(view.status));
+    body.insert("phase".to_owned(), json!(view.phase));
+    Value::Object(body)
 }

@@ -1,15 +1,14 @@
 //! From a request to a response.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 
-use crate::api::health::{Check, CheckRequest};
+use crate::api::health::{Check, CheckRequest, State};
 use crate::api::metrics::{Render, RenderRequest};
 use crate::cancel::Scope;
 use crate::error::Result;
-use crate::health::{CheckStatus, own};
+use crate::health::{HealthState, Phase, own};
 use crate::metrics::negotiate;
 use crate::ops::{Operation, Ops};
 use crate::worker::CatchPanic;
@@ -18,7 +17,7 @@ use super::access::{Access, Grant, Guard};
 use super::blocking::block_on;
 use super::fields::{Field, fields_of, read_query};
 use super::message::{Once, Request, Response};
-use super::probe::Probes;
+use super::probe;
 use super::refusal::Refusal;
 use super::route::{Place, Routes, Served};
 use super::{MAX_BODY, MAX_QUERY};
@@ -32,15 +31,16 @@ struct Inner {
     ops: Ops,
     guard: Guard,
     routes: Routes,
-    probes: Probes,
     health_fields: Vec<Field>,
-    draining: AtomicBool,
     /// What the service's own checks say in their requests, see [`own`].
     mark: String,
+    /// The process that made it: a fork of it asks no checks, and must wait for no lock that a thread of its parent held.
+    pid: u32,
 }
 
 impl Responder {
-    /// A responder with the access that the section `[http]` of the settings gives.
+    /// A responder with the access that the section `[http]` of the settings gives. From now on the checks are asked
+    /// in the background, see [`Ops::watch_health`].
     ///
     /// # Errors
     /// [`NotFound`](crate::ErrorKind::NotFound) for `token = "env:NAME"` whose variable is not set,
@@ -54,21 +54,23 @@ impl Responder {
     /// # Errors
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for a token or a host that can be none.
     pub fn with_access(ops: &Ops, access: &Access) -> Result<Self> {
+        let guard = Guard::new(access)?;
+        // What cannot be asked is unknown, and so is not ready.
+        let _ = ops.watch_health();
         Ok(Self(Arc::new(Inner {
-            guard: Guard::new(access)?,
+            guard,
             routes: Routes::of(ops),
-            probes: Probes::of(ops),
             health_fields: fields_of(&schemars::schema_for!(CheckRequest)),
             mark: own::mark(&ops.context().state),
             ops: ops.clone(),
-            draining: AtomicBool::new(false),
+            pid: std::process::id(),
         })))
     }
 
     /// Says that the service is about to stop: from now on `/readyz` is 503, so that no more work is sent here,
-    /// while everything else is answered as before.
+    /// while everything else is answered as before. [`Ops::drain`] says the same, and waits.
     pub fn drain(&self) {
-        self.0.draining.store(true, Ordering::SeqCst);
+        self.0.ops.context().watch.drain();
     }
 
     /// Answers `request`. Never fails and never panics; runs on any executor. Dropped, it cancels the operation.
@@ -118,7 +120,7 @@ impl Inner {
             return Ok(Response::empty(204).with("allow", allow));
         }
         let grant = match place {
-            Place::Status | Place::Livez | Place::Readyz => None,
+            Place::Status | Place::Livez | Place::Readyz | Place::Startupz => None,
             _ => Some(self.guard.grant(request)?),
         };
         if let Some(served) = served {
@@ -134,7 +136,7 @@ impl Inner {
             return Err(Refusal::query_too_long());
         }
         let runs_checks = match place {
-            Place::Readyz | Place::Health => true,
+            Place::Readyz | Place::Startupz | Place::Health | Place::System => true,
             Place::Operation(number) => self.routes.operation(number).entry.name == Check::NAME,
             _ => false,
         };
@@ -143,9 +145,11 @@ impl Inner {
         }
         match place {
             Place::Status => Ok(self.status()),
-            Place::Livez => Ok(Response::json(200, &json!({ "status": CheckStatus::Pass }))),
-            Place::Readyz => Ok(self.ready().await),
+            Place::Livez => Ok(self.live()),
+            Place::Readyz => Ok(self.ready()),
+            Place::Startupz => Ok(self.startup()),
             Place::Health => self.health(request).await,
+            Place::System => Ok(self.system().await?),
             Place::Metrics => self.metrics(scope, request).await,
             Place::Index => Ok(self.index(request)),
             Place::Operation(number) => {
@@ -186,23 +190,54 @@ impl Inner {
         Response::json(200, &body)
     }
 
+    /// Whether the process is well by itself. A fork has no thread that could know, and is alive.
+    fn live(&self) -> Response {
+        let here = !self.is_fork();
+        one_word(if here { self.ops.context().watch.live(self.now()) } else { HealthState::Pass })
+    }
+
     /// One word: which check failed, and why, is for `/health`.
-    async fn ready(&self) -> Response {
-        let status = if self.draining.load(Ordering::SeqCst) {
-            CheckStatus::Fail
-        } else {
-            // What could not be asked is unknown, and unknown is not ready.
-            self.probes.ready(&self.ops).await.map_or(CheckStatus::Fail, |seen| seen.report.status)
-        };
-        Response::json(status_of(status), &json!({ "status": status }))
+    fn ready(&self) -> Response {
+        let here = !self.is_fork() && !self.ops.is_closed();
+        one_word(if here { self.ops.context().watch.ready(self.now()).status } else { HealthState::Fail })
+    }
+
+    /// Whether it has begun, which it does once.
+    fn startup(&self) -> Response {
+        // To ask for readiness is to look whether it has begun since.
+        let begun = !self.is_fork() && self.ops.context().watch.ready(self.now()).phase != Phase::Starting;
+        one_word(if begun { HealthState::Pass } else { HealthState::Unknown })
+    }
+
+    fn is_fork(&self) -> bool {
+        std::process::id() != self.pid
+    }
+
+    fn now(&self) -> std::time::Duration {
+        self.ops.scope().clock.monotonic()
     }
 
     async fn health(&self, request: &Request) -> Result<Response, Refusal> {
         let asked = read_query(&self.health_fields, &request.query)?;
-        let group = asked.get("group").and_then(Value::as_str);
+        let group = asked.get("group").and_then(Value::as_str).map(str::to_owned);
         let critical = asked.get("critical") == Some(&Value::Bool(true));
-        let seen = self.probes.ask(&self.ops, group, critical).await?;
-        Ok(Response::json(status_of(seen.report.status), &seen.to_json()))
+        let view = self.ops.run::<State>(self.ops.scope(), CheckRequest { group, critical }).await?;
+        let response = match probe::wants_health_json(request) {
+            true => {
+                let body = probe::health_json(&view, &self.ops.context().service_name());
+                Response::new(code_of(view.status), probe::HEALTH_JSON, body.to_string())
+            }
+            false => Response::json(code_of(view.status), &probe::plain(&view)),
+        };
+        Ok(response.with("vary", "accept"))
+    }
+
+    /// What the guide's callers read, see [`probe::system`].
+    async fn system(&self) -> Result<Response> {
+        let view = self.ops.run::<State>(self.ops.scope(), CheckRequest::default()).await?;
+        let mut body = probe::system(&view);
+        body["service"] = self.ops.context().service_name().into();
+        Ok(Response::json(code_of(view.status), &body))
     }
 
     async fn metrics(&self, scope: Scope, request: &Request) -> Result<Response, Refusal> {
@@ -228,8 +263,13 @@ impl Inner {
     }
 }
 
-fn status_of(status: CheckStatus) -> u16 {
-    if status == CheckStatus::Fail { 503 } else { 200 }
+fn one_word(status: HealthState) -> Response {
+    Response::json(code_of(status), &json!({ "status": status }))
+}
+
+/// What is unknown is not well.
+fn code_of(status: HealthState) -> u16 {
+    if status.is_down() { 503 } else { 200 }
 }
 
 /// The JSON object that a POST carries. No body at all is an empty one.

@@ -11,12 +11,14 @@ use super::refusal::Refusal;
 pub(super) const API: &str = "/api/v1";
 
 /// The paths that are no operations.
-pub(super) const PLACES: [(&str, Place); 6] = [
+pub(super) const PLACES: [(&str, Place); 8] = [
     ("/status", Place::Status),
     ("/livez", Place::Livez),
     ("/readyz", Place::Readyz),
+    ("/startupz", Place::Startupz),
     ("/health", Place::Health),
     ("/metrics", Place::Metrics),
+    ("/api/v1/system/status", Place::System),
     (API, Place::Index),
 ];
 
@@ -26,7 +28,9 @@ pub(super) enum Place {
     Status,
     Livez,
     Readyz,
+    Startupz,
     Health,
+    System,
     Metrics,
     Index,
     /// The operation of this number.

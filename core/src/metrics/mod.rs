@@ -26,6 +26,7 @@
 //! operations guide asks of a service, [`own`] has ours.
 
 mod collector;
+mod exporter;
 mod exposition;
 mod family;
 mod guide;
@@ -37,9 +38,11 @@ mod process;
 pub(crate) mod procfs;
 mod registry;
 mod sink;
+pub mod sinks;
 mod snapshot;
 
 pub use collector::{Collected, Collector};
+pub use exporter::{Exporter, Outlet, Source};
 pub use exposition::{Format, negotiate, render};
 pub use family::{CounterFamily, GaugeFamily, HistogramFamily, InstrumentFamily, MAX_SERIES, OVERFLOW_LABEL};
 pub use guide::{Guide, guide};

@@ -30,6 +30,8 @@ pub struct Own {
     check_duration: GaugeFamily,
     operations: CounterFamily,
     operation_duration: HistogramFamily,
+    exports: CounterFamily,
+    last_export: GaugeFamily,
 }
 
 impl Own {
@@ -59,6 +61,18 @@ impl Own {
                     .labels(&["operation"])
                     .bounds(DURATION_BOUNDS),
             )?,
+            exports: registry.counters(
+                define("uplifted_ops_exports_total", "Exports of metrics to a sink that ended, by outcome")
+                    .labels(&["sink", "outcome"]),
+            )?,
+            last_export: registry.gauges(
+                define(
+                    "uplifted_ops_last_export_timestamp_seconds",
+                    "When the sink last took the metrics, in seconds since the epoch",
+                )
+                .unit("seconds")
+                .labels(&["sink"]),
+            )?,
         })
     }
 
@@ -84,6 +98,15 @@ impl Own {
     pub fn operation(&self, operation: &str, outcome: &str, duration_seconds: f64) -> Result<()> {
         self.operations.with(&[operation, outcome])?.inc();
         self.operation_duration.with(&[operation])?.observe(duration_seconds);
+        Ok(())
+    }
+
+    /// Records the end of an export; `outcome` is `done`, or the kind of its error. `at` is when it went well.
+    pub fn export(&self, sink: &str, outcome: &str, at: Option<Timestamp>) -> Result<()> {
+        self.exports.with(&[sink, outcome])?.inc();
+        if let Some(at) = at {
+            self.last_export.with(&[sink])?.set(at.as_millisecond() as f64 / 1000.0);
+        }
         Ok(())
     }
 }

@@ -11,7 +11,7 @@ use crate::backup::{BackupTarget, decorate};
 use crate::component::{BuildContext, Kind, Placement, Registry};
 use crate::config::{ComponentSettings, Settings};
 use crate::error::{Error, ErrorKind, Result};
-use crate::health::{HealthCheck, Runner};
+use crate::health::{HealthCheck, Runner, Watch};
 use crate::journal::Journal;
 use crate::remote::{Link, RemoteCheck, RemotePauser, RemoteStore, RemoteTarget};
 use crate::store::Store;
@@ -303,8 +303,10 @@ pub(crate) fn worker_context(
     let pauser = || Arc::new(RemotePauser { link: Arc::clone(link) }) as Arc<dyn Pauser>;
     let process = ProcessFacts::of_this_process(None);
     let journal = Journal::open(&state)?;
+    let health = Arc::new(Runner::new(&settings.health)?);
     let mut context = Context {
-        health: Runner::new(&settings.health)?,
+        watch: Arc::new(Watch::new(Arc::clone(&health))?),
+        health,
         settings,
         config: None,
         environment,
@@ -323,7 +325,7 @@ pub(crate) fn worker_context(
         process,
         unbuildable: Vec::new(),
     };
-    context.health = super::checks::runner(&context)?;
+    context.set_health(super::checks::runner(&context)?)?;
     Ok((context, own))
 }
 

@@ -14,7 +14,7 @@ use crate::component::Kind;
 use crate::config::{self, BackupSettings, Config, HealthSettings, HttpSettings, LoadInput, Settings};
 use crate::embed::{Component, Contract, Plugin, Registered};
 use crate::error::{Error, ErrorKind, Result};
-use crate::health::{HealthCheck, Runner};
+use crate::health::{HealthCheck, Runner, Watch};
 use crate::journal::Journal;
 use crate::metrics::MetricsSink;
 use crate::remote::{Link, WirePath};
@@ -316,7 +316,9 @@ impl OpsBuilder {
             Ok(runner) => runner,
             Err(error) => bearing.or_else("health", error, || Runner::new(&HealthSettings::default()))?,
         };
+        let health = Arc::new(health);
         let mut context = Context {
+            watch: Arc::new(Watch::new(Arc::clone(&health))?),
             health,
             settings,
             config,
@@ -336,9 +338,8 @@ impl OpsBuilder {
             process: ProcessFacts::of_this_process(Some(pool.clone())),
             unbuildable: Vec::new(),
         };
-        match checks::runner(&context) {
-            Ok(runner) => context.health = runner,
-            Err(error) => bearing.or_else("health", error, || Ok(()))?,
+        if let Err(error) = checks::runner(&context).and_then(|runner| context.set_health(runner)) {
+            bearing.or_else("health", error, || Ok(()))?;
         }
         context.unbuildable = bearing.unbuildable;
         recovery::recover(&mut context, &self.clock)?;

@@ -32,7 +32,7 @@ pub(super) fn add_log_errors(settings: &mut Settings, config: &Config) {
         settings: Map::from_iter([("path".to_owned(), Value::from(path.to_string_lossy()))]),
         // Errors in a log are somebody's work tomorrow; they do not take the service out of rotation.
         critical: false,
-        ..plain(LOG_ERRORS)
+        ..CheckSettings::named(LOG_ERRORS)
     });
 }
 
@@ -43,14 +43,14 @@ pub(super) fn runner(context: &Context) -> Result<Runner> {
     let mut runner = Runner::new(health)?;
     for named in &context.checks {
         let of_name = context.settings.checks.iter().find(|check| check.name == named.name);
-        let own = plain(&named.name);
+        let own = CheckSettings::named(&named.name);
         runner.add(RunnerEntry::new(of_name.unwrap_or(&own), health, Arc::clone(&named.component))?)?;
     }
     let mut add = |name: &str, critical: bool, check: Arc<dyn HealthCheck>| -> Result<()> {
         if runner.entries().any(|entry| entry.name == name) {
             return Ok(());
         }
-        runner.add(RunnerEntry::new(&CheckSettings { critical, ..plain(name) }, health, check)?)
+        runner.add(RunnerEntry::new(&CheckSettings { critical, ..CheckSettings::named(name) }, health, check)?)
     };
     if !without(&context.settings, "disk") {
         let mut used = vec![context.root.clone(), context.state.clone()];
@@ -94,15 +94,4 @@ pub(super) fn runner(context: &Context) -> Result<Runner> {
 
 fn without(settings: &Settings, name: &str) -> bool {
     settings.health.without.iter().any(|left_out| left_out == name)
-}
-
-fn plain(name: &str) -> CheckSettings {
-    CheckSettings {
-        name: name.to_owned(),
-        kind: name.to_owned(),
-        group: None,
-        critical: true,
-        deadline_seconds: None,
-        settings: Map::new(),
-    }
 }

@@ -9,7 +9,7 @@ use crate::backup::restore::Recovered;
 use crate::component::Registry;
 use crate::config::{Config, Settings};
 use crate::error::{Error, ErrorKind, Result};
-use crate::health::{HealthCheck, Runner};
+use crate::health::{HealthCheck, Runner, Watch};
 use crate::journal::Journal;
 use crate::metrics::MetricsSink;
 use crate::process::ProcessIdentity;
@@ -45,7 +45,9 @@ pub struct Context {
     /// The health checks of the settings and of the host's code; the built-in ones are not among them.
     pub checks: Vec<Named<dyn HealthCheck>>,
     /// What asks them, and the built-in ones.
-    pub health: Runner,
+    pub health: Arc<Runner>,
+    /// What asks them in the background, and knows what they last answered. In a worker it never begins.
+    pub watch: Arc<Watch>,
     /// Where numbers go. In the host only.
     pub sinks: Vec<Named<dyn MetricsSink>>,
     /// Who pauses the service for a backup. In a worker only, where backups are made.
@@ -65,6 +67,17 @@ impl Context {
     /// The merged settings.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// Takes over who asks the checks.
+    ///
+    /// # Errors
+    /// Where a check depends on one that there is not, or on itself.
+    pub(super) fn set_health(&mut self, runner: Runner) -> Result<()> {
+        let runner = Arc::new(runner);
+        self.watch = Arc::new(Watch::new(Arc::clone(&runner))?);
+        self.health = runner;
+        Ok(())
     }
 
     /// Where consistent copies of databases are made.

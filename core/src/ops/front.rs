@@ -92,13 +92,51 @@ impl Ops {
                 drop(counted);
             });
         }
-        Self(Arc::new(Shared {
+        let background = core.context.mode == RunMode::Embedded && core.context.settings.health.background;
+        let ops = Self(Arc::new(Shared {
             core,
             handle: runtime.handle().clone(),
             runtime: Mutex::new(Some(runtime)),
             ended: watch::Sender::new(None),
             pid: std::process::id(),
-        }))
+        }));
+        if background {
+            // Nothing has closed it, and this is no fork.
+            let _ = ops.watch_health();
+        }
+        ops
+    }
+
+    /// Begins to ask the checks in the background, each at its own pace, until this is closed. Later calls change nothing.
+    ///
+    /// [`http::Responder`](crate::http::Responder) and the setting `health.background` call it: a program that serves no
+    /// probes pays for no checks.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Refused`] in a forked child, and once closed.
+    pub fn watch_health(&self) -> Result<()> {
+        let handle = self.handle()?;
+        let core = &self.0.core;
+        if core.context.watch.claim() {
+            let (watch, clock, stop) = (Arc::clone(&core.context.watch), Arc::clone(&core.clock), core.closing.clone());
+            let identity = &core.context.process.identity;
+            let place = format!("{} {} {}", identity.boot_id, identity.pid_namespace, identity.pid);
+            let counted = Counted::new(&core.running);
+            handle.spawn(async move {
+                watch.run(clock, place, stop).await;
+                drop(counted);
+            });
+        }
+        Ok(())
+    }
+
+    /// Says that the service is about to stop, and returns when `delay` has passed: from the first moment on it is not
+    /// ready, so that no more work is sent here, and all else goes on as before. First thing on SIGTERM; `delay` is the time
+    /// that a load balancer takes to see it (period times failures of its probe).
+    pub fn drain(&self, delay: Duration) -> impl Future<Output = ()> + Send + 'static {
+        self.0.core.context.watch.drain();
+        let clock = Arc::clone(&self.0.core.clock);
+        async move { clock.sleep(delay).await }
     }
 
     /// What operations work with in this process.

@@ -35,6 +35,7 @@ pub static TABLE: &[Entry] = &[
     Entry::of::<config::Init>(),
     Entry::of::<config::Show>(),
     Entry::of::<health::Check>(),
+    Entry::of::<health::State>(),
     Entry::of::<journal::Read>(),
     Entry::of::<metrics::Render>(),
     Entry::of::<restore::Apply>(),

@@ -66,7 +66,14 @@ class Host {
     // What it says later is not of interest, but a full pipe would stop it.
     child.stderr.resume();
     assert.equal(addresses.size, 2, `the host ended before it listened: ${said.join("\n")}`);
-    return new Host(child, addresses, report);
+    const host = new Host(child, addresses, report);
+    // Until each check has answered once, it is not ready.
+    const until = performance.now() + 60_000;
+    while ((await host.ask({ ask: "GET /health" } as Step)).body.includes('"unknown"')) {
+      assert.ok(performance.now() < until, "a check does not answer");
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    return host;
   }
 
   /** Stops it. Returns what its writer did. */

@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection, HTTPMessage
@@ -44,6 +45,11 @@ class Host:
             if line.startswith("listening on http://"):
                 where, _, path = line.removeprefix("listening on http://").strip().partition("/")
                 self.address[path] = where
+        # Until each check has answered once, it is not ready.
+        until = time.monotonic() + 60
+        while '"unknown"' in self.ask({"ask": "GET /health"})[2]:
+            assert time.monotonic() < until, "a check does not answer"
+            time.sleep(0.05)
 
     def stop(self) -> dict[str, Any]:
         """Stops it. What its writer did."""

@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use uplifted_example::ledger;
@@ -52,7 +52,14 @@ impl Service {
             }
         };
         let (tools, address) = (listening("/tools"), listening("/status"));
-        Self { child, address, tools, _stderr: stderr }
+        let service = Self { child, address, tools, _stderr: stderr };
+        // Until each check has answered once, it is not ready.
+        let until = Instant::now() + Duration::from_secs(60);
+        while service.get("/health").1.to_string().contains("\"unknown\"") {
+            assert!(Instant::now() < until, "a check does not answer");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        service
     }
 
     /// Stops it, and reads what its writer did.

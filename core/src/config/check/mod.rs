@@ -152,6 +152,7 @@ impl Checker<'_> {
             ("backup.rollback_copy_seconds", settings.backup.rollback_copy_seconds, false),
             ("restore.health_gate_seconds", settings.restore.health_gate_seconds, true),
             ("health.deadline_seconds", settings.health.deadline_seconds, false),
+            ("health.period_seconds", settings.health.period_seconds, false),
             ("health.backup_age_seconds", settings.health.backup_age_seconds, false),
             ("health.verify_age_seconds", settings.health.verify_age_seconds, false),
             ("health.drill_age_seconds", settings.health.drill_age_seconds, false),

@@ -3,7 +3,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_trait::async_trait;
 use tokio::sync::Notify;
 
+use super::super::report::MAX_MESSAGE;
+use super::super::{HealthCheck, Pace};
 use super::*;
+use crate::config::CheckSettings;
 
 type Answer = Box<dyn Fn() -> Result<CheckOutcome> + Send + Sync>;
 
@@ -92,9 +95,10 @@ impl HealthCheck for Scripted {
 fn entry(name: &str, check: &Arc<Scripted>) -> Entry {
     Entry {
         name: name.to_owned(),
-        group: None,
+        groups: Vec::new(),
         critical: true,
-        deadline: Duration::from_secs(60),
+        parent: None,
+        pace: Pace::within(Duration::from_secs(60)),
         check: Arc::clone(check) as Arc<dyn HealthCheck>,
     }
 }
@@ -172,7 +176,7 @@ async fn errors_and_panics_are_failures_with_their_reason() {
 #[tokio::test]
 async fn a_hung_check_is_reported_again_and_never_stacks() {
     let hung = Arc::new(Scripted::status(CheckStatus::Pass).gated().deaf());
-    let runner = runner([Entry { deadline: SOON, ..entry("hung", &hung) }]);
+    let runner = runner([Entry { pace: Pace::within(SOON), ..entry("hung", &hung) }]);
     let message = async || {
         let report = runner.run(&Scope::default(), None).await.unwrap();
         assert_eq!(report.status, CheckStatus::Fail);
@@ -195,7 +199,7 @@ async fn a_hung_check_is_reported_again_and_never_stacks() {
 #[tokio::test]
 async fn a_check_that_heeds_its_deadline_is_asked_again() {
     let slow = Arc::new(Scripted::status(CheckStatus::Pass).gated());
-    let runner = runner([Entry { deadline: SOON, ..entry("slow", &slow) }]);
+    let runner = runner([Entry { pace: Pace::within(SOON), ..entry("slow", &slow) }]);
     assert_eq!(runner.run(&Scope::default(), None).await.unwrap().checks[0].message, "did not answer within 0.02 s");
     while lock(&runner.slots[0].flight).is_some() {
         tokio::task::yield_now().await;
@@ -240,7 +244,7 @@ async fn no_more_run_at_once_than_allowed() {
 async fn a_hung_check_gives_its_place_to_others() {
     let hung = Arc::new(Scripted::status(CheckStatus::Pass).gated().deaf());
     let fine = Arc::new(Scripted::status(CheckStatus::Pass));
-    let runner = runner_of(1, [Entry { deadline: SOON, ..entry("hung", &hung) }, entry("fine", &fine)]);
+    let runner = runner_of(1, [Entry { pace: Pace::within(SOON), ..entry("hung", &hung) }, entry("fine", &fine)]);
     let report = runner.run(&Scope::default(), None).await.unwrap();
     assert_eq!(report.checks[1].status, CheckStatus::Pass);
 }
@@ -295,7 +299,7 @@ async fn a_dropped_caller_is_a_cancelled_one() {
 #[tokio::test]
 async fn groups_are_chosen_by_name_and_unknown_ones_are_named() {
     let check = Arc::new(Scripted::status(CheckStatus::Pass));
-    let grouped = |name: &str, group: &str| Entry { group: Some(group.to_owned()), ..entry(name, &check) };
+    let grouped = |name: &str, group: &str| Entry { groups: vec![group.to_owned()], ..entry(name, &check) };
     let runner = runner([grouped("a", "live"), grouped("b", "ready"), entry("c", &check)]);
     let names = async |group| {
         let report = runner.run(&Scope::default(), group).await.unwrap();
@@ -329,16 +333,9 @@ fn settings_that_cannot_work_are_refused() {
     let mut runner = runner([entry("a", &check)]);
     assert!(runner.add(entry("a", &check)).is_err());
     assert!(runner.add(entry("", &check)).is_err());
-    let settings = |deadline_seconds| CheckSettings {
-        name: "a".to_owned(),
-        kind: "http".to_owned(),
-        group: None,
-        critical: true,
-        deadline_seconds,
-        settings: serde_json::Map::new(),
-    };
+    let settings = |deadline_seconds| CheckSettings { deadline_seconds, ..CheckSettings::named("a") };
     for deadline in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e300, 3600.1] {
         assert!(Entry::new(&settings(Some(deadline)), &health, check.clone()).is_err(), "{deadline}");
     }
-    assert_eq!(Entry::new(&settings(None), &health, check).unwrap().deadline, Duration::from_secs(10));
+    assert_eq!(Entry::new(&settings(None), &health, check).unwrap().pace.deadline, Duration::from_secs(10));
 }

@@ -3,8 +3,9 @@
 use super::*;
 
 /// Routes that are for everybody, and one of each kind that is not.
-const PUBLIC: [&str; 3] = ["/status", "/livez", "/readyz"];
-const PRIVATE: [&str; 5] = ["/health", "/metrics", "/api/v1", "/api/v1/test/read", "/api/v1/config/show"];
+const PUBLIC: [&str; 4] = ["/status", "/livez", "/readyz", "/startupz"];
+const PRIVATE: [&str; 6] =
+    ["/health", "/api/v1/system/status", "/metrics", "/api/v1", "/api/v1/test/read", "/api/v1/config/show"];
 
 async fn statuses(scene: &Scene, paths: &[&str], request: impl Fn(&str) -> Request) -> Vec<u16> {
     let mut statuses = Vec::new();

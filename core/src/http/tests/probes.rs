@@ -3,13 +3,13 @@
 use super::*;
 
 #[tokio::test]
-async fn liveness_asks_nobody_and_readiness_asks_the_checks() {
+async fn liveness_asks_nobody_and_readiness_tells_what_is_known() {
     let scene = Scene::guarded();
     for (status, code, word) in
         [(CheckStatus::Pass, 200, "pass"), (CheckStatus::Warn, 200, "warn"), (CheckStatus::Fail, 503, "fail")]
     {
         scene.check.say(status);
-        scene.clock.advance(super::super::PROBE_AGE);
+        scene.period().await;
         for _ in 0..3 {
             let ready = scene.send(remote("GET", "/readyz")).await;
             assert_eq!((ready.status, body(&ready)), (code, json!({ "status": word })));
@@ -18,61 +18,132 @@ async fn liveness_asks_nobody_and_readiness_asks_the_checks() {
         let (live, status) = (scene.get("/livez").await, scene.get("/status").await);
         assert_eq!((live.status, status.status), (200, 200), "a dependency that is down restarts nothing");
     }
-    // One run for each place and second: `/readyz` asks the critical checks, `/health` all.
-    assert_eq!(scene.check.calls(), 6);
+    assert_eq!(scene.check.calls(), 4);
 }
 
 #[tokio::test]
 async fn details_are_for_readers_alone() {
     let scene = Scene::guarded();
     scene.check.say(CheckStatus::Fail);
-    let ready = scene.send(remote("GET", "/readyz")).await;
-    assert_eq!(body(&ready), json!({ "status": "fail" }));
-    let health = body(&scene.get("/health").await);
-    assert_eq!(health["checks"][0]["message"], "password=hunter2 as told");
-}
-
-#[tokio::test]
-async fn a_flood_of_probes_runs_the_checks_once() {
-    let scene = Scene::guarded();
-    let gate = scene.check.close();
-    let flood: Vec<_> =
-        (0..200).map(|_| tokio::spawn(scene.responder.respond(scene.ops.scope(), remote("GET", "/readyz")))).collect();
-    tokio::time::timeout(PATIENCE, scene.check.called.notified()).await.unwrap();
-    gate.add_permits(1000);
-    for asked in flood {
-        assert_eq!(tokio::time::timeout(PATIENCE, asked).await.unwrap().unwrap().status, 200);
+    scene.period().await;
+    for path in ["/readyz", "/startupz", "/livez"] {
+        let told = body(&scene.send(remote("GET", path)).await);
+        assert_eq!(told.as_object().unwrap().keys().collect::<Vec<_>>(), ["status"], "{path}");
     }
-    assert_eq!(scene.check.calls(), 1);
-    // And again once the result is too old.
-    scene.clock.advance(super::super::PROBE_AGE);
-    assert_eq!(scene.get("/readyz").await.status, 200);
-    assert_eq!(scene.check.calls(), 2);
+    for path in ["/health", "/api/v1/system/status", "/api/v1/health/state"] {
+        assert_eq!(scene.send(remote("GET", path)).await.status, 401, "{path}");
+    }
+    let health = body(&scene.get("/health").await);
+    assert_eq!(health["checks"][0]["message"], "password=*** as told");
 }
 
 #[tokio::test]
-async fn whoever_goes_away_leaves_the_run_to_the_next() {
+async fn a_flood_of_probes_while_a_check_hangs_asks_nobody_and_waits_for_nobody() {
     let scene = Scene::guarded();
     let gate = scene.check.close();
-    let ask = || tokio::spawn(scene.responder.respond(scene.ops.scope(), remote("GET", "/readyz")));
-    let first = ask();
-    tokio::time::timeout(PATIENCE, scene.check.called.notified()).await.unwrap();
-    let second = ask();
-    first.abort();
-    assert!(first.await.unwrap_err().is_cancelled());
+    scene.period().await;
+    assert_eq!(scene.check.calls(), 2);
+    for number in 0..100_000 {
+        let path = ["/readyz", "/livez", "/startupz"][number % 3];
+        let response = scene.responder.respond(scene.ops.scope(), remote("GET", path)).await;
+        assert_eq!(response.status, 200);
+    }
+    assert_eq!(scene.check.calls(), 2);
+    // Past its deadline it is a failure.
+    scene.clock.advance(Duration::from_secs(10));
+    scene.settled().await;
+    assert_eq!(body(&scene.get("/readyz").await), json!({ "status": "fail" }));
     gate.add_permits(1000);
-    assert_eq!(tokio::time::timeout(PATIENCE, second).await.unwrap().unwrap().status, 200);
 }
 
 #[tokio::test]
-async fn the_age_of_a_result_is_told() {
+async fn before_the_first_answer_nothing_is_known_and_the_process_is_alive() {
+    let scene = Scene::with(guarded(), |builder| {
+        let hangs = Arc::new(Scripted::default());
+        hangs.close();
+        builder.check("hangs", hangs)
+    });
+    for (path, code, word) in [("/readyz", 503, "unknown"), ("/startupz", 503, "unknown"), ("/livez", 200, "pass")] {
+        let told = scene.send(remote("GET", path)).await;
+        assert_eq!((told.status, body(&told)), (code, json!({ "status": word })), "{path}");
+    }
+    let health = body(&scene.get("/health").await);
+    assert_eq!(
+        (&health["phase"], &health["background"], &health["down"]),
+        (&json!("starting"), &json!(true), &json!(["hangs"]))
+    );
+    assert_eq!(health["checks"][1]["message"], "never answered yet");
+}
+
+#[tokio::test]
+async fn the_age_of_an_answer_is_told() {
     let scene = Scene::guarded();
     assert_eq!(body(&scene.get("/health").await)["age_seconds"], 0.0);
     scene.clock.advance(Duration::from_millis(750));
-    assert_eq!(body(&scene.get("/health").await)["age_seconds"], 0.75);
-    scene.clock.advance(Duration::from_millis(250));
-    assert_eq!(body(&scene.get("/health").await)["age_seconds"], 0.0);
-    assert_eq!(scene.check.calls(), 2);
+    let health = body(&scene.get("/health").await);
+    assert_eq!((&health["age_seconds"], &health["checks"][0]["age_seconds"]), (&json!(0.75), &json!(0.75)));
+    assert_eq!(scene.check.calls(), 1);
+}
+
+#[tokio::test]
+async fn health_is_told_as_the_draft_has_it_to_whom_prefers_that() {
+    let scene = Scene::guarded();
+    scene.check.say(CheckStatus::Fail);
+    scene.period().await;
+    for (accept, draft) in [
+        ("application/health+json", true),
+        ("application/health+json, application/json;q=0.9", true),
+        ("Application/Health+JSON;q=0.5", true),
+        ("application/health+json;q=0.5, application/json", false),
+        ("application/health+json;q=0", false),
+        ("application/json", false),
+        ("*/*", false),
+    ] {
+        let told = scene.send(local("GET", "/health").header("Accept", accept)).await;
+        assert_eq!((told.status, told.header("vary")), (503, Some("accept")));
+        let media = if draft { "application/health+json" } else { "application/json" };
+        assert_eq!(told.header("content-type"), Some(media), "{accept}");
+        let body = body(&told);
+        assert_eq!(body["status"], "fail");
+        if draft {
+            let expected = json!([{
+                "status": "fail", "output": "password=*** as told", "time": "1970-01-01T00:00:33Z",
+            }]);
+            assert_eq!((&body["checks"]["scripted"], &body["serviceId"]), (&expected, &json!("shop")));
+            assert_eq!(body["output"], "down: scripted");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_facts_of_the_system_are_what_its_checks_observed() {
+    #[derive(Debug)]
+    struct Counts(f64);
+
+    #[async_trait]
+    impl HealthCheck for Counts {
+        async fn check(&self, _: &Scope) -> Result<CheckOutcome> {
+            Ok(CheckOutcome::new(CheckStatus::Pass, "counted").observing(self.0, "plugins"))
+        }
+    }
+
+    let scene = Scene::with(guarded(), |builder| {
+        let of = |name: &str| json!({ "name": name, "kind": "test", "group": "system" });
+        builder
+            .check("plugin_count", Arc::new(Counts(12.0)))
+            .check("load_ratio", Arc::new(Counts(0.5)))
+            .check("mcp_available", Arc::new(Scripted::default()))
+            .setting("check", json!([of("plugin_count"), of("load_ratio"), of("mcp_available")]))
+    });
+    let told = scene.get("/api/v1/system/status").await;
+    let facts = json!({
+        "service": "shop", "status": "pass", "phase": "ready",
+        "plugin_count": 12, "load_ratio": 0.5, "mcp_available": true,
+    });
+    assert_eq!((told.status, body(&told)), (200, facts));
+    // What has expired is no fact any more.
+    scene.ops.close(PATIENCE).await.unwrap();
+    assert_eq!(scene.get("/readyz").await.status, 503, "closed is not ready");
 }
 
 /// Two more checks: one that is not critical, and one of the group `ready`.
@@ -90,38 +161,45 @@ fn with_groups(builder: OpsBuilder, other: &Arc<Scripted>, ready: Option<&Arc<Sc
 }
 
 #[tokio::test]
-async fn readiness_asks_the_critical_checks_or_its_own_group() {
+async fn readiness_is_of_the_critical_checks_or_its_own_group() {
     let other = Arc::new(Scripted::default());
     other.say(CheckStatus::Fail);
     let scene = Scene::with(guarded(), |builder| with_groups(builder, &other, None));
     assert_eq!(body(&scene.get("/readyz").await), json!({ "status": "pass" }));
-    assert_eq!((scene.check.calls(), other.calls()), (1, 0));
-    let health = body(&scene.get("/health").await);
-    assert_eq!((&health["status"], other.calls()), (&json!("warn"), 1));
+    assert_eq!(body(&scene.get("/health").await)["status"], "warn");
 
     let (other, ready) = (Arc::new(Scripted::default()), Arc::new(Scripted::default()));
     let scene = Scene::with(guarded(), |builder| with_groups(builder, &other, Some(&ready)));
     scene.check.say(CheckStatus::Fail);
+    scene.period().await;
     assert_eq!(scene.get("/readyz").await.status, 200, "only the group decides");
     ready.say(CheckStatus::Fail);
-    scene.clock.advance(super::super::PROBE_AGE);
+    scene.period().await;
     assert_eq!(scene.get("/readyz").await.status, 503);
-    assert_eq!((scene.check.calls(), other.calls(), ready.calls()), (0, 0, 2));
     let group = body(&scene.get("/health?group=ready").await);
     assert_eq!(group["checks"].as_array().unwrap().len(), 1);
     assert_eq!(body(&scene.get("/health?group=all").await)["checks"].as_array().unwrap().len(), 3);
+    assert_eq!(scene.get("/health?group=nowhere").await.status, 404);
 }
 
 #[tokio::test]
 async fn what_is_about_to_stop_is_not_ready_and_still_alive() {
     let scene = Scene::guarded();
     assert_eq!(scene.get("/readyz").await.status, 200);
-    scene.responder.clone().drain();
+    let drained = tokio::spawn(scene.ops.drain(Duration::from_secs(5)));
     assert_eq!(scene.get("/readyz").await.status, 503);
-    assert_eq!(scene.check.calls(), 1);
-    for path in ["/livez", "/status", "/health", "/api/v1/test/read"] {
+    for path in ["/livez", "/startupz", "/status", "/health", "/api/v1/test/read"] {
         assert_eq!(scene.get(path).await.status, 200, "{path}");
     }
+    assert_eq!(body(&scene.get("/health").await)["phase"], "draining");
+    tokio::time::timeout(PATIENCE, scene.clock.sleepers(2)).await.unwrap();
+    assert!(!drained.is_finished());
+    scene.clock.advance(Duration::from_secs(5));
+    tokio::time::timeout(PATIENCE, drained).await.unwrap().unwrap();
+    // The same, said by whoever has the responder alone.
+    let scene = Scene::guarded();
+    scene.responder.clone().drain();
+    assert_eq!(scene.get("/readyz").await.status, 503);
 }
 
 /// Serves the responder on a loopback port, one thread for each connection; gives the address.
@@ -163,6 +241,7 @@ async fn a_check_that_asks_for_the_checks_does_not_wait_for_itself() {
         let checks = json!([{ "name": "scripted", "kind": "test" }, myself]);
         let scene = Scene::with(Access::default(), |builder| builder.setting("check", checks));
         serve(listener, scene.responder.clone(), scene.ops.clone());
+        scene.answered().await;
         let health = body(&scene.get("/health").await);
         let found = &health["checks"][1];
         assert_eq!(found["name"], "myself", "{health}");

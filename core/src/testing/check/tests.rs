@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use super::*;
 use crate::clock::Timestamp;
-use crate::config::HealthSettings;
+use crate::config::{CheckSettings, HealthSettings};
 use crate::health::checks::{backup_age, disk, http, log_errors, process, tcp};
 use crate::health::{CheckStatus, Runner, RunnerEntry};
 use crate::testing::assert_all;
@@ -168,8 +168,8 @@ async fn a_silent_server_hangs_no_run() {
     let check: Arc<dyn HealthCheck> =
         Arc::new(http::HttpCheck::new(http::HttpSettings::new(format!("http://{address}/"))).unwrap());
     let mut runner = Runner::new(&HealthSettings::default()).unwrap();
-    let deadline = Duration::from_millis(20);
-    runner.add(RunnerEntry { name: "api".into(), group: None, critical: false, deadline, check }).unwrap();
+    let settings = CheckSettings { critical: false, deadline_seconds: Some(0.02), ..CheckSettings::named("api") };
+    runner.add(RunnerEntry::new(&settings, &HealthSettings::default(), check).unwrap()).unwrap();
     let report = runner.run(&Scope::default(), None).await.unwrap();
     assert_eq!((report.status, report.checks[0].status), (CheckStatus::Warn, CheckStatus::Fail));
     assert_eq!(report.checks[0].message, "did not answer within 0.02 s");

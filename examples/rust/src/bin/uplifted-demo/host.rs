@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use uplifted_example::Failure;
@@ -58,10 +58,23 @@ impl Host {
             let address = line.strip_prefix("listening on http://").and_then(|rest| rest.strip_suffix("/status"));
             if let Some(address) = address {
                 host.address = address.parse()?;
+                host.wait_for_checks()?;
                 return Ok(host);
             }
             heard.push_str(&line);
             heard.push('\n');
+        }
+    }
+
+    /// Waits until it has begun: until its checks have passed once, it is not ready.
+    fn wait_for_checks(&self) -> Result<(), Failure> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            match self.page("/startupz") {
+                Ok(_) => return Ok(()),
+                Err(error) if Instant::now() >= until => return Err(error),
+                Err(_) => std::thread::sleep(Duration::from_millis(50)),
+            }
         }
     }
 

@@ -1,0 +1,9 @@
+//! The places that come with the product, one file each.
+//!
+//! | kind | where the numbers go |
+//! | --- | --- |
+//! | [`textfile`] | a file that the textfile collector of node_exporter reads |
+//! | [`otlp`] | an OpenTelemetry collector, over HTTP |
+
+pub mod otlp;
+pub mod textfile;
