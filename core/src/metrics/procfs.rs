@@ -46,13 +46,7 @@ impl ProcessFiles {
         Self { proc: PathBuf::from("/proc"), process: "self".to_owned() }
     }
 
-    /// Those of another process.
-    pub(crate) fn of(pid: u32) -> Self {
-        Self { proc: PathBuf::from("/proc"), process: pid.to_string() }
-    }
-
-    /// Those below another folder, for tests.
-    #[cfg(test)]
+    /// Those below another `/proc`, of the process of this number or of `self`.
     pub(crate) fn below(proc: &Path, process: &str) -> Self {
         Self { proc: proc.to_owned(), process: process.to_owned() }
     }
@@ -208,6 +202,9 @@ mod tests {
         assert!(sample.threads >= 1 && sample.open_fds.unwrap() >= 3);
         let started = ProcessFiles::own().start_time_seconds(sample.start_ticks).unwrap();
         assert!(started > 1e9, "{started}");
-        assert_eq!(ProcessFiles::of(u32::MAX).sample().unwrap_err().kind(), ErrorKind::NotFound);
+        assert_eq!(
+            ProcessFiles::below(Path::new("/proc"), &u32::MAX.to_string()).sample().unwrap_err().kind(),
+            ErrorKind::NotFound
+        );
     }
 }

@@ -20,11 +20,23 @@ pub fn builtin_kinds() -> Kinds {
     kinds.targets.register(crate::backup::targets::fs::KIND);
     #[cfg(feature = "s3")]
     kinds.targets.register(crate::backup::targets::s3::KIND);
+    #[cfg(feature = "tls")]
+    kinds.checks.register(checks::certificate::KIND);
+    kinds.checks.register(checks::command::KIND);
+    kinds.checks.register(checks::cpu::KIND);
     kinds.checks.register(checks::disk::KIND);
+    kinds.checks.register(checks::dns::KIND);
+    kinds.checks.register(checks::fds::KIND);
+    kinds.checks.register(checks::file::KIND);
+    kinds.checks.register(checks::folder::KIND);
     kinds.checks.register(checks::http::KIND);
+    kinds.checks.register(checks::load::KIND);
     kinds.checks.register(checks::log_errors::KIND);
+    kinds.checks.register(checks::memory::KIND);
     kinds.checks.register(checks::process::KIND);
     kinds.checks.register(checks::tcp::KIND);
+    #[cfg(feature = "tls")]
+    kinds.checks.register(checks::tls::KIND);
     kinds
 }
 

@@ -280,7 +280,7 @@ impl Mount {
 }
 
 /// Space, tab, line feed and backslash are written as three octal digits.
-fn unescape(text: &str) -> OsString {
+pub(super) fn unescape(text: &str) -> OsString {
     let bytes = text.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;

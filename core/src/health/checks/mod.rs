@@ -6,24 +6,50 @@
 //! | [`tcp`] | does a port accept connections |
 //! | [`disk`] | is there room, in bytes and in inodes, where the service writes |
 //! | [`process`] | does a process live, and within its limits |
+//! | [`memory`] | is there memory left, for the control group and the machine |
+//! | [`cpu`] | is there CPU left, for the control group and the machine, over a window |
+//! | [`load`] | how many tasks of the machine run or wait, for each core |
+//! | [`fds`] | are file descriptors left, for a process and the machine |
+//! | [`file`] | is a file there, young enough, of the right size and mode, and does it grow |
+//! | [`folder`] | is a folder there, with as many files as it should have, one of them young |
+//! | [`command`] | what does a program of your own say |
+//! | [`dns`] | does a name resolve, to the right addresses, and fast enough |
+//! | `certificate` | how long are the certificates in a file valid, and for whom (feature `tls`) |
+//! | `tls` | the same of what a server shows (feature `tls`) |
 //! | [`log_errors`] | how many errors did the service log lately |
 //! | [`store`] | does a database answer, and is its log in bounds |
 //! | [`backup_age`] | is the last backup young enough, verified, and provably restorable |
 //! | [`backup_secrets`] | are the backups encrypted |
 //! | [`jobs`] | did what runs by itself run, and well |
 //!
-//! The first five are kinds that `[[check]]` in `ops.toml` names. The last three need live objects, and are made
-//! by whoever has them.
+//! Those up to `log_errors` are kinds that `[[check]]` in `ops.toml` names. The others need live objects, and are made by
+//! whoever has them.
 
 pub mod backup_age;
 pub mod backup_secrets;
+#[cfg(feature = "tls")]
+pub mod certificate;
+pub mod command;
+pub mod cpu;
 pub mod disk;
+pub mod dns;
+pub mod fds;
+pub mod file;
+pub mod folder;
 pub mod http;
 pub mod jobs;
+mod kernel;
+pub mod load;
 pub mod log_errors;
+pub mod memory;
 pub mod process;
 pub mod store;
+mod subject;
 pub mod tcp;
+#[cfg(feature = "tls")]
+pub mod tls;
+#[cfg(feature = "tls")]
+mod x509;
 
 use std::time::Duration;
 
@@ -47,6 +73,37 @@ fn ratio(name: &str, value: f64) -> Result<f64> {
         Ok(value)
     } else {
         Err(Error::invalid(format!("{name} is {value}")).with_hint(format!("set {name} to a share from 0 to 1")))
+    }
+}
+
+/// An age from the settings, in seconds: above 0 and at most ten years.
+fn age(name: &str, value: f64) -> Result<f64> {
+    const MAX: f64 = 10.0 * 366.0 * 24.0 * 3600.0;
+    if value > 0.0 && value <= MAX {
+        Ok(value)
+    } else {
+        Err(Error::invalid(format!("{name} is {value}"))
+            .with_hint(format!("set {name} to seconds above 0 and at most ten years")))
+    }
+}
+
+/// Of two bounds that are both set, the first comes first: else one of them would never be met.
+fn bounds_in_order(pair: [(&str, Option<f64>); 2]) -> Result<()> {
+    let [(low, first), (high, second)] = pair;
+    match (first, second) {
+        (Some(first), Some(second)) if first > second => {
+            Err(Error::invalid(format!("{low} is above {high}")).with_hint(format!("set {low} to at most {second}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The verdict on a number of which more is worse.
+fn level(value: f64, warn: f64, fail: f64) -> CheckStatus {
+    match value {
+        value if value > fail => CheckStatus::Fail,
+        value if value > warn => CheckStatus::Warn,
+        _ => CheckStatus::Pass,
     }
 }
 

@@ -15,7 +15,6 @@
 //! CPU is measured since the check last ran; on the first run, and after a long pause, over a tenth of a second.
 
 use std::num::NonZero;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -24,12 +23,14 @@ use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Finding, ratio, worst};
+use super::kernel::Kernel;
+use super::subject::Subject;
+use super::{Finding, level, ratio, worst};
 use crate::cancel::Scope;
 use crate::component::{Kind, Placement};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::health::{CheckOutcome, CheckStatus, HealthCheck};
-use crate::metrics::procfs::{ProcessFiles, ProcessSample};
+use crate::metrics::procfs::ProcessSample;
 use crate::value::ByteSize;
 
 /// The kind, for the registry.
@@ -94,6 +95,8 @@ impl Default for ProcessSettings {
 #[derive(Debug)]
 pub struct ProcessCheck {
     settings: ProcessSettings,
+    subject: Subject,
+    kernel: Kernel,
     cores: f64,
     last: Mutex<Option<Remembered>>,
 }
@@ -112,9 +115,7 @@ impl ProcessCheck {
     /// # Errors
     /// When both a pid and a pidfile are named, or a share is not from 0 to 1.
     pub fn new(settings: ProcessSettings) -> Result<Self> {
-        if settings.pid.is_some() && settings.pidfile.is_some() {
-            return Err(Error::invalid("a process check names both a pid and a pidfile").with_hint("leave one out"));
-        }
+        let subject = Subject::new(settings.pid, settings.pidfile.clone())?;
         ratio("cpu_warn_ratio", settings.cpu_warn_ratio)?;
         ratio("memory_warn_ratio", settings.memory_warn_ratio)?;
         ratio("memory_fail_ratio", settings.memory_fail_ratio)?;
@@ -122,44 +123,7 @@ impl ProcessCheck {
         ratio("fds_fail_ratio", settings.fds_fail_ratio)?;
         // Heeds affinity and the control group's quota.
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get) as f64;
-        Ok(Self { settings, cores, last: Mutex::new(None) })
-    }
-
-    /// The process, or why there is none.
-    fn find(&self) -> Result<Result<(ProcessFiles, ProcessSample), String>> {
-        let (files, written) = match (self.settings.pid, &self.settings.pidfile) {
-            (Some(pid), _) => (ProcessFiles::of(pid), None),
-            (None, Some(path)) => match read_pidfile(path)? {
-                Ok((pid, written)) => (ProcessFiles::of(pid), Some(written)),
-                Err(message) => return Ok(Err(message)),
-            },
-            (None, None) => (ProcessFiles::own(), None),
-        };
-        let sample = match files.sample() {
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                return Ok(Err(format!("{} does not run", self.subject())));
-            }
-            other => other?,
-        };
-        if matches!(sample.state, 'Z' | 'X') {
-            return Ok(Err(format!("{} has ended, and its parent has not noticed", self.subject())));
-        }
-        // A service writes its number after its start. If the process is younger, it is another one.
-        let started = files.start_time_seconds(sample.start_ticks);
-        if let (Some(written), Some(started)) = (written, started)
-            && started > written + 60.0
-        {
-            return Ok(Err(format!("{} does not run: another process has its number now", self.subject())));
-        }
-        Ok(Ok((files, sample)))
-    }
-
-    fn subject(&self) -> String {
-        match (self.settings.pid, &self.settings.pidfile) {
-            (Some(pid), _) => format!("process {pid}"),
-            (None, Some(path)) => format!("the process of {path:?}"),
-            (None, None) => "this process".to_owned(),
-        }
+        Ok(Self { settings, subject, kernel: Kernel::default(), cores, last: Mutex::new(None) })
     }
 
     /// The share of all cores since the last run, when that was neither just now nor long ago.
@@ -181,12 +145,7 @@ impl ProcessCheck {
 
     fn judge(&self, sample: &ProcessSample, cpu: Option<f64>, memory_limit: Option<u64>) -> CheckOutcome {
         let settings = &self.settings;
-        let subject = self.subject();
-        let level = |value: f64, warn: f64, fail: f64| match value {
-            value if value > fail => CheckStatus::Fail,
-            value if value > warn => CheckStatus::Warn,
-            _ => CheckStatus::Pass,
-        };
+        let subject = &self.subject;
         let mut findings = Vec::new();
         let resident = ByteSize(sample.resident_bytes);
         findings.push(match memory_limit.filter(|limit| *limit > 0) {
@@ -240,7 +199,7 @@ impl ProcessCheck {
 impl HealthCheck for ProcessCheck {
     async fn check(&self, scope: &Scope) -> Result<CheckOutcome> {
         scope.cancel.check()?;
-        let (mut files, mut sample) = match self.find()? {
+        let (mut files, mut sample) = match self.subject.find(&self.kernel)? {
             Ok(found) => found,
             Err(message) => return Ok(CheckOutcome::new(CheckStatus::Fail, message)),
         };
@@ -250,7 +209,7 @@ impl HealthCheck for ProcessCheck {
                 () = tokio::time::sleep(SHORTEST) => {}
                 () = scope.cancel.cancelled() => scope.cancel.check()?,
             }
-            (files, sample) = match self.find()? {
+            (files, sample) = match self.subject.find(&self.kernel)? {
                 Ok(found) => found,
                 Err(message) => return Ok(CheckOutcome::new(CheckStatus::Fail, message)),
             };
@@ -260,31 +219,10 @@ impl HealthCheck for ProcessCheck {
     }
 }
 
-/// The number in a pidfile and when it was written, in seconds since the epoch, or why there is none.
-fn read_pidfile(path: &Path) -> Result<Result<(u32, f64), String>> {
-    let meta = match path.metadata() {
-        Ok(meta) => meta,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Ok(Err(format!("the service does not run: there is no {path:?}")));
-        }
-        Err(error) => return Err(Error::io(format!("look at {path:?}"), error)),
-    };
-    // Looked at before it is opened: nothing larger than a pidfile, such as a database named by mistake, may be
-    // opened and closed in the host, because that would drop the host's locks on it.
-    if !meta.is_file() || meta.len() > 64 {
-        return Err(Error::invalid(format!("{path:?} is not a pidfile")).with_hint("correct `pidfile` of the check"));
-    }
-    let text = std::fs::read_to_string(path).map_err(|error| Error::io(format!("read {path:?}"), error))?;
-    let written = meta.mtime() as f64 + meta.mtime_nsec() as f64 / 1e9;
-    match text.trim().parse::<u32>() {
-        Ok(pid) if pid > 0 => Ok(Ok((pid, written))),
-        _ => Ok(Err(format!("{path:?} holds no process number: {:?}", text.trim()))),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use crate::clock::ManualClock;
+    use crate::error::ErrorKind;
 
     use super::*;
 

@@ -12,6 +12,8 @@ use crate::health::checks::{backup_age, disk, http, log_errors, process, tcp};
 use crate::health::{CheckStatus, Runner, RunnerEntry};
 use crate::testing::assert_all;
 
+mod kinds;
+
 /// A listener whose backlog takes connections, and who never answers one.
 fn silent() -> (TcpListener, String) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
