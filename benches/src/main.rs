@@ -8,6 +8,7 @@ mod generate;
 mod harness;
 mod machine;
 mod memory;
+mod metrics;
 mod program;
 mod random;
 mod report;
@@ -16,6 +17,9 @@ mod repository;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+#[global_allocator]
+static ALLOCATOR: metrics::memory::Counting = metrics::memory::Counting;
 
 /// Makes a large service, and times uplifted-ops and its peers on it.
 #[derive(Debug, Parser)]
@@ -31,12 +35,15 @@ enum Command {
     Generate(generate::Options),
     /// Time backup, verify and restore, and the writer's latency, and print a Markdown report
     Run(harness::Options),
+    /// Time counting and the page beside other libraries, and print a Markdown table
+    Metrics(metrics::Options),
 }
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Generate(options) => generate::run(&options).map(|facts| println!("{facts}")),
         Command::Run(options) => harness::run(&options).map(|report| println!("{report}")),
+        Command::Metrics(options) => metrics::run(&options).map(|report| println!("{report}")),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

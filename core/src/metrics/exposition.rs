@@ -85,6 +85,8 @@ pub(super) struct Page<'a> {
 /// What each line of a family begins with, by the kind of line.
 pub(super) struct Heads {
     number: String,
+    /// The same with the brace before the labels.
+    open: String,
     bucket: String,
     sum: String,
     count: String,
@@ -139,14 +141,24 @@ impl<'a> Page<'a> {
         if let (Format::OpenMetrics, Some(unit)) = (self.format, unit) {
             self.put(&["# UNIT ", name, " ", unit, "\n"]);
         }
-        let head = |suffix| format!("{name}{suffix}");
-        Heads { number: head(sample), bucket: head("_bucket"), sum: head("_sum"), count: head("_count") }
+        let head = |suffix: &str| format!("{name}{suffix}");
+        Heads {
+            number: head(sample),
+            open: head(&format!("{sample}{{")),
+            bucket: head("_bucket{"),
+            sum: head("_sum"),
+            count: head("_count"),
+        }
     }
 
     /// Writes the line of a counter or gauge; `labels` is a text that [`label::text`] made.
     #[inline]
     pub(super) fn number(&mut self, heads: &Heads, labels: &str, value: f64) {
-        self.name(&heads.number, labels);
+        if labels.is_empty() {
+            self.put(&[&heads.number, " "]);
+        } else {
+            self.put(&[&heads.open, labels, "} "]);
+        }
         number::push(self.out, value);
         self.out.push('\n');
     }
@@ -164,7 +176,7 @@ impl<'a> Page<'a> {
         for (le, count) in buckets {
             cumulative = cumulative.wrapping_add(count);
             let comma = if labels.is_empty() { "" } else { "," };
-            self.put(&[&heads.bucket, "{", labels, comma, le, "} "]);
+            self.put(&[&heads.bucket, labels, comma, le, "} "]);
             number::push_whole(self.out, cumulative);
             self.out.push('\n');
         }
@@ -180,7 +192,6 @@ impl<'a> Page<'a> {
         self.out.push('\n');
     }
 
-    #[inline]
     fn name(&mut self, head: &str, labels: &str) {
         if labels.is_empty() {
             self.put(&[head, " "]);

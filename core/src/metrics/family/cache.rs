@@ -7,14 +7,15 @@ use std::sync::atomic::Ordering;
 
 use super::series::Series;
 
-/// Entries of a thread. Each hash has one place; who comes later takes it.
-const PLACES: usize = 512;
+/// Places of a thread. A hash has one place, in which some share the room; who comes later takes it from the eldest.
+const PLACES: usize = 128;
+const WAYS: usize = 4;
 
 /// Label values longer than this together are looked up in the family, so that a thread's cache stays below 200 KiB.
 const MAX_KEY: usize = 256;
 
 thread_local! {
-    static CACHE: RefCell<Vec<Option<Entry>>> = const { RefCell::new(Vec::new()) };
+    static CACHE: RefCell<Vec<Place>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Which family is asked, and how often series were taken out of it: a cache that is older asks again.
@@ -24,9 +25,15 @@ pub(super) struct Version {
     pub(super) generation: u64,
 }
 
+#[derive(Default)]
+struct Place {
+    hashes: [u64; WAYS],
+    entries: [Option<Entry>; WAYS],
+    eldest: usize,
+}
+
 struct Entry {
     version: Version,
-    hash: u64,
     /// Length and bytes of each value.
     key: Box<[u8]>,
     series: Cached,
@@ -48,9 +55,12 @@ pub(super) fn with<R>(version: Version, hash: u64, values: &[&str], then: impl F
         .try_with(|cache| {
             // A signal handler may come in between: it goes the long way.
             let cache = cache.try_borrow().ok()?;
-            let entry = cache.get(hash as usize % PLACES)?.as_ref()?;
-            let same = entry.hash == hash && entry.version == version && is_key(&entry.key, values);
-            same.then(|| then(&entry.series.0))
+            let place = cache.get(hash as usize % PLACES)?;
+            let mut entries = place.hashes.iter().zip(&place.entries).filter(|(held, _)| **held == hash);
+            let entry = entries.find_map(|(_, entry)| {
+                entry.as_ref().filter(|entry| entry.version == version && is_key(&entry.key, values))
+            })?;
+            Some(then(&entry.series.0))
         })
         .ok()?
 }
@@ -61,15 +71,25 @@ pub(super) fn remember(version: Version, hash: u64, values: &[&str], series: &Ar
         return;
     }
     let key = values.iter().flat_map(|value| (value.len() as u16).to_le_bytes().into_iter().chain(value.bytes()));
-    let entry = Entry { version, hash, key: key.collect(), series: Cached(Arc::clone(series)) };
+    let entry = Entry { version, key: key.collect(), series: Cached(Arc::clone(series)) };
     series.cached.fetch_add(1, Ordering::Relaxed);
     // What is taken out is dropped after the cache is free again.
     let _old = CACHE.try_with(|cache| {
         let mut cache = cache.try_borrow_mut().ok()?;
         if cache.is_empty() {
-            cache.resize_with(PLACES, || None);
+            cache.resize_with(PLACES, Place::default);
         }
-        cache[hash as usize % PLACES].replace(entry)
+        let place = &mut cache[hash as usize % PLACES];
+        // One of these values that is out of date is of no use to anybody.
+        let same = |(held, entry): (&u64, &Option<Entry>)| {
+            *held == hash && entry.as_ref().is_some_and(|entry| is_key(&entry.key, values))
+        };
+        let way = place.hashes.iter().zip(&place.entries).position(same).unwrap_or(place.eldest);
+        if way == place.eldest {
+            place.eldest = (way + 1) % WAYS;
+        }
+        place.hashes[way] = hash;
+        place.entries[way].replace(entry)
     });
 }
 
@@ -131,10 +151,15 @@ mod tests {
         }
         assert_eq!(found(Version { generation: 1, ..version }, &["a", "b"]), None);
         assert_eq!(found(Version { family: 1, ..version }, &["a", "b"]), None);
-        // The same place: the later one stays.
-        remember(version, 7 + PLACES as u64, &["b"], &b);
-        assert_eq!((found(version, &["a", "b"]), a.cached.load(Ordering::Relaxed)), (None, 0));
-        assert_eq!((Arc::strong_count(&a), b.cached.load(Ordering::Relaxed)), (1, 1));
+        // Looked up again after a removal, it takes the room of what is out of date.
+        remember(Version { generation: 1, ..version }, 7, &["a", "b"], &a);
+        assert_eq!((found(version, &["a", "b"]), a.cached.load(Ordering::Relaxed)), (None, 1));
+        // The same place: the eldest goes.
+        for n in 0..WAYS {
+            remember(version, 7, &[&n.to_string()], &b);
+        }
+        assert_eq!((Arc::strong_count(&a), a.cached.load(Ordering::Relaxed)), (1, 0));
+        assert_eq!((found(version, &["0"]).as_deref(), b.cached.load(Ordering::Relaxed)), (Some("b"), 4));
     }
 
     #[test]

@@ -36,6 +36,9 @@ pub const OVERFLOW_LABEL: &str = "__overflow__";
 /// How many overflow series a family has at most, by the labels that [`Definition::keep_on_overflow`] names.
 const MAX_OVERFLOW: usize = 100;
 
+/// Series that are read together.
+const BATCH: usize = 64;
+
 /// The counters of one name.
 pub type CounterFamily = InstrumentFamily<Counter>;
 /// The gauges of one name.
@@ -310,7 +313,7 @@ impl Inner {
         let reader = Reader::new();
         // Three hold it that are nobody: the table, the order, and this list.
         old.retain(|series| {
-            Arc::strong_count(series) == 3 + series.cached.load(Ordering::Acquire) as usize && over(series, &reader)
+            Arc::strong_count(series) == 3 + usize::from(series.cached.load(Ordering::Acquire)) && over(series, &reader)
         });
         drop(reader);
         self.take_out(&mut table, &old);
@@ -395,9 +398,20 @@ impl AnyFamily for Inner {
             }
             let heads = page.head(name, self.kind, help, unit.as_deref());
             match self.shape.as_deref() {
-                None => {
-                    all.iter().for_each(|series| page.number(&heads, &series.text, series.number(self.kind, reader)));
-                }
+                // Series lie about in memory. What a batch needs is fetched at once, before any of it is written: loops
+                // this short keep many fetches under way.
+                None => all.chunks(BATCH).for_each(|batch| {
+                    let series = batch.iter().fold(0, |all, series| all ^ series.first());
+                    let texts = batch.iter().fold(0, |all, series| all ^ series.text_ends());
+                    std::hint::black_box((series, texts));
+                    let mut values = [("", 0.0); BATCH];
+                    for (value, series) in values.iter_mut().zip(batch) {
+                        *value = (&series.text, series.number(self.kind, reader));
+                    }
+                    for (text, value) in &values[..batch.len()] {
+                        page.number(&heads, text, *value);
+                    }
+                }),
                 Some(Shape { bounds, les, .. }) => all.iter().for_each(|series| {
                     let counts = series.counts(reader);
                     page.histogram(&heads, &series.text, bounds, les.iter().zip(counts), series.sum(reader));

@@ -1,7 +1,7 @@
 //! A series: the labels as the page shows them, and the cells.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 use super::super::slab::{self, Kind, Reader, Span};
 use super::super::snapshot::{Distribution, MetricKind, Value};
@@ -43,7 +43,7 @@ pub(in crate::metrics) struct Series {
     /// A float cell: a histogram's sum; a counter's fractions, once it has some.
     float: AtomicU32,
     /// Caches of threads that hold this.
-    pub(in crate::metrics) cached: AtomicU32,
+    pub(in crate::metrics) cached: AtomicU16,
     /// Takes what is over the cap.
     pub(in crate::metrics) overflow: bool,
     /// No longer in its family.
@@ -72,7 +72,7 @@ impl Series {
             idle: None,
             cells,
             float: AtomicU32::new(NONE),
-            cached: AtomicU32::new(0),
+            cached: AtomicU16::new(0),
             overflow: false,
             gone: AtomicBool::new(false),
         };
@@ -84,6 +84,13 @@ impl Series {
 
     pub(in crate::metrics) fn is_gone(&self) -> bool {
         self.gone.load(Ordering::Acquire)
+    }
+
+    /// Some bytes of the text, for whoever wants it to be at hand.
+    #[inline]
+    pub(in crate::metrics) fn text_ends(&self) -> u8 {
+        let text = self.text.as_bytes();
+        text.first().copied().unwrap_or(0) ^ text.last().copied().unwrap_or(0)
     }
 
     /// Adds to a counter.

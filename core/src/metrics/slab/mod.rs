@@ -55,8 +55,9 @@ struct State {
     kinds: Vec<Kind>,
     /// Spans that nobody has: length, first cell. One set for each kind.
     free: [BTreeSet<(u32, u32)>; 2],
+    /// Shards that a thread has.
     shards: Vec<&'static Directory>,
-    /// Shards whose thread has ended.
+    /// Shards whose thread has ended: all zero.
     idle: Vec<&'static Directory>,
 }
 
@@ -122,13 +123,10 @@ struct Lease(Option<&'static Directory>);
 impl Lease {
     fn take() -> Self {
         let mut state = write();
-        if let Some(shard) = state.idle.pop() {
-            return Self(Some(shard));
-        }
         if state.shards.len() == MAX_SHARDS {
             return Self(None);
         }
-        let shard: &'static Directory = Box::leak(Box::new(Directory::new()));
+        let shard = state.idle.pop().unwrap_or_else(|| Box::leak(Box::new(Directory::new())));
         state.shards.push(shard);
         Self(Some(shard))
     }
@@ -151,6 +149,7 @@ impl Drop for Lease {
                 }
             }
         }
+        state.shards.retain(|held| !std::ptr::eq(*held, shard));
         state.idle.push(shard);
     }
 }
