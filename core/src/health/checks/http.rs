@@ -183,7 +183,10 @@ impl HttpCheck {
             // The value is a secret: the message must not hold it.
             let wrong = |_| Error::invalid(format!("the header {name:?} or its value is not one of HTTP"));
             let parsed_name = name.parse::<HeaderName>().map_err(|_| wrong(()))?;
-            headers.push((parsed_name, value.reveal().parse::<HeaderValue>().map_err(|_| wrong(()))?));
+            let mut parsed_value = value.reveal().parse::<HeaderValue>().map_err(|_| wrong(()))?;
+            // Nor may the check itself show it.
+            parsed_value.set_sensitive(true);
+            headers.push((parsed_name, parsed_value));
         }
         let timeout = seconds("timeout_seconds", settings.timeout_seconds)?;
         let warn = settings.warn_seconds.map(|warn| seconds("warn_seconds", warn)).transpose()?;
