@@ -10,7 +10,7 @@
 //! | [`cpu`] | is there CPU left, for the control group and the machine, over a window |
 //! | [`load`] | how many tasks of the machine run or wait, for each core |
 //! | [`fds`] | are file descriptors left, for a process and the machine |
-//! | [`file`] | is a file there, young enough, of the right size and mode, and does it grow |
+//! | [`file`](mod@file) | is a file there, young enough, of the right size and mode, and does it grow |
 //! | [`folder`] | is a folder there, with as many files as it should have, one of them young |
 //! | [`command`] | what does a program of your own say |
 //! | [`dns`] | does a name resolve, to the right addresses, and fast enough |
