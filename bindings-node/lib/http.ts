@@ -1,5 +1,5 @@
 /**
- * The operations over the host's own HTTP server: `/status`, `/health`, `/livez`, `/readyz`, `/metrics` and
+ * The operations over the host's own HTTP server: `/status`, `/health`, `/livez`, `/readyz`, `/startupz`, `/metrics` and
  * `/api/v1/<group>/<operation>`. Who may ask what is in the section `[http]` of the settings.
  *
  * @example
@@ -47,7 +47,7 @@ interface Answered {
 const LINGER_MILLISECONDS = 1_000;
 
 /** The paths that can be ours, so that other requests of the host do not make the journey. */
-const OURS = /^\/(?:status|health|livez|readyz|metrics|api\/v1(?:\/[^?]*)?)(?:\?|$)/;
+const OURS = /^\/(?:status|health|livez|readyz|startupz|metrics|api\/v1(?:\/[^?]*)?)(?:\?|$)/;
 
 /**
  * The handler of an `Ops`.

@@ -117,7 +117,7 @@ export class Ops extends Operations {
   }
 
   /**
-   * Answers `/status`, `/health`, `/livez`, `/readyz`, `/metrics` and `/api/v1/…`: for `node:http`, Express, and what else
+   * Answers `/status`, `/health`, `/livez`, `/readyz`, `/startupz`, `/metrics` and `/api/v1/…`: for `node:http`, Express, and what else
    * takes its requests and responses. Fastify has `fastifyOps` in `uplifted-ops/http`.
    *
    * @throws {@link OpsError} when a token of the section `[http]` cannot be read.

@@ -111,10 +111,10 @@ class Base:
             return {"none": str(reason)}
 
     def asgi(self) -> Asgi:
-        """The routes ``/status``, ``/livez``, ``/readyz``, ``/health``, ``/metrics`` and ``/api/v1/…`` as an ASGI
-        application, to be mounted in FastAPI, Starlette or Django, or served by itself.
+        """The routes ``/status``, ``/livez``, ``/readyz``, ``/startupz``, ``/health``, ``/metrics`` and ``/api/v1/…`` as an
+        ASGI application, to be mounted in FastAPI, Starlette or Django, or served by itself.
 
-        Everybody may ask for the first three. The others need the token of the setting ``http.token``, or a caller on this
+        Everybody may ask for the first four. The others need the token of the setting ``http.token``, or a caller on this
         machine; operations that change something need that of ``http.write_token``, and are off without it. Keep the
         application: it has the cache of the probes.
         """

@@ -15,6 +15,9 @@ use crate::clock::Clock;
 use crate::error::Result;
 use crate::metrics::own::own;
 
+/// How often a check is asked at least that has failed since the beginning.
+const WARM_UP: Duration = Duration::from_secs(1);
+
 /// Asks the checks in the background, and knows what they last answered. Who reads never waits. See
 /// [the model](super#the-model).
 #[derive(Debug)]
@@ -39,7 +42,8 @@ impl Watch {
     }
 
     /// Asks every check at once, and then again and again at its pace, until `stop` is raised. `place` is what the
-    /// jitter is drawn from: it differs between the instances of a service. Must be called within a Tokio runtime.
+    /// jitter is drawn from: it differs between the instances of a service. One that has failed since the beginning is asked
+    /// each second. Must be called within a Tokio runtime.
     ///
     /// A check that hangs is asked once, whatever its period; nothing here can fail or panic with a check.
     pub async fn run(self: Arc<Self>, clock: Arc<dyn Clock>, place: String, stop: Cancel) {
@@ -55,6 +59,7 @@ impl Watch {
     async fn keep_asking(&self, number: usize, clock: &Arc<dyn Clock>, place: &str, stop: &Cancel) {
         let Some(entry) = self.runner.entries().nth(number) else { return };
         let scope = Scope { clock: Arc::clone(clock), ..Scope::default() };
+        let mut failed_so_far = true;
         for run in 0_u64.. {
             let began = clock.monotonic();
             let report = tokio::select! {
@@ -68,6 +73,9 @@ impl Watch {
             let _ = own().and_then(|own| own.check(&entry.name, state.as_str(), seconds));
             let period =
                 entry.pace.period + later(place, &entry.name, run, entry.pace.period.mul_f64(entry.pace.jitter));
+            // A service that is just making its database is not kept out of rotation for a whole period.
+            failed_so_far &= state == HealthState::Fail;
+            let period = if failed_so_far { period.min(WARM_UP) } else { period };
             let wait = (began + period).saturating_sub(clock.monotonic());
             tokio::select! {
                 biased;
