@@ -152,6 +152,22 @@ async fn each_check_is_asked_once_in_its_period_and_readers_ask_nobody() {
 }
 
 #[tokio::test]
+async fn what_is_being_made_as_the_service_begins_is_looked_for_each_second() {
+    let scene = Scene::new([entry("database", &[FAIL, FAIL, PASS, FAIL])]).await;
+    assert_eq!(scene.ready(), "fail");
+    scene.pass(WARM_UP).await;
+    assert_eq!((scene.calls(0), scene.ready()), (2, "fail"));
+    scene.pass(WARM_UP).await;
+    assert_eq!((scene.calls(0), scene.ready()), (3, "pass"));
+    // From then on at its pace, also when it fails again.
+    for (time, calls) in [(WARM_UP, 3), (PERIOD - WARM_UP, 4), (WARM_UP, 4), (PERIOD - WARM_UP, 5)] {
+        scene.pass(time).await;
+        assert_eq!(scene.calls(0), calls, "{time:?}");
+    }
+    scene.end().await;
+}
+
+#[tokio::test]
 async fn a_flapping_check_does_not_take_the_service_with_it() {
     let (mut flapping, check) =
         entry("flapping", &[PASS, FAIL, PASS, FAIL, FAIL, PASS, FAIL, FAIL, FAIL, PASS, FAIL, PASS, PASS]);
