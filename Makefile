@@ -9,14 +9,15 @@ TARGET  ?= header
 SECONDS ?= 60
 HOST   := $(shell rustc -vV | sed -n 's/^host: //p')
 
-.PHONY: help setup test test-rust test-python test-node test-examples conformance lint generate fuzz demo bench bench-bindings clean-work
+.PHONY: help setup test test-rust test-python test-node test-examples conformance lint generate fuzz demo bench bench-bindings bench-metrics clean-work
 
 help: ## Print the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile
 
 setup: ## Find or install the programs that the tests start
-	@sh .ci/setup g++ age zstd sqlite3 restic prometheus strace python3 'python3-venv:python3 -c "import ensurepip, venv"' nodejs:node npm \
-		sshfs openssh-sftp-server:/usr/lib/openssh/sftp-server
+	@sh .ci/setup g++ age zstd sqlite3 restic prometheus prometheus-alertmanager redis-server strace python3 'python3-venv:python3 -c "import ensurepip, venv"' nodejs:node npm \
+		sshfs openssh-client:ssh openssh-server:/usr/sbin/sshd openssh-sftp-server:/usr/lib/openssh/sftp-server 'postgresql:ls /usr/lib/postgresql/*/bin/postgres'
+	@CARGO_TARGET_DIR=$${CARGO_TARGET_DIR:-target} sh .ci/postgres
 
 test: setup lint test-rust test-python test-node conformance test-examples ## Run all tests
 
@@ -30,9 +31,10 @@ test-python: ## Build the wheel, install it into a fresh environment, run its te
 test-node: ## Pack the npm package, install it into a fresh folder, run its tests there
 	UPLIFTED_OPS_NODE_PROFILE=debug npm --prefix bindings-node --silent test
 
-test-examples: ## Run the hosts of `examples` in Python and Node against the installed packages
+test-examples: ## Run the hosts of `examples` in Python and Node against the installed packages, all three behind a Prometheus
 	examples/python/run-tests
 	examples/node/run-tests
+	examples/tests/run
 
 lint: ## Format and lints, warnings denied
 	$(CARGO) fmt --all --check
@@ -63,6 +65,7 @@ demo: ## Show the main job, and three hosts on one folder; `make demo ROOT=<fold
 bench: ## Time backup, verify and restore beside their peers; SCALE=0.02 ROUNDS=1 for a look
 	@sh .ci/setup zstd sqlite3 restic
 	$(CARGO) build --release --quiet -p uplifted-ops -p uplifted-example -p uplifted-bench --features uplifted-ops/encryption
+	@$(BIN)/uplifted-bench churn
 	@$(BIN)/uplifted-bench run --scale $(SCALE) --rounds $(ROUNDS)
 	UPLIFTED_OPS_STRESS_RUNS=1000 $(CARGO) test --release -p uplifted-ops-tests --test e2e -- --nocapture live::
 
@@ -71,6 +74,14 @@ bench-bindings: ## What a call costs from Python and from Node
 	examples/node/install target/bench/node
 	@target/bench/python/bin/python benches/bindings/bench.py
 	@cp benches/bindings/bench.mjs target/bench/node/ && node target/bench/node/bench.mjs
+
+bench-metrics: ## What counting costs in the three languages, beside their peers
+	$(CARGO) build --release --quiet -p uplifted-bench
+	examples/python/install target/bench/metrics/python
+	target/bench/metrics/python/bin/pip install --quiet --disable-pip-version-check prometheus_client==0.26.0
+	examples/node/install target/bench/metrics/node
+	npm --prefix target/bench/metrics install --no-save --no-audit --no-fund --loglevel=error prom-client@15.1.3 @prometheus-io/client@0.16.1
+	@$(BIN)/uplifted-bench metrics
 
 clean-work: ## Remove what the demo and the benches left
 	rm -rf target/demo target/bench

@@ -1,4 +1,4 @@
-//! Our pages in front of the real programs: `promtool check metrics`, and a Prometheus that scrapes both formats and
+//! Our pages in front of the real programs: `promtool check metrics`, and a Prometheus that scrapes each format and
 //! is asked what it understood.
 //!
 //! Debian's package `prometheus` holds both programs.
@@ -11,22 +11,16 @@
 )]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
-use serde_json::Value as Json;
 use uplifted_ops::metrics::{
-    BuildInfo, Collected, Collector, Definition, Format, Guide, ProcessCollector, Registry, Value, global, negotiate,
-    own, render,
+    BuildInfo, Collected, Collector, Definition, Encoding, Exposition, Format, Guide, NativeBuckets, ProcessCollector,
+    Registry, Value, accepts_gzip, global, gzip, own, render,
 };
 use uplifted_ops::testing::random::{self, Rng};
-
-/// Whatever does not happen within this never will. A guard, not a measurement.
-const PATIENCE: Duration = Duration::from_secs(60);
+use uplifted_ops_tests::prometheus::{Prometheus, complaints};
 
 /// A registry with everything that we expose, and label values and numbers that are hard to get right.
 fn everything(seed: u64) -> Registry {
@@ -134,32 +128,120 @@ fn hard_labels(seed: u64) -> Vec<String> {
     labels
 }
 
-/// The program, or one clear line that says what to install.
-fn program(name: &str) -> Command {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).any(|folder| folder.join(name).is_file());
-    assert!(found, "`{name}` is not installed: install the package `prometheus` (apt-get install prometheus)");
-    Command::new(name)
-}
-
 #[test]
 fn promtool_accepts_the_page_without_a_complaint() {
     let mut with_backups = everything(random::seeded("promtool").u64(..)).snapshot();
     with_backups.merge(own::from_journal([]));
     for snapshot in [with_backups, global().snapshot()] {
         let page = render(&snapshot, Format::Text);
-        let mut promtool = program("promtool")
-            .args(["check", "metrics"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        promtool.stdin.take().unwrap().write_all(page.as_bytes()).unwrap();
-        let output = promtool.wait_with_output().unwrap();
-        let told = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success() && told.trim().is_empty(), "{told}\n{page}");
+        let told = complaints(&page);
+        assert!(told.is_empty(), "{told}\n{page}");
     }
+}
+
+const HARDEST: [f64; 6] = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 9_007_199_254_740_993.0, -0.0, 5e-324];
+
+/// A registry of random names, help and label values, each family with a counter, a gauge and a histogram.
+fn fuzzed(seed: u64) -> (Registry, Vec<String>) {
+    let registry = Registry::new();
+    let mut random = Rng::with_seed(seed);
+    let alphabet: Vec<char> = "ab_:.9 \"\\\n{}=,#é\u{1F600}\t\r\0\u{1}\u{7f}\u{202E}'`".chars().collect();
+    let huge = "\"\\\n{x=é".repeat(100_000);
+    let mut values = Vec::new();
+    for n in 0..60 {
+        let mut word =
+            |max: usize| -> String { (0..random.usize(1..=max)).map(|_| *random.choice(&alphabet).unwrap()).collect() };
+        let (name, label, help) = (format!("{}{n}x", word(12)), format!("l{}", word(8)), word(60));
+        let (value, trace) = (if n == 7 { huge.clone() } else { word(80) }, word(40));
+        let define = |kind| Definition::new(format!("{kind}.{name}"), help.clone()).labels(&[&label]).any_names();
+        let number = *random.choice(&HARDEST).unwrap();
+        registry.counters(define("c")).unwrap().with(&[&value]).unwrap().inc_by(9_007_199_254_740_993);
+        registry.gauges(define("g")).unwrap().with(&[&value]).unwrap().set(number);
+        let define = define("h").bounds(&[-1.0, 1e-300, 1e300]).native(NativeBuckets::default());
+        let took = registry.histograms(define).unwrap().with(&[&value]).unwrap();
+        took.observe_with_exemplar(random.f64() - 0.5, &[("trace_id", &trace)]).unwrap();
+        took.observe(f64::MAX);
+        values.push(value.replace('\0', "\u{FFFD}"));
+    }
+    (registry, values)
+}
+
+#[test]
+fn promtool_accepts_whatever_is_written() {
+    // `check metrics` may find fault with a name. It must be able to read it.
+    for _ in 0..5 {
+        let (registry, _) = fuzzed(random::seeded("fuzzed page").u64(..));
+        let page = registry.render(Format::Text);
+        let told = complaints(&page);
+        assert!(!told.contains("error while linting") && !told.contains("text format parsing"), "{told}\n{page}");
+    }
+}
+
+#[test]
+fn a_real_prometheus_reads_whatever_is_written_in_each_format() {
+    let (registry, values) = fuzzed(random::seeded("fuzzed scrape").u64(..));
+    let page = Page::serve(registry);
+    let prometheus = native_prometheus(page.address);
+    for job in ["negotiated", "open", "text"] {
+        prometheus.wait_for(&format!("up{{job=\"{job}\"}}"), |found| found.values().copied().eq([1.0]));
+        // One of each kind for each value; the huge one is cut when it is counted.
+        for kind in ["c", "g"] {
+            let found = prometheus.query(&format!("{{job=\"{job}\",__name__=~\"{kind}_.*\"}}"));
+            assert_eq!(found.len(), values.len(), "{job} {kind}");
+            for value in values.iter().filter(|value| value.len() < 1_000) {
+                let has = |labels: &BTreeMap<String, String>| labels.values().any(|held| held == value);
+                assert!(found.keys().any(has), "{job} {kind} {value:?}");
+            }
+        }
+        let counted = prometheus.query(&format!("{{job=\"{job}\",__name__=~\"c_.*\"}}"));
+        assert!(counted.values().all(|value| *value == 9_007_199_254_740_992.0), "{job}");
+    }
+}
+
+#[test]
+fn a_real_prometheus_reads_native_histograms_and_gzip() {
+    let registry = Registry::new();
+    let native = NativeBuckets::default().factor(1.1).zero_threshold(1e-6);
+    let define =
+        Definition::new("took_seconds", "Time").unit("seconds").labels(&["path"]).bounds(&[0.5]).native(native);
+    let took = registry.histograms(define).unwrap();
+    for n in 1..=1_000 {
+        took.observe(&["/a"], f64::from(n) / 100.0).unwrap();
+        took.observe(&["/below"], f64::from(-n)).unwrap();
+    }
+    took.observe(&["/a"], 0.0).unwrap();
+    let plain = registry.histogram("plain_seconds", "Time", &[0.5, 1.0]).unwrap();
+    plain.observe(0.7);
+    let many = registry.counters(Definition::new("many_total", "").labels(&["n"]).max_series(5_000)).unwrap();
+    (0..3_000).for_each(|n| many.inc(&[&n.to_string()]).unwrap());
+    let page = Page::serve(registry);
+    let prometheus = native_prometheus(page.address);
+    for job in ["negotiated", "text"] {
+        prometheus.wait_for(&format!("up{{job=\"{job}\"}}"), |found| found.values().copied().eq([1.0]));
+    }
+    let accepted = page.accepted.lock().unwrap().clone();
+    assert!(accepted.contains(&(Encoding::Protobuf, true)), "Prometheus asked for no protobuf in gzip: {accepted:?}");
+    let one = |query: &str| {
+        let found = prometheus.query(query);
+        assert_eq!(found.len(), 1, "{query}: {found:?}");
+        found.into_values().next().unwrap()
+    };
+    let of_a = "took_seconds{job=\"negotiated\",path=\"/a\"}";
+    assert_eq!(one(&format!("histogram_count({of_a})")), 1_001.0);
+    assert!((one(&format!("histogram_sum({of_a})")) - 5_005.0).abs() < 1e-6);
+    for (quantile, exact) in [(0.5, 5.0), (0.9, 9.0), (0.99, 9.9)] {
+        let told = one(&format!("histogram_quantile({quantile}, {of_a})"));
+        assert!((told / exact - 1.0).abs() < 0.05, "{quantile}: {told}");
+    }
+    let below = one("histogram_quantile(0.1, took_seconds{job=\"negotiated\",path=\"/below\"})");
+    assert!((below / -900.0 - 1.0).abs() < 0.05, "{below}");
+    // Between the two halves: of 1,001 the first is zero, and 500 are at most 5.
+    let half = one(&format!("histogram_fraction(0, 5, {of_a})"));
+    assert!((half - 0.5).abs() < 0.01, "{half}");
+    // Others are what they were, and so is the text.
+    assert_eq!(one("plain_seconds_bucket{job=\"negotiated\",le=\"1.0\"}"), 1.0);
+    assert_eq!(one("took_seconds_count{job=\"text\",path=\"/a\"}"), 1_001.0);
+    assert_eq!(prometheus.query("many_total{job=\"negotiated\"}").len(), 3_000);
 }
 
 #[test]
@@ -167,12 +249,12 @@ fn a_real_prometheus_reads_both_formats_alike() {
     let seed = random::seeded("prometheus").u64(..);
     let registry = everything(seed);
     let page = Page::serve(registry.clone());
-    let prometheus = Prometheus::start(page.address);
+    let prometheus = Prometheus::start(&[("prometheus.yml", scrape(page.address))]);
     for job in ["negotiated", "text"] {
         prometheus.wait_for(&format!("up{{job=\"{job}\"}}"), |found| found.values().copied().eq([1.0]));
     }
     let accepted = page.accepted.lock().unwrap().clone();
-    assert!(accepted.contains(&Format::OpenMetrics), "Prometheus did not ask for OpenMetrics: {accepted:?}");
+    assert!(accepted.contains(&(Encoding::OpenMetrics, true)), "Prometheus did not ask for OpenMetrics: {accepted:?}");
 
     for job in ["negotiated", "text"] {
         let labels = prometheus.query(&format!("hard_label_total{{job=\"{job}\"}}"));
@@ -235,10 +317,27 @@ fn both_are_whole(prometheus: &Prometheus, registry: &Registry) {
     assert_eq!(text.len() + 2, held.sum::<usize>());
 }
 
-/// Serves a registry on a loopback port: `/metrics` in the format that the request asks for, `/text` as text.
+/// A configuration that scrapes the page three times.
+fn scrape(page: SocketAddr) -> String {
+    format!(
+        "global:\n  scrape_interval: 500ms\n  scrape_timeout: 500ms\nscrape_configs:\n\
+         - job_name: negotiated\n  static_configs:\n  - targets: ['{page}']\n\
+         - job_name: open\n  metrics_path: /open\n  static_configs:\n  - targets: ['{page}']\n\
+         - job_name: text\n  metrics_path: /text\n  static_configs:\n  - targets: ['{page}']\n"
+    )
+}
+
+/// A Prometheus with native histograms, which scrapes the page: then it asks for protobuf.
+fn native_prometheus(page: SocketAddr) -> Prometheus {
+    Prometheus::start_with(&[("prometheus.yml", scrape(page))], &["--enable-feature=native-histograms"])
+}
+
+/// Serves a registry on a loopback port: `/metrics` in the format that the request asks for, `/open` as OpenMetrics, `/text`
+/// as text.
 struct Page {
     address: SocketAddr,
-    accepted: Arc<Mutex<Vec<Format>>>,
+    /// What was asked for: the format, and whether compressed.
+    accepted: Arc<Mutex<Vec<(Encoding, bool)>>>,
 }
 
 impl Page {
@@ -255,130 +354,40 @@ impl Page {
         Self { address, accepted }
     }
 
-    fn answer(mut stream: TcpStream, registry: &Registry, accepted: &Mutex<Vec<Format>>) -> std::io::Result<()> {
+    fn answer(
+        mut stream: TcpStream,
+        registry: &Registry,
+        accepted: &Mutex<Vec<(Encoding, bool)>>,
+    ) -> std::io::Result<()> {
         let mut lines = BufReader::new(stream.try_clone()?).lines().map_while(Result::ok);
         let first = lines.next().unwrap_or_default();
-        let headers = lines.take_while(|line| !line.is_empty());
-        let accept = headers.filter_map(|line| {
-            let (name, value) = line.split_once(':')?;
-            name.eq_ignore_ascii_case("accept").then(|| value.trim().to_owned())
-        });
-        let accept: Vec<String> = accept.collect();
-        let mut format = Format::Text;
-        if first.starts_with("GET /metrics") {
-            format = negotiate(accept.first().map(String::as_str));
-            accepted.lock().unwrap().push(format);
+        let headers: Vec<(String, String)> = lines
+            .take_while(|line| !line.is_empty())
+            .filter_map(|line| {
+                let (name, value) = line.split_once(':')?;
+                Some((name.to_ascii_lowercase(), value.trim().to_owned()))
+            })
+            .collect();
+        let header = |name: &str| headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+        let mut exposition = Exposition::from(Format::Text);
+        let mut packed = false;
+        if first.starts_with("GET /open") {
+            exposition = Exposition::from(Format::OpenMetrics);
+        } else if first.starts_with("GET /metrics") {
+            exposition = Exposition::negotiate(header("accept"));
+            packed = header("accept-encoding").is_some_and(accepts_gzip);
+            accepted.lock().unwrap().push((exposition.encoding, packed));
         }
-        let body = render(&registry.snapshot(), format);
-        let kind = format.content_type();
-        let length = body.len();
-        let head = format!("HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n");
-        stream.write_all(format!("{head}Connection: close\r\n\r\n{body}").as_bytes())
-    }
-}
-
-/// A Prometheus of our own, on a private port, that ends with the test.
-struct Prometheus {
-    child: Child,
-    address: String,
-    _folder: tempfile::TempDir,
-}
-
-impl Prometheus {
-    fn start(page: SocketAddr) -> Self {
-        let config = format!(
-            "global:\n  scrape_interval: 500ms\n  scrape_timeout: 500ms\nscrape_configs:\n\
-             - job_name: negotiated\n  static_configs:\n  - targets: ['{page}']\n\
-             - job_name: text\n  metrics_path: /text\n  static_configs:\n  - targets: ['{page}']\n"
-        );
-        let mut log = String::new();
-        // Another program may take the free port before Prometheus does: then it ends, and the next port is tried.
-        for _ in 0..5 {
-            let folder = tempfile::tempdir().unwrap();
-            std::fs::write(folder.path().join("prometheus.yml"), &config).unwrap();
-            let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-            let child = Self::spawn(folder.path(), &address);
-            let mut prometheus = Self { child, address, _folder: folder };
-            if prometheus.is_ready() {
-                return prometheus;
-            }
-            log = std::fs::read_to_string(prometheus._folder.path().join("log")).unwrap_or_default();
+        let mut body = Vec::new();
+        registry.expose_into(&mut body, exposition, []);
+        let mut encoding = "";
+        if packed {
+            body = gzip(&body).unwrap();
+            encoding = "Content-Encoding: gzip\r\n";
         }
-        panic!("Prometheus does not start:\n{log}");
+        let (kind, length) = (exposition.content_type(), body.len());
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\n{encoding}Content-Length: {length}\r\n");
+        stream.write_all(format!("{head}Connection: close\r\n\r\n").as_bytes())?;
+        stream.write_all(&body)
     }
-
-    fn spawn(folder: &Path, address: &str) -> Child {
-        let log = std::fs::File::create(folder.join("log")).unwrap();
-        program("prometheus")
-            .arg(format!("--config.file={}", folder.join("prometheus.yml").display()))
-            .arg(format!("--storage.tsdb.path={}", folder.join("data").display()))
-            .arg(format!("--web.listen-address={address}"))
-            .current_dir(folder)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap()
-    }
-
-    /// Waits until it answers; false when it has ended instead.
-    fn is_ready(&mut self) -> bool {
-        let start = Instant::now();
-        while start.elapsed() < PATIENCE {
-            if self.child.try_wait().unwrap().is_some() {
-                return false;
-            }
-            if get(&self.address, "/-/ready").is_some_and(|answer| answer.starts_with("HTTP/1.0 200")) {
-                return true;
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        panic!("Prometheus did not become ready");
-    }
-
-    /// The series that a query finds, by their labels.
-    fn query(&self, query: &str) -> BTreeMap<BTreeMap<String, String>, f64> {
-        let escaped: String = query.bytes().map(|byte| format!("%{byte:02x}")).collect();
-        let answer = get(&self.address, &format!("/api/v1/query?query={escaped}")).expect("Prometheus answers");
-        let body: Json = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
-        assert_eq!(body["status"], "success", "{query}: {body}");
-        let series = body["data"]["result"].as_array().unwrap().iter().map(|series| {
-            let labels: BTreeMap<String, String> = serde_json::from_value(series["metric"].clone()).unwrap();
-            (labels, series["value"][1].as_str().unwrap().parse::<f64>().unwrap())
-        });
-        series.collect()
-    }
-
-    fn wait_for(&self, query: &str, as_wanted: impl Fn(&BTreeMap<BTreeMap<String, String>, f64>) -> bool) {
-        let start = Instant::now();
-        loop {
-            let found = self.query(query);
-            if as_wanted(&found) {
-                return;
-            }
-            if start.elapsed() > PATIENCE {
-                let targets = get(&self.address, "/api/v1/targets?state=active").unwrap_or_default();
-                panic!("{query} stays {found:?}\n{targets}");
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    }
-}
-
-impl Drop for Prometheus {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// The answer to a GET, head and body; `None` when nobody answers.
-fn get(address: &str, path: &str) -> Option<String> {
-    let mut stream = TcpStream::connect(address).ok()?;
-    stream.set_read_timeout(Some(PATIENCE)).ok()?;
-    // HTTP/1.0: the end of the body is the end of the connection, and no part of it is chunked.
-    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes()).ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
-    Some(answer)
 }

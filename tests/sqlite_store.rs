@@ -19,7 +19,8 @@ use uplifted_ops::testing::sqlite_load::{self, ENV, Load};
 
 /// The store over `<root>/app.db`.
 fn store(root: &Path) -> Arc<dyn Store> {
-    let context = BuildContext { name: "main".into(), root: root.into(), state: root.join("state") };
+    let context =
+        BuildContext { name: "main".into(), root: root.into(), state: root.join("state"), service: "shop".into() };
     let settings = json!({ "path": "app.db", "busy_timeout_seconds": 60, "keep_free_bytes": 0 });
     (sqlite::KIND.build)(&context, settings.as_object().unwrap()).unwrap()
 }

@@ -6,6 +6,7 @@
 mod contenders;
 mod generate;
 mod harness;
+mod health;
 mod machine;
 mod memory;
 mod metrics;
@@ -35,15 +36,21 @@ enum Command {
     Generate(generate::Options),
     /// Time backup, verify and restore, and the writer's latency, and print a Markdown report
     Run(harness::Options),
+    /// Time probes of the listener, also while the processor is busy, and print a Markdown table
+    Health(health::Options),
     /// Time counting and the page beside other libraries, and print a Markdown table
     Metrics(metrics::Options),
+    /// Soak the sum over processes: an hour's worth of restarts under load, whose sum must be exact
+    Churn(metrics::churn::Options),
 }
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Generate(options) => generate::run(&options).map(|facts| println!("{facts}")),
         Command::Run(options) => harness::run(&options).map(|report| println!("{report}")),
+        Command::Health(options) => health::run(&options).map(|report| println!("{report}")),
         Command::Metrics(options) => metrics::run(&options).map(|report| println!("{report}")),
+        Command::Churn(options) => metrics::churn::run(&options).map(|report| println!("{report}")),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -355,6 +355,46 @@ export interface ConfigInitRequest {
 /** Nothing to ask. */
 export type ConfigShowRequest = Record<string, never>;
 
+/** Where the files go. */
+export interface GenerateAlertsRequest {
+  /**
+   * Replace a file that somebody has changed, or made. It is kept beside the new one.
+   *
+   * @defaultValue `false`
+   */
+  force?: boolean | undefined;
+  /** The folder to write into, absolute. Nothing is written when missing: the answer has the text. */
+  write?: string | null | undefined;
+}
+
+/** Where the files go. */
+export interface GenerateGrafanaRequest {
+  /**
+   * Replace a file that somebody has changed, or made. It is kept beside the new one.
+   *
+   * @defaultValue `false`
+   */
+  force?: boolean | undefined;
+  /** The folder to write into, absolute. Nothing is written when missing: the answer has the text. */
+  write?: string | null | undefined;
+}
+
+/** Where the files go, and what they lead to. */
+export interface GeneratePrometheusRequest {
+  /** Where an Alertmanager is, as `host:port`. None when missing. */
+  alertmanager?: string | null | undefined;
+  /**
+   * Replace a file that somebody has changed, or made. It is kept beside the new one.
+   *
+   * @defaultValue `false`
+   */
+  force?: boolean | undefined;
+  /** Where the service's metrics are, as `host:port`. What `metrics.listen` says when missing. */
+  target?: string | null | undefined;
+  /** The folder to write into, absolute. Nothing is written when missing: the answer has the text. */
+  write?: string | null | undefined;
+}
+
 /** Which checks are meant. */
 export interface HealthCheckRequest {
   /**
@@ -365,6 +405,16 @@ export interface HealthCheckRequest {
   critical?: boolean | undefined;
   /** Only the checks of this group. All when missing. */
   group?: string | null | undefined;
+}
+
+/** Of which checks, and how far back. */
+export interface HealthHistoryRequest {
+  /** At most this many changes of each check, the newest. 20 when missing. */
+  changes?: IntegerInput | null | undefined;
+  /** Only this check. All when missing. */
+  check?: string | null | undefined;
+  /** How many hours back. 168, a week, when missing. */
+  hours?: number | null | undefined;
 }
 
 /** Which checks are meant. */
@@ -387,6 +437,33 @@ export interface JournalReadRequest {
   operation?: string | null | undefined;
   /** Only what was done at or after this time, RFC 3339. */
   since?: Date | null | undefined;
+}
+
+/** Which numbers, of which time. */
+export interface MetricsHistoryRequest {
+  /** What to make of the samples. Their values when missing. */
+  function?: HistoryFunction | null | undefined;
+  /**
+   * Labels and what they must be, each as `name=value`; `*` in a value is any text.
+   *
+   * @defaultValue `[]`
+   */
+  labels?: readonly string[] | undefined;
+  /** At most so many series, in the order of their names. 100 when missing. */
+  limit?: number | null | undefined;
+  /** The name as on the page of metrics, such as `uplifted_requests_total`; `*` in it is any text. All when missing. */
+  metric?: string | null | undefined;
+  /** How far back, in seconds. An hour when missing. */
+  rangeSeconds?: number | null | undefined;
+  /**
+   * One value each so many seconds. Every sample as it was taken when missing, and for a function as often as samples
+   * are taken.
+   */
+  stepSeconds?: number | null | undefined;
+  /** The end of the time. Now when missing. */
+  until?: Date | null | undefined;
+  /** Over how much time before each value the function reckons, in seconds. Five minutes when missing. */
+  windowSeconds?: number | null | undefined;
 }
 
 /** How to write the numbers. */
@@ -417,6 +494,23 @@ export interface RestoreApplyRequest {
    * @defaultValue `false`
    */
   salvage?: boolean | undefined;
+  /** Read it from this target only. */
+  target?: string | null | undefined;
+}
+
+/** Which database to restore, and what to call it. */
+export interface RestoreDatabaseRequest {
+  /** The snapshot: its identifier, the beginning of it, or `latest`. */
+  snapshotId: string;
+  /** The name of the new database. There must be none of that name: none is ever replaced. */
+  database: string;
+  /**
+   * The file with the secret half of a recipient, for encrypted snapshots. What the settings name when missing. Read
+   * where the request runs, and never recorded.
+   */
+  identityFile?: PathInput | null | undefined;
+  /** The store whose database it is. The only one of a server when missing. */
+  store?: string | null | undefined;
   /** Read it from this target only. */
   target?: string | null | undefined;
 }
@@ -1814,6 +1908,55 @@ export interface ConfigShowResponse {
   settings: ShownSetting[];
 }
 
+/** What became of a file. */
+export type GenerateOutcome =
+  /** Nothing was written. */
+  | "printed"
+  /** It was not there, and is now. */
+  | "created"
+  /** It was written earlier, by us, and is replaced. */
+  | "replaced"
+  /** It is there already, byte for byte. */
+  | "unchanged";
+
+/** A file that was made. */
+export interface GeneratedFile {
+  /** Its name. */
+  name: string;
+  /** What became of it. */
+  outcome: GenerateOutcome;
+  /** Where it was written. Absent when it was not. */
+  path: Path | null;
+  /** Where the file is kept that it replaces, when somebody had changed that. */
+  kept: Path | null;
+  /** Its text, when it was not written. */
+  content: string | null;
+}
+
+/** What was made. */
+export interface GenerateAlertsResponse {
+  /** The files. */
+  files: GeneratedFile[];
+  /** What to look after before they are used. */
+  warnings: string[];
+}
+
+/** What was made. */
+export interface GenerateGrafanaResponse {
+  /** The files. */
+  files: GeneratedFile[];
+  /** What to look after before they are used. */
+  warnings: string[];
+}
+
+/** What was made. */
+export interface GeneratePrometheusResponse {
+  /** The files. */
+  files: GeneratedFile[];
+  /** What to look after before they are used. */
+  warnings: string[];
+}
+
 /** A verdict. The order is that of severity. */
 export type CheckStatus =
   /** All is well. */
@@ -1868,6 +2011,62 @@ export type HealthState =
   | "unknown"
   /** The service does not do what it should. */
   | "fail";
+
+/** A change of a check's state, or several that were counted together. */
+export interface Change {
+  /** When it was written: with several, after the last of them. */
+  time: Date;
+  /** The state before. */
+  from: HealthState;
+  /** The state since. */
+  to: HealthState;
+  /** What the check said. */
+  message: string;
+  /** How many changes these were: 1, or more of a check that flaps. */
+  changes: Integer;
+  /** How many of them were failures. */
+  failures: Integer;
+  /** When the first of them was. */
+  first: Date;
+  /** How many seconds each state lasted between `first` and `time`. */
+  spent: Record<string, number>;
+  /** Whether it is the first that an observer saw: what was before is not known. */
+  begins: boolean;
+}
+
+/** What is remembered of a check, over a time. */
+export interface CheckHistory {
+  /** The check's name. */
+  name: string;
+  /** Its last state. */
+  status: HealthState;
+  /** Since when it has had that state, as far as is known. */
+  since: Date;
+  /** The share of the time in which it was seen that it did not fail, 0 to 1. Absent when it was not seen. */
+  uptimeRatio: number | null;
+  /** For how long it was seen, in seconds. */
+  observedSeconds: number;
+  /** For how long it failed or was unknown, in seconds. */
+  downSeconds: number;
+  /** For how long it warned, in seconds. */
+  warnSeconds: number;
+  /** How often its state changed. */
+  changes: Integer;
+  /** How often it began to fail. */
+  failures: Integer;
+  /** The last changes, the newest first. */
+  lastChanges: Change[];
+}
+
+/** How the checks were. */
+export interface HealthHistoryResponse {
+  /** The beginning of the time that is told about. */
+  since: Date;
+  /** Its end: now. */
+  until: Date;
+  /** The checks, by name. Without any, nobody asked them in the background yet. */
+  checks: CheckHistory[];
+}
 
 /** Where a service is in its life. Only ever goes on. */
 export type Phase =
@@ -1969,7 +2168,78 @@ export interface JournalReadResponse {
   more: boolean;
 }
 
-/** A format of exposition. */
+/** What to make of samples. */
+export type HistoryFunction =
+  /** By how much a counter grew a second, through restarts. */
+  | "rate"
+  /** By how much a counter grew in the window. */
+  | "increase"
+  /** By how much a gauge changed in the window. */
+  | "delta"
+  /** The least value in the window. */
+  | "min"
+  /** The greatest value in the window. */
+  | "max"
+  /** The mean of the values in the window. */
+  | "avg"
+  /** By how much a gauge grows a second, by the line of least squares. */
+  | "slope";
+
+/** A value at a moment. */
+export interface HistorySample {
+  /** When. */
+  time: Date;
+  /** The value. Absent where there is none: the series had ended, or it is not a finite number. */
+  value: number | null;
+}
+
+/** What a series was. */
+export interface SeriesHistory {
+  /** The name as on the page. */
+  name: string;
+  /** The labels. */
+  labels: Record<string, string>;
+  /** The least of these values. Absent when none is a number. */
+  min: number | null;
+  /** The greatest of these values. */
+  max: number | null;
+  /** The mean of these values. */
+  avg: number | null;
+  /** The newest of these values. Absent when the series has ended. */
+  last: number | null;
+  /** The values, oldest first. */
+  samples: HistorySample[];
+}
+
+/** What the process keeps of the past. */
+export interface HistoryKept {
+  /** How far back it goes, in seconds. */
+  spanSeconds: number;
+  /** Series. */
+  series: Integer;
+  /** Samples. */
+  samples: Integer;
+  /** Bytes of memory. */
+  sizeBytes: Integer;
+  /** How often a series was not written down, because there were too many or they took too much memory. */
+  refused: Integer;
+}
+
+/** What the numbers were. */
+export interface MetricsHistoryResponse {
+  /** The beginning of the time, which is not part of it. */
+  since: Date;
+  /** Its end, which is. */
+  until: Date;
+  /** The series, by name and labels. */
+  series: SeriesHistory[];
+  /** How many more there are than the limit lets through. */
+  leftOut: Integer;
+  /** What the process keeps in all. */
+  kept: HistoryKept;
+}
+
+/** A text format. */
 export type MetricsFormat =
   /** Prometheus text, version 0.0.4. */
   | "text"
@@ -2055,6 +2325,32 @@ export interface RestoreApplyResponse {
   warnings: string[];
   /** What was done to the service. */
   service: ServiceReport;
+}
+
+/** What was restored. */
+export interface RestoreDatabaseResponse {
+  /** The snapshot that it comes from. */
+  snapshotId: string;
+  /** The store. */
+  store: string;
+  /** Its name. */
+  database: string;
+  /** The version of the server that it is on. */
+  serverVersion: string;
+  /** Whether everything is as the copy has it. */
+  ok: boolean;
+  /** Tables whose rows were counted. */
+  tables: Integer;
+  /** Their rows. */
+  rows: Integer;
+  /** Sequences that were looked at. */
+  sequences: Integer;
+  /** The extensions that the copy asks for. */
+  extensions: string[];
+  /** What is not as the copy has it. */
+  problems: string[];
+  /** What to know of it. */
+  notes: string[];
 }
 
 /** What a restore replaced, kept. */
@@ -2397,6 +2693,32 @@ export interface ServiceFacts {
   version: string | null;
 }
 
+/** How the listener of a process stands. */
+export type ListenerState =
+  /** This process answers. */
+  | "serving"
+  /** Another process of this service does, and this one takes over within a second of its end. */
+  | "standby"
+  /** Somebody else has the address, or the system does not give it. It is tried again each second. */
+  | "refused"
+  /** It has stopped. */
+  | "stopped";
+
+/** Who answers on the address of `metrics.listen`, or on the socket of the command line. */
+export interface ListenerView {
+  /**
+   * The address: the one of the settings, or, while this process listens on it, the one that it got. The path of a
+   * socket.
+   */
+  address: string;
+  /** How it stands. */
+  state: ListenerState;
+  /** The process that listens: this one, another of this service, or a stranger. Absent where it cannot be seen. */
+  pid: number | null;
+  /** What it means, and the repair when it is not well. */
+  message: string;
+}
+
 /** What runs here. */
 export interface StatusResponse {
   /** The time, by this machine's clock. */
@@ -2421,6 +2743,13 @@ export interface StatusResponse {
   state: Path;
   /** How many worker processes this process has now. */
   workers: Integer;
+  /** Who answers on the address of `metrics.listen`. Absent without one. */
+  listener: ListenerView | null;
+  /**
+   * Who answers the command line on `ops.sock` in the state folder. Absent where nobody is to (`http.socket = false`),
+   * and where the command line itself answers.
+   */
+  socket: ListenerView | null;
 }
 
 /** Sizes and settings of one database. */
@@ -2435,7 +2764,7 @@ export interface StoreStatus {
   error: ErrorBody | null;
   /** Facts about the database, by the driver's names. */
   details: JsonObject;
-  /** Bytes of its write-ahead log or journal. */
+  /** Bytes of its write-ahead log or journal. Nothing where the server does not let us see them. */
   logBytes: Integer | null;
   /** Bytes of the database, without its log. */
   sizeBytes: Integer | null;
@@ -3087,6 +3416,29 @@ const configShowResponseCodec = record<ConfigShowResponse>("ConfigShowResponse",
   settings: { wire: "settings", codec: list(shownSettingCodec) },
 });
 
+const generatedFileCodec = record<GeneratedFile>("GeneratedFile", {
+  name: { wire: "name" },
+  outcome: { wire: "outcome" },
+  path: { wire: "path", codec: nullable(path) },
+  kept: { wire: "kept", codec: nullable(path) },
+  content: { wire: "content" },
+});
+
+const generateAlertsResponseCodec = record<GenerateAlertsResponse>("GenerateAlertsResponse", {
+  files: { wire: "files", codec: list(generatedFileCodec) },
+  warnings: { wire: "warnings" },
+});
+
+const generateGrafanaResponseCodec = record<GenerateGrafanaResponse>("GenerateGrafanaResponse", {
+  files: { wire: "files", codec: list(generatedFileCodec) },
+  warnings: { wire: "warnings" },
+});
+
+const generatePrometheusResponseCodec = record<GeneratePrometheusResponse>("GeneratePrometheusResponse", {
+  files: { wire: "files", codec: list(generatedFileCodec) },
+  warnings: { wire: "warnings" },
+});
+
 const checkReportCodec = record<CheckReport>("CheckReport", {
   name: { wire: "name" },
   status: { wire: "status" },
@@ -3103,6 +3455,37 @@ const checkReportCodec = record<CheckReport>("CheckReport", {
 const healthCheckResponseCodec = record<HealthCheckResponse>("HealthCheckResponse", {
   status: { wire: "status" },
   checks: { wire: "checks", codec: list(checkReportCodec) },
+});
+
+const changeCodec = record<Change>("Change", {
+  time: { wire: "time", codec: time },
+  from: { wire: "from" },
+  to: { wire: "to" },
+  message: { wire: "message" },
+  changes: { wire: "changes" },
+  failures: { wire: "failures" },
+  first: { wire: "first", codec: time },
+  spent: { wire: "spent" },
+  begins: { wire: "begins" },
+});
+
+const checkHistoryCodec = record<CheckHistory>("CheckHistory", {
+  name: { wire: "name" },
+  status: { wire: "status" },
+  since: { wire: "since", codec: time },
+  uptimeRatio: { wire: "uptime_ratio" },
+  observedSeconds: { wire: "observed_seconds" },
+  downSeconds: { wire: "down_seconds" },
+  warnSeconds: { wire: "warn_seconds" },
+  changes: { wire: "changes" },
+  failures: { wire: "failures" },
+  lastChanges: { wire: "last_changes", codec: list(changeCodec) },
+});
+
+const healthHistoryResponseCodec = record<HealthHistoryResponse>("HealthHistoryResponse", {
+  since: { wire: "since", codec: time },
+  until: { wire: "until", codec: time },
+  checks: { wire: "checks", codec: list(checkHistoryCodec) },
 });
 
 const checkViewCodec = record<CheckView>("CheckView", {
@@ -3149,6 +3532,37 @@ const journalReadResponseCodec = record<JournalReadResponse>("JournalReadRespons
   more: { wire: "more" },
 });
 
+const historySampleCodec = record<HistorySample>("HistorySample", {
+  time: { wire: "time", codec: time },
+  value: { wire: "value" },
+});
+
+const seriesHistoryCodec = record<SeriesHistory>("SeriesHistory", {
+  name: { wire: "name" },
+  labels: { wire: "labels" },
+  min: { wire: "min" },
+  max: { wire: "max" },
+  avg: { wire: "avg" },
+  last: { wire: "last" },
+  samples: { wire: "samples", codec: list(historySampleCodec) },
+});
+
+const historyKeptCodec = record<HistoryKept>("HistoryKept", {
+  spanSeconds: { wire: "span_seconds" },
+  series: { wire: "series" },
+  samples: { wire: "samples" },
+  sizeBytes: { wire: "size_bytes" },
+  refused: { wire: "refused" },
+});
+
+const metricsHistoryResponseCodec = record<MetricsHistoryResponse>("MetricsHistoryResponse", {
+  since: { wire: "since", codec: time },
+  until: { wire: "until", codec: time },
+  series: { wire: "series", codec: list(seriesHistoryCodec) },
+  leftOut: { wire: "left_out" },
+  kept: { wire: "kept", codec: historyKeptCodec },
+});
+
 const metricsRenderResponseCodec = record<MetricsRenderResponse>("MetricsRenderResponse", {
   contentType: { wire: "content_type" },
   body: { wire: "body" },
@@ -3175,6 +3589,20 @@ const restoreApplyResponseCodec = record<RestoreApplyResponse>("RestoreApplyResp
   lost: { wire: "lost", codec: list(problemCodec) },
   warnings: { wire: "warnings" },
   service: { wire: "service", codec: serviceReportCodec },
+});
+
+const restoreDatabaseResponseCodec = record<RestoreDatabaseResponse>("RestoreDatabaseResponse", {
+  snapshotId: { wire: "snapshot_id" },
+  store: { wire: "store" },
+  database: { wire: "database" },
+  serverVersion: { wire: "server_version" },
+  ok: { wire: "ok" },
+  tables: { wire: "tables" },
+  rows: { wire: "rows" },
+  sequences: { wire: "sequences" },
+  extensions: { wire: "extensions" },
+  problems: { wire: "problems" },
+  notes: { wire: "notes" },
 });
 
 const undoAreaCodec = record<UndoArea>("UndoArea", {
@@ -3334,6 +3762,13 @@ const serviceFactsCodec = record<ServiceFacts>("ServiceFacts", {
   version: { wire: "version" },
 });
 
+const listenerViewCodec = record<ListenerView>("ListenerView", {
+  address: { wire: "address" },
+  state: { wire: "state" },
+  pid: { wire: "pid" },
+  message: { wire: "message" },
+});
+
 const statusResponseCodec = record<StatusResponse>("StatusResponse", {
   time: { wire: "time", codec: time },
   pid: { wire: "pid" },
@@ -3346,6 +3781,8 @@ const statusResponseCodec = record<StatusResponse>("StatusResponse", {
   root: { wire: "root", codec: path },
   state: { wire: "state", codec: path },
   workers: { wire: "workers" },
+  listener: { wire: "listener", codec: nullable(listenerViewCodec) },
+  socket: { wire: "socket", codec: nullable(listenerViewCodec) },
 });
 
 const storeStatusCodec = record<StoreStatus>("StoreStatus", {
@@ -3522,9 +3959,32 @@ const configInitRequestCodec = record<ConfigInitRequest>("ConfigInitRequest", {
 
 const configShowRequestCodec = record<ConfigShowRequest>("ConfigShowRequest", {});
 
+const generateAlertsRequestCodec = record<GenerateAlertsRequest>("GenerateAlertsRequest", {
+  force: { wire: "force" },
+  write: { wire: "write" },
+});
+
+const generateGrafanaRequestCodec = record<GenerateGrafanaRequest>("GenerateGrafanaRequest", {
+  force: { wire: "force" },
+  write: { wire: "write" },
+});
+
+const generatePrometheusRequestCodec = record<GeneratePrometheusRequest>("GeneratePrometheusRequest", {
+  alertmanager: { wire: "alertmanager" },
+  force: { wire: "force" },
+  target: { wire: "target" },
+  write: { wire: "write" },
+});
+
 const healthCheckRequestCodec = record<HealthCheckRequest>("HealthCheckRequest", {
   critical: { wire: "critical" },
   group: { wire: "group" },
+});
+
+const healthHistoryRequestCodec = record<HealthHistoryRequest>("HealthHistoryRequest", {
+  changes: { wire: "changes" },
+  check: { wire: "check" },
+  hours: { wire: "hours" },
 });
 
 const healthStateRequestCodec = record<HealthStateRequest>("HealthStateRequest", {
@@ -3538,6 +3998,17 @@ const journalReadRequestCodec = record<JournalReadRequest>("JournalReadRequest",
   since: { wire: "since", codec: nullable(time) },
 });
 
+const metricsHistoryRequestCodec = record<MetricsHistoryRequest>("MetricsHistoryRequest", {
+  function: { wire: "function" },
+  labels: { wire: "labels" },
+  limit: { wire: "limit" },
+  metric: { wire: "metric" },
+  rangeSeconds: { wire: "range_seconds" },
+  stepSeconds: { wire: "step_seconds" },
+  until: { wire: "until", codec: nullable(time) },
+  windowSeconds: { wire: "window_seconds" },
+});
+
 const metricsRenderRequestCodec = record<MetricsRenderRequest>("MetricsRenderRequest", {
   format: { wire: "format" },
 });
@@ -3548,6 +4019,14 @@ const restoreApplyRequestCodec = record<RestoreApplyRequest>("RestoreApplyReques
   into: { wire: "into", codec: nullable(path) },
   paths: { wire: "paths", codec: nullable(list(path)) },
   salvage: { wire: "salvage" },
+  target: { wire: "target" },
+});
+
+const restoreDatabaseRequestCodec = record<RestoreDatabaseRequest>("RestoreDatabaseRequest", {
+  snapshotId: { wire: "snapshot_id" },
+  database: { wire: "database" },
+  identityFile: { wire: "identity_file", codec: nullable(path) },
+  store: { wire: "store" },
   target: { wire: "target" },
 });
 
@@ -3613,11 +4092,17 @@ const backupVerifyOperation = operation("backup.verify", backupVerifyRequestCode
 const configCheckOperation = operation("config.check", configCheckRequestCodec, configCheckResponseCodec);
 const configInitOperation = operation("config.init", configInitRequestCodec, configInitResponseCodec);
 const configShowOperation = operation("config.show", configShowRequestCodec, configShowResponseCodec);
+const generateAlertsOperation = operation("generate.alerts", generateAlertsRequestCodec, generateAlertsResponseCodec);
+const generateGrafanaOperation = operation("generate.grafana", generateGrafanaRequestCodec, generateGrafanaResponseCodec);
+const generatePrometheusOperation = operation("generate.prometheus", generatePrometheusRequestCodec, generatePrometheusResponseCodec);
 const healthCheckOperation = operation("health.check", healthCheckRequestCodec, healthCheckResponseCodec);
+const healthHistoryOperation = operation("health.history", healthHistoryRequestCodec, healthHistoryResponseCodec);
 const healthStateOperation = operation("health.state", healthStateRequestCodec, healthStateResponseCodec);
 const journalReadOperation = operation("journal.read", journalReadRequestCodec, journalReadResponseCodec);
+const metricsHistoryOperation = operation("metrics.history", metricsHistoryRequestCodec, metricsHistoryResponseCodec);
 const metricsRenderOperation = operation("metrics.render", metricsRenderRequestCodec, metricsRenderResponseCodec);
 const restoreApplyOperation = operation("restore.apply", restoreApplyRequestCodec, restoreApplyResponseCodec);
+const restoreDatabaseOperation = operation("restore.database", restoreDatabaseRequestCodec, restoreDatabaseResponseCodec);
 const restoreDiscardOperation = operation("restore.discard", restoreDiscardRequestCodec, restoreDiscardResponseCodec);
 const restorePlanOperation = operation("restore.plan", restorePlanRequestCodec, restorePlanResponseCodec);
 const restoreUndoOperation = operation("restore.undo", restoreUndoRequestCodec, restoreUndoResponseCodec);
@@ -3654,11 +4139,17 @@ export const operations = {
   "config.check": configCheckOperation,
   "config.init": configInitOperation,
   "config.show": configShowOperation,
+  "generate.alerts": generateAlertsOperation,
+  "generate.grafana": generateGrafanaOperation,
+  "generate.prometheus": generatePrometheusOperation,
   "health.check": healthCheckOperation,
+  "health.history": healthHistoryOperation,
   "health.state": healthStateOperation,
   "journal.read": journalReadOperation,
+  "metrics.history": metricsHistoryOperation,
   "metrics.render": metricsRenderOperation,
   "restore.apply": restoreApplyOperation,
+  "restore.database": restoreDatabaseOperation,
   "restore.discard": restoreDiscardOperation,
   "restore.plan": restorePlanOperation,
   "restore.undo": restoreUndoOperation,
@@ -3962,6 +4453,53 @@ export class ConfigGroup {
   }
 }
 
+/** The operations `generate.*`. */
+export class GenerateGroup {
+  readonly #owner: Operations;
+
+  /**
+   * Made by its owner.
+   *
+   * @internal
+   */
+  constructor(owner: Operations) {
+    this.#owner = owner;
+  }
+
+  /**
+   * Write the alert rules of this service for Prometheus, with the tests of them. Adds something.
+   *
+   * @param request - Where the files go.
+   * @param options - How to stop it, and who is told of its progress.
+   * @throws OpsError - What could not be done, and the repair.
+   */
+  alerts(request: GenerateAlertsRequest = {}, options?: CallOptions): Promise<GenerateAlertsResponse> {
+    return this.#owner._call("generate.alerts", request, options, generateAlertsOperation);
+  }
+
+  /**
+   * Write the dashboard of this service for Grafana. Adds something.
+   *
+   * @param request - Where the files go.
+   * @param options - How to stop it, and who is told of its progress.
+   * @throws OpsError - What could not be done, and the repair.
+   */
+  grafana(request: GenerateGrafanaRequest = {}, options?: CallOptions): Promise<GenerateGrafanaResponse> {
+    return this.#owner._call("generate.grafana", request, options, generateGrafanaOperation);
+  }
+
+  /**
+   * Write a configuration with which Prometheus scrapes this service and loads its alerts. Adds something.
+   *
+   * @param request - Where the files go, and what they lead to.
+   * @param options - How to stop it, and who is told of its progress.
+   * @throws OpsError - What could not be done, and the repair.
+   */
+  prometheus(request: GeneratePrometheusRequest = {}, options?: CallOptions): Promise<GeneratePrometheusResponse> {
+    return this.#owner._call("generate.prometheus", request, options, generatePrometheusOperation);
+  }
+}
+
 /** The operations `health.*`. */
 export class HealthGroup {
   readonly #owner: Operations;
@@ -3984,6 +4522,17 @@ export class HealthGroup {
    */
   check(request: HealthCheckRequest = {}, options?: CallOptions): Promise<HealthCheckResponse> {
     return this.#owner._call("health.check", request, options, healthCheckOperation);
+  }
+
+  /**
+   * Tell how the checks were: uptime, failures, the last changes. Changes nothing.
+   *
+   * @param request - Of which checks, and how far back.
+   * @param options - How to stop it, and who is told of its progress.
+   * @throws OpsError - What could not be done, and the repair.
+   */
+  history(request: HealthHistoryRequest = {}, options?: CallOptions): Promise<HealthHistoryResponse> {
+    return this.#owner._call("health.history", request, options, healthHistoryOperation);
   }
 
   /**
@@ -4037,6 +4586,17 @@ export class MetricsGroup {
   }
 
   /**
+   * Tell what the metrics of this process were lately, or what they add up to. Changes nothing.
+   *
+   * @param request - Which numbers, of which time.
+   * @param options - How to stop it, and who is told of its progress.
+   * @throws OpsError - What could not be done, and the repair.
+   */
+  history(request: MetricsHistoryRequest = {}, options?: CallOptions): Promise<MetricsHistoryResponse> {
+    return this.#owner._call("metrics.history", request, options, metricsHistoryOperation);
+  }
+
+  /**
    * Write every metric as Prometheus reads it. Changes nothing.
    *
    * @param request - How to write the numbers.
@@ -4070,6 +4630,17 @@ export class RestoreGroup {
    */
   apply(request: RestoreApplyRequest, options?: CallOptions): Promise<RestoreApplyResponse> {
     return this.#owner._call("restore.apply", request, options, restoreApplyOperation);
+  }
+
+  /**
+   * Restore a database of a server into a new one beside it, and hold it against the snapshot. Adds something.
+   *
+   * @param request - Which database to restore, and what to call it.
+   * @param options - How to stop it, and who is told of its progress.
+   * @throws OpsError - What could not be done, and the repair.
+   */
+  database(request: RestoreDatabaseRequest, options?: CallOptions): Promise<RestoreDatabaseResponse> {
+    return this.#owner._call("restore.database", request, options, restoreDatabaseOperation);
   }
 
   /**
@@ -4199,13 +4770,15 @@ export abstract class Operations {
   readonly backup: BackupGroup = new BackupGroup(this);
   /** The operations `config.*`: `check`, `init`, `show`. */
   readonly config: ConfigGroup = new ConfigGroup(this);
-  /** The operations `health.*`: `check`, `state`. */
+  /** The operations `generate.*`: `alerts`, `grafana`, `prometheus`. */
+  readonly generate: GenerateGroup = new GenerateGroup(this);
+  /** The operations `health.*`: `check`, `history`, `state`. */
   readonly health: HealthGroup = new HealthGroup(this);
   /** The operations `journal.*`: `read`. */
   readonly journal: JournalGroup = new JournalGroup(this);
-  /** The operations `metrics.*`: `render`. */
+  /** The operations `metrics.*`: `history`, `render`. */
   readonly metrics: MetricsGroup = new MetricsGroup(this);
-  /** The operations `restore.*`: `apply`, `discard`, `plan`, `undo`, `undoList`. */
+  /** The operations `restore.*`: `apply`, `database`, `discard`, `plan`, `undo`, `undoList`. */
   readonly restore: RestoreGroup = new RestoreGroup(this);
   /** The operations `schedule.*`: `list`, `run`. */
   readonly schedule: ScheduleGroup = new ScheduleGroup(this);

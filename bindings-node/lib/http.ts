@@ -40,6 +40,7 @@ export interface Handler {
 interface Answered {
   status: number;
   headers: [string, string][];
+  /** Each byte as the character of its number. */
   body: string;
 }
 
@@ -47,7 +48,7 @@ interface Answered {
 const LINGER_MILLISECONDS = 1_000;
 
 /** The paths that can be ours, so that other requests of the host do not make the journey. */
-const OURS = /^\/(?:status|health|livez|readyz|startupz|metrics|api\/v1(?:\/[^?]*)?)(?:\?|$)/;
+const OURS = /^\/(?:status|health|livez|readyz|startupz|metrics|badge\.svg|badge\/[^?]*\.svg|api\/v1(?:\/[^?]*)?)(?:\?|$)/;
 
 /**
  * The handler of an `Ops`.
@@ -85,7 +86,7 @@ export function makeHandler(ops: NativeOps, calls: Calls, options: HandlerOption
         if (next && answered.status === 404 && !namesOperation(answered.body)) return next();
         if (response.headersSent || response.destroyed) return;
         response.writeHead(answered.status, answered.headers.flat());
-        response.end(answered.body);
+        response.end(answered.body, "latin1");
         if (request.method === "POST" && !request.readableEnded) discard(request);
       },
       (error: unknown) => {
@@ -149,7 +150,7 @@ function discard(request: IncomingMessage): void {
 
 function namesOperation(body: string): boolean {
   try {
-    return Boolean((JSON.parse(body) as { error?: { operation?: string | null } }).error?.operation);
+    return Boolean((JSON.parse(Buffer.from(body, "latin1").toString()) as { error?: { operation?: string | null } }).error?.operation);
   } catch {
     return false;
   }

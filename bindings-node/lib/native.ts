@@ -4,6 +4,11 @@ import { join } from "node:path";
 /** An open `Ops`, of the native half. */
 export interface NativeOps {
   readonly root: string;
+  readonly listens: boolean;
+  readonly beatMilliseconds: number;
+  beat(): void;
+  /** Gives the milliseconds that the service goes on for. */
+  drain(): number;
   /** What ended at once is returned, as the word and the text that would be delivered. */
   call(call: number, name: string, request: string, withProgress: boolean): [word: Word, text: string] | null;
   cancel(call: number): void;
@@ -47,11 +52,31 @@ export interface Builder {
   open(deliver: Deliver): Promise<NativeOps>;
 }
 
-/** One series of a metric. */
+/** What asks the `collect` functions of this thread when the metrics are read elsewhere. */
+export interface NativeCollecting {
+  answer(call: number, trouble?: string): void;
+  collected(): void;
+}
+
+/** Memory in which JavaScript counts. */
+export interface NativeCells {
+  /** Cells of a chunk. */
+  readonly chunk: number;
+  attach(number: number, chunk: Float64Array): void;
+}
+
+/** One series of a metric, and the numbers of its cells. */
 export interface NativeSeries {
+  readonly id: number;
+  readonly first: number;
+  readonly second: number;
+  readonly overflow: boolean;
+  settle(cells: NativeCells): boolean;
+  leave(): void;
   add(value: number): void;
   set(value: number): void;
-  get(): number;
+  refuse(): void;
+  exemplify(value: number, labels: string[]): void;
 }
 
 /** The series of one name. */
@@ -59,6 +84,15 @@ export interface NativeFamily {
   with(values: string[]): NativeSeries;
   remove(values: string[]): boolean;
   clear(): void;
+  read(): string;
+  release(): void;
+}
+
+/** Families that are read together. */
+export interface NativeRegistry {
+  adopt(family: NativeFamily): void;
+  remove(family: NativeFamily): boolean;
+  render(openMetrics: boolean, labels: string[]): string;
 }
 
 /** What a family is. */
@@ -70,6 +104,8 @@ export interface FamilyDefinition {
   labels: string[];
   bounds?: number[];
   maxSeries?: number;
+  mode?: string;
+  shared: boolean;
 }
 
 /** A request as Node read it. */
@@ -96,7 +132,10 @@ export interface Native {
   Answers: new () => Answers;
   NativePlugin: new (facts: string, answers: Answers, invoke: Invoke) => NativePlugin;
   pluginMethods(): string[];
+  NativeCells: new () => NativeCells;
+  NativeCollecting: new (ask: (call: number) => void) => NativeCollecting;
   NativeFamily: new (definition: FamilyDefinition) => NativeFamily;
+  NativeRegistry: new (ofTheProcess: boolean) => NativeRegistry;
   renderMetrics(openMetrics: boolean): { contentType: string; body: string };
   runWorker(args: string[]): never;
   runCli(args: string[], worker: string): number;

@@ -54,6 +54,8 @@ export class Ops extends Operations {
   readonly #native: NativeOps;
   readonly #calls: Calls;
   #closing: Promise<void> | undefined;
+  #heart: NodeJS.Timeout | undefined;
+  #sigterm: (() => void) | undefined;
 
   private constructor(native: NativeOps, calls: Calls) {
     super();
@@ -91,11 +93,15 @@ export class Ops extends Operations {
     register("check", options.checks);
     register("sink", options.sinks);
     register("pause", options.pauses);
+    let opened: NativeOps;
     try {
-      return new Ops(await builder.open(calls.deliver), calls);
+      opened = await builder.open(calls.deliver);
     } catch (thrown) {
       throw fromNative(thrown);
     }
+    const ops = new Ops(opened, calls);
+    if (opened.listens) ops.#heart = beat(ops, opened.beatMilliseconds, (it) => it.#native.beat());
+    return ops;
   }
 
   /** Opens one with the settings of a file. */
@@ -127,10 +133,47 @@ export class Ops extends Operations {
   }
 
   /**
+   * Says that the service is about to stop, and returns when `seconds` have passed (`health.drain_seconds` when left out):
+   * `/readyz` is 503 from the first moment on, and everything else goes on. First thing on SIGTERM.
+   */
+  async drain(seconds?: number): Promise<void> {
+    const milliseconds = this.#native.drain();
+    await new Promise((resolve) => setTimeout(resolve, seconds === undefined ? milliseconds : seconds * 1_000));
+  }
+
+  /**
+   * From now on SIGTERM is a {@link Ops.drain} first. Listeners of yours are called as ever, at once: those that stop the
+   * service had better `await ops.drain()` themselves. Without any, the process ends by the signal once `seconds` have
+   * passed, or at a second signal.
+   */
+  drainOnSigterm(seconds?: number): void {
+    if (this.#sigterm) return;
+    const listener = (): void => {
+      const again = (): void => {
+        process.off("SIGTERM", listener).off("SIGTERM", again);
+        process.kill(process.pid, "SIGTERM");
+      };
+      process.off("SIGTERM", listener);
+      this.#sigterm = undefined;
+      const others = process.listenerCount("SIGTERM") > 0;
+      const draining = this.drain(seconds);
+      if (others) return;
+      process.on("SIGTERM", again);
+      this.#sigterm = again;
+      draining.then(again, again);
+    };
+    this.#sigterm = listener;
+    // Before the others: they may take long, or end the process.
+    process.prependListener("SIGTERM", listener);
+  }
+
+  /**
    * Cancels what runs, ends the workers, and returns when none is left. What is called afterwards is rejected. Without
    * it the same happens when the process ends.
    */
   close(): Promise<void> {
+    clearInterval(this.#heart);
+    if (this.#sigterm) process.off("SIGTERM", this.#sigterm);
     const end = (): Promise<Answer> =>
       this.#calls.start(this.#native, "close", {}, (id) => this.#native.close(id));
     return (this.#closing ??= end().then(() => {}));
@@ -163,6 +206,19 @@ export class Ops extends Operations {
       this.#native.call(id, name, text, options.onProgress !== undefined),
     );
   }
+}
+
+/** Beats as often as is wanted while the event loop turns, and somebody has `ops`. Keeps neither it nor the process. */
+function beat(ops: Ops, milliseconds: number, once: (ops: Ops) => void): NodeJS.Timeout {
+  const held = new WeakRef(ops);
+  const timer = setInterval(() => {
+    const it = held.deref();
+    if (it) once(it);
+    else clearInterval(timer);
+  }, milliseconds);
+  timer.unref();
+  once(ops);
+  return timer;
 }
 
 /** A question alone is a check. */

@@ -25,9 +25,11 @@ run(process.execPath, [require.resolve("typescript/bin/tsc"), "-p", join(here, "
 // names; they are known here.
 for (const name of readdirSync(join(here, "lib")).filter((file) => file.endsWith(".mts")).map((file) => file.slice(0, -4))) {
   const names = Object.keys(require(join(here, "dist", `${name}.js`))).filter((name) => name !== "__esModule");
+  const named = names.filter((name) => name !== "default");
   writeFileSync(
     join(here, "dist", `${name}.mjs`),
-    `import { createRequire } from "node:module";\nexport const { ${names.join(", ")} } = createRequire(import.meta.url)("./${name}.js");\n`,
+    `import { createRequire } from "node:module";\nconst all = createRequire(import.meta.url)("./${name}.js");\n` +
+      `export const { ${named.join(", ")} } = all;\n${named.length < names.length ? "export default all.default;\n" : ""}`,
   );
 }
 chmodSync(join(here, "dist", "cli.js"), 0o755);

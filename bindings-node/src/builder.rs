@@ -100,6 +100,6 @@ impl Task for Opening {
     }
 
     fn resolve(&mut self, _: Env, ops: Ops) -> napi::Result<NativeOps> {
-        Ok(NativeOps { ops, channel: Arc::clone(&self.channel) })
+        Ok(NativeOps::new(ops, Arc::clone(&self.channel)))
     }
 }

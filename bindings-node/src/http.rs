@@ -75,7 +75,7 @@ impl NativeResponder {
 pub const BODY_LIMIT: u32 = MAX_BODY as u32 + 1;
 
 fn text(response: &Response) -> String {
-    // Every body is JSON or an exposition: text.
-    let body = String::from_utf8_lossy(&response.body);
+    // Each byte as the character of its number ("latin1"): a page may be protobuf, or compressed.
+    let body: String = response.body.iter().map(|byte| char::from(*byte)).collect();
     json!({ "status": response.status, "headers": response.headers, "body": body }).to_string()
 }

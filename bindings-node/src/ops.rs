@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use napi_derive::napi;
 use uplifted_ops::embed::{self, Begun};
+use uplifted_ops::health::Pulse;
 use uplifted_ops::ops::Ops;
 use uplifted_ops::{Cancel, Error, Progress, Scope};
 
@@ -18,6 +19,7 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(60);
 pub struct NativeOps {
     pub(crate) ops: Ops,
     pub(crate) channel: Arc<Channel>,
+    pulse: Pulse,
 }
 
 #[napi]
@@ -68,6 +70,31 @@ impl NativeOps {
         drop(closing);
     }
 
+    /// Whether it listens on an address of its own, or stands by to.
+    #[napi(getter)]
+    pub fn listens(&self) -> bool {
+        self.ops.context().listener().is_some()
+    }
+
+    /// How often the event loop is to beat, in milliseconds.
+    #[napi(getter)]
+    pub fn beat_milliseconds(&self) -> f64 {
+        self.ops.beat_period().as_secs_f64() * 1000.0
+    }
+
+    /// The event loop goes on.
+    #[napi]
+    pub fn beat(&self) {
+        self.pulse.beat();
+    }
+
+    /// Says that the service is about to stop, and gives the time that it goes on for, in milliseconds.
+    #[napi]
+    pub fn drain(&self) -> f64 {
+        drop(self.ops.drain(Duration::ZERO));
+        self.ops.drain_delay().as_secs_f64() * 1000.0
+    }
+
     /// The service's root folder, absolute.
     #[napi(getter)]
     pub fn root(&self) -> String {
@@ -76,6 +103,10 @@ impl NativeOps {
 }
 
 impl NativeOps {
+    pub(crate) fn new(ops: Ops, channel: Arc<Channel>) -> Self {
+        Self { pulse: ops.pulse("event loop"), ops, channel }
+    }
+
     /// Starts `work`. When that is refused it is dropped, and what it holds answers.
     pub(crate) fn background(&self, work: impl Future<Output = ()> + Send + 'static) {
         let _ = self.ops.spawn(work);

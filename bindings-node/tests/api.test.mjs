@@ -120,7 +120,7 @@ test("closing cancels what runs", async () => {
 
 test("CommonJS and ES modules are one package", async () => {
   const require = createRequire(import.meta.url);
-  for (const path of ["uplifted-ops", "uplifted-ops/metrics", "uplifted-ops/testing", "uplifted-ops/http"]) {
+  for (const path of ["uplifted-ops", "uplifted-ops/metrics", "uplifted-ops/prom-client", "uplifted-ops/testing", "uplifted-ops/http"]) {
     const [cjs, esm] = [require(path), await import(path)];
     const names = Object.keys(cjs).filter((name) => name !== "__esModule");
     assert.ok(names.length > 0, path);

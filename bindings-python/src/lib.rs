@@ -37,17 +37,25 @@ mod _native {
     #[pymodule_export]
     use super::http::Responder;
     #[pymodule_export]
+    use super::metrics::fast::quick;
+    #[pymodule_export]
     use super::metrics::{
-        Counter, CounterFamily, Gauge, GaugeFamily, Histogram, HistogramFamily, InfoFamily, render_metrics,
+        Counter, CounterFamily, Gauge, GaugeFamily, Histogram, HistogramFamily, InfoFamily, Registry, process_metrics,
     };
     #[pymodule_export]
-    use super::ops::NativeOps;
+    use super::ops::{NativeOps, Pulse};
     #[pymodule_export]
     use super::plugin::Reply;
     #[pymodule_export]
     use super::program::{run_cli, run_worker};
     #[pymodule_export]
     use super::suites::run_suite;
+
+    /// Adds what the macros of pyo3 cannot write.
+    #[pymodule_init]
+    fn init(module: &pyo3::Bound<'_, pyo3::types::PyModule>) -> pyo3::PyResult<()> {
+        super::metrics::fast::install(module.py())
+    }
 
     /// The version of the core.
     #[pymodule_export]

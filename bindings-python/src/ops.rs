@@ -68,6 +68,23 @@ fn duration(name: &str, seconds: f64) -> Result<Duration> {
     })
 }
 
+/// A sign of life.
+#[pyclass(frozen, module = "uplifted_ops._native")]
+pub(crate) struct Pulse(uplifted_ops::health::Pulse);
+
+#[pymethods]
+impl Pulse {
+    /// It goes on.
+    fn beat(&self) {
+        self.0.beat();
+    }
+
+    /// It stops, as it should.
+    fn rest(&self) {
+        self.0.rest();
+    }
+}
+
 /// One `Ops`, under the two Python classes.
 #[pyclass(frozen, name = "Ops", module = "uplifted_ops._native")]
 pub(crate) struct NativeOps {
@@ -134,6 +151,30 @@ impl NativeOps {
                 call::start(&ops, &self.python, name, request, timeout, listener, wants_progress)
             })
             .or_raise(py)
+    }
+
+    /// Whether it listens on an address of its own, or stands by to.
+    #[getter]
+    fn listens(&self) -> bool {
+        self.open().is_some_and(|ops| ops.context().listener().is_some())
+    }
+
+    /// How often what goes on is to beat, in seconds.
+    #[getter]
+    fn beat_seconds(&self, py: Python<'_>) -> PyResult<f64> {
+        self.prepare(None).map(|(ops, _)| ops.beat_period().as_secs_f64()).or_raise(py)
+    }
+
+    /// Something of the host that will beat.
+    fn pulse(&self, py: Python<'_>, name: &str) -> PyResult<Pulse> {
+        self.prepare(None).map(|(ops, _)| Pulse(ops.pulse(name))).or_raise(py)
+    }
+
+    /// Says that the service is about to stop, and gives the time that it goes on for, in seconds.
+    fn drain(&self, py: Python<'_>) -> PyResult<f64> {
+        let (ops, _) = self.prepare(None).or_raise(py)?;
+        drop(ops.drain(Duration::ZERO));
+        Ok(ops.drain_delay().as_secs_f64())
     }
 
     /// What answers requests of HTTP.

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import math
+import os
+import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from uplifted_ops import Ops
-from uplifted_ops.metrics import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, Info, Summary, generate_latest
+from uplifted_ops.metrics import (
+    CONTENT_TYPE_LATEST,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    Summary,
+    generate_latest,
+    watch_event_loop,
+    watch_gc,
+)
 
 from scene import RunPython, Service
 
@@ -149,3 +163,74 @@ def test_they_are_on_the_page_of_an_ops(service: Service) -> None:
         rendered = ops.metrics.render()
     assert "t_page_total 1\n" in rendered.body
     assert rendered.content_type == CONTENT_TYPE_LATEST
+
+
+async def test_a_late_event_loop_is_seen() -> None:
+    stop = watch_event_loop(period=0.01)
+    await asyncio.sleep(0.05)
+    time.sleep(0.3)
+    await asyncio.sleep(0.05)
+    stop()
+    now = page()
+    late = now["python_eventloop_lag_seconds_count"] - now['python_eventloop_lag_seconds_bucket{le="0.25"}']
+    assert late >= 1
+    await asyncio.sleep(0.05)
+    assert page()["python_eventloop_lag_seconds_count"] == now["python_eventloop_lag_seconds_count"]
+
+
+def test_garbage_collections_are_timed() -> None:
+    stop = watch_gc()
+    gc.collect()
+    stop()
+    seen = page()['python_gc_duration_seconds_count{generation="2"}']
+    assert seen >= 1
+    gc.collect()
+    assert page()['python_gc_duration_seconds_count{generation="2"}'] == seen
+
+
+SHARING = """
+import os, sys, threading, warnings
+from uplifted_ops import Ops
+from uplifted_ops.metrics import Counter, Histogram
+
+warnings.simplefilter("ignore")
+counter = Counter("s_things", "Things", ["who"]).labels("x")
+took = Histogram("s_took", "Took", buckets=[1])
+
+def count():
+    for _ in range(100):
+        counter.inc()
+        took.observe(0.5)
+
+def everywhere():
+    count()
+    thread = threading.Thread(target=count)
+    thread.start()
+    thread.join()
+
+def stands(ops):
+    page = dict(line.rsplit(" ", 1) for line in ops.metrics.render().body.splitlines())
+    return int(page['s_things_total{who="x"}']), int(page["s_took_count"])
+
+everywhere()
+with Ops(root=sys.argv[1]) as ops:
+    assert stands(ops) == (200, 200), stands(ops)
+    everywhere()
+    assert stands(ops) == (400, 400), stands(ops)
+    child = os.fork()
+    if child == 0:
+        everywhere()
+        os.kill(os.getpid(), 9)
+    os.waitpid(child, 0)
+    assert stands(ops) == (600, 600), stands(ops)
+    everywhere()
+    assert stands(ops) == (800, 800), stands(ops)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_nothing_is_lost_when_sharing_begins_nor_in_a_child_that_is_killed(run_python: RunPython, tmp_path: Path) -> None:
+    service = tmp_path / "service"
+    service.mkdir()
+    done = run_python(SHARING, service)
+    assert done.returncode == 0, done.stderr

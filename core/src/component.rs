@@ -33,6 +33,8 @@ pub struct BuildContext {
     pub root: PathBuf,
     /// The state folder, absolute.
     pub state: PathBuf,
+    /// What the service is called. Empty for stores that nobody configured.
+    pub service: String,
 }
 
 impl BuildContext {

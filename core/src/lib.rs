@@ -2,6 +2,7 @@
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests set up their own scenes"))]
 
+pub mod alerts;
 pub mod api;
 pub mod backup;
 pub mod cancel;
@@ -24,6 +25,8 @@ pub mod schedule;
 pub mod store;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+#[cfg(any(feature = "postgres", feature = "s3", feature = "tls"))]
+mod tls;
 pub mod value;
 pub mod worker;
 

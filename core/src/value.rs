@@ -168,6 +168,22 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
+/// What percent-encoded text stands for (RFC 3986, 2.1); `None` for a `%` without two digits, and for what is not UTF-8.
+pub(crate) fn percent_decoded(encoded: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(encoded.len());
+    let mut rest = encoded.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'%' => {
+                let mut digit = || char::from(rest.next()?).to_digit(16);
+                u8::try_from(digit()? << 4 | digit()?).ok()?
+            }
+            other => other,
+        });
+    }
+    String::from_utf8(bytes).ok()
+}
+
 /// The bytes of hexadecimal text; `None` when it is not.
 pub(crate) fn unhex(text: &str) -> Option<Vec<u8>> {
     // `from_str_radix` would take a sign.

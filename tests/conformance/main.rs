@@ -88,6 +88,9 @@ fn every_operation_has_a_request() {
     assert_eq!(asked, table().map(|entry| entry.name).collect());
 }
 
+/// What no case can expect, because the runners have no server for it: its success is shown end to end (`e2e/postgres.rs`).
+const NEEDS_A_SERVER: &str = "restore.database: response";
+
 #[test]
 fn every_operation_has_a_case_of_success_and_one_of_an_error() {
     let cases = cases("operations");
@@ -101,5 +104,6 @@ fn every_operation_has_a_case_of_success_and_one_of_an_error() {
             ["response", "error"].iter().filter(|what| !of(what)).map(|what| format!("{}: {what}", entry.name)),
         );
     }
+    lacking.retain(|lacking| lacking != NEEDS_A_SERVER);
     assert!(lacking.is_empty(), "no case expects\n{}", lacking.join("\n"));
 }

@@ -9,8 +9,10 @@ mod locks;
 mod main_job;
 mod mounts;
 mod plain_tools;
+mod postgres;
 mod retention;
 mod sealed_repository;
+mod sftp;
 mod without_identity;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_under-test");

@@ -11,6 +11,7 @@
 pub mod held;
 pub mod keys;
 pub mod plugins;
+pub mod prometheus;
 pub mod puppet;
 pub mod scene;
 pub mod strace;

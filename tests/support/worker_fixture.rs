@@ -19,6 +19,7 @@ fn main() {
         ["fake", how, ..] => fake(how),
         ["host"] => host(),
         ["fork"] => fork(),
+        ["serve", root, ..] => serve(root, arguments.get(2)),
         ["jobs", root, jobs, ..] => jobs_of(root, jobs, &arguments[3..]),
         [MARKER, ..] => service(),
         _ => panic!("unknown part {arguments:?}"),
@@ -41,6 +42,37 @@ fn host() {
         ..Scope::default()
     };
     let _ = ops().blocking().call(scope, "test.heavy", json!({"act": "ignore"}));
+}
+
+/// A service that does what each line says: `fork` makes a child that stays and tells its number, `close` is the end.
+#[allow(unsafe_code, reason = "fork has no safe form")]
+fn serve(root: &str, listen: Option<&String>) {
+    let mut builder = Ops::builder().root(root).setup(puppet::setup());
+    if let Some(listen) = listen {
+        builder = builder.setting("metrics.listen", listen.as_str());
+    }
+    let ops = builder.build().unwrap();
+    match ops.context().listener() {
+        Some(view) => println!("{}", view.address),
+        None => println!("ready"),
+    }
+    for line in std::io::stdin().lines() {
+        match line.unwrap().as_str() {
+            "fork" => {
+                // SAFETY: the child does nothing but wait.
+                let child = unsafe { libc::fork() };
+                if child == 0 {
+                    // Whatever becomes of the test, it does not stay.
+                    std::thread::sleep(std::time::Duration::from_secs(90));
+                    // SAFETY: ends without a look at anything that the parent's threads held.
+                    unsafe { libc::_exit(0) };
+                }
+                println!("{child}");
+            }
+            _ => break,
+        }
+    }
+    ops.blocking().close(std::time::Duration::from_secs(30)).unwrap();
 }
 
 /// A service with jobs. Ends by being killed; with `fork`, after a child that lives on has said its number.

@@ -155,10 +155,16 @@ struct Located;
 #[async_trait::async_trait]
 impl Store for Located {
     fn capability(&self) -> StoreCapability {
-        StoreCapability { kind: "located".into(), file: None, side_files: Vec::new(), maintenance: Vec::new() }
+        StoreCapability {
+            kind: "located".into(),
+            file: None,
+            side_files: Vec::new(),
+            copy_files: Vec::new(),
+            maintenance: Vec::new(),
+        }
     }
     async fn stats(&self, _: &Scope) -> Result<StoreStats> {
-        Ok(StoreStats { size_bytes: std::process::id().into(), log_bytes: 0, details: serde_json::Map::new() })
+        Ok(StoreStats { size_bytes: std::process::id().into(), log_bytes: Some(0), details: serde_json::Map::new() })
     }
     async fn verify(&self, _: &Scope, _: CheckDepth) -> Result<IntegrityReport> {
         Err(Error::new(ErrorKind::Corrupt, "torn"))

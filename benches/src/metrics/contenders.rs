@@ -229,6 +229,76 @@ impl Exporter {
     }
 }
 
+/// Our recorder of the facade.
+pub(crate) struct Facade {
+    registry: Registry,
+    recorder: ours::facade::Recorder,
+    counter: metrics::Counter,
+    histogram: metrics::Histogram,
+    out: String,
+}
+
+impl Facade {
+    pub(crate) fn new() -> Result<Self, Failure> {
+        // The page of all series is one of the facade's families as well.
+        ours::set_max_series(1 << 20);
+        let registry = Registry::new();
+        let recorder = ours::facade::Recorder::of(&registry)?;
+        let (counter, histogram) =
+            metrics::with_local_recorder(&recorder, || (metrics::counter!("one"), metrics::histogram!("took_seconds")));
+        Ok(Self { registry, recorder, counter, histogram, out: String::new() })
+    }
+}
+
+impl Contender for Facade {
+    fn name(&self) -> &'static str {
+        "uplifted-ops, by the facade"
+    }
+
+    fn fill(&mut self, sets: &Sets) {
+        metrics::with_local_recorder(&self.recorder, || {
+            for (n, set) in sets.iter().enumerate() {
+                labelled("many", set).increment(n as u64 * 7);
+            }
+        });
+    }
+
+    fn increments(&mut self, count: usize) -> usize {
+        let counter = &self.counter;
+        (0..count).for_each(|_| black_box(counter).increment(1));
+        count
+    }
+
+    fn by_two_threads(&mut self, count: usize) -> usize {
+        twice(count, || black_box(&self.counter).increment(1))
+    }
+
+    fn labelled(&mut self, sets: &Sets, count: usize) -> usize {
+        metrics::with_local_recorder(&self.recorder, || {
+            for set in sets.by_turns(count) {
+                labelled("requests", *black_box(&set)).increment(1);
+            }
+        });
+        count
+    }
+
+    fn observations(&mut self, count: usize) -> usize {
+        (0..count).for_each(|n| black_box(&self.histogram).record(observed(n)));
+        count
+    }
+
+    fn page(&mut self) -> usize {
+        self.out.clear();
+        self.registry.render_into(&mut self.out, Format::Text, []);
+        black_box(&self.out);
+        1
+    }
+
+    fn forget_page(&mut self) {
+        self.out = String::new();
+    }
+}
+
 fn labelled(name: &'static str, [method, path, status]: [&str; 3]) -> metrics::Counter {
     let (method, path, status) = (method.to_owned(), path.to_owned(), status.to_owned());
     metrics::counter!(name, "method" => method, "path" => path, "status" => status)

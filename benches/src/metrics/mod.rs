@@ -1,17 +1,23 @@
-//! What counting costs, beside the peers `prometheus-client` and `metrics-exporter-prometheus`, in one run.
+//! What counting costs, beside the peers `prometheus-client` and `metrics-exporter-prometheus`, in one run; and in Python and
+//! Node, beside theirs.
 //!
 //! Contenders come by turns, another one first in each round, so that a slow minute of the machine hits all of them.
 
+pub(crate) mod churn;
 mod contenders;
+mod hosts;
 pub(crate) mod memory;
+mod merge;
 
 use std::fmt::Write;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Args;
 use uplifted_example::Failure;
+use uplifted_ops::metrics::{Definition, Encoding, Exposition, Registry, gzip};
 
-use contenders::{Contender, Exporter, Ours, Peer};
+use contenders::{Contender, Exporter, Facade, Ours, Peer};
 
 /// How thorough the measurement is.
 #[derive(Debug, Clone, Args)]
@@ -25,6 +31,15 @@ pub(crate) struct Options {
     /// Series on the page
     #[arg(long, default_value_t = 100_000)]
     series: usize,
+    /// Does one part of the sum over processes, for the measurement
+    #[arg(long, hide = true, requires = "folder")]
+    part: Option<merge::Part>,
+    /// Where the parts meet
+    #[arg(long, hide = true)]
+    folder: Option<PathBuf>,
+    /// Where Python and Node are installed with their peers; without them, Rust alone is measured
+    #[arg(long, default_value = "target/bench/metrics")]
+    hosts: PathBuf,
 }
 
 /// Label values that come at run time: three labels, 64 sets by turns.
@@ -61,12 +76,48 @@ const JOBS: [Job; 6] = [
     ("page of all series", "ms", |who, _, _| who.page()),
 ];
 
+/// What a page of ours costs in each format, and compressed.
+fn formats(series: &Sets, rounds: usize) -> Result<String, Failure> {
+    let registry = Registry::new();
+    let labels = ["method", "path", "status"];
+    let many = registry.counters(Definition::new("many_total", "Many").labels(&labels).max_series(1 << 20))?;
+    for (n, set) in series.iter().enumerate() {
+        many.with(&set)?.inc_by(n as u64 * 7);
+    }
+    let mut report = String::from("| page of all series | median | bytes |\n| --- | ---: | ---: |\n");
+    let mut row = |what: &str, make: &mut dyn FnMut() -> Result<usize, Failure>| -> Result<(), Failure> {
+        let mut times = Vec::new();
+        let mut bytes = 0;
+        for _ in 0..rounds.max(3) {
+            let start = Instant::now();
+            bytes = make()?;
+            times.push(start.elapsed().as_secs_f64() * 1e3);
+        }
+        times.sort_by(f64::total_cmp);
+        writeln!(report, "| {what} | {:.2} ms | {bytes} |", times[times.len() / 2])?;
+        Ok(())
+    };
+    for encoding in [Encoding::Text, Encoding::OpenMetrics, Encoding::Protobuf] {
+        let mut out = Vec::new();
+        row(&format!("{encoding:?}"), &mut || {
+            out.clear();
+            registry.expose_into(&mut out, Exposition { encoding, escaping: None }, []);
+            Ok(out.len())
+        })?;
+        row(&format!("gzip of {encoding:?}"), &mut || Ok(gzip(&out)?.len()))?;
+    }
+    Ok(report)
+}
+
 /// Measures, and writes the table.
 pub(crate) fn run(options: &Options) -> Result<String, Failure> {
+    if let (Some(part), Some(folder)) = (options.part, &options.folder) {
+        return merge::part(part, folder, options);
+    }
     let sets = Sets::new(64);
     let all = Sets::new(options.series);
     let mut contenders: Vec<Box<dyn Contender>> =
-        vec![Box::new(Ours::new()?), Box::new(Peer::new()), Box::new(Exporter::new()?)];
+        vec![Box::new(Ours::new()?), Box::new(Facade::new()?), Box::new(Peer::new()), Box::new(Exporter::new()?)];
     let mut bytes = Vec::new();
     for who in &mut contenders {
         // The first page is made before: what it keeps for the next one counts.
@@ -102,8 +153,16 @@ pub(crate) fn run(options: &Options) -> Result<String, Failure> {
         let (each, ratio) = (*grown as f64 / options.series as f64, *grown as f64 / bytes[0] as f64);
         writeln!(report, "| memory of a series | {} | {each:.0} B | | {ratio:.2} |", who.name())?;
     }
+    merge::run(options, &mut report)?;
+    hosts::run(&mut report, &options.hosts, options.rounds)?;
     let length: Vec<String> = all.iter().map(|set| set.concat()).collect();
     let label_bytes = length.iter().map(String::len).sum::<usize>() as f64 / options.series as f64;
-    write!(report, "\n{} series, whose label values are {label_bytes:.0} bytes together", options.series)?;
+    write!(report, "\n{}", formats(&all, options.rounds)?)?;
+    write!(
+        report,
+        "\n{} series, whose label values are {label_bytes:.0} bytes together; ours have two cells of 8 bytes \
+         beside what is told, in mapped memory",
+        options.series
+    )?;
     Ok(report)
 }

@@ -4,6 +4,7 @@ import { Ops, OpsError } from "uplifted-ops";
 import type { BackupCreateResponse, BackupTarget, CallContext, HealthCheck, MetricsSink, Store } from "uplifted-ops";
 import { fastifyOps } from "uplifted-ops/http";
 import { Counter, Gauge, Histogram, register } from "uplifted-ops/metrics";
+import client, { Counter as PeerCounter, Registry } from "uplifted-ops/prom-client";
 import { checkTarget } from "uplifted-ops/testing";
 
 class Target implements BackupTarget {
@@ -82,6 +83,15 @@ export async function main(): Promise<BackupCreateResponse> {
   const end = new Histogram({ name: "latency_seconds", help: "Latency", buckets: [0.1] }).startTimer();
   new Gauge({ name: "open", help: "Open" }).set(end());
   console.log(await register.metrics());
+  const own = new Registry();
+  const peer: PeerCounter<"method"> = new client.Counter({ name: "own_total", help: "Own", labelNames: ["method"], registers: [own] });
+  peer.inc({ method: "GET" }, 2);
+  peer.inc("GET");
+  peer.labels("GET").inc();
+  // @ts-expect-error: it has no such label
+  peer.inc({ verb: "GET" });
+  const value: number | undefined = (await peer.get()).values[0]?.value;
+  client.collectDefaultMetrics({ register: own, prefix: `x${value}_` });
   await checkTarget(() => new Target(), { deadlineSeconds: 5 });
   await ops.close();
   return made;

@@ -11,6 +11,7 @@
 :class:`OpsError`                 what they raise: a subclass for each thing that a caller must do
 :mod:`uplifted_ops.plugins`       stores, targets, checks, sinks and pauses of your own
 :mod:`uplifted_ops.metrics`       instruments, as in ``prometheus_client``
+:mod:`.prometheus_client`         all the names of that package: change the import and nothing else
 :mod:`uplifted_ops.testing`       the contract suites for plugins
 ================================  ==================================================================
 

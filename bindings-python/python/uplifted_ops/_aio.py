@@ -107,6 +107,8 @@ class AsyncOps(Base, AsyncOperations):
         loop = asyncio.get_running_loop()
         if self._runner is not None:
             self._runner.use_loop(loop)
+        if self._heart is not None:
+            self._use_loop()
         on_progress = watched(name, on_progress)
         waiter = _Waiter(loop, on_progress)
         began = time.perf_counter()
@@ -123,6 +125,13 @@ class AsyncOps(Base, AsyncOperations):
         heard(name, began, answer[0])
         return answer
 
+    async def drain(self, seconds: float | None = None) -> None:
+        """Says that the service is about to stop, and returns when ``seconds`` have passed (``health.drain_seconds`` when not
+        given): ``/readyz`` is 503 from the first moment on, and everything else goes on. First thing on SIGTERM.
+        """
+        own = self._native.drain()
+        await asyncio.sleep(own if seconds is None else seconds)
+
     async def aclose(self, timeout: float = 30.0) -> None:
         """Cancels what runs and ends the workers. What is called afterwards is refused; closing again is fine.
 
@@ -132,6 +141,7 @@ class AsyncOps(Base, AsyncOperations):
         await asyncio.to_thread(self._close, timeout)
 
     async def __aenter__(self) -> Self:
+        self._use_loop()
         return self
 
     async def __aexit__(

@@ -8,13 +8,14 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
-from weakref import WeakSet
+from weakref import WeakSet, finalize
 
 from . import _native, _worker
 from ._errors import InternalError, OpsError
 
 if TYPE_CHECKING:
     from ._codec import Response
+    from ._beat import Heart
     from ._http import Asgi, Wsgi
     from ._runner import Runner
     from .types import Progress
@@ -78,6 +79,8 @@ class Base:
 
     _native: _native.Ops
     _runner: Runner | None = None
+    _heart: Heart | None = None
+    _without_sigterm: Callable[[], None] | None = None
 
     def _build(
         self,
@@ -101,6 +104,12 @@ class Base:
 
             self._runner = Runner()
         self._native = _native.Ops(_encode(options), given, self._runner)
+        if self._native.listens:
+            # What listens answers for this interpreter, also while it hangs.
+            from ._beat import Heart
+
+            self._heart = Heart(self._native.pulse("interpreter"), self._native.beat_seconds)
+            finalize(self, self._heart.stop)
         _open.add(self)
 
     @staticmethod
@@ -120,7 +129,7 @@ class Base:
         """
         from ._http import Asgi
 
-        return Asgi(self._native.responder())
+        return Asgi(self._native.responder(), self._use_loop)
 
     def wsgi(self) -> Wsgi:
         """The same as a WSGI application, for Flask and Django."""
@@ -128,7 +137,40 @@ class Base:
 
         return Wsgi(self._native.responder())
 
+    def drain_on_sigterm(self, seconds: float | None = None) -> None:
+        """From now on SIGTERM makes the service not ready first, and is passed on to the handler that was there (or ends the
+        process, where there was none) when ``seconds`` have passed: ``health.drain_seconds`` when not given. A second SIGTERM is
+        passed on at once.
+
+        Call it on the main thread, after the server has set its own handler: in the startup of uvicorn's lifespan, in
+        gunicorn's ``post_worker_init``. A handler by ``loop.add_signal_handler`` hears of the signal at once in any case:
+        there, await :meth:`AsyncOps.drain` instead.
+        """
+        from . import _sigterm
+
+        def drain() -> float:
+            own = self._native.drain()
+            return own if seconds is None else seconds
+
+        if self._without_sigterm is None:
+            self._without_sigterm = _sigterm.install(drain)
+
+    def _use_loop(self) -> None:
+        """The event loop of this thread beats from now on."""
+        if self._heart is None:
+            return
+        import asyncio
+
+        loop = asyncio.get_running_loop()
+        if not self._heart.knows(loop):
+            self._heart.use_loop(loop, self._native.pulse("event loop"))
+
     def _close(self, timeout: float) -> None:
+        if self._heart is not None:
+            self._heart.stop()
+        if self._without_sigterm is not None:
+            self._without_sigterm()
+            self._without_sigterm = None
         try:
             self._native.close(timeout)
         finally:

@@ -22,11 +22,14 @@ StartResponse = Callable[[str, list[tuple[str, str]]], object]
 class Asgi:
     """An ASGI application: ``app.mount("/ops", ops.asgi())`` in FastAPI and Starlette, or served by itself."""
 
-    def __init__(self, responder: _native.Responder) -> None:
+    def __init__(self, responder: _native.Responder, use_loop: Callable[[], None]) -> None:
         self._responder = responder
+        self._use_loop = use_loop
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answers one connection."""
+        # The loop that serves is the one to be missed, should it hang.
+        self._use_loop()
         kind = scope["type"]
         if kind == "http":
             await self._http(scope, receive, send)

@@ -43,14 +43,21 @@ if TYPE_CHECKING:
         ConfigInitResponse,
         ConfigShowResponse,
         DrillCheck,
+        GenerateAlertsResponse,
+        GenerateGrafanaResponse,
+        GeneratePrometheusResponse,
         HealthCheckResponse,
+        HealthHistoryResponse,
         HealthStateResponse,
+        HistoryFunction,
         JournalReadResponse,
         Layout,
         MetricsFormat,
+        MetricsHistoryResponse,
         MetricsRenderResponse,
         Progress,
         RestoreApplyResponse,
+        RestoreDatabaseResponse,
         RestoreDiscardResponse,
         RestorePlanResponse,
         RestoreUndoListResponse,
@@ -97,11 +104,23 @@ _BACKUP_VERIFY: Response[BackupVerifyResponse] = Response("BackupVerifyResponse"
 _CONFIG_CHECK: Response[ConfigCheckResponse] = Response("ConfigCheckResponse")
 _CONFIG_INIT: Response[ConfigInitResponse] = Response("ConfigInitResponse")
 _CONFIG_SHOW: Response[ConfigShowResponse] = Response("ConfigShowResponse")
+_GENERATE_ALERTS: Response[GenerateAlertsResponse] = Response("GenerateAlertsResponse")
+_GENERATE_GRAFANA: Response[GenerateGrafanaResponse] = Response(
+    "GenerateGrafanaResponse",
+)
+_GENERATE_PROMETHEUS: Response[GeneratePrometheusResponse] = Response(
+    "GeneratePrometheusResponse",
+)
 _HEALTH_CHECK: Response[HealthCheckResponse] = Response("HealthCheckResponse")
+_HEALTH_HISTORY: Response[HealthHistoryResponse] = Response("HealthHistoryResponse")
 _HEALTH_STATE: Response[HealthStateResponse] = Response("HealthStateResponse")
 _JOURNAL_READ: Response[JournalReadResponse] = Response("JournalReadResponse")
+_METRICS_HISTORY: Response[MetricsHistoryResponse] = Response("MetricsHistoryResponse")
 _METRICS_RENDER: Response[MetricsRenderResponse] = Response("MetricsRenderResponse")
 _RESTORE_APPLY: Response[RestoreApplyResponse] = Response("RestoreApplyResponse")
+_RESTORE_DATABASE: Response[RestoreDatabaseResponse] = Response(
+    "RestoreDatabaseResponse",
+)
 _RESTORE_DISCARD: Response[RestoreDiscardResponse] = Response("RestoreDiscardResponse")
 _RESTORE_PLAN: Response[RestorePlanResponse] = Response("RestorePlanResponse")
 _RESTORE_UNDO: Response[RestoreUndoResponse] = Response("RestoreUndoResponse")
@@ -1118,6 +1137,130 @@ class ConfigGroup:
         )
 
 
+class GenerateGroup:
+    """The operations `generate.*`."""
+
+    __slots__ = ("_owner",)
+
+    def __init__(self, owner: Operations) -> None:
+        self._owner = owner
+
+    def alerts(
+        self,
+        *,
+        force: bool = False,
+        write: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> GenerateAlertsResponse:
+        """Write the alert rules of this service for Prometheus, with the tests of them.
+
+        Adds something.
+
+        Args:
+            force: Replace a file that somebody has changed, or made. It is kept
+                beside the new one.
+            write: The folder to write into, absolute. Nothing is written when
+                missing: the answer has the text.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What was made.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return self._owner._call(
+            "generate.alerts",
+            request(force=force, write=write),
+            _GENERATE_ALERTS,
+            on_progress,
+            timeout,
+        )
+
+    def grafana(
+        self,
+        *,
+        force: bool = False,
+        write: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> GenerateGrafanaResponse:
+        """Write the dashboard of this service for Grafana.
+
+        Adds something.
+
+        Args:
+            force: Replace a file that somebody has changed, or made. It is kept
+                beside the new one.
+            write: The folder to write into, absolute. Nothing is written when
+                missing: the answer has the text.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What was made.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return self._owner._call(
+            "generate.grafana",
+            request(force=force, write=write),
+            _GENERATE_GRAFANA,
+            on_progress,
+            timeout,
+        )
+
+    def prometheus(
+        self,
+        *,
+        alertmanager: str | None = None,
+        force: bool = False,
+        target: str | None = None,
+        write: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> GeneratePrometheusResponse:
+        """Write a configuration with which Prometheus scrapes this service and loads
+        its alerts.
+
+        Adds something.
+
+        Args:
+            alertmanager: Where an Alertmanager is, as `host:port`. None when
+                missing.
+            force: Replace a file that somebody has changed, or made. It is kept
+                beside the new one.
+            target: Where the service's metrics are, as `host:port`. What
+                `metrics.listen` says when missing.
+            write: The folder to write into, absolute. Nothing is written when
+                missing: the answer has the text.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What was made.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return self._owner._call(
+            "generate.prometheus",
+            request(alertmanager=alertmanager, force=force, target=target, write=write),
+            _GENERATE_PROMETHEUS,
+            on_progress,
+            timeout,
+        )
+
+
 class HealthGroup:
     """The operations `health.*`."""
 
@@ -1156,6 +1299,43 @@ class HealthGroup:
             "health.check",
             request(critical=critical, group=group),
             _HEALTH_CHECK,
+            on_progress,
+            timeout,
+        )
+
+    def history(
+        self,
+        *,
+        changes: int | None = None,
+        check: str | None = None,
+        hours: float | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> HealthHistoryResponse:
+        """Tell how the checks were: uptime, failures, the last changes.
+
+        Changes nothing.
+
+        Args:
+            changes: At most this many changes of each check, the newest. 20 when
+                missing.
+            check: Only this check. All when missing.
+            hours: How many hours back. 168, a week, when missing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            How the checks were.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return self._owner._call(
+            "health.history",
+            request(changes=changes, check=check, hours=hours),
+            _HEALTH_HISTORY,
             on_progress,
             timeout,
         )
@@ -1253,6 +1433,66 @@ class MetricsGroup:
     def __init__(self, owner: Operations) -> None:
         self._owner = owner
 
+    def history(
+        self,
+        *,
+        function: HistoryFunction | None = None,
+        labels: Sequence[str] | None = None,
+        limit: int | None = None,
+        metric: str | None = None,
+        range_seconds: float | None = None,
+        step_seconds: float | None = None,
+        until: datetime | None = None,
+        window_seconds: float | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> MetricsHistoryResponse:
+        """Tell what the metrics of this process were lately, or what they add up to.
+
+        Changes nothing.
+
+        Args:
+            function: What to make of the samples. Their values when missing.
+            labels: Labels and what they must be, each as `name=value`; `*` in a
+                value is any text.
+            limit: At most so many series, in the order of their names. 100 when
+                missing.
+            metric: The name as on the page of metrics, such as
+                `uplifted_requests_total`; `*` in it is any text. All when missing.
+            range_seconds: How far back, in seconds. An hour when missing.
+            step_seconds: One value each so many seconds. Every sample as it was
+                taken when missing, and for a function as often as samples are taken.
+            until: The end of the time. Now when missing.
+            window_seconds: Over how much time before each value the function
+                reckons, in seconds. Five minutes when missing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What the numbers were.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return self._owner._call(
+            "metrics.history",
+            request(
+                function=function,
+                labels=None if labels is None else list_to_wire(labels),
+                limit=limit,
+                metric=metric,
+                range_seconds=range_seconds,
+                step_seconds=step_seconds,
+                until=None if until is None else time_to_wire(until),
+                window_seconds=window_seconds,
+            ),
+            _METRICS_HISTORY,
+            on_progress,
+            timeout,
+        )
+
     def render(
         self,
         *,
@@ -1347,6 +1587,58 @@ class RestoreGroup:
                 target=target,
             ),
             _RESTORE_APPLY,
+            on_progress,
+            timeout,
+        )
+
+    def database(
+        self,
+        *,
+        snapshot_id: str,
+        database: str,
+        identity_file: str | os.PathLike[str] | None = None,
+        store: str | None = None,
+        target: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> RestoreDatabaseResponse:
+        """Restore a database of a server into a new one beside it, and hold it against
+        the snapshot.
+
+        Adds something.
+
+        Args:
+            snapshot_id: The snapshot: its identifier, the beginning of it, or
+                `latest`.
+            database: The name of the new database. There must be none of that name:
+                none is ever replaced.
+            identity_file: The file with the secret half of a recipient, for
+                encrypted snapshots. What the settings name when missing. Read where the
+                request runs, and never recorded.
+            store: The store whose database it is. The only one of a server when
+                missing.
+            target: Read it from this target only.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What was restored.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return self._owner._call(
+            "restore.database",
+            request(
+                snapshot_id=snapshot_id,
+                database=database,
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
+                store=store,
+                target=target,
+            ),
+            _RESTORE_DATABASE,
             on_progress,
             timeout,
         )
@@ -1676,6 +1968,11 @@ class Operations:
     def config(self) -> ConfigGroup:
         """The operations `config.*`."""
         return ConfigGroup(self)
+
+    @property
+    def generate(self) -> GenerateGroup:
+        """The operations `generate.*`."""
+        return GenerateGroup(self)
 
     @property
     def health(self) -> HealthGroup:
@@ -2740,6 +3037,130 @@ class AsyncConfigGroup:
         )
 
 
+class AsyncGenerateGroup:
+    """The operations `generate.*`, to be awaited."""
+
+    __slots__ = ("_owner",)
+
+    def __init__(self, owner: AsyncOperations) -> None:
+        self._owner = owner
+
+    async def alerts(
+        self,
+        *,
+        force: bool = False,
+        write: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> GenerateAlertsResponse:
+        """Write the alert rules of this service for Prometheus, with the tests of them.
+
+        Adds something.
+
+        Args:
+            force: Replace a file that somebody has changed, or made. It is kept
+                beside the new one.
+            write: The folder to write into, absolute. Nothing is written when
+                missing: the answer has the text.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What was made.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return await self._owner._call(
+            "generate.alerts",
+            request(force=force, write=write),
+            _GENERATE_ALERTS,
+            on_progress,
+            timeout,
+        )
+
+    async def grafana(
+        self,
+        *,
+        force: bool = False,
+        write: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> GenerateGrafanaResponse:
+        """Write the dashboard of this service for Grafana.
+
+        Adds something.
+
+        Args:
+            force: Replace a file that somebody has changed, or made. It is kept
+                beside the new one.
+            write: The folder to write into, absolute. Nothing is written when
+                missing: the answer has the text.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What was made.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return await self._owner._call(
+            "generate.grafana",
+            request(force=force, write=write),
+            _GENERATE_GRAFANA,
+            on_progress,
+            timeout,
+        )
+
+    async def prometheus(
+        self,
+        *,
+        alertmanager: str | None = None,
+        force: bool = False,
+        target: str | None = None,
+        write: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> GeneratePrometheusResponse:
+        """Write a configuration with which Prometheus scrapes this service and loads
+        its alerts.
+
+        Adds something.
+
+        Args:
+            alertmanager: Where an Alertmanager is, as `host:port`. None when
+                missing.
+            force: Replace a file that somebody has changed, or made. It is kept
+                beside the new one.
+            target: Where the service's metrics are, as `host:port`. What
+                `metrics.listen` says when missing.
+            write: The folder to write into, absolute. Nothing is written when
+                missing: the answer has the text.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What was made.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return await self._owner._call(
+            "generate.prometheus",
+            request(alertmanager=alertmanager, force=force, target=target, write=write),
+            _GENERATE_PROMETHEUS,
+            on_progress,
+            timeout,
+        )
+
+
 class AsyncHealthGroup:
     """The operations `health.*`, to be awaited."""
 
@@ -2778,6 +3199,43 @@ class AsyncHealthGroup:
             "health.check",
             request(critical=critical, group=group),
             _HEALTH_CHECK,
+            on_progress,
+            timeout,
+        )
+
+    async def history(
+        self,
+        *,
+        changes: int | None = None,
+        check: str | None = None,
+        hours: float | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> HealthHistoryResponse:
+        """Tell how the checks were: uptime, failures, the last changes.
+
+        Changes nothing.
+
+        Args:
+            changes: At most this many changes of each check, the newest. 20 when
+                missing.
+            check: Only this check. All when missing.
+            hours: How many hours back. 168, a week, when missing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            How the checks were.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return await self._owner._call(
+            "health.history",
+            request(changes=changes, check=check, hours=hours),
+            _HEALTH_HISTORY,
             on_progress,
             timeout,
         )
@@ -2875,6 +3333,66 @@ class AsyncMetricsGroup:
     def __init__(self, owner: AsyncOperations) -> None:
         self._owner = owner
 
+    async def history(
+        self,
+        *,
+        function: HistoryFunction | None = None,
+        labels: Sequence[str] | None = None,
+        limit: int | None = None,
+        metric: str | None = None,
+        range_seconds: float | None = None,
+        step_seconds: float | None = None,
+        until: datetime | None = None,
+        window_seconds: float | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> MetricsHistoryResponse:
+        """Tell what the metrics of this process were lately, or what they add up to.
+
+        Changes nothing.
+
+        Args:
+            function: What to make of the samples. Their values when missing.
+            labels: Labels and what they must be, each as `name=value`; `*` in a
+                value is any text.
+            limit: At most so many series, in the order of their names. 100 when
+                missing.
+            metric: The name as on the page of metrics, such as
+                `uplifted_requests_total`; `*` in it is any text. All when missing.
+            range_seconds: How far back, in seconds. An hour when missing.
+            step_seconds: One value each so many seconds. Every sample as it was
+                taken when missing, and for a function as often as samples are taken.
+            until: The end of the time. Now when missing.
+            window_seconds: Over how much time before each value the function
+                reckons, in seconds. Five minutes when missing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What the numbers were.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return await self._owner._call(
+            "metrics.history",
+            request(
+                function=function,
+                labels=None if labels is None else list_to_wire(labels),
+                limit=limit,
+                metric=metric,
+                range_seconds=range_seconds,
+                step_seconds=step_seconds,
+                until=None if until is None else time_to_wire(until),
+                window_seconds=window_seconds,
+            ),
+            _METRICS_HISTORY,
+            on_progress,
+            timeout,
+        )
+
     async def render(
         self,
         *,
@@ -2969,6 +3487,58 @@ class AsyncRestoreGroup:
                 target=target,
             ),
             _RESTORE_APPLY,
+            on_progress,
+            timeout,
+        )
+
+    async def database(
+        self,
+        *,
+        snapshot_id: str,
+        database: str,
+        identity_file: str | os.PathLike[str] | None = None,
+        store: str | None = None,
+        target: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> RestoreDatabaseResponse:
+        """Restore a database of a server into a new one beside it, and hold it against
+        the snapshot.
+
+        Adds something.
+
+        Args:
+            snapshot_id: The snapshot: its identifier, the beginning of it, or
+                `latest`.
+            database: The name of the new database. There must be none of that name:
+                none is ever replaced.
+            identity_file: The file with the secret half of a recipient, for
+                encrypted snapshots. What the settings name when missing. Read where the
+                request runs, and never recorded.
+            store: The store whose database it is. The only one of a server when
+                missing.
+            target: Read it from this target only.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What was restored.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return await self._owner._call(
+            "restore.database",
+            request(
+                snapshot_id=snapshot_id,
+                database=database,
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
+                store=store,
+                target=target,
+            ),
+            _RESTORE_DATABASE,
             on_progress,
             timeout,
         )
@@ -3298,6 +3868,11 @@ class AsyncOperations:
     def config(self) -> AsyncConfigGroup:
         """The operations `config.*`."""
         return AsyncConfigGroup(self)
+
+    @property
+    def generate(self) -> AsyncGenerateGroup:
+        """The operations `generate.*`."""
+        return AsyncGenerateGroup(self)
 
     @property
     def health(self) -> AsyncHealthGroup:

@@ -123,6 +123,14 @@ class Ops(Base, Operations):
         heard(name, began, answer[0])
         return answer
 
+    def drain(self, seconds: float | None = None) -> None:
+        """Says that the service is about to stop, and returns when ``seconds`` have passed (``health.drain_seconds`` when not
+        given): ``/readyz`` is 503 from the first moment on, and everything else goes on. First thing on SIGTERM, on a thread
+        that serves nobody.
+        """
+        own = self._native.drain()
+        time.sleep(own if seconds is None else seconds)
+
     def close(self, timeout: float = 30.0) -> None:
         """Cancels what runs and ends the workers. What is called afterwards is refused; closing again is fine.
 

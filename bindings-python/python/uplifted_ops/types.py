@@ -39,7 +39,9 @@ __all__ = [
     "BisectProbe",
     "BisectVerdict",
     "BisectedSnapshot",
+    "Change",
     "CheckDepth",
+    "CheckHistory",
     "CheckReport",
     "CheckStatus",
     "CheckView",
@@ -69,9 +71,18 @@ __all__ = [
     "FailedTarget",
     "Finding",
     "FoundProblem",
+    "GenerateAlertsResponse",
+    "GenerateGrafanaResponse",
+    "GenerateOutcome",
+    "GeneratePrometheusResponse",
+    "GeneratedFile",
     "HealthCheckResponse",
+    "HealthHistoryResponse",
     "HealthState",
     "HealthStateResponse",
+    "HistoryFunction",
+    "HistoryKept",
+    "HistorySample",
     "Hold",
     "Holder",
     "Included",
@@ -88,8 +99,11 @@ __all__ = [
     "LeftOut",
     "Listed",
     "ListedKey",
+    "ListenerState",
+    "ListenerView",
     "Manifest",
     "MetricsFormat",
+    "MetricsHistoryResponse",
     "MetricsRenderResponse",
     "Outcome",
     "PauseReport",
@@ -101,6 +115,7 @@ __all__ = [
     "RecordOutcome",
     "RestoreAction",
     "RestoreApplyResponse",
+    "RestoreDatabaseResponse",
     "RestoreDiscardResponse",
     "RestoreMode",
     "RestorePlanResponse",
@@ -122,6 +137,7 @@ __all__ = [
     "SampledTarget",
     "ScheduleListResponse",
     "ScheduleRunResponse",
+    "SeriesHistory",
     "ServiceFacts",
     "ServiceReport",
     "Severity",
@@ -1977,6 +1993,69 @@ class ConfigShowResponse:
     """The file that was read, when there is one."""
 
 
+GenerateOutcome: TypeAlias = Literal["printed", "created", "replaced", "unchanged"]
+"""What became of a file.
+
+- `printed`: Nothing was written.
+- `created`: It was not there, and is now.
+- `replaced`: It was written earlier, by us, and is replaced.
+- `unchanged`: It is there already, byte for byte.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GeneratedFile:
+    """A file that was made."""
+
+    name: str
+    """Its name."""
+
+    outcome: GenerateOutcome
+    """What became of it."""
+
+    path: str | None = None
+    """Where it was written. Absent when it was not."""
+
+    kept: str | None = None
+    """Where the file is kept that it replaces, when somebody had changed that."""
+
+    content: str | None = None
+    """Its text, when it was not written."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerateAlertsResponse:
+    """What was made."""
+
+    files: list[GeneratedFile]
+    """The files."""
+
+    warnings: list[str]
+    """What to look after before they are used."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerateGrafanaResponse:
+    """What was made."""
+
+    files: list[GeneratedFile]
+    """The files."""
+
+    warnings: list[str]
+    """What to look after before they are used."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GeneratePrometheusResponse:
+    """What was made."""
+
+    files: list[GeneratedFile]
+    """The files."""
+
+    warnings: list[str]
+    """What to look after before they are used."""
+
+
 CheckStatus: TypeAlias = Literal["pass", "warn", "fail"]
 """A verdict. The order is that of severity.
 
@@ -2046,6 +2125,90 @@ HealthState: TypeAlias = Literal["pass", "warn", "unknown", "fail"]
 - `unknown`: It never answered, or its answer is too old to count.
 - `fail`: The service does not do what it should.
 """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """A change of a check's state, or several that were counted together."""
+
+    time: datetime
+    """When it was written: with several, after the last of them."""
+
+    from_: HealthState
+    """The state before."""
+
+    to: HealthState
+    """The state since."""
+
+    message: str
+    """What the check said."""
+
+    changes: int
+    """How many changes these were: 1, or more of a check that flaps."""
+
+    failures: int
+    """How many of them were failures."""
+
+    first: datetime
+    """When the first of them was."""
+
+    spent: dict[str, float]
+    """How many seconds each state lasted between `first` and `time`."""
+
+    begins: bool
+    """Whether it is the first that an observer saw: what was before is not known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckHistory:
+    """What is remembered of a check, over a time."""
+
+    name: str
+    """The check's name."""
+
+    status: HealthState
+    """Its last state."""
+
+    since: datetime
+    """Since when it has had that state, as far as is known."""
+
+    observed_seconds: float
+    """For how long it was seen, in seconds."""
+
+    down_seconds: float
+    """For how long it failed or was unknown, in seconds."""
+
+    warn_seconds: float
+    """For how long it warned, in seconds."""
+
+    changes: int
+    """How often its state changed."""
+
+    failures: int
+    """How often it began to fail."""
+
+    last_changes: list[Change]
+    """The last changes, the newest first."""
+
+    uptime_ratio: float | None = None
+    """The share of the time in which it was seen that it did not fail, 0 to 1. Absent
+    when it was not seen.
+    """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthHistoryResponse:
+    """How the checks were."""
+
+    since: datetime
+    """The beginning of the time that is told about."""
+
+    until: datetime
+    """Its end: now."""
+
+    checks: list[CheckHistory]
+    """The checks, by name. Without any, nobody asked them in the background yet."""
+
 
 Phase: TypeAlias = Literal["starting", "ready", "draining", "stopped"]
 """Where a service is in its life. Only ever goes on.
@@ -2194,8 +2357,110 @@ class JournalReadResponse:
     """Whether there is more than the limit, or than a page holds."""
 
 
+HistoryFunction: TypeAlias = Literal[
+    "rate",
+    "increase",
+    "delta",
+    "min",
+    "max",
+    "avg",
+    "slope",
+]
+"""What to make of samples.
+
+- `rate`: By how much a counter grew a second, through restarts.
+- `increase`: By how much a counter grew in the window.
+- `delta`: By how much a gauge changed in the window.
+- `min`: The least value in the window.
+- `max`: The greatest value in the window.
+- `avg`: The mean of the values in the window.
+- `slope`: By how much a gauge grows a second, by the line of least squares.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistorySample:
+    """A value at a moment."""
+
+    time: datetime
+    """When."""
+
+    value: float | None = None
+    """The value. Absent where there is none: the series had ended, or it is not a
+    finite number.
+    """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeriesHistory:
+    """What a series was."""
+
+    name: str
+    """The name as on the page."""
+
+    labels: dict[str, str]
+    """The labels."""
+
+    samples: list[HistorySample]
+    """The values, oldest first."""
+
+    min: float | None = None
+    """The least of these values. Absent when none is a number."""
+
+    max: float | None = None
+    """The greatest of these values."""
+
+    avg: float | None = None
+    """The mean of these values."""
+
+    last: float | None = None
+    """The newest of these values. Absent when the series has ended."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryKept:
+    """What the process keeps of the past."""
+
+    span_seconds: float
+    """How far back it goes, in seconds."""
+
+    series: int
+    """Series."""
+
+    samples: int
+    """Samples."""
+
+    size_bytes: int
+    """Bytes of memory."""
+
+    refused: int
+    """How often a series was not written down, because there were too many or they took
+    too much memory.
+    """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsHistoryResponse:
+    """What the numbers were."""
+
+    since: datetime
+    """The beginning of the time, which is not part of it."""
+
+    until: datetime
+    """Its end, which is."""
+
+    series: list[SeriesHistory]
+    """The series, by name and labels."""
+
+    left_out: int
+    """How many more there are than the limit lets through."""
+
+    kept: HistoryKept
+    """What the process keeps in all."""
+
+
 MetricsFormat: TypeAlias = Literal["text", "openmetrics"]
-"""A format of exposition.
+"""A text format.
 
 - `text`: Prometheus text, version 0.0.4.
 - `openmetrics`: OpenMetrics text, version 1.0.0.
@@ -2312,6 +2577,44 @@ class RestoreApplyResponse:
     """What `restore.undo` takes to bring back what was replaced. Unset for a restore
     into a folder.
     """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreDatabaseResponse:
+    """What was restored."""
+
+    snapshot_id: str
+    """The snapshot that it comes from."""
+
+    store: str
+    """The store."""
+
+    database: str
+    """Its name."""
+
+    server_version: str
+    """The version of the server that it is on."""
+
+    ok: bool
+    """Whether everything is as the copy has it."""
+
+    tables: int
+    """Tables whose rows were counted."""
+
+    rows: int
+    """Their rows."""
+
+    sequences: int
+    """Sequences that were looked at."""
+
+    extensions: list[str]
+    """The extensions that the copy asks for."""
+
+    problems: list[str]
+    """What is not as the copy has it."""
+
+    notes: list[str]
+    """What to know of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -2790,6 +3093,41 @@ class ServiceFacts:
     """Its version, where the settings tell."""
 
 
+ListenerState: TypeAlias = Literal["serving", "standby", "refused", "stopped"]
+"""How the listener of a process stands.
+
+- `serving`: This process answers.
+- `standby`: Another process of this service does, and this one takes over within a
+  second of its end.
+- `refused`: Somebody else has the address, or the system does not give it. It is tried
+  again each second.
+- `stopped`: It has stopped.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListenerView:
+    """Who answers on the address of `metrics.listen`, or on the socket of the command
+    line.
+    """
+
+    address: str
+    """The address: the one of the settings, or, while this process listens on it, the
+    one that it got. The path of a socket.
+    """
+
+    state: ListenerState
+    """How it stands."""
+
+    message: str
+    """What it means, and the repair when it is not well."""
+
+    pid: int | None = None
+    """The process that listens: this one, another of this service, or a stranger.
+    Absent where it cannot be seen.
+    """
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusResponse:
     """What runs here."""
@@ -2827,6 +3165,14 @@ class StatusResponse:
     workers: int
     """How many worker processes this process has now."""
 
+    listener: ListenerView | None = None
+    """Who answers on the address of `metrics.listen`. Absent without one."""
+
+    socket: ListenerView | None = None
+    """Who answers the command line on `ops.sock` in the state folder. Absent where
+    nobody is to (`http.socket = false`), and where the command line itself answers.
+    """
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreStatus:
@@ -2848,7 +3194,9 @@ class StoreStatus:
     """Facts about the database, by the driver's names."""
 
     log_bytes: int | None = None
-    """Bytes of its write-ahead log or journal."""
+    """Bytes of its write-ahead log or journal. Nothing where the server does not let us
+    see them.
+    """
 
     size_bytes: int | None = None
     """Bytes of the database, without its log."""
@@ -3108,12 +3456,38 @@ _codec.Record(
     file=_codec.PATH,
     settings=_codec.ListOf(_SHOWN_SETTING),
 )
+_GENERATED_FILE = _codec.Record(GeneratedFile, path=_codec.PATH, kept=_codec.PATH)
+_codec.Record(GenerateAlertsResponse, files=_codec.ListOf(_GENERATED_FILE))
+_codec.Record(GenerateGrafanaResponse, files=_codec.ListOf(_GENERATED_FILE))
+_codec.Record(GeneratePrometheusResponse, files=_codec.ListOf(_GENERATED_FILE))
 _CHECK_REPORT = _codec.Record(CheckReport)
 _codec.Record(HealthCheckResponse, checks=_codec.ListOf(_CHECK_REPORT))
+_CHANGE = _codec.Record(Change, time=_codec.TIME, first=_codec.TIME)
+_CHECK_HISTORY = _codec.Record(
+    CheckHistory,
+    since=_codec.TIME,
+    last_changes=_codec.ListOf(_CHANGE),
+)
+_codec.Record(
+    HealthHistoryResponse,
+    since=_codec.TIME,
+    until=_codec.TIME,
+    checks=_codec.ListOf(_CHECK_HISTORY),
+)
 _CHECK_VIEW = _codec.Record(CheckView, time=_codec.TIME, since=_codec.TIME)
 _codec.Record(HealthStateResponse, checks=_codec.ListOf(_CHECK_VIEW))
 _JOURNAL_RECORD = _codec.Record(JournalRecord, time=_codec.TIME, error=_ERROR_BODY)
 _codec.Record(JournalReadResponse, records=_codec.ListOf(_JOURNAL_RECORD))
+_HISTORY_SAMPLE = _codec.Record(HistorySample, time=_codec.TIME)
+_SERIES_HISTORY = _codec.Record(SeriesHistory, samples=_codec.ListOf(_HISTORY_SAMPLE))
+_HISTORY_KEPT = _codec.Record(HistoryKept)
+_codec.Record(
+    MetricsHistoryResponse,
+    since=_codec.TIME,
+    until=_codec.TIME,
+    series=_codec.ListOf(_SERIES_HISTORY),
+    kept=_HISTORY_KEPT,
+)
 _codec.Record(MetricsRenderResponse)
 _PROBLEM = _codec.Record(Problem, path=_codec.PATH)
 _SERVICE_REPORT = _codec.Record(ServiceReport)
@@ -3123,6 +3497,7 @@ _codec.Record(
     lost=_codec.ListOf(_PROBLEM),
     service=_SERVICE_REPORT,
 )
+_codec.Record(RestoreDatabaseResponse)
 _UNDO_AREA = _codec.Record(UndoArea, time=_codec.TIME, paths=_codec.ListOf(_codec.PATH))
 _codec.Record(RestoreDiscardResponse, areas=_codec.ListOf(_UNDO_AREA))
 _RESTORE_UNIT = _codec.Record(
@@ -3191,12 +3566,15 @@ _codec.Record(
     then=_codec.ListOf(_RUN_REPORT),
 )
 _SERVICE_FACTS = _codec.Record(ServiceFacts)
+_LISTENER_VIEW = _codec.Record(ListenerView)
 _codec.Record(
     StatusResponse,
     time=_codec.TIME,
     service=_SERVICE_FACTS,
     root=_codec.PATH,
     state=_codec.PATH,
+    listener=_LISTENER_VIEW,
+    socket=_LISTENER_VIEW,
 )
 _STORE_STATUS = _codec.Record(StoreStatus, error=_ERROR_BODY)
 _codec.Record(StoreStatsResponse, stores=_codec.ListOf(_STORE_STATUS))

@@ -7,6 +7,9 @@ from pathlib import Path
 
 from uplifted_ops import AsyncOps, NotFoundError, Ops, OpsError
 from uplifted_ops.metrics import Counter, Gauge, Histogram, Info, Summary
+from uplifted_ops.prometheus_client import CollectorRegistry, Enum, generate_latest
+from uplifted_ops.prometheus_client import Counter as PeerCounter
+from uplifted_ops.prometheus_client.core import GaugeMetricFamily
 from uplifted_ops.plugins import CheckOutcome, MetricsSnapshot, StoredObject
 from uplifted_ops.testing import check_target
 from uplifted_ops.types import BackupCreateResponse, HealthCheckResponse, Progress
@@ -14,6 +17,20 @@ from uplifted_ops.types import BackupCreateResponse, HealthCheckResponse, Progre
 requests = Counter("requests_total", "Requests", ["method"])
 waiting = Gauge("waiting", "Waiting")
 latency = Histogram("latency_seconds", "Latency", ("route",), buckets=[0.1, 1])
+registry = CollectorRegistry()
+own: PeerCounter = PeerCounter("own", "Own", ["method"], registry=registry).labels("GET")
+own.inc(2, {"trace_id": "1"})
+Enum("task", "Task", states=["a", "b"], registry=registry).state("a")
+page: bytes = generate_latest(registry)
+now: float | None = registry.get_sample_value("own_total", {"method": "GET"})
+
+
+class Collector:
+    def collect(self) -> list[GaugeMetricFamily]:
+        return [GaugeMetricFamily("now", "Now", value=1)]
+
+
+registry.register(Collector())
 sizes = Summary("sizes", "Sizes")
 build = Info("build", "Build")
 

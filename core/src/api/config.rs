@@ -1,9 +1,11 @@
 //! `config.*`: what the settings are, where they come from, and what is wrong with them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::backup::manifest::RelPath;
 use crate::backup::seal::host_has_keys;
@@ -76,7 +78,7 @@ impl Operation for Check {
     type Request = CheckRequest;
     type Response = CheckResponse;
 
-    async fn run(context: Arc<Context>, _scope: Scope, _request: CheckRequest) -> Result<CheckResponse> {
+    async fn run(context: Arc<Context>, scope: Scope, _request: CheckRequest) -> Result<CheckResponse> {
         let config = context.config()?;
         let mut findings = config::check(config, &context.kinds.facts());
         findings.extend(http::findings(&context, config));
@@ -96,13 +98,15 @@ impl Operation for Check {
             false => &[],
         };
         findings.extend(config::unset_variables(config, &context.environment, severity, but_for));
+        findings.extend(unreachable_servers(&context, &scope, config, &findings).await);
         for (key, error) in &context.unbuildable {
             // What is said of the setting already, or of a part of it, needs no second word.
             let below = format!("{key}.");
-            if findings
-                .iter()
-                .any(|it| it.severity == Severity::Error && (it.key == *key || it.key.starts_with(&below)))
-            {
+            let is_said = |it: &Finding| {
+                error.message().contains(&it.message)
+                    || it.severity == Severity::Error && (it.key == *key || it.key.starts_with(&below))
+            };
+            if findings.iter().any(is_said) {
                 continue;
             }
             findings.push(Finding {
@@ -121,6 +125,56 @@ impl Operation for Check {
     fn healthy(response: &CheckResponse) -> bool {
         response.ok
     }
+}
+
+/// How long a server may take to let us in and say how it is.
+const SERVER_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Servers whose databases are stores, and that do not let us in or do not show us all. A store that is a file is not opened.
+async fn unreachable_servers(
+    context: &Context,
+    scope: &Scope,
+    config: &config::Config,
+    known: &[Finding],
+) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for store in context.stores.iter().filter(|store| store.component.capability().file.is_none()) {
+        let key = format!("store.{}", store.name);
+        let below = format!("{key}.");
+        // A variable that is not set is named already.
+        if known.iter().any(|it| it.key == key || it.key.starts_with(&below)) {
+            continue;
+        }
+        let finding = |severity, message: String, hint: Option<String>| Finding {
+            severity,
+            key: key.clone(),
+            message,
+            hint,
+            source: config.source_of(&key),
+        };
+        let answer = tokio::time::timeout(SERVER_DEADLINE, store.component.stats(scope)).await;
+        match answer {
+            Err(_) => findings.push(finding(
+                Severity::Warning,
+                format!("the database did not answer within {} s", SERVER_DEADLINE.as_secs()),
+                Some("look whether its server runs".to_owned()),
+            )),
+            Ok(Err(error)) => {
+                // What may be well later is no mistake of the settings.
+                let severity = if error.retryable() { Severity::Warning } else { Severity::Error };
+                findings.push(finding(severity, error.message().to_owned(), error.hint().map(str::to_owned)));
+            }
+            Ok(Ok(stats)) => {
+                let missing = stats.details.get("missing").and_then(Value::as_array).into_iter().flatten();
+                findings.extend(missing.filter_map(|missing| {
+                    let [what, grant] = ["what", "grant"].map(|name| missing.get(name).and_then(Value::as_str));
+                    let message = format!("the user of the database may not see: {}", what?);
+                    Some(finding(Severity::Warning, message, grant.map(str::to_owned)))
+                }));
+            }
+        }
+    }
+    findings
 }
 
 /// Encryption that is asked for, and that no backup can have yet.

@@ -6,12 +6,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::cancel::Scope;
-use crate::clock::Timestamp;
-use crate::error::Result;
-use crate::metrics::{Family, Format, MetricKind, MetricsSnapshot, global, own};
-use crate::ops::history;
-use crate::ops::{Context, Effect, Operation, Place};
-use crate::schedule::{JobFact, RunOutcome};
+use crate::error::{Error, Result};
+use crate::metrics::{self, Exposition, Format, global};
+use crate::ops::{Context, Effect, Operation, Place, told};
 
 /// How to write the numbers.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
@@ -46,61 +43,41 @@ impl Operation for Render {
     async fn run(context: Arc<Context>, scope: Scope, request: RenderRequest) -> Result<RenderResponse> {
         let format = request.format.unwrap_or_default();
         let mut body = String::new();
-        global().render_into(&mut body, format, told(&context, scope.clock.now())?);
+        global().render_into(&mut body, format, told(&context, &scope).await?);
         Ok(RenderResponse { content_type: format.content_type().to_owned(), body })
     }
 }
 
-/// Every number of the service: those that this process counts, and those that are told.
+/// A page for a scraper.
+#[derive(Debug)]
+pub(crate) struct Page {
+    /// What to send as `Content-Type`.
+    pub(crate) content_type: String,
+    /// The page.
+    pub(crate) body: Vec<u8>,
+    /// Whether it is compressed with gzip.
+    pub(crate) is_gzip: bool,
+}
+
+/// Shorter pages are not worth to be compressed.
+const MIN_GZIP: usize = 1_024;
+
+/// The page that a scraper asks for, compressed if it likes.
 ///
 /// # Errors
-/// When the journal or the state of the jobs cannot be read.
-pub(crate) fn snapshot(context: &Context, now: Timestamp) -> Result<MetricsSnapshot> {
-    let told = told(context, now)?;
-    let mut snapshot = global().snapshot();
-    snapshot.merge(told);
-    Ok(snapshot)
-}
-
-/// What the journal and the jobs tell.
-fn told(context: &Context, now: Timestamp) -> Result<impl Iterator<Item = Family> + use<>> {
-    // Registered on first use, so that a page of a fresh process has their names.
-    own::own()?;
-    let mut backups = history::backups(&context.journal)?;
-    backups.targets = context.targets.iter().map(|target| target.name.clone()).collect();
-    Ok(backups.families().into_iter().chain(jobs(&context.jobs.look(now)?)))
-}
-
-/// How the jobs stand, as metrics. A time that never was is 0, so that an alert on its age fires.
-fn jobs(facts: &[JobFact]) -> Vec<Family> {
-    if facts.is_empty() {
-        return Vec::new();
-    }
-    let gauge = |name: &str, help: &str| Family::new(name, MetricKind::Gauge, help).unit("seconds");
-    let seconds = |time: Option<Timestamp>| time.map_or(0.0, |time| time.as_millisecond() as f64 / 1000.0);
-    let mut success = gauge(
-        "uplifted_ops_job_last_success_timestamp_seconds",
-        "When the job last ended well, in seconds since the epoch; 0 when it never did",
-    );
-    let mut next = gauge(
-        "uplifted_ops_job_next_run_timestamp_seconds",
-        "When the job runs next by itself, in seconds since the epoch; one that is over says that it is due",
-    );
-    let mut duration = gauge("uplifted_ops_job_last_duration_seconds", "How long the job's last run took");
-    let mut runs = Family::new("uplifted_ops_job_runs", MetricKind::Counter, "Runs of the job, by outcome");
-    for JobFact { job, state, next_run_at, .. } in facts {
-        let of_job = [("job", job.name.as_str())];
-        success = success.number(&of_job, seconds(state.last_success_at));
-        if next_run_at.is_some() {
-            next = next.number(&of_job, seconds(*next_run_at));
+/// As [`told`].
+pub(crate) async fn page(context: &Arc<Context>, scope: &Scope, exposition: Exposition, gzip: bool) -> Result<Page> {
+    let told = told(context, scope).await?;
+    let make = move || {
+        let mut body = Vec::new();
+        global().expose_into(&mut body, exposition, told);
+        let is_gzip = gzip && body.len() >= MIN_GZIP;
+        if is_gzip {
+            body = metrics::gzip(&body)?;
         }
-        if let Some(took) = state.last.as_ref().and_then(|last| last.duration_seconds) {
-            duration = duration.number(&of_job, took);
-        }
-        for outcome in RunOutcome::ALL {
-            let count = state.runs.get(&outcome).copied().unwrap_or(0);
-            runs = runs.number(&[("job", &job.name), ("outcome", outcome.as_str())], count as f64);
-        }
-    }
-    vec![success, next, duration, runs]
+        Ok(Page { content_type: exposition.content_type(), body, is_gzip })
+    };
+    // A large one takes a while to compress.
+    let made = tokio::task::spawn_blocking(make).await;
+    made.map_err(|error| Error::internal(format!("a page of metrics was not made: {error}")))?
 }

@@ -114,7 +114,12 @@ async fn open_archive(context: &Context, scope: &Scope, path: &str, target: Opti
         limits: limits(context),
     };
     open_file(scope, job, |folder| {
-        let scene = BuildContext { name: "scratch".into(), root: context.root.clone(), state: context.state.clone() };
+        let scene = BuildContext {
+            name: "scratch".into(),
+            root: context.root.clone(),
+            state: context.state.clone(),
+            service: context.service_name(),
+        };
         let place = Map::from_iter([("path".to_owned(), Value::from(folder.to_string_lossy()))]);
         (context.kinds.targets.get("fs")?.build)(&scene, &place)
     })

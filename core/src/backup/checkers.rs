@@ -33,9 +33,16 @@ impl Checkers {
                 return of_kind.cloned().ok_or(unknown);
             }
         };
+        // What is no file is not told by its file: the service's own settings say how it is read.
+        if kind.detect.is_none()
+            && let Some(live) = self.live.iter().find(|store| store.capability().kind == record.kind)
+        {
+            return Ok(Arc::clone(live));
+        }
         let settings = kind.detect.map_or_else(Map::new, |detect| (detect.settings)(file));
         let folder = file.parent().unwrap_or(file).to_owned();
-        let context = BuildContext { name: record.name.clone(), root: folder.clone(), state: folder };
+        let context =
+            BuildContext { name: record.name.clone(), root: folder.clone(), state: folder, service: String::new() };
         (kind.build)(&context, &settings)
     }
 }

@@ -20,6 +20,7 @@ use super::kept::FoundList;
 use super::manifest::{Included, RelPath, SkipReason, Skipped};
 use super::walk::{Found, FoundKind, Look, WalkPlan, Walked, identity_of, look, open_beneath, open_root};
 use crate::cancel::{ProgressEvent, Scope};
+use crate::clock::Timestamp;
 use crate::component::{BuildContext, Detect, Kind, Registry};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::Store;
@@ -33,6 +34,10 @@ const SMALLEST: u64 = 100;
 /// Why a configured database that is no file is not in a snapshot, which is *partial* by it.
 const NO_FILE: &str = "its store names no file, and a snapshot holds only databases that are files of this machine; \
                        back it up with its own tools";
+/// Why the copy of a database that is no file has no place in a snapshot.
+const NO_NAME: &str = "its store names a copy that is no name of a file in the service's root";
+/// Why a file is not in a snapshot that has the copy of a database under its name.
+const IN_THE_WAY: &str = "a database's copy has this name in the snapshot: rename the file, or exclude it";
 
 /// Where to look, and what is known already.
 #[derive(Debug)]
@@ -62,7 +67,7 @@ pub struct Contents {
     pub includes: Vec<Included>,
 }
 
-/// A database that lies in a file.
+/// A database that lies in a file, or of which a copy does.
 #[derive(Debug, Clone)]
 pub struct Database {
     /// Its name in the settings, or its path when nobody configured it.
@@ -71,11 +76,12 @@ pub struct Database {
     pub configured: bool,
     /// The store that takes care of it.
     pub store: Arc<dyn Store>,
-    /// Its live file.
+    /// Its live file; what stands for its copy, where it is none.
     pub found: Found,
     /// Bytes of the live file and the files beside it, which a copy can need.
     pub live_bytes: u64,
-    /// What the live file and those beside it looked like; `None` for one that was not there.
+    /// What the live file and those beside it looked like; `None` for one that was not there. Empty for a database that is no
+    /// file, of which nobody can see whether it has changed.
     pub(crate) looks: Vec<Option<Look>>,
 }
 
@@ -99,6 +105,32 @@ impl Database {
         let looks = telling.map(|(_, side)| side.as_ref().map(Look::of));
         let looks = std::iter::once(Some(Look::of(found))).chain(looks).collect();
         Self { name, configured, store, found: found.clone(), live_bytes, looks }
+    }
+
+    /// A database of a server, whose copy is called `path` in the snapshot.
+    fn of_server((name, store): &NamedStore, path: &Path, now: Timestamp) -> Self {
+        let (mtime, mtime_nanos) = (now.as_second(), now.subsec_nanosecond().unsigned_abs());
+        let found = Found {
+            path: RelPath::new(path),
+            kind: FoundKind::File,
+            mode: 0o600,
+            uid: rustix::process::geteuid().as_raw(),
+            gid: rustix::process::getegid().as_raw(),
+            mtime,
+            mtime_nanos,
+            ctime: mtime,
+            ctime_nanos: mtime_nanos,
+            size: 0,
+            disk_bytes: 0,
+            identity: (0, 0),
+            links: 1,
+        };
+        Self { name: name.clone(), configured: true, store: Arc::clone(store), found, live_bytes: 0, looks: Vec::new() }
+    }
+
+    /// Whether it is a file of this machine.
+    pub(super) fn is_file(&self) -> bool {
+        !self.looks.is_empty()
     }
 }
 
@@ -149,7 +181,8 @@ pub fn discover(
             }
         }
     }
-    known.take_the_rest(plan, around, &mut contents, &mut by_identity)?;
+    known.take_the_rest(plan, around, &mut contents, &mut by_identity, scope.clock.now())?;
+    let of_servers = known.copy_files();
 
     // Then what the rest looks like.
     let detectors: Vec<(&Kind<dyn Store>, Detect)> =
@@ -180,6 +213,9 @@ pub fn discover(
         }
         let Some((found, head)) = peeking.next()? else { break };
         let found = &found;
+        if of_servers.contains(found.path.as_path()) {
+            continue;
+        }
         // What was met meanwhile may have told what it is.
         if by_identity.contains_key(&found.identity) || sides.contains(found.path.as_path()) {
             continue;
@@ -192,8 +228,12 @@ pub fn discover(
         // Of several names, the one that the log lies beside is the one that the service uses.
         let live = names.iter().find(|name| sizes(around.root, &beside(name)) > 0).unwrap_or(found);
         let path = around.root.join(live.path.as_path());
-        let context =
-            BuildContext { name: live.path.to_string(), root: around.root.to_owned(), state: around.state.to_owned() };
+        let context = BuildContext {
+            name: live.path.to_string(),
+            root: around.root.to_owned(),
+            state: around.state.to_owned(),
+            service: String::new(),
+        };
         // Settings are text: a store for a name that is none would be one of another file.
         let of_this_file = |store: Arc<dyn Store>| match store.capability().file {
             Some(file) if identity_of(&file)? == Some(found.identity) => Ok(store),
@@ -229,6 +269,11 @@ pub fn discover(
                 contents.database_links.push((found, target));
             }
             Some(_) => apart.push(found),
+            None if of_servers.contains(found.path.as_path()) => {
+                let (path, message) = (found.path.clone(), IN_THE_WAY.to_owned());
+                contents.skipped.push(Skipped { path, reason: SkipReason::Database, message });
+                apart.push(found);
+            }
             None if found.kind == FoundKind::File && sides.contains(found.path.as_path()) => apart.push(found),
             None => {}
         }
@@ -324,6 +369,7 @@ struct Configured<'a> {
 struct ConfiguredStore<'a> {
     named: &'a NamedStore,
     file: Option<PathBuf>,
+    copy_files: Vec<PathBuf>,
     identity: Option<(u64, u64)>,
     /// What is added to the file's name for each file beside it.
     suffixes: Vec<OsString>,
@@ -340,7 +386,7 @@ impl<'a> Configured<'a> {
                 None => None,
             };
             let suffixes = capability.side_files.iter().filter_map(|side| suffix_of(side, file.as_deref()?)).collect();
-            stores.push(ConfiguredStore { named, file, identity, suffixes });
+            stores.push(ConfiguredStore { named, file, copy_files: capability.copy_files, identity, suffixes });
         }
         Ok(Self { stores })
     }
@@ -354,6 +400,12 @@ impl<'a> Configured<'a> {
     fn is_called(&self, store: usize, found: &Found, root: &Path) -> bool {
         let real = self.stores[store].file.as_ref().and_then(|file| file.canonicalize().ok());
         real.zip(root.canonicalize().ok()).is_some_and(|(file, root)| file == root.join(found.path.as_path()))
+    }
+
+    /// What the copies of databases that are no files are called.
+    fn copy_files(&self) -> HashSet<PathBuf> {
+        let servers = self.stores.iter().filter(|store| store.file.is_none());
+        servers.flat_map(|store| store.copy_files.iter().cloned()).collect()
     }
 
     fn side_files(&self, store: usize, path: &Path) -> Vec<PathBuf> {
@@ -373,12 +425,21 @@ impl<'a> Configured<'a> {
         around: &Surroundings<'_>,
         contents: &mut Contents,
         by_identity: &mut HashMap<(u64, u64), usize>,
+        now: Timestamp,
     ) -> Result<()> {
         for (number, store) in self.stores.iter().enumerate() {
             let name = &store.named.0;
             let Some(file) = &store.file else {
-                let path = RelPath::new(name);
-                contents.skipped.push(not_taken(path, name, NO_FILE));
+                match &store.copy_files[..] {
+                    [copy, ..] if store.copy_files.iter().all(|file| is_name(file)) => {
+                        contents.databases.push(Database::of_server(store.named, copy, now));
+                        let included =
+                            store.copy_files.iter().map(|file| Included { path: RelPath::new(file), present: true });
+                        contents.includes.extend(included);
+                    }
+                    [] => contents.skipped.push(not_taken(RelPath::new(name), name, NO_FILE)),
+                    _ => contents.skipped.push(not_taken(RelPath::new(name), name, NO_NAME)),
+                }
                 continue;
             };
             let shown = RelPath::new(file.strip_prefix(around.root).unwrap_or(file));
@@ -418,6 +479,12 @@ fn names_of(found: &Found, all: &FoundList) -> Result<Vec<Found>> {
     }
     let is_name = |other: &Found| other.identity == found.identity && other.kind == FoundKind::File;
     all.iter().filter(|other| other.as_ref().map_or(true, is_name)).collect()
+}
+
+/// Whether it is a name in the service's root.
+fn is_name(path: &Path) -> bool {
+    let mut parts = path.components();
+    matches!((parts.next(), parts.next()), (Some(std::path::Component::Normal(_)), None))
 }
 
 fn not_taken(path: RelPath, name: &str, why: &str) -> Skipped {

@@ -64,6 +64,7 @@ impl Store for FakeStore {
         StoreCapability {
             kind: "fake".to_owned(),
             file: Some(self.path.clone()),
+            copy_files: Vec::new(),
             side_files: vec![self.beside("-wal"), self.beside("-shm")],
             maintenance: Vec::new(),
         }

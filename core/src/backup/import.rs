@@ -30,6 +30,7 @@ use crate::cancel::Scope;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fs::{self, Dir, OutFile, PRIVATE_FILE};
+use crate::store::CheckDepth;
 use crate::value::ByteSize;
 
 /// What to import, and how it is stored.
@@ -92,6 +93,9 @@ pub async fn import(scope: &Scope, job: ImportJob) -> Result<ImportReport> {
         settings,
         stores: Vec::new(),
         time: Some(unpacked.time),
+        // Nobody knows how it was copied. Pages of two moments may each be well-formed, and an index of one not go with the
+        // table of the other: only the full check compares them.
+        check: CheckDepth::Full,
         ..job.create
     };
     let created = create(scope, create_job).await;

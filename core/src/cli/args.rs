@@ -3,14 +3,18 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 pub(super) use self::backup::{BackupCommand, Snapshot};
 pub(super) use self::keys::{IdentityFile, KeysCommand};
+pub(super) use self::metrics::{
+    GenerateCommand, GenerateOptions, HistoryOptions, MetricsCommand, MetricsFormat, MetricsOptions,
+};
 
 mod backup;
 mod keys;
+mod metrics;
 
 /// Operations built into a service: health, metrics, backup and restore.
 #[derive(Debug, Parser)]
@@ -65,11 +69,11 @@ pub(super) struct GlobalOptions {
     #[arg(long, global = true)]
     pub(super) progress: bool,
 
-    /// Answer from this process; do not ask the running service
+    /// Answer from this process; do not ask the running service, as status, health and metrics do
     #[arg(long, global = true)]
     pub(super) local: bool,
 
-    /// Override a setting, such as backup.level=9; may be given again
+    /// Override a setting, such as backup.level=9; may be given again. This process answers then, as with --local
     #[arg(long = "set", global = true, value_name = "KEY=VALUE", value_parser = parse_setting)]
     pub(super) set: Vec<(String, String)>,
 
@@ -121,7 +125,7 @@ Examples:
 
     /// Show what is running and how it is set up
     #[command(after_help = "\
-Asks the running service; --local answers from this process.
+Asks the running service on ops.sock in its state folder; --local answers from this process.
 
 Example:
   uplifted-ops --root /opt/uplifted status")]
@@ -141,12 +145,13 @@ Examples:
     #[command(
         args_conflicts_with_subcommands = true,
         after_help = "\
-Exits 1 when a critical check fails.
+Exits 1 when a critical check fails. Asks the running service, where there is one; --local asks from this process.
 
 Examples:
   uplifted-ops health
   uplifted-ops health --group ready
-  uplifted-ops health check --json"
+  uplifted-ops health check --json
+  uplifted-ops health --history --hours 24"
     )]
     Health {
         #[command(flatten)]
@@ -159,9 +164,12 @@ Examples:
     #[command(
         args_conflicts_with_subcommands = true,
         after_help = "\
+Asks the running service, where there is one; --local shows what this process can read.
+
 Examples:
   uplifted-ops metrics
-  uplifted-ops metrics render --format openmetrics"
+  uplifted-ops metrics render --format openmetrics
+  uplifted-ops metrics history process_resident_memory_bytes"
     )]
     Metrics {
         #[command(flatten)]
@@ -169,6 +177,19 @@ Examples:
         #[command(subcommand)]
         command: Option<MetricsCommand>,
     },
+
+    /// Write the files with which Prometheus, its alerts and Grafana watch this service
+    #[command(
+        subcommand,
+        after_help = "\
+Without --write the file is printed, and nothing is written.
+
+Examples:
+  uplifted-ops generate prometheus
+  uplifted-ops generate alerts --write /etc/prometheus
+  uplifted-ops generate grafana --write ."
+    )]
+    Generate(GenerateCommand),
 
     /// Make, list, look into, verify, rehearse, copy, keep and delete backups
     #[command(
@@ -293,6 +314,14 @@ pub(super) struct HealthOptions {
     /// Only the checks of this group, such as live or ready
     #[arg(long, value_name = "NAME")]
     pub(super) group: Option<String>,
+
+    /// Tell how the checks were, by the journal: uptime, failures, the last changes. Asks none
+    #[arg(long, conflicts_with = "group")]
+    pub(super) history: bool,
+
+    /// How many hours back, with --history. A week when left out
+    #[arg(long, value_name = "HOURS", requires = "history")]
+    pub(super) hours: Option<f64>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -300,29 +329,6 @@ pub(super) enum HealthCommand {
     /// Run the health checks
     #[command(after_help = "Example:\n  uplifted-ops health check --group ready")]
     Check(HealthOptions),
-}
-
-#[derive(Debug, Clone, Default, Args)]
-pub(super) struct MetricsOptions {
-    /// The exposition format
-    #[arg(long, value_name = "FORMAT")]
-    pub(super) format: Option<MetricsFormat>,
-}
-
-/// An exposition format.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum MetricsFormat {
-    /// Prometheus text, version 0.0.4
-    Text,
-    /// OpenMetrics 1.0
-    Openmetrics,
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum MetricsCommand {
-    /// Print the service's metrics
-    #[command(after_help = "Example:\n  uplifted-ops metrics render --format openmetrics")]
-    Render(MetricsOptions),
 }
 
 #[derive(Debug, Subcommand)]
@@ -351,6 +357,25 @@ Examples:
         /// Do not ask
         #[arg(long, short)]
         yes: bool,
+    },
+    /// Restore a database of a server into a new one beside it
+    #[command(after_help = "\
+There must be no database of that name: none is ever replaced. What was restored is held against the backup: rows,
+sequences, extensions, indexes. Exits 1 when it is not as the backup has it.
+
+Example:
+  uplifted-ops restore database latest shop_yesterday --store main")]
+    Database {
+        #[command(flatten)]
+        snapshot: Snapshot,
+        /// The name of the new database
+        #[arg(value_name = "NAME")]
+        database: String,
+        /// The store whose database it is; the only one of a server when not given
+        #[arg(long, value_name = "STORE")]
+        store: Option<String>,
+        #[command(flatten)]
+        key: IdentityFile,
     },
     /// Put back what a restore replaced, or list what can be put back
     #[command(after_help = "\

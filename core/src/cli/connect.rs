@@ -4,6 +4,8 @@ use async_trait::async_trait;
 use serde_json::{Map, Value};
 
 use super::args::GlobalOptions;
+use super::progress::Reporter;
+use super::running::{Found, Running, is_of_the_service};
 use crate::cancel::Scope;
 use crate::error::{Error, Result};
 use crate::ops::{Answer, Entry, Ops, OpsBuilder, RunMode, TABLE};
@@ -15,12 +17,22 @@ pub(super) trait Caller: Send + Sync {
     async fn call(&self, name: &str, request: Value, scope: Scope) -> Result<Answer>;
 }
 
-/// Connects to whoever answers, as the options say. `prepare` adds what the program around us knows.
+/// Connects to whoever answers, as the options say. `prepare` adds what the program around us knows; who answers is told to
+/// `reporter` where a person might take one for the other.
 ///
 /// # Errors
 /// The settings are wrong, or the folder does not exist.
-pub(super) fn connect(options: &GlobalOptions, prepare: &dyn Fn(OpsBuilder) -> OpsBuilder) -> Result<Box<dyn Caller>> {
-    Ok(Box::new(Local(build(options, prepare, RunMode::CommandLine)?)))
+pub(super) fn connect(
+    options: &GlobalOptions,
+    prepare: &dyn Fn(OpsBuilder) -> OpsBuilder,
+    reporter: Reporter,
+) -> Result<Box<dyn Caller>> {
+    let ops = build(options, prepare, RunMode::CommandLine)?;
+    // The service has other settings than those that are given here.
+    if options.local || !options.set.is_empty() {
+        return Ok(Box::new(Local(ops)));
+    }
+    Ok(Box::new(Beside { local: Local(ops), reporter, is_quiet: options.quiet || options.json }))
 }
 
 /// Makes the operations of this process, as the options say.
@@ -57,6 +69,40 @@ struct Local(Ops);
 impl Caller for Local {
     async fn call(&self, name: &str, request: Value, scope: Scope) -> Result<Answer> {
         self.0.call(scope, name, request).await
+    }
+}
+
+/// The running service, for what speaks of it; this process for the rest, and where there is none.
+struct Beside {
+    local: Local,
+    reporter: Reporter,
+    /// A program reads the answer, which says who gave it where that matters.
+    is_quiet: bool,
+}
+
+#[async_trait]
+impl Caller for Beside {
+    async fn call(&self, name: &str, request: Value, scope: Scope) -> Result<Answer> {
+        if !is_of_the_service(name) {
+            return self.local.call(name, request, scope).await;
+        }
+        match Running::find(&self.local.0).await? {
+            Found::Nobody => self.local.call(name, request, scope).await,
+            Found::Gone(why) => {
+                self.reporter.note(&format!("{why}; this process answers"));
+                self.local.call(name, request, scope).await
+            }
+            Found::Service(running) => {
+                if let Some(complaint) = &running.complaint {
+                    self.reporter.note(complaint);
+                }
+                // `status` tells the process itself.
+                if let Some(pid) = running.pid.filter(|_| !self.is_quiet && name != "status") {
+                    self.reporter.note(&format!("the running service answers, process {pid} (--local: this process)"));
+                }
+                running.ask(name, &request, &scope).await
+            }
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::args::{
     BackupCommand, Command, ConfigCommand, HealthCommand, HealthOptions, IdentityFile, KeysCommand, MetricsCommand,
-    MetricsFormat, MetricsOptions, RestoreCommand, RestoreOptions, ScheduleCommand, Snapshot, StoreCommand,
+    RestoreCommand, RestoreOptions, ScheduleCommand, Snapshot, StoreCommand,
 };
 use super::render::{self, Renderer};
 use crate::backup::import::is_file;
@@ -85,24 +85,23 @@ impl Invocation {
             Command::Config(ConfigCommand::Show) => Self::new("config.show", json!({}), render::config::show),
             Command::Config(ConfigCommand::Check) => Self::new("config.check", json!({}), render::config::check),
             Command::Health { check, command } => {
-                let HealthOptions { group } = match command {
+                let HealthOptions { group, history, hours } = match command {
                     Some(HealthCommand::Check(options)) => options,
                     None => check,
                 };
-                let request = Request::new().maybe("group", group.as_deref());
-                Self::new("health.check", request.done(), render::health::check)
+                if *history {
+                    let request = Request::new().maybe("hours", *hours);
+                    Self::new("health.history", request.done(), render::health::history)
+                } else {
+                    let request = Request::new().maybe("group", group.as_deref());
+                    Self::new("health.check", request.done(), render::health::check)
+                }
             }
             Command::Metrics { render, command } => {
-                let MetricsOptions { format } = match command {
-                    Some(MetricsCommand::Render(options)) => options,
-                    None => render,
-                };
-                let format = format.map(|format| match format {
-                    MetricsFormat::Text => "text",
-                    MetricsFormat::Openmetrics => "openmetrics",
-                });
-                Self::new("metrics.render", Request::new().maybe("format", format).done(), render::health::metrics)
+                let render = MetricsCommand::Render(render.clone());
+                Self::of_metrics(command.as_ref().unwrap_or(&render))?
             }
+            Command::Generate(command) => Self::of_generate(command)?,
             Command::Backup(command) => Self::of_backup(command)?,
             Command::Restore(command) => Self::of_restore(command)?,
             Command::Store(StoreCommand::Stats { store }) => {
@@ -306,6 +305,11 @@ impl Invocation {
                 }
                 invocation
             }
+            RestoreCommand::Database { snapshot, database, store, key } => {
+                let request = with_identity(of_snapshot(snapshot), key)?.with("database", database.as_str());
+                let request = request.maybe("store", store.as_deref()).done();
+                Self::new("restore.database", request, render::restore::database)
+            }
             RestoreCommand::Undo { id: Some(id), dry_run, yes } => {
                 let request = |dry_run| Request::new().with("undo_id", id.as_str()).flag("dry_run", dry_run).done();
                 Self::planned(
@@ -414,19 +418,32 @@ fn moment(text: &str, now: Timestamp) -> Result<Timestamp> {
     if let Ok(at) = format!("{text}T00:00:00Z").parse::<Timestamp>() {
         return Ok(at);
     }
-    let unit = text.chars().last().ok_or_else(wrong)?;
-    let factor = match unit {
+    let age = span(text).ok_or_else(wrong)?;
+    now.checked_sub(age).map_err(|_| wrong())
+}
+
+/// A length of time in seconds: `90s`, `15m`, `24h`, `7d`.
+fn seconds(text: &str) -> Result<f64> {
+    span(text.trim()).map(|span| span.as_secs_f64()).ok_or_else(|| {
+        Error::invalid(format!("{text:?} is not a length of time")).with_hint("write one such as 90s, 30m, 2h, 1d")
+    })
+}
+
+/// A number and the letter of its unit.
+fn span(text: &str) -> Option<Duration> {
+    let factor = match text.chars().last()? {
         's' => 1,
         'm' => 60,
         'h' => 3600,
         'd' => 86_400,
         'w' => 7 * 86_400,
-        _ => return Err(wrong()),
+        _ => return None,
     };
-    let count: u64 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
-    let age = Duration::from_secs(count.checked_mul(factor).ok_or_else(wrong)?);
-    now.checked_sub(age).map_err(|_| wrong())
+    let count: u64 = text[..text.len() - 1].parse().ok()?;
+    Some(Duration::from_secs(count.checked_mul(factor)?))
 }
+
+mod watch;
 
 #[cfg(test)]
 mod tests;

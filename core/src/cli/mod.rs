@@ -1,7 +1,7 @@
 //! The command line: `uplifted-ops call` for programs, friendly commands for people.
 //!
 //! Every command is one operation (`invocation`), asked through one door (`connect`) and shown by one pure
-//! function (`render`). JSON goes to stdout, everything else to stderr. The exit status is 0 done, 1 done
+//! function (`render`). What speaks of the running service is asked of it, on its socket (`running`). JSON goes to stdout, everything else to stderr. The exit status is 0 done, 1 done
 //! and something is not well, 2 could not be done.
 
 mod args;
@@ -10,6 +10,7 @@ mod invocation;
 mod progress;
 mod prompt;
 mod render;
+mod running;
 mod schema;
 mod session;
 mod signals;
@@ -94,7 +95,8 @@ async fn serve(
         let now = scope.clock.now();
         return stayed.map_or_else(|error| session::fail(terminal, &error, cli.global.json, now), |()| Exit::Done);
     }
-    let connect: Connect = Box::new(move |options| connect::connect(options, &prepare));
+    let told = reporter.clone();
+    let connect: Connect = Box::new(move |options| connect::connect(options, &prepare, told.clone()));
     let mut session = Session { terminal, scope, reporter, connect, table: connect::table() };
     session.run(&cli).await
 }

@@ -92,7 +92,8 @@ impl Session<'_> {
             Some("-") => parse_request(&prompt::read_all(self.terminal, &self.scope.cancel).await?)?,
             Some(text) => parse_request(text)?,
         };
-        let options = options.clone().meant_for(name, &request);
+        // A program reads the answer, with the option or without it.
+        let options = GlobalOptions { json: true, ..options.clone().meant_for(name, &request) };
         let answer = (self.connect)(&options)?.call(name, request, self.scope.clone()).await?;
         self.reporter.finish();
         self.print_json(&answer.response)?;

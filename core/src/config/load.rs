@@ -1,5 +1,6 @@
 //! Finds the root, reads the layers, adds them up.
 
+use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
@@ -14,7 +15,7 @@ use super::file::{self, FILE_NAME, shown_path};
 use super::host::{self, HostFacts};
 use super::layers::{Found, KeyPath, Layers, Origin, flatten};
 use super::schema::{LeafType, Place, Schema};
-use super::{Settings, dotenv, small_file};
+use super::{Listed, Settings, dotenv, small_file};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The prefix of the environment unless `service.env_prefix` says otherwise.
@@ -209,27 +210,19 @@ impl Config {
 
     /// Names that are taken already: requests and reports tell components apart by them.
     fn duplicates(&self) -> Vec<Finding> {
-        let settings = &self.settings;
+        let mut first_of = HashMap::new();
         let mut found = Vec::new();
-        for (list, names) in [
-            ("store", settings.stores.iter().map(|it| it.name.as_str()).collect::<Vec<_>>()),
-            ("target", settings.targets.iter().map(|it| it.name.as_str()).collect()),
-            ("check", settings.checks.iter().map(|it| it.name.as_str()).collect()),
-            ("job", settings.jobs.iter().map(|it| it.name.as_str()).collect()),
-        ] {
-            for (index, name) in names.iter().enumerate() {
-                if let Some(first) = names[..index].iter().position(|earlier| earlier == name) {
-                    let place =
-                        |index: usize| self.layers.origin(&[list.to_owned(), index.to_string(), "name".to_owned()]);
-                    found.push(Finding {
-                        severity: Severity::Error,
-                        key: format!("{list}.{index}.name"),
-                        message: format!("the name {name:?} of a [[{list}]] is taken already ({})", place(first)),
-                        hint: Some(format!("give each [[{list}]] a name of its own")),
-                        source: place(index).to_string(),
-                    });
-                }
-            }
+        for Listed { list, index, name, .. } in self.settings.listed() {
+            let Some(first) = first_of.insert((list, name), index) else { continue };
+            first_of.insert((list, name), first);
+            let place = |index: usize| self.layers.origin(&[list.to_owned(), index.to_string(), "name".to_owned()]);
+            found.push(Finding {
+                severity: Severity::Error,
+                key: format!("{list}.{index}.name"),
+                message: format!("the name {name:?} of a [[{list}]] is taken already ({})", place(first)),
+                hint: Some(format!("give each [[{list}]] a name of its own")),
+                source: place(index).to_string(),
+            });
         }
         found
     }

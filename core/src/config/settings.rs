@@ -14,9 +14,15 @@ use serde_json::{Map, Value};
 
 use crate::value::{ByteSize, is_tag};
 
+mod components;
 mod health;
+mod http;
+mod metrics;
 
+pub use components::{ComponentSettings, Listed, ListedComponent, SinkSettings};
 pub use health::{CheckSettings, HealthSettings};
+pub use http::HttpSettings;
+pub use metrics::{COLLECTORS, MetricsMistake, MetricsSettings, excluded};
 
 /// All settings. Every field has a default; `ops.toml` names only what differs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, Default)]
@@ -35,6 +41,9 @@ pub struct Settings {
     /// Health checks beside the built-in ones.
     #[serde(rename = "check")]
     pub checks: Vec<CheckSettings>,
+    /// Places where numbers go, beside the page that Prometheus reads.
+    #[serde(rename = "sink")]
+    pub sinks: Vec<SinkSettings>,
     /// What runs by itself, beside what `[backup]` schedules.
     #[serde(rename = "job")]
     pub jobs: Vec<JobSettings>,
@@ -46,9 +55,9 @@ pub struct Settings {
     pub restore: RestoreSettings,
     /// How checks are run.
     pub health: HealthSettings,
-    /// Where numbers are served.
+    /// Where numbers are served, what is collected, and how much of the past is kept.
     pub metrics: MetricsSettings,
-    /// Who may ask over HTTP.
+    /// Who may ask over HTTP, and what the listener allows.
     pub http: HttpSettings,
     /// How worker processes are started.
     pub worker: WorkerSettings,
@@ -89,18 +98,6 @@ impl Default for StateSettings {
     fn default() -> Self {
         Self { path: PathBuf::from(".uplifted-ops") }
     }
-}
-
-/// A component: its name, its kind, and the settings of that kind.
-#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct ComponentSettings {
-    /// The name that requests and reports use.
-    pub name: String,
-    /// The kind, such as `sqlite` or `fs`.
-    pub kind: String,
-    /// The kind's own settings.
-    #[serde(flatten)]
-    pub settings: Map<String, Value>,
 }
 
 fn yes() -> bool {
@@ -437,36 +434,6 @@ impl Default for RestoreSettings {
     }
 }
 
-/// Where numbers are served.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, Default)]
-#[serde(default, deny_unknown_fields)]
-pub struct MetricsSettings {
-    /// The address to serve `/metrics` on, such as `127.0.0.1:9464`. Port 9090 is Prometheus' own.
-    pub listen: Option<String>,
-}
-
-/// Who may ask over HTTP, in the handlers that the service mounts.
-#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct HttpSettings {
-    /// Who sends `Authorization: Bearer` with this reads from anywhere. Write `"env:NAME"` and keep the token in
-    /// `.env` or the environment.
-    pub token: Option<String>,
-    /// Who sends this one may also change and destroy. Off when unset.
-    pub write_token: Option<String>,
-    /// Names of this machine beside `localhost` that a caller on it may use, with or without a port.
-    pub hosts: Vec<String>,
-    /// Whether callers on this machine read without a token. Turn it off behind a proxy on the same machine that
-    /// adds no `X-Forwarded-For`: whoever comes through it would count as a caller on this machine.
-    pub trust_loopback: bool,
-}
-
-impl Default for HttpSettings {
-    fn default() -> Self {
-        Self { token: None, write_token: None, hosts: Vec::new(), trust_loopback: true }
-    }
-}
-
 /// How worker processes are started.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -508,6 +475,7 @@ redacted_debug!(
     ServiceSettings,
     ComponentSettings,
     CheckSettings,
+    SinkSettings,
     JobSettings,
     BackupSettings,
     DrillSettings,

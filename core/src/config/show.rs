@@ -10,6 +10,7 @@ use super::layers::{KeyPath, Origin};
 use super::load::Config;
 use super::redact;
 use super::schema::{LeafType, Schema};
+use super::settings::Listed;
 use crate::value::Secret;
 
 /// One setting.
@@ -122,26 +123,14 @@ impl Config {
 
     /// `store.main.path` as `["store", "0", "path"]`. A component's name may have dots in it.
     fn path_of(&self, key: &str) -> KeyPath {
-        let settings = &self.settings;
-        let lists: [(&str, Vec<&str>); 4] = [
-            ("store.", settings.stores.iter().map(|it| it.name.as_str()).collect()),
-            ("target.", settings.targets.iter().map(|it| it.name.as_str()).collect()),
-            ("check.", settings.checks.iter().map(|it| it.name.as_str()).collect()),
-            ("job.", settings.jobs.iter().map(|it| it.name.as_str()).collect()),
-        ];
-        for (list, names) in lists {
-            let Some(rest) = key.strip_prefix(list) else { continue };
-            let longest = names
-                .iter()
-                .enumerate()
-                .filter(|(_, name)| {
-                    rest.strip_prefix(**name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-                })
-                .max_by_key(|(_, name)| name.len());
-            if let Some((index, name)) = longest {
-                let tail = rest[name.len()..].split('.').filter(|step| !step.is_empty()).map(str::to_owned);
-                return [list.trim_end_matches('.').to_owned(), index.to_string()].into_iter().chain(tail).collect();
-            }
+        // The longest name: one may be the beginning of another.
+        let longest = self.settings.listed().filter_map(|listed| {
+            let rest = key.strip_prefix(listed.list)?.strip_prefix('.')?.strip_prefix(listed.name)?;
+            (rest.is_empty() || rest.starts_with('.')).then_some((listed, rest))
+        });
+        if let Some((Listed { list, index, .. }, rest)) = longest.max_by_key(|(listed, _)| listed.name.len()) {
+            let tail = rest.split('.').filter(|step| !step.is_empty()).map(str::to_owned);
+            return [list.to_owned(), index.to_string()].into_iter().chain(tail).collect();
         }
         key.split('.').map(str::to_owned).collect()
     }

@@ -12,6 +12,7 @@ mod dir;
 pub mod fault;
 mod foreign;
 mod process_lock;
+mod socket;
 pub(crate) mod swap;
 
 use std::ffi::OsStr;
@@ -30,6 +31,7 @@ pub use atomic::{AtomicFile, sweep_partials, sweep_partials_of};
 pub use dir::{Dir, NodeTimes};
 use fault::Op;
 pub use process_lock::ProcessLock;
+pub use socket::{NamedSocket, SocketName};
 
 /// The mode of files that may hold secrets.
 pub const PRIVATE_FILE: u32 = 0o600;
@@ -129,6 +131,27 @@ impl OutFile {
         let _ = rustix::fs::fallocate(&self.file, rustix::fs::FallocateFlags::KEEP_SIZE, 0, len);
         #[cfg(not(target_os = "linux"))]
         let _ = len;
+    }
+
+    /// Makes room on the disk for `len` zero bytes at `offset`, and the file as long as that needs: what is written there
+    /// later, through a mapping above all, finds a place. Where the filesystem cannot promise room, zeros are written.
+    pub fn allocate(&self, offset: u64, len: u64) -> Result<()> {
+        let failed = |e: io::Error| Error::io(format!("make room in {:?}", self.path), e);
+        fault::point(Op::Truncate, &self.path).map_err(failed)?;
+        #[cfg(target_os = "linux")]
+        match sys::fallocate(&self.file, sys::FallocateFlags::empty(), offset, len) {
+            Ok(()) => return Ok(()),
+            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS | rustix::io::Errno::INVAL) => {}
+            Err(error) => return Err(failed(error.into())),
+        }
+        let zeros = [0; 1 << 16];
+        let mut at = 0;
+        while at < len {
+            let part = usize::try_from(len - at).map_or(zeros.len(), |left| left.min(zeros.len()));
+            self.write_all_at(&zeros[..part], offset + at)?;
+            at += part as u64;
+        }
+        Ok(())
     }
 
     /// Sets the permission bits.

@@ -67,6 +67,37 @@ impl ProcessLock {
             .with_hint("stop what removes it"))
     }
 
+    /// Whether nobody holds the lock at `path`, in this process or another.
+    ///
+    /// # Errors
+    /// What the system says to opening and trying it; a file that is missing is an error.
+    pub fn is_abandoned(path: &Path) -> Result<bool> {
+        let (folder, name) = split(path)?;
+        let folder = folder.canonicalize().map_err(|e| Error::io(format!("find folder {folder:?}"), e))?;
+        let path = folder.join(name);
+        // To open and close it would end our own lock.
+        let Some(held) = held() else { return Ok(false) };
+        if held.get(&path) == Some(&std::process::id()) {
+            return Ok(false);
+        }
+        let file = File::open(&path).map_err(|e| Error::io(format!("open lock {path:?}"), e))?;
+        // A lock for reading: several may look at once, and none of them takes another for the owner.
+        match sys::fcntl_lock(&file, sys::FlockOperation::NonBlockingLockShared) {
+            Ok(()) => Ok(true),
+            Err(Errno::AGAIN | Errno::ACCESS) => Ok(false),
+            Err(error) => Err(Error::io(format!("try lock {path:?}"), error)),
+        }
+    }
+
+    /// Writes `bytes` to the beginning of the file: others may read it, and this process must not open it a second time.
+    ///
+    /// # Errors
+    /// What the system says to writing.
+    pub fn write(&self, bytes: &[u8]) -> Result<()> {
+        std::os::unix::fs::FileExt::write_all_at(&self.file, bytes, 0)
+            .map_err(|e| Error::io(format!("write into lock {:?}", self.path), e))
+    }
+
     /// Whether this process still has it: it is no forked child of the one that took it, and the file still has its
     /// name, so that everyone else meets the lock.
     pub fn is_held(&self) -> bool {

@@ -1,5 +1,6 @@
 //! The last answers of all checks, and what they add up to at a moment.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -80,6 +81,8 @@ pub(super) struct Board {
     ready: Vec<usize>,
     startup: Vec<usize>,
     now: Mutex<State>,
+    /// How often something that is told has changed.
+    generation: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -131,7 +134,14 @@ impl Board {
         let startup = if startup.is_empty() { ready.clone() } else { startup };
         let tracks = vec![Track::default(); parents.len()];
         let now = Mutex::new(State { tracks, ..State::default() });
-        Ok(Self { parents, live: numbers(&|entry| entry.is_in(LIVE)), ready, startup, now })
+        Ok(Self {
+            parents,
+            live: numbers(&|entry| entry.is_in(LIVE)),
+            ready,
+            startup,
+            now,
+            generation: AtomicU64::new(0),
+        })
     }
 
     /// Keeps an answer; gives the state of its check.
@@ -157,6 +167,7 @@ impl Board {
         let until = at.saturating_add(entry.pace.max_age);
         track.last = Some(Last { report, state, at, time, since, until });
         held.ready = None;
+        self.generation.fetch_add(1, Ordering::Relaxed);
         self.begin(&mut held, at);
         state
     }
@@ -173,6 +184,11 @@ impl Board {
     pub(super) fn enter(&self, phase: Phase) {
         let mut held = self.lock();
         held.phase = held.phase.max(phase);
+        self.generation.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Relaxed)
     }
 
     pub(super) fn phase(&self) -> Phase {

@@ -39,7 +39,9 @@ mod blocking;
 mod board;
 pub mod checks;
 mod entry;
+pub(crate) mod history;
 pub(crate) mod own;
+mod pulse;
 mod report;
 mod runner;
 mod state;
@@ -57,9 +59,14 @@ use crate::error::Result;
 pub use blocking::Blocking;
 pub use board::{CheckView, HealthView, Readiness};
 pub use entry::{Entry as RunnerEntry, Pace};
+pub use history::{Change, CheckHistory};
+#[cfg(feature = "http")]
+pub(crate) use pulse::LastBeat;
+pub use pulse::{Pulse, Pulses, Wedged};
 pub use report::{CheckReport, HealthReport};
 pub use runner::Runner;
 pub use state::{HealthState, Phase};
+pub(crate) use watch::Answered;
 pub use watch::Watch;
 
 /// One question about the service.

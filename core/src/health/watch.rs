@@ -1,7 +1,7 @@
 //! Asks the checks in the background, each at its own pace.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -25,6 +25,25 @@ pub struct Watch {
     runner: Arc<Runner>,
     board: Board,
     started: AtomicBool,
+    observer: OnceLock<Observer>,
+}
+
+/// An answer, as it counts.
+#[derive(Debug)]
+pub(crate) struct Answered<'a> {
+    pub(crate) check: &'a str,
+    pub(crate) state: HealthState,
+    /// Secrets are `***`.
+    pub(crate) message: &'a str,
+}
+
+/// Who hears of every answer.
+struct Observer(Box<dyn Fn(&Answered<'_>) + Send + Sync>);
+
+impl std::fmt::Debug for Observer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Observer")
+    }
 }
 
 impl Watch {
@@ -33,12 +52,22 @@ impl Watch {
     /// # Errors
     /// For a parent that there is not, and for checks that depend on each other in a circle.
     pub fn new(runner: Arc<Runner>) -> Result<Self> {
-        Ok(Self { board: Board::of(&runner)?, runner, started: AtomicBool::new(false) })
+        Ok(Self { board: Board::of(&runner)?, runner, started: AtomicBool::new(false), observer: OnceLock::new() })
     }
 
     /// Whether this call is the first, so that [`run`](Self::run) is its caller's to call.
     pub fn claim(&self) -> bool {
         !self.started.swap(true, Ordering::SeqCst)
+    }
+
+    /// Lets `observe` hear of every answer from the first on. The first who comes is the one.
+    pub(crate) fn observe(&self, observe: impl Fn(&Answered<'_>) + Send + Sync + 'static) {
+        let _ = self.observer.set(Observer(Box::new(observe)));
+    }
+
+    /// Whether the checks are asked in the background in this process, or were.
+    pub fn is_running(&self) -> bool {
+        self.started.load(Ordering::SeqCst)
     }
 
     /// Asks every check at once, and then again and again at its pace, until `stop` is raised. `place` is what the
@@ -67,10 +96,13 @@ impl Watch {
                 () = stop.cancelled() => return,
                 report = self.runner.ask(number, &scope) => report,
             };
-            let seconds = report.duration_seconds;
+            let (seconds, message) = (report.duration_seconds, report.message.clone());
             let state = self.board.record(number, entry, report, clock.as_ref());
             // A number that cannot be counted is no reason to stop asking.
             let _ = own().and_then(|own| own.check(&entry.name, state.as_str(), seconds));
+            if let Some(Observer(observe)) = self.observer.get() {
+                observe(&Answered { check: &entry.name, state, message: &message });
+            }
             let period =
                 entry.pace.period + later(place, &entry.name, run, entry.pace.period.mul_f64(entry.pace.jitter));
             // A service that is just making its database is not kept out of rotation for a whole period.
@@ -106,6 +138,11 @@ impl Watch {
     /// Whether the process is well by itself: `fail` when a check of the group `live` fails, and otherwise `pass`.
     pub fn live(&self, now: Duration) -> HealthState {
         self.board.live(now)
+    }
+
+    /// A number that grows with every answer and every phase: what was told at the same number is still so, but for its ages.
+    pub fn generation(&self) -> u64 {
+        self.board.generation()
     }
 
     /// Where the service is in its life.

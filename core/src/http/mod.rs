@@ -1,6 +1,7 @@
 //! The operations over HTTP: a [`Request`] in, a [`Response`] out, whatever server the host has.
 //!
-//! There is no server in here. An adapter for ASGI, WSGI, Node's `http` or axum turns its server's request into a
+//! `metrics.listen` makes the `Ops` itself listen (feature `http`), on a thread of its own, so that it answers while the
+//! host's event loop is busy: see [`ListenerView`]. Beside that there is no server in here. An adapter for ASGI, WSGI, Node's `http` or axum turns its server's request into a
 //! [`Request`], awaits [`Responder::respond`] and sends the [`Response`] as it is.
 //!
 //! ```no_run
@@ -24,11 +25,12 @@
 //! | path | who | answers |
 //! | --- | --- | --- |
 //! | `/status` | anybody | `{"status": "Server is running", "service", "uptime_seconds"}`: cheap, asks nobody |
-//! | `/livez` | anybody | `{"status": "pass"}`: the process answers; 503 and `fail` when a check of the group `live` fails, which none of a dependency can |
+//! | `/livez` | anybody | `{"status": "pass"}`: the process answers; 503 and `fail` when a check of the group `live` fails, which none of a dependency can, and when the host [beats](crate::ops::Ops::pulse) no more: `wedged` names the process |
 //! | `/readyz` | anybody | `{"status": "pass" \| "warn" \| "unknown" \| "fail"}`, with 503 for the last two: the critical checks of the group `ready`, or all critical ones where no check is in that group |
 //! | `/startupz` | anybody | the same: 503 and `unknown` until the checks of the group `startup` have passed once, or those of `/readyz` where no check is in that group |
 //! | `/health` | readers | the answer of `health.state`, with 503 for `fail` and `unknown`; `?group=NAME`; as `application/health+json` (draft-inadarei-api-health-check) by the `Accept` header |
 //! | `/api/v1/system/status` | readers | the verdict, and what the checks of the group `system` observed, under their names: what the guide's callers read |
+//! | `/badge.svg`, `/badge/<check>.svg` | readers | the verdict, or the state of a check, as a picture |
 //! | `/metrics` | readers | the page of `metrics.render`, as text or OpenMetrics by the `Accept` header |
 //! | `/api/v1` | readers | the operations: name, path, effect, fields, and whether they are on |
 //! | `/api/v1/<group>/<operation>` | readers | an operation that reads: `GET` with its fields as a query, or `POST` with them as a JSON object |
@@ -83,14 +85,19 @@
 //! - It never fails and never panics: what goes wrong is a response.
 
 mod access;
+mod badge;
 mod blocking;
 mod check;
 mod fields;
+#[cfg(feature = "http")]
+pub(crate) mod listener;
 mod message;
+mod pages;
 mod probe;
 mod refusal;
 mod responder;
 mod route;
+mod standing;
 mod target;
 
 #[cfg(test)]
@@ -102,9 +109,15 @@ pub use access::Access;
 pub(crate) use check::findings;
 pub use message::{Request, Response};
 pub use responder::Responder;
+pub(crate) use standing::Standing;
+pub use standing::{ListenerState, ListenerView};
 
 /// The longest body of a request, in bytes (1 MiB).
 pub const MAX_BODY: usize = 1024 * 1024;
+
+/// The socket on which a running service answers the command line, in its state folder.
+#[cfg(any(feature = "http", feature = "cli"))]
+pub(crate) const SOCKET: &str = "ops.sock";
 
 /// The longest query, in bytes (16 KiB).
 pub const MAX_QUERY: usize = 16 * 1024;

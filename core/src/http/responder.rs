@@ -5,33 +5,39 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::api::health::{Check, CheckRequest, State};
-use crate::api::metrics::{Render, RenderRequest};
+use crate::api::metrics;
 use crate::cancel::Scope;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::health::{HealthState, Phase, own};
-use crate::metrics::negotiate;
+use crate::metrics::{Exposition, accepts_gzip};
 use crate::ops::{Operation, Ops};
 use crate::worker::CatchPanic;
 
 use super::access::{Access, Grant, Guard};
+use super::badge::badge;
 use super::blocking::block_on;
 use super::fields::{Field, fields_of, read_query};
 use super::message::{Once, Request, Response};
+use super::pages::Pages;
 use super::probe;
 use super::refusal::Refusal;
-use super::route::{Place, Routes, Served};
+use super::route::{Place, Routes, Served, badge_of, cut};
 use super::{MAX_BODY, MAX_QUERY};
 
 /// Answers requests with the operations of an [`Ops`]. A handle: clones are cheap and share the cache.
 #[derive(Debug, Clone)]
-pub struct Responder(Arc<Inner>);
-
-#[derive(Debug)]
-struct Inner {
+pub struct Responder {
     ops: Ops,
+    answers: Arc<Answers>,
+}
+
+/// All of a [`Responder`] but the `Ops`, for those who must not keep that alive.
+#[derive(Debug)]
+pub(super) struct Answers {
     guard: Guard,
     routes: Routes,
     health_fields: Vec<Field>,
+    pages: Pages,
     /// What the service's own checks say in their requests, see [`own`].
     mark: String,
     /// The process that made it: a fork of it asks no checks, and must wait for no lock that a thread of its parent held.
@@ -54,34 +60,21 @@ impl Responder {
     /// # Errors
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for a token or a host that can be none.
     pub fn with_access(ops: &Ops, access: &Access) -> Result<Self> {
-        let guard = Guard::new(access)?;
+        let answers = Arc::new(Answers::new(ops, access)?);
         // What cannot be asked is unknown, and so is not ready.
         let _ = ops.watch_health();
-        Ok(Self(Arc::new(Inner {
-            guard,
-            routes: Routes::of(ops),
-            health_fields: fields_of(&schemars::schema_for!(CheckRequest)),
-            mark: own::mark(&ops.context().state),
-            ops: ops.clone(),
-            pid: std::process::id(),
-        })))
+        Ok(Self { ops: ops.clone(), answers })
     }
 
     /// Says that the service is about to stop: from now on `/readyz` is 503, so that no more work is sent here,
     /// while everything else is answered as before. [`Ops::drain`] says the same, and waits.
     pub fn drain(&self) {
-        self.0.ops.context().watch.drain();
+        self.ops.context().watch.drain();
     }
 
     /// Answers `request`. Never fails and never panics; runs on any executor. Dropped, it cancels the operation.
     pub fn respond(&self, scope: Scope, request: Request) -> impl Future<Output = Response> + Send + 'static {
-        let inner = Arc::clone(&self.0);
-        async move {
-            let head = request.method == "HEAD";
-            let answered = CatchPanic::new(inner.answer(scope, &request)).await;
-            let response = answered.unwrap_or_else(|panic| Err(Refusal::from(panic)));
-            finish(response.unwrap_or_else(Refusal::into_response), head)
-        }
+        Arc::clone(&self.answers).respond(self.ops.clone(), scope, request)
     }
 
     /// The same for a host without `async`. Blocks the thread, whatever it is.
@@ -103,8 +96,52 @@ fn finish(response: Response, head: bool) -> Response {
     response
 }
 
-impl Inner {
-    async fn answer(&self, scope: Scope, request: &Request) -> Result<Response, Refusal> {
+impl Answers {
+    pub(super) fn new(ops: &Ops, access: &Access) -> Result<Self> {
+        Ok(Self::with_guard(ops, Guard::new(access)?))
+    }
+
+    /// Where the kernel said who asks, and nobody gets here who may not read.
+    #[cfg(feature = "http")]
+    pub(super) fn for_own(ops: &Ops) -> Self {
+        Self::with_guard(ops, Guard::for_own())
+    }
+
+    fn with_guard(ops: &Ops, guard: Guard) -> Self {
+        Self {
+            guard,
+            routes: Routes::of(ops),
+            health_fields: fields_of(&schemars::schema_for!(CheckRequest)),
+            pages: Pages::default(),
+            mark: own::mark(&ops.context().state),
+            pid: std::process::id(),
+        }
+    }
+
+    /// See [`Responder::respond`].
+    pub(super) async fn respond(self: Arc<Self>, ops: Ops, scope: Scope, request: Request) -> Response {
+        let head = request.method == "HEAD";
+        let answered = CatchPanic::new(self.answer(&ops, scope, &request)).await;
+        let response = answered.unwrap_or_else(|panic| Err(Refusal::from(panic)));
+        finish(response.unwrap_or_else(Refusal::into_response), head)
+    }
+
+    /// The answer to a `GET` of a path that anybody may ask for; `None` for all others. It waits for nobody: a server asks
+    /// here first, before it copies the headers. What a check of our own asks (with the header [`own::HEADER`]) is to go to
+    /// [`respond`](Self::respond).
+    #[cfg(feature = "http")]
+    pub(super) fn probe(&self, ops: &Ops, path: &str) -> Option<Response> {
+        let response = match path {
+            "/livez" => self.live(ops),
+            "/readyz" => self.ready(ops),
+            "/startupz" => self.startup(ops),
+            "/status" => self.status(ops),
+            _ => return None,
+        };
+        Some(finish(response, false))
+    }
+
+    async fn answer(&self, ops: &Ops, scope: Scope, request: &Request) -> Result<Response, Refusal> {
         let place = self.routes.find(&request.path)?;
         let served = match place {
             Place::Operation(number) => Some(self.routes.operation(number)),
@@ -136,7 +173,7 @@ impl Inner {
             return Err(Refusal::query_too_long());
         }
         let runs_checks = match place {
-            Place::Readyz | Place::Startupz | Place::Health | Place::System => true,
+            Place::Readyz | Place::Startupz | Place::Health | Place::System | Place::Badge => true,
             Place::Operation(number) => self.routes.operation(number).entry.name == Check::NAME,
             _ => false,
         };
@@ -144,17 +181,20 @@ impl Inner {
             return Err(Refusal::looped(&self.mark));
         }
         match place {
-            Place::Status => Ok(self.status()),
-            Place::Livez => Ok(self.live()),
-            Place::Readyz => Ok(self.ready()),
-            Place::Startupz => Ok(self.startup()),
-            Place::Health => self.health(request).await,
-            Place::System => Ok(self.system().await?),
-            Place::Metrics => self.metrics(scope, request).await,
-            Place::Index => Ok(self.index(request)),
+            Place::Status => Ok(self.status(ops)),
+            Place::Livez => Ok(self.live(ops)),
+            Place::Readyz => Ok(self.ready(ops)),
+            Place::Startupz => Ok(self.startup(ops)),
+            Place::Health => self.health(ops, request).await,
+            Place::Badge => self.badge(ops, &request.path),
+            Place::System => Ok(self.system(ops).await?),
+            Place::Metrics => self.metrics(ops, scope, request).await,
+            Place::Index => Ok(self.index(ops, request)),
             Place::Operation(number) => {
                 let served = self.routes.operation(number);
-                self.operation(scope, served, request).await.map_err(|refusal| refusal.in_operation(served.entry.name))
+                self.operation(ops, scope, served, request)
+                    .await
+                    .map_err(|refusal| refusal.in_operation(served.entry.name))
             }
         }
     }
@@ -179,8 +219,8 @@ impl Inner {
     }
 
     /// The answer that the guide expects, and nothing that a stranger must not know.
-    fn status(&self) -> Response {
-        let context = self.ops.context();
+    fn status(&self, ops: &Ops) -> Response {
+        let context = ops.context();
         let uptime = context.process.identity.age().unwrap_or_default().as_secs_f64();
         let body = json!({
             "status": "Server is running",
@@ -191,21 +231,27 @@ impl Inner {
     }
 
     /// Whether the process is well by itself. A fork has no thread that could know, and is alive.
-    fn live(&self) -> Response {
-        let here = !self.is_fork();
-        one_word(if here { self.ops.context().watch.live(self.now()) } else { HealthState::Pass })
+    fn live(&self, ops: &Ops) -> Response {
+        if self.is_fork() {
+            return one_word(HealthState::Pass);
+        }
+        match ops.context().pulses.worst() {
+            Some(wedged) => Response::json(503, &json!({ "status": HealthState::Fail, "wedged": wedged })),
+            None => one_word(ops.context().watch.live(now(ops))),
+        }
     }
 
     /// One word: which check failed, and why, is for `/health`.
-    fn ready(&self) -> Response {
-        let here = !self.is_fork() && !self.ops.is_closed();
-        one_word(if here { self.ops.context().watch.ready(self.now()).status } else { HealthState::Fail })
+    fn ready(&self, ops: &Ops) -> Response {
+        // Whoever is wedged takes no work, whatever its checks found before.
+        let here = !self.is_fork() && !ops.is_closed() && ops.context().pulses.own().is_none();
+        one_word(if here { ops.context().watch.ready(now(ops)).status } else { HealthState::Fail })
     }
 
     /// Whether it has begun, which it does once.
-    fn startup(&self) -> Response {
+    fn startup(&self, ops: &Ops) -> Response {
         // To ask for readiness is to look whether it has begun since.
-        let begun = !self.is_fork() && self.ops.context().watch.ready(self.now()).phase != Phase::Starting;
+        let begun = !self.is_fork() && ops.context().watch.ready(now(ops)).phase != Phase::Starting;
         one_word(if begun { HealthState::Pass } else { HealthState::Unknown })
     }
 
@@ -213,54 +259,86 @@ impl Inner {
         std::process::id() != self.pid
     }
 
-    fn now(&self) -> std::time::Duration {
-        self.ops.scope().clock.monotonic()
-    }
-
-    async fn health(&self, request: &Request) -> Result<Response, Refusal> {
+    async fn health(&self, ops: &Ops, request: &Request) -> Result<Response, Refusal> {
         let asked = read_query(&self.health_fields, &request.query)?;
         let group = asked.get("group").and_then(Value::as_str).map(str::to_owned);
         let critical = asked.get("critical") == Some(&Value::Bool(true));
-        let view = self.ops.run::<State>(self.ops.scope(), CheckRequest { group, critical }).await?;
-        let response = match probe::wants_health_json(request) {
+        let as_health_json = probe::wants_health_json(request);
+        let (now, generation) = (now(ops), ops.context().watch.generation());
+        let asked = (group.clone(), critical, as_health_json);
+        if let Some(page) = self.pages.find(&asked, generation, now) {
+            return Ok(page);
+        }
+        let view = ops.run::<State>(ops.scope(), CheckRequest { group, critical }).await?;
+        let response = match as_health_json {
             true => {
-                let body = probe::health_json(&view, &self.ops.context().service_name());
+                let body = probe::health_json(&view, &ops.context().service_name());
                 Response::new(code_of(view.status), probe::HEALTH_JSON, body.to_string())
             }
             false => Response::json(code_of(view.status), &probe::plain(&view)),
         };
-        Ok(response.with("vary", "accept"))
+        let response = response.with("vary", "accept");
+        self.pages.keep(asked, generation, now, &response);
+        Ok(response)
+    }
+
+    /// The state of one check, or the verdict over all.
+    fn badge(&self, ops: &Ops, path: &str) -> Result<Response, Refusal> {
+        let context = ops.context();
+        let view = context.watch.view(None, false, now(ops))?;
+        let Some(name) = badge_of(path) else { return Ok(badge(&context.service_name(), view.status)) };
+        match view.checks.iter().find(|check| check.name == name) {
+            Some(check) => Ok(badge(name, check.status)),
+            None => Err(Refusal::not_found(format!("there is no check {:?}", cut(name)), "/health lists the checks")),
+        }
     }
 
     /// What the guide's callers read, see [`probe::system`].
-    async fn system(&self) -> Result<Response> {
-        let view = self.ops.run::<State>(self.ops.scope(), CheckRequest::default()).await?;
+    async fn system(&self, ops: &Ops) -> Result<Response> {
+        let view = ops.run::<State>(ops.scope(), CheckRequest::default()).await?;
         let mut body = probe::system(&view);
-        body["service"] = self.ops.context().service_name().into();
+        body["service"] = ops.context().service_name().into();
         Ok(Response::json(code_of(view.status), &body))
     }
 
-    async fn metrics(&self, scope: Scope, request: &Request) -> Result<Response, Refusal> {
-        let accept = request.values("accept").collect::<Vec<_>>().join(",");
-        let format = negotiate(Some(&accept).filter(|accept| !accept.is_empty()).map(String::as_str));
-        let asked = RenderRequest { format: Some(format) };
-        let page = self.ops.run::<Render>(scope, asked).await?;
-        Ok(Response::new(200, &page.content_type, page.body).with("vary", "accept"))
+    /// The page in the format and with the names that the scraper asks for, compressed if it likes.
+    async fn metrics(&self, ops: &Ops, scope: Scope, request: &Request) -> Result<Response, Refusal> {
+        let list = |name| request.values(name).collect::<Vec<_>>().join(",");
+        let (exposition, gzip) = (Exposition::negotiate(Some(&list("accept"))), accepts_gzip(&list("accept-encoding")));
+        let (tell, told) = tokio::sync::oneshot::channel();
+        let context = Arc::clone(ops.context());
+        ops.spawn(async move {
+            // Whoever asked may have gone.
+            let _ = tell.send(metrics::page(&context, &scope, exposition, gzip).await);
+        })?;
+        let page = told.await.map_err(|_| Error::internal("a page of metrics was not made: the service ends"))??;
+        let response = Response::new(200, &page.content_type, page.body).with("vary", "accept, accept-encoding");
+        Ok(if page.is_gzip { response.with("content-encoding", "gzip") } else { response })
     }
 
-    fn index(&self, request: &Request) -> Response {
+    fn index(&self, ops: &Ops, request: &Request) -> Response {
         let mut body = self.routes.describe(&request.mount, self.guard.writing_is_on());
-        body["service"] = self.ops.context().service_name().into();
+        body["service"] = ops.context().service_name().into();
         body["version"] = env!("CARGO_PKG_VERSION").into();
         Response::json(200, &body)
     }
 
-    async fn operation(&self, scope: Scope, served: &Served, request: &Request) -> Result<Response, Refusal> {
+    async fn operation(
+        &self,
+        ops: &Ops,
+        scope: Scope,
+        served: &Served,
+        request: &Request,
+    ) -> Result<Response, Refusal> {
         let asked = if request.method == "POST" { body(request)? } else { read_query(&served.fields, &request.query)? };
-        let answer = self.ops.call(scope, served.entry.name, asked).await?;
+        let answer = ops.call(scope, served.entry.name, asked).await?;
         let healthy = if answer.healthy { "true" } else { "false" };
         Ok(Response::json(200, &answer.response).with("uplifted-ops-healthy", healthy))
     }
+}
+
+fn now(ops: &Ops) -> std::time::Duration {
+    ops.scope().clock.monotonic()
 }
 
 fn one_word(status: HealthState) -> Response {

@@ -11,12 +11,13 @@ use super::refusal::Refusal;
 pub(super) const API: &str = "/api/v1";
 
 /// The paths that are no operations.
-pub(super) const PLACES: [(&str, Place); 8] = [
+pub(super) const PLACES: [(&str, Place); 9] = [
     ("/status", Place::Status),
     ("/livez", Place::Livez),
     ("/readyz", Place::Readyz),
     ("/startupz", Place::Startupz),
     ("/health", Place::Health),
+    ("/badge.svg", Place::Badge),
     ("/metrics", Place::Metrics),
     ("/api/v1/system/status", Place::System),
     (API, Place::Index),
@@ -31,6 +32,8 @@ pub(super) enum Place {
     Startupz,
     Health,
     System,
+    /// Of all checks, or of the one that the path names.
+    Badge,
     Metrics,
     Index,
     /// The operation of this number.
@@ -84,6 +87,9 @@ impl Routes {
         if let Some((_, place)) = PLACES.iter().find(|(known, _)| *known == path) {
             return Ok(*place);
         }
+        if badge_of(path).is_some() {
+            return Ok(Place::Badge);
+        }
         if let Some(number) = self.0.iter().position(|served| served.path == path) {
             return Ok(Place::Operation(number));
         }
@@ -112,6 +118,11 @@ impl Routes {
             "operations": self.0.iter().map(|served| served.describe(mount, writing)).collect::<Vec<_>>(),
         })
     }
+}
+
+/// The check whose badge is at `path`.
+pub(super) fn badge_of(path: &str) -> Option<&str> {
+    path.strip_prefix("/badge/")?.strip_suffix(".svg")
 }
 
 /// The beginning of what a caller sent, for a message.

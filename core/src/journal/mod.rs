@@ -48,6 +48,7 @@ use crate::fs::{self, OutFile};
 
 pub use read::{JournalPage, Query};
 pub use record::{Record, RecordOutcome};
+pub(crate) use segments::JournalStamp;
 pub use segments::{JournalRetention, Segment};
 
 /// The name of the journal's folder in the state folder.

@@ -1,5 +1,6 @@
 //! The segments of a journal: their names, which one is written, which ones go.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
@@ -26,6 +27,13 @@ pub struct JournalRetention {
     /// What stays, in bytes.
     pub kept_bytes: u64,
 }
+
+/// What each segment looks like, by its number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct JournalStamp(Vec<(u64, Option<Look>)>);
+
+/// Inode, length and time of change of a file.
+type Look = (u64, u64, i64, i64);
 
 pub(super) fn file_name(number: u64) -> String {
     format!("{number:08}.jsonl")
@@ -70,6 +78,18 @@ impl Journal {
             Some((number, Some(meta))) if meta.is_file() && meta.len() < self.segment_bytes => *number,
             Some((number, _)) => number + 1,
         })
+    }
+
+    /// What the journal looks like from outside: equal to an earlier one as long as nothing was written or removed.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub(crate) fn stamp(&self) -> Result<JournalStamp> {
+        let look = |(number, meta): (u64, Option<std::fs::Metadata>)| {
+            let meta = meta.map(|meta| (meta.ino(), meta.len(), meta.mtime(), meta.mtime_nsec()));
+            (number, meta)
+        };
+        Ok(JournalStamp(self.entries()?.into_iter().map(look).collect()))
     }
 
     /// Plans to bring the journal down to `max_bytes`. The oldest segments go first; the youngest never goes.

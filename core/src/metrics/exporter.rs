@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorKind, Result};
 use super::own::own;
 use super::{MetricsSink, MetricsSnapshot};
 
-/// The longest time that an export may take; a shorter period bounds it as well.
+/// The longest time that an export may take unless its outlet says otherwise; a shorter period bounds it as well.
 const DEADLINE: Duration = Duration::from_secs(30);
 /// How long the last one may take, when the service ends.
 const LAST: Duration = Duration::from_secs(2);
@@ -30,6 +30,8 @@ pub struct Outlet {
     pub sink: Arc<dyn MetricsSink>,
     /// From the beginning of one export to the next, above zero.
     pub period: Duration,
+    /// How long an export may take. The period, and at most half a minute, when not given.
+    pub deadline: Option<Duration>,
 }
 
 /// Takes a snapshot of everything.
@@ -88,7 +90,8 @@ impl Work {
             if stopped {
                 return self.count(self.export(LAST, None).await);
             }
-            self.count(self.export(period.min(DEADLINE), Some(&self.stop)).await);
+            let deadline = self.outlet.deadline.unwrap_or(period.min(DEADLINE));
+            self.count(self.export(deadline, Some(&self.stop)).await);
             // What a slow export took the time of is left out, and not made up for.
             let now = self.clock.monotonic();
             next = if next + period > now { next + period } else { now + period };

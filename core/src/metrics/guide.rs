@@ -6,6 +6,7 @@ use crate::error::Result;
 
 use super::family::{CounterFamily, GaugeFamily, HistogramFamily};
 use super::instrument::Gauge;
+use super::mode::GaugeMode;
 use super::names::Definition;
 use super::registry::{Registry, global};
 
@@ -52,7 +53,10 @@ impl Guide {
                     .unit("seconds")
                     .labels(&["method", "path"]),
             )?,
-            active_plugins: registry.gauge("uplifted_active_plugins", "Plugins that are active")?,
+            active_plugins: registry
+                // Each process of a service has the same.
+                .gauges(define("uplifted_active_plugins", "Plugins that are active").mode(GaugeMode::LiveMax))?
+                .with(&[])?,
             tool_calls: registry
                 .counters(define("uplifted_tool_calls_total", "Calls of tools, by tool").labels(&["tool"]))?,
             tool_errors: registry.counters(

@@ -6,8 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Error, Result};
 
-use super::family::AnyFamily;
+use super::family::private::Sealed;
+use super::family::{Adoptable, AnyFamily};
 use super::names::{Definition, check_label};
+use super::shared::OtherFamily;
+use super::slab::{Inside, inside};
 use super::snapshot::{Family, MetricKind, Series, Value};
 
 /// Facts about something, as labels of a series that always stands at 1: joined to other series by a query.
@@ -26,8 +29,21 @@ struct Inner {
 }
 
 impl InfoFamily {
-    pub(super) fn new(definition: Definition) -> Self {
-        Self(Arc::new(Inner { definition, series: Mutex::default() }))
+    /// A family that is in no registry: [`Registry::adopt`](super::Registry::adopt) takes it into one, or into several.
+    ///
+    /// # Errors
+    /// When the definition is wrong, see [`Registry::infos`](super::Registry::infos).
+    pub fn detached(mut definition: Definition) -> Result<Self> {
+        if !definition.name.ends_with("_info") {
+            definition.name.push_str("_info");
+        }
+        let definition = definition.checked(MetricKind::Gauge)?;
+        Ok(Self(Arc::new(Inner { definition, series: Mutex::default() })))
+    }
+
+    /// The name.
+    pub fn name(&self) -> &str {
+        &self.0.definition.name
     }
 
     /// Replaces the facts of the series at these values of the declared labels.
@@ -36,7 +52,8 @@ impl InfoFamily {
     /// When the number of values is not the number of labels, when a fact's name is no label name or is there
     /// twice, and when the family has as many series as it may have.
     pub fn set(&self, values: &[&str], facts: &[(String, String)]) -> Result<()> {
-        let Definition { name, labels, max_series, .. } = &self.0.definition;
+        let Definition { name, labels, .. } = &self.0.definition;
+        let max_series = self.0.definition.cap();
         self.0.definition.check_values(values)?;
         for (at, (fact, _)) in facts.iter().enumerate() {
             check_label(name, fact)?;
@@ -47,7 +64,7 @@ impl InfoFamily {
         }
         let mut series = self.series();
         let values: Vec<String> = values.iter().map(|value| (*value).to_owned()).collect();
-        if series.len() >= *max_series && !series.contains_key(&values) {
+        if series.len() >= max_series && !series.contains_key(&values) {
             return Err(Error::invalid(format!("metric {name:?} has {max_series} series, and may have no more"))
                 .with_hint("label by something that takes few values"));
         }
@@ -70,8 +87,17 @@ impl InfoFamily {
         self.series().clear();
     }
 
-    fn series(&self) -> MutexGuard<'_, FactsBySeries> {
-        self.0.series.lock().unwrap_or_else(PoisonError::into_inner)
+    fn series(&self) -> Inside<MutexGuard<'_, FactsBySeries>> {
+        inside(|| self.0.series.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Adoptable for InfoFamily {}
+
+impl Sealed for InfoFamily {
+    #[allow(private_interfaces, reason = "the trait is sealed")]
+    fn any(&self) -> Arc<dyn AnyFamily> {
+        Arc::new(self.clone())
     }
 }
 
@@ -90,7 +116,7 @@ impl AnyFamily for InfoFamily {
         MetricKind::Gauge
     }
 
-    fn read(&self) -> Family {
+    fn read(&self, _others: &[OtherFamily<'_>]) -> Family {
         let Definition { name, help, labels, .. } = &self.0.definition;
         let mut family = Family::new(name.clone(), MetricKind::Gauge, help.clone());
         family.series = self
@@ -98,7 +124,8 @@ impl AnyFamily for InfoFamily {
             .iter()
             .map(|(values, facts)| {
                 let declared = labels.iter().cloned().zip(values.iter().cloned());
-                Series { labels: declared.chain(facts.iter().cloned()).collect(), value: Value::Number(1.0) }
+                let labels = declared.chain(facts.iter().cloned()).collect();
+                Series { labels, value: Value::Number(1.0), exemplars: Vec::new() }
             })
             .collect();
         family

@@ -1,8 +1,8 @@
 //! Handles that count. Each is one series: cloning it is cheap, and adding to it needs no lookup and no lock.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::error::{Error, Result};
@@ -55,6 +55,32 @@ impl Counter {
         slab::add_whole(self.cell, by);
     }
 
+    /// Adds 1, and keeps it as an example with the labels that lead to it: `[("trace_id", "…")]`. OpenMetrics and protobuf
+    /// show the last one, with its time. For what is traced anyway; it costs a lock and an allocation.
+    ///
+    /// # Errors
+    /// When names and values have more than 128 characters together, or a name is none: it is counted, and not kept.
+    pub fn inc_with_exemplar(&self, labels: &[(&str, &str)]) -> Result<()> {
+        self.inc_by_with_exemplar(1, labels)
+    }
+
+    /// Adds a whole number, as [`Counter::inc_with_exemplar`] does.
+    ///
+    /// # Errors
+    /// As that.
+    pub fn inc_by_with_exemplar(&self, by: u64, labels: &[(&str, &str)]) -> Result<()> {
+        self.series.count_with_exemplar(by, labels)
+    }
+
+    /// Adds a number, as [`Counter::inc_with_exemplar`] does.
+    ///
+    /// # Errors
+    /// As that, and as [`Counter::add`].
+    pub fn add_with_exemplar(&self, by: f64, labels: &[(&str, &str)]) -> Result<()> {
+        self.add(by)?;
+        self.series.keep_exemplar(by, labels)
+    }
+
     /// Adds a number.
     ///
     /// # Errors
@@ -74,6 +100,22 @@ impl Counter {
         Ok(())
     }
 
+    pub(super) fn series(&self) -> &Arc<Series> {
+        &self.series
+    }
+
+    /// Raises it to a whole number, for what is counted elsewhere; one that is less changes nothing. Whoever raises it
+    /// should be the only one who counts in it.
+    pub fn raise_to(&self, value: u64) {
+        // Two that raise it must not both add what is missing.
+        static RAISING: Mutex<()> = Mutex::new(());
+        let _raising = RAISING.lock().unwrap_or_else(PoisonError::into_inner);
+        let stands = Reader::new().whole(self.cell);
+        if value > stands {
+            self.inc_by(value - stands);
+        }
+    }
+
     /// What has been counted, by all threads.
     pub fn get(&self) -> f64 {
         self.series.number(MetricKind::Counter, &Reader::new())
@@ -91,25 +133,73 @@ impl Sealed for Counter {
     }
 }
 
+/// A [`Counter`] that is counted under a lock of the caller's: that of an interpreter, say. Adding 1 takes half the time.
+///
+/// There is one such lock in a process. Where two threads add at once without it, what one of them adds may be lost.
+#[derive(Debug)]
+pub struct SerialCounter {
+    near: slab::serial::Near,
+    counter: Counter,
+}
+
+impl SerialCounter {
+    /// Adds 1, under the lock.
+    #[inline]
+    pub fn inc_serially(&self) {
+        self.near.add_whole(self.counter.cell, 1);
+    }
+}
+
+impl From<Counter> for SerialCounter {
+    fn from(counter: Counter) -> Self {
+        Self { near: slab::serial::Near::default(), counter }
+    }
+}
+
+impl std::ops::Deref for SerialCounter {
+    type Target = Counter;
+
+    fn deref(&self) -> &Counter {
+        &self.counter
+    }
+}
+
 /// A number that goes up and down.
 #[derive(Clone)]
 pub struct Gauge {
     cell: &'static AtomicU64,
+    /// Says when it was set, where that matters.
+    set_at: Option<&'static AtomicU64>,
     /// Keeps the cell.
-    _series: Arc<Series>,
+    series: Arc<Series>,
 }
 
 impl Gauge {
     /// Sets it. NaN and infinities are allowed: NaN says "not known".
     #[inline]
     pub fn set(&self, value: f64) {
+        slab::before_set();
         self.cell.store(value.to_bits(), Ordering::Relaxed);
+        self.stamp();
+    }
+
+    #[inline]
+    fn stamp(&self) {
+        if let Some(set_at) = self.set_at {
+            set_at.store(slab::now(), Ordering::Relaxed);
+        }
     }
 
     /// Adds, or takes away when `by` is negative.
     #[inline]
     pub fn add(&self, by: f64) {
+        slab::before_set();
         slab::add_float_shared(self.cell, by);
+        self.stamp();
+    }
+
+    pub(super) fn series(&self) -> &Arc<Series> {
+        &self.series
     }
 
     /// Adds 1.
@@ -136,7 +226,7 @@ impl Instrument for Gauge {
 impl Sealed for Gauge {
     #[allow(private_interfaces, reason = "the trait is sealed")]
     fn of(series: Arc<Series>) -> Self {
-        Self { cell: slab::shared(series.first()), _series: series }
+        Self { cell: slab::shared(series.first()), set_at: series.set_at().map(slab::shared), series }
     }
 }
 
@@ -153,9 +243,21 @@ impl Histogram {
         self.0.observe(value);
     }
 
+    /// Observes `value`, and keeps it as the example of its bucket, as [`Counter::inc_with_exemplar`] does.
+    ///
+    /// # Errors
+    /// As that.
+    pub fn observe_with_exemplar(&self, value: f64, labels: &[(&str, &str)]) -> Result<()> {
+        self.0.observe_with_exemplar(value, labels)
+    }
+
     /// Observes a duration in seconds.
     pub fn observe_duration(&self, duration: Duration) {
         self.observe(duration.as_secs_f64());
+    }
+
+    pub(super) fn series(&self) -> &Arc<Series> {
+        &self.0
     }
 
     /// What has been observed, by all threads.

@@ -1,11 +1,15 @@
 //! What a family is called, and which names are refused.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
 
-use super::family::MAX_SERIES;
+use super::exposition::Escaping;
+use super::family::max_series;
 use super::instrument::DEFAULT_BOUNDS;
+use super::mode::GaugeMode;
+use super::native::NativeBuckets;
 use super::snapshot::{Family, MetricKind, Value};
 
 /// What a family is: its name, its meaning, its labels. Checked when it is registered.
@@ -16,9 +20,16 @@ pub struct Definition {
     pub(super) unit: Option<String>,
     pub(super) labels: Vec<String>,
     pub(super) bounds: Vec<f64>,
-    pub(super) max_series: usize,
+    /// The process's when it says nothing.
+    pub(super) max_series: Option<usize>,
     pub(super) kept: Vec<String>,
     pub(super) expire_after: Option<Duration>,
+    pub(super) mode: GaugeMode,
+    pub(super) native: Option<NativeBuckets>,
+    /// Whether names may be of any characters.
+    pub(super) any_names: bool,
+    /// Whether they are such that everybody reads them.
+    pub(super) is_plain: bool,
 }
 
 impl Definition {
@@ -30,9 +41,13 @@ impl Definition {
             unit: None,
             labels: Vec::new(),
             bounds: DEFAULT_BOUNDS.to_vec(),
-            max_series: MAX_SERIES,
+            max_series: None,
             kept: Vec::new(),
             expire_after: None,
+            mode: GaugeMode::default(),
+            native: None,
+            any_names: false,
+            is_plain: true,
         }
     }
 
@@ -59,10 +74,10 @@ impl Definition {
     }
 
     /// Sets how many sets of label values the family keeps apart before the rest goes into one overflow
-    /// series. [`MAX_SERIES`] unless set.
+    /// series. That of [`set_max_series`](super::set_max_series), 2,000 by itself, unless set.
     #[must_use]
     pub fn max_series(mut self, max: usize) -> Self {
-        self.max_series = max;
+        self.max_series = Some(max);
         self
     }
 
@@ -77,10 +92,40 @@ impl Definition {
 
     /// Takes a series out once it has not changed for so long, by the pages and snapshots that are made, unless
     /// somebody has a handle of it. One that is counted again begins at zero.
+    ///
+    /// Where processes share what they count, it is the sum that must not have changed, and it leaves the pages of all at
+    /// once, with what processes left in it that are gone.
     #[must_use]
     pub fn expire_after(mut self, idle: Duration) -> Self {
         self.expire_after = Some(idle);
         self
+    }
+
+    /// Sets what gauges show where several processes of the service have them. Others have no use for it.
+    #[must_use]
+    pub fn mode(mut self, mode: GaugeMode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// Gives a histogram native buckets beside the others: `bounds(&[])` leaves only those. Pages in protobuf show them.
+    #[must_use]
+    pub fn native(mut self, native: NativeBuckets) -> Self {
+        self.native = Some(native);
+        self
+    }
+
+    /// Allows any text as names of the family and its labels, such as `http.server.duration`. Prometheus reads them since
+    /// version 3; older ones are given `_` for what they do not read. Two names that are one then are refused.
+    #[must_use]
+    pub fn any_names(mut self) -> Self {
+        self.any_names = true;
+        self
+    }
+
+    /// How many sets of label values it keeps apart.
+    pub(super) fn cap(&self) -> usize {
+        self.max_series.unwrap_or_else(max_series)
     }
 
     /// Checks that there is one value for each label.
@@ -103,12 +148,25 @@ impl Definition {
         {
             self.name.truncate(base.len());
         }
-        check_name(&self.name, kind)?;
+        self.is_plain =
+            !self.any_names || (is_plain(&self.name) && self.labels.iter().all(|label| is_plain_label(label)));
+        if self.any_names {
+            self.name = without_nul(self.name)?;
+            for label in &mut self.labels {
+                *label = without_nul(std::mem::take(label))?;
+            }
+        }
+        // Names are checked as those see them who do not read them all.
+        let seen = |name: &str| if self.any_names { plain(name).into_owned() } else { name.to_owned() };
+        check_name(&seen(&self.name), kind)?;
         check_unit(&self.name, self.unit.as_deref())?;
-        for (at, label) in self.labels.iter().enumerate() {
-            check_label(&self.name, label)?;
-            if self.labels[..at].contains(label) {
-                return Err(Error::invalid(format!("metric {:?} has the label {label:?} twice", self.name)));
+        let labels: Vec<String> = self.labels.iter().map(|label| seen(label).replace(':', "_")).collect();
+        for (at, (label, seen)) in self.labels.iter().zip(&labels).enumerate() {
+            check_label(&self.name, if self.any_names { seen } else { label })?;
+            if labels[..at].contains(seen) {
+                return Err(Error::invalid(format!("metric {:?} has the label {label:?} twice", self.name)).with_hint(
+                    "give each label a name of its own, also where `_` stands for what is no letter or digit",
+                ));
             }
         }
         self.check_overflow()?;
@@ -117,6 +175,9 @@ impl Definition {
                 self.bounds.pop();
             }
             check_bounds(&self.name, &self.bounds)?;
+            if let Some(native) = &self.native {
+                native.check(&self.name)?;
+            }
         }
         Ok(self)
     }
@@ -141,8 +202,36 @@ impl Definition {
     }
 }
 
+/// Whether a character may be at this place of a name that everybody reads.
+pub(super) fn is_plain_at(c: char, at: usize) -> bool {
+    c.is_ascii_alphabetic() || c == '_' || c == ':' || (at > 0 && c.is_ascii_digit())
+}
+
+/// Whether everybody reads this name.
+pub(super) fn is_plain(name: &str) -> bool {
+    !name.is_empty() && name.chars().enumerate().all(|(at, c)| is_plain_at(c, at))
+}
+
+/// Whether everybody reads this name of a label.
+pub(super) fn is_plain_label(name: &str) -> bool {
+    is_plain(name) && !name.contains(':')
+}
+
+/// The name as those are given it who do not read every one.
+pub(super) fn plain(name: &str) -> Cow<'_, str> {
+    Escaping::Underscores.name(name)
+}
+
+/// A name of any characters: a NUL, which ends a page for Prometheus, becomes U+FFFD.
+fn without_nul(name: String) -> Result<String> {
+    if name.is_empty() || name.len() > 200 {
+        return Err(Error::invalid(format!("a name has {} bytes", name.len())).with_hint("use 1 to 200"));
+    }
+    Ok(if name.contains('\0') { name.replace('\0', "\u{fffd}") } else { name })
+}
+
 /// The names that samples of a family have on a page. No two families may share one.
-pub(super) fn sample_names(name: &str, kind: MetricKind) -> impl Iterator<Item = String> {
+pub(super) fn sample_names(name: &str, kind: MetricKind) -> impl Iterator<Item = String> + use<'_> {
     let suffixes: &[&str] = match kind {
         MetricKind::Counter => &["", "_total", "_created"],
         MetricKind::Gauge => &[""],
@@ -176,7 +265,10 @@ fn check_name(name: &str, kind: MetricKind) -> Result<()> {
         return Err(Error::invalid(format!("{name:?} is not a metric name"))
             .with_hint("use letters, digits and _, not starting with a digit, at most 200"));
     }
-    let reserved = ["_total", "_bucket", "_created"].iter().find(|suffix| name.ends_with(**suffix));
+    // A gauge `x_total` is only bad style, and Node's own have such names: it takes the name from a counter `x`.
+    let allowed = if kind == MetricKind::Gauge { "_total" } else { "" };
+    let mut reserved = ["_total", "_bucket", "_created"].iter().filter(|suffix| **suffix != allowed);
+    let reserved = reserved.find(|suffix| name.ends_with(**suffix));
     match reserved {
         Some(suffix) => Err(Error::invalid(format!("metric {name:?} of kind {kind:?} ends in {suffix}"))
             .with_hint("leave the ending out: it belongs to the samples of counters and histograms")),

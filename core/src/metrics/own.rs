@@ -13,12 +13,13 @@ use crate::clock::Timestamp;
 use crate::error::Result;
 
 use super::family::{CounterFamily, GaugeFamily, HistogramFamily};
+use super::mode::GaugeMode;
 use super::names::Definition;
 use super::registry::{Registry, global};
 use super::snapshot::{Family, MetricKind};
 
 /// The verdicts that `uplifted_ops_check_status` has a series for.
-const STATUSES: [&str; 3] = ["pass", "warn", "fail"];
+const STATUSES: [&str; 4] = ["pass", "warn", "fail", "unknown"];
 
 /// From one hundredth of a second to an hour: checks and backups alike.
 const DURATION_BOUNDS: &[f64] = &[0.01, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0];
@@ -41,18 +42,22 @@ impl Own {
     /// When one of the names is taken.
     pub fn register(registry: &Registry) -> Result<Self> {
         let define = Definition::new;
+        // The gauges are those of processes that live: with the dead, what is no longer in the settings would stay for ever, and
+        // so would the alert on it.
         Ok(Self {
             check_status: registry.gauges(
                 define("uplifted_ops_check_status", "1 for the verdict of the check's last run, 0 for the others")
-                    .labels(&["check", "status"]),
+                    .labels(&["check", "status"])
+                    .mode(GaugeMode::LiveMostRecent),
             )?,
             check_duration: registry.gauges(
                 define("uplifted_ops_check_duration_seconds", "How long the check's last run took")
                     .unit("seconds")
-                    .labels(&["check"]),
+                    .labels(&["check"])
+                    .mode(GaugeMode::LiveMostRecent),
             )?,
             operations: registry.counters(
-                define("uplifted_ops_operations_total", "Operations that ended in this process, by name and outcome")
+                define("uplifted_ops_operations_total", "Operations that ended, by name and outcome")
                     .labels(&["operation", "outcome"]),
             )?,
             operation_duration: registry.histograms(
@@ -71,12 +76,13 @@ impl Own {
                     "When the sink last took the metrics, in seconds since the epoch",
                 )
                 .unit("seconds")
-                .labels(&["sink"]),
+                .labels(&["sink"])
+                .mode(GaugeMode::LiveMax),
             )?,
         })
     }
 
-    /// Records the last run of a check; `status` is `pass`, `warn` or `fail`.
+    /// Records the last run of a check; `status` is `pass`, `warn`, `fail` or `unknown`.
     pub fn check(&self, check: &str, status: &str, duration_seconds: f64) -> Result<()> {
         for known in STATUSES {
             self.check_status.with(&[check, known])?.set(if known == status { 1.0 } else { 0.0 });
@@ -387,4 +393,22 @@ impl BackupHistory {
 /// [`BackupHistory::of`] as metrics, for [`MetricsSnapshot::merge`](super::MetricsSnapshot::merge).
 pub fn from_journal<'a>(facts: impl IntoIterator<Item = Fact<'a>>) -> Vec<Family> {
     BackupHistory::of(facts).families()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::family::Adoptable;
+    use super::*;
+
+    fn ends_with_its_process(family: &impl Adoptable) -> bool {
+        family.any().definition().mode.is_live()
+    }
+
+    #[test]
+    fn no_gauge_of_ours_outlives_the_processes_that_set_it() {
+        let own = Own::register(&Registry::new()).unwrap();
+        for family in [&own.check_status, &own.check_duration, &own.last_export] {
+            assert!(ends_with_its_process(family), "{}", family.name());
+        }
+    }
 }

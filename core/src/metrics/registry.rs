@@ -4,25 +4,30 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Result};
 
 use super::collector::{Collected, Collector};
-use super::exposition::{Format, Page};
-use super::family::{AnyFamily, CounterFamily, GaugeFamily, HistogramFamily, InstrumentFamily};
+use super::exposition::{Escaping, Exposition, Format, Page};
+#[cfg(feature = "metrics-facade")]
+use super::family::mixed::MixedFamily;
+use super::family::{Adoptable, AnyFamily, CounterFamily, GaugeFamily, HistogramFamily, InstrumentFamily};
 use super::info::InfoFamily;
 use super::instrument::{Counter, Gauge, Histogram, Instrument};
-use super::names::{Definition, sample_names};
+use super::names::{Definition, plain, sample_names};
 use super::process::{BuildInfo, ProcessCollector};
+use super::shared::{self, OtherFamily, Others};
+use super::slab::{Inside, inside};
 use super::snapshot::{Family, MetricKind, MetricsSnapshot};
 
 /// The registry of this process. It is there before anything is set up, and holds `process_*` and
 /// `uplifted_ops_build_info` from the start.
 pub fn global() -> &'static Registry {
     static GLOBAL: LazyLock<Registry> = LazyLock::new(|| {
-        let registry = Registry::new();
+        let clock = CLOCK.get_or_init(|| Arc::new(SystemClock));
+        let registry = Registry::made(Arc::clone(clock), true);
         registry.collect_from(Arc::new(ProcessCollector::new()));
         registry.collect_from(Arc::new(BuildInfo));
         registry
@@ -34,9 +39,31 @@ pub fn global() -> &'static Registry {
 #[derive(Clone)]
 pub struct Registry(Arc<Shared>);
 
+/// The clock of [`global`], in milliseconds.
+pub(super) fn now() -> u64 {
+    global().now()
+}
+
+/// Lets [`global`] go by this clock; says whether it does, which it cannot once it is there.
+#[cfg(feature = "testing")]
+pub(crate) fn set_clock(clock: Arc<dyn Clock>) -> bool {
+    CLOCK.set(clock).is_ok()
+}
+
+/// The clock of [`global`], unless it is the system's.
+static CLOCK: OnceLock<Arc<dyn Clock>> = OnceLock::new();
+
+/// Tells other processes of all families of the registry of this process.
+pub(super) fn publish() {
+    let families: Vec<_> = global().lock().families.values().cloned().collect();
+    families.iter().for_each(|family| family.publish());
+}
+
 struct Shared {
     state: Mutex<State>,
     clock: Arc<dyn Clock>,
+    /// Whether its families are summed over the processes of the service.
+    public: bool,
     /// Bytes of the longest page so far.
     page_len: AtomicUsize,
 }
@@ -63,7 +90,11 @@ impl Registry {
 
     /// An empty registry whose series go idle by this clock ([`Definition::expire_after`]).
     pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
-        Self(Arc::new(Shared { state: Mutex::default(), clock, page_len: AtomicUsize::new(0) }))
+        Self::made(clock, false)
+    }
+
+    fn made(clock: Arc<dyn Clock>, public: bool) -> Self {
+        Self(Arc::new(Shared { state: Mutex::default(), clock, public, page_len: AtomicUsize::new(0) }))
     }
 
     /// Registers a counter without labels.
@@ -120,15 +151,32 @@ impl Registry {
     ///
     /// # Errors
     /// As [`Registry::counters`].
-    pub fn infos(&self, mut definition: Definition) -> Result<InfoFamily> {
-        if !definition.name.ends_with("_info") {
-            definition.name.push_str("_info");
+    pub fn infos(&self, definition: Definition) -> Result<InfoFamily> {
+        let family = InfoFamily::detached(definition)?;
+        self.adopt(&family)?;
+        Ok(family)
+    }
+
+    /// Adds a family that was made on its own ([`InstrumentFamily::detached`]) or belongs to another registry: both show it.
+    ///
+    /// # Errors
+    /// When one of its names is taken.
+    pub fn adopt(&self, family: &impl Adoptable) -> Result<()> {
+        self.add(family.any())
+    }
+
+    /// Lets go of a family, by its name without `_total`; says whether it was there. Its name is free again, and handles that
+    /// somebody still holds go on counting, unseen.
+    pub fn remove(&self, name: &str) -> bool {
+        let mut state = self.lock();
+        let removed = state.families.remove(name);
+        state.taken.retain(|_, holder| holder != name);
+        // What is dropped with the last handle takes the lock of the cells.
+        drop(state);
+        if let Some(family) = removed.as_ref().filter(|_| self.0.public) {
+            family.retract();
         }
-        let definition = definition.checked(MetricKind::Gauge)?;
-        self.add(definition.name.clone(), MetricKind::Gauge, || {
-            let family = InfoFamily::new(definition);
-            (family.clone(), Arc::new(family))
-        })
+        removed.is_some()
     }
 
     /// Adds a collector, which is asked whenever a snapshot is taken.
@@ -136,13 +184,28 @@ impl Registry {
         self.lock().collectors.push(Arc::new(Watched { collector, failures: AtomicU64::new(0) }));
     }
 
-    /// Every series at this moment. Counting goes on meanwhile.
+    /// Every series at this moment, summed over the processes of the service where that is done ([`share`](super::share)).
+    /// Counting goes on meanwhile.
     pub fn snapshot(&self) -> MetricsSnapshot {
-        let families = self.sources().into_values().map(|source| match source {
-            Source::Live(family) => family.read(),
-            Source::Given(family) => family,
-        });
-        MetricsSnapshot { families: families.collect() }
+        let mut page = self.page();
+        let mut others = self.others();
+        page.join(others.as_ref(), self.now());
+        let families = page.sources.into_values().map(Source::read).collect();
+        others.iter_mut().for_each(Others::tidy);
+        MetricsSnapshot { families }
+    }
+
+    /// Every series of this process alone at this moment.
+    pub fn snapshot_here(&self) -> MetricsSnapshot {
+        MetricsSnapshot { families: self.page().sources.into_values().map(Source::read).collect() }
+    }
+
+    fn others(&self) -> Option<Others> {
+        if self.0.public { shared::others(self.now()) } else { None }
+    }
+
+    fn now(&self) -> u64 {
+        self.0.clock.monotonic().as_millis() as u64
     }
 
     /// Every series at this moment as text: what [`render`](super::render) makes of a snapshot, without making one.
@@ -156,23 +219,36 @@ impl Registry {
     /// beside our own. One whose name is there already is left out.
     pub fn render_into(&self, out: &mut String, format: Format, more: impl IntoIterator<Item = Family>) {
         let start = out.len();
-        let mut sources = self.sources();
-        for family in more {
-            sources.entry(family.name.clone()).or_insert(Source::Given(family));
-        }
-        let mut page = Page::new(out, format);
-        for source in sources.values() {
-            match source {
-                Source::Live(family) => family.write(&mut page),
-                Source::Given(family) => page.family(family),
-            }
-        }
-        page.finish();
+        self.with_page(more, |page| format.page(out, Escaping::default(), |out| page.write(out)));
         self.0.page_len.fetch_max(out.len() - start, Ordering::Relaxed);
     }
 
+    /// As [`Registry::render_into`], in what a scraper asked for. Quickest into an `out` that is empty.
+    pub fn expose_into(&self, out: &mut Vec<u8>, exposition: Exposition, more: impl IntoIterator<Item = Family>) {
+        if out.is_empty() {
+            out.reserve(self.0.page_len.load(Ordering::Relaxed));
+        }
+        let start = out.len();
+        self.with_page(more, |page| exposition.page(out, |out| page.write(out)));
+        self.0.page_len.fetch_max(out.len() - start, Ordering::Relaxed);
+    }
+
+    fn with_page<R>(&self, more: impl IntoIterator<Item = Family>, then: impl FnOnce(&PageInMaking<'_>) -> R) -> R {
+        let mut page = self.page();
+        // After the collectors: no foreign code runs while nobody can fork.
+        let mut others = self.others();
+        page.join(others.as_ref(), self.now());
+        for family in more {
+            page.sources.entry(family.name.clone()).or_insert(Source::Given(family));
+        }
+        let made = then(&page);
+        drop(page);
+        others.iter_mut().for_each(Others::tidy);
+        made
+    }
+
     /// Every family by its name. Collectors are asked.
-    fn sources(&self) -> BTreeMap<String, Source> {
+    fn page<'a>(&self) -> PageInMaking<'a> {
         let state = self.lock();
         let families: Vec<_> = state.families.values().map(Arc::clone).collect();
         let collectors: Vec<_> = state.collectors.iter().map(Arc::clone).collect();
@@ -181,7 +257,7 @@ impl Registry {
 
         let mut page = PageInMaking::default();
         for family in &families {
-            page.add(&family.definition().name, family.kind(), Source::Live(Arc::clone(family)));
+            page.add(&family.definition().name, family.kind(), Source::Live(Arc::clone(family), Vec::new()));
         }
         for watched in &collectors {
             watched.collect_into(&mut page);
@@ -189,22 +265,27 @@ impl Registry {
         for family in own_state(&families, &collectors) {
             page.give(family);
         }
-        page.sources
+        page
     }
 
     fn register<M: Instrument>(&self, definition: Definition) -> Result<InstrumentFamily<M>> {
-        let definition = definition.checked(M::KIND)?;
-        let clock = Arc::clone(&self.0.clock);
-        self.add(definition.name.clone(), M::KIND, || {
-            let family = InstrumentFamily::new(definition, clock);
-            let any = family.any();
-            (family, any)
-        })
+        let family = InstrumentFamily::new(definition.checked(M::KIND)?, Arc::clone(&self.0.clock));
+        self.adopt(&family)?;
+        Ok(family)
+    }
+
+    /// Registers a family whose series have other labels from one to another.
+    #[cfg(feature = "metrics-facade")]
+    pub(super) fn mixed<M: Instrument>(&self, definition: Definition) -> Result<Arc<MixedFamily<M>>> {
+        let family = Arc::new(MixedFamily::new(definition, Arc::clone(&self.0.clock))?);
+        self.add(Arc::clone(&family) as Arc<dyn AnyFamily>)?;
+        Ok(family)
     }
 
     /// Adds a family, unless one of its names is taken.
-    fn add<F>(&self, name: String, kind: MetricKind, make: impl FnOnce() -> (F, Arc<dyn AnyFamily>)) -> Result<F> {
-        let samples: Vec<String> = sample_names(&name, kind).collect();
+    fn add(&self, family: Arc<dyn AnyFamily>) -> Result<()> {
+        let name = family.definition().name.clone();
+        let samples: Vec<String> = sample_names(&plain(&name), family.kind()).collect();
         let mut state = self.lock();
         if let Some((sample, holder)) = samples.iter().find_map(|sample| state.taken.get_key_value(sample)) {
             return Err(Error::invalid(format!(
@@ -213,13 +294,16 @@ impl Registry {
             .with_hint("register a metric once and keep its handle, or choose another name"));
         }
         state.taken.extend(samples.into_iter().map(|sample| (sample, name.clone())));
-        let (family, any) = make();
-        state.families.insert(name, any);
-        Ok(family)
+        state.families.insert(name, Arc::clone(&family));
+        drop(state);
+        if self.0.public {
+            family.publish();
+        }
+        Ok(())
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> Inside<MutexGuard<'_, State>> {
+        inside(|| self.0.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -236,24 +320,72 @@ impl fmt::Debug for Registry {
 }
 
 /// Where a family on the page comes from.
-enum Source {
-    /// Instruments, read when the page is written.
-    Live(Arc<dyn AnyFamily>),
+enum Source<'a> {
+    /// Instruments, read when the page is written, and the same ones of other processes.
+    Live(Arc<dyn AnyFamily>, Vec<OtherFamily<'a>>),
+    /// Instruments that only other processes have; of a family that is mixed, its parts.
+    Other(Vec<OtherFamily<'a>>),
     /// A collector.
     Given(Family),
 }
 
+impl Source<'_> {
+    fn read(self) -> Family {
+        match self {
+            Self::Live(family, others) => family.read(&others),
+            Self::Other(parts) => OtherFamily::read(&parts),
+            Self::Given(family) => family,
+        }
+    }
+
+    fn write(&self, page: &mut Page<'_>) {
+        match self {
+            Self::Live(family, others) => family.write(page, others),
+            Self::Other(parts) => page.family(&OtherFamily::read(parts)),
+            Self::Given(family) => page.family(family),
+        }
+    }
+}
+
 /// The families of a page, and the names that its samples use.
 #[derive(Default)]
-struct PageInMaking {
-    sources: BTreeMap<String, Source>,
+struct PageInMaking<'a> {
+    sources: BTreeMap<String, Source<'a>>,
     taken: HashSet<String>,
 }
 
-impl PageInMaking {
+impl<'a> PageInMaking<'a> {
+    fn write(&self, page: &mut Page<'_>) {
+        self.sources.values().for_each(|source| source.write(page));
+    }
+
+    /// Adds what other processes have, and takes out what nobody has changed for as long as it may stay.
+    fn join(&mut self, others: Option<&'a Others>, now: u64) {
+        for source in self.sources.values_mut() {
+            if let Source::Live(family, same) = source {
+                *same = others.map(|others| others.same(&family.facts())).unwrap_or_default();
+                family.expire(same, now);
+            }
+        }
+        let Some(others) = others else { return };
+        // One that is there already, of another kind or with other labels, is not the same.
+        for other in others.families().filter(|other| other.shown().next().is_some()) {
+            let facts = other.facts();
+            match self.sources.get_mut(&facts.name) {
+                Some(Source::Other(parts)) if parts.iter().all(|part| part.facts().is_part_of(facts)) => {
+                    parts.push(other)
+                }
+                _ => drop(self.add(&facts.name, facts.kind, Source::Other(vec![other]))),
+            }
+        }
+        for family in others.state() {
+            self.give(family);
+        }
+    }
+
     /// Adds a family unless one of its names is on the page already: Prometheus would refuse the page whole.
-    fn add(&mut self, name: &str, kind: MetricKind, source: Source) -> bool {
-        let samples: Vec<String> = sample_names(name, kind).collect();
+    fn add(&mut self, name: &str, kind: MetricKind, source: Source<'a>) -> bool {
+        let samples: Vec<String> = sample_names(&plain(name), kind).collect();
         if samples.iter().any(|sample| self.taken.contains(sample)) {
             return false;
         }
@@ -270,7 +402,7 @@ impl PageInMaking {
 
 impl Watched {
     /// Adds what the collector gives, or counts a failure.
-    fn collect_into(&self, page: &mut PageInMaking) {
+    fn collect_into(&self, page: &mut PageInMaking<'_>) {
         // A panic loses `out` with everything in it, and nothing else is touched.
         let given = std::panic::catch_unwind(AssertUnwindSafe(|| {
             let mut out = Collected::default();

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::clock::Timestamp;
+
 /// Every series at one moment: families by name, series by label values, so that two snapshots of the same
 /// numbers are equal.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -40,12 +42,15 @@ pub struct Family {
     pub unit: Option<String>,
     /// The series, sorted by label values.
     pub series: Vec<Series>,
+    /// Whether this process counts it, from zero on. What a collector gives may have begun long before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub counted_here: bool,
 }
 
 impl Family {
     /// A family without series.
     pub fn new(name: impl Into<String>, kind: MetricKind, help: impl Into<String>) -> Self {
-        Self { name: name.into(), kind, help: help.into(), unit: None, series: Vec::new() }
+        Self { name: name.into(), kind, help: help.into(), unit: None, series: Vec::new(), counted_here: false }
     }
 
     /// Sets the unit, in which the name must end.
@@ -59,7 +64,7 @@ impl Family {
     #[must_use]
     pub fn number(mut self, labels: &[(&str, &str)], value: f64) -> Self {
         let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        self.series.push(Series { labels, value: Value::Number(value) });
+        self.series.push(Series { labels, value: Value::Number(value), exemplars: Vec::new() });
         self
     }
 }
@@ -84,6 +89,23 @@ pub struct Series {
     pub labels: Vec<(String, String)>,
     /// The number, or numbers.
     pub value: Value,
+    /// Observations that are kept as examples, at most one of each bucket.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exemplars: Vec<Exemplar>,
+}
+
+/// An observation that is kept as an example.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Exemplar {
+    /// The bucket that it lies in, from 0. A counter has one.
+    pub bucket: usize,
+    /// What leads to it, such as `trace_id`: names and values, at most 128 characters together.
+    pub labels: Vec<(String, String)>,
+    /// What was observed, or added to a counter.
+    #[serde(with = "float")]
+    pub value: f64,
+    /// When.
+    pub time: Timestamp,
 }
 
 /// What a series holds.
@@ -107,6 +129,38 @@ pub struct Distribution {
     /// The sum of all observations.
     #[serde(with = "float")]
     pub sum: f64,
+    /// The native buckets, where the family has some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub native: Option<NativeDistribution>,
+}
+
+/// The buckets of a native histogram: bucket *i* of schema *s* takes what is above `b^(i-1)` and at most `b^i`, with
+/// `b = 2^(2^-s)`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NativeDistribution {
+    /// The schema, -4 to 8.
+    pub schema: i32,
+    /// How far from zero an observation may be to count as zero.
+    pub zero_threshold: f64,
+    /// Those that are so near.
+    pub zero_count: u64,
+    /// Populated buckets by index, ascending, each alone.
+    pub positive: Vec<(i32, u64)>,
+    /// The same below zero, with the sign turned.
+    pub negative: Vec<(i32, u64)>,
+    /// The sum of these observations.
+    #[serde(with = "float")]
+    pub sum: f64,
+    /// Whether it began anew since its series began, unlike the other buckets.
+    pub was_reset: bool,
+}
+
+impl NativeDistribution {
+    /// How many observations there were.
+    pub fn count(&self) -> u64 {
+        let all = self.positive.iter().chain(&self.negative);
+        all.fold(self.zero_count, |sum, (_, count)| sum.wrapping_add(*count))
+    }
 }
 
 impl Distribution {

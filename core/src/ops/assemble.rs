@@ -3,23 +3,28 @@
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 
 use crate::backup::pause::Pauser;
 use crate::backup::{BackupTarget, decorate};
+use crate::clock::SystemClock;
 use crate::component::{BuildContext, Kind, Placement, Registry};
-use crate::config::{ComponentSettings, Settings};
+use crate::config::{ListedComponent, Settings, SinkSettings};
 use crate::error::{Error, ErrorKind, Result};
-use crate::health::{HealthCheck, Runner, Watch};
+use crate::health::{HealthCheck, Pulses, Runner, Watch};
 use crate::journal::Journal;
+use crate::metrics::{Collectors, MetricsSink};
 use crate::remote::{Link, RemoteCheck, RemotePauser, RemoteStore, RemoteTarget};
 use crate::store::Store;
 use crate::worker::{Components, Configuration, Placed, PlacedContract};
 
 use super::builtin::builtin_kinds;
 use super::context::{Context, Kinds, Named, ProcessFacts};
+use super::history::KnownBackups;
 use super::jobs::JobRoom;
+use super::store_numbers::StoreNumbers;
 
 /// What the three contracts that cross the pipe have in common.
 trait Contract: Send + Sync + 'static {
@@ -109,22 +114,17 @@ struct Wanted<'a> {
 }
 
 impl<'a> Wanted<'a> {
-    fn of(components: &'a [ComponentSettings]) -> Vec<Self> {
-        let wanted = components.iter().map(|c| Self { name: &c.name, kind: &c.kind, settings: &c.settings });
-        wanted.collect()
-    }
-
-    fn checks(settings: &'a Settings) -> Vec<Self> {
-        let wanted = settings.checks.iter().map(|c| Self { name: &c.name, kind: &c.kind, settings: &c.settings });
-        wanted.collect()
+    /// Those of a list of the settings: `store`.
+    fn of(settings: &'a Settings, list: &str) -> Vec<Self> {
+        let components = settings.components().filter(|component| component.list == list);
+        components.map(|ListedComponent { name, kind, settings, .. }| Self { name, kind, settings }).collect()
     }
 
     fn build<T: Contract + ?Sized>(&self, folders: Folders<'_>, kinds: &Kinds) -> Result<(Arc<T>, Placement)> {
         let kind = T::registry(kinds)
             .get(self.kind)
             .map_err(|error| error.while_doing(format!("{} {:?}", T::WHAT, self.name)))?;
-        let context =
-            BuildContext { name: self.name.to_owned(), root: folders.root.to_owned(), state: folders.state.to_owned() };
+        let context = folders.context(self.name);
         Ok((T::build(kind, &context, self.settings)?, kind.placement))
     }
 }
@@ -157,6 +157,14 @@ impl Bearing {
 struct Folders<'a> {
     root: &'a Path,
     state: &'a Path,
+    service: &'a str,
+}
+
+impl Folders<'_> {
+    fn context(&self, name: &str) -> BuildContext {
+        let Self { root, state, service } = *self;
+        BuildContext { name: name.into(), root: root.into(), state: state.into(), service: service.into() }
+    }
 }
 
 /// Components in order, and where each lives.
@@ -180,11 +188,11 @@ impl HostSide {
         registered: &Components,
         bearing: &mut Bearing,
     ) -> Result<Self> {
-        let folders = Folders { root, state };
+        let folders = Folders { root, state, service: &settings.service.name };
         Ok(Self {
-            stores: seat_all(&Wanted::of(&settings.stores), &registered.stores, folders, kinds, bearing)?,
-            targets: seat_all(&Wanted::of(&settings.targets), &registered.targets, folders, kinds, bearing)?,
-            checks: seat_all(&Wanted::checks(settings), &registered.checks, folders, kinds, bearing)?,
+            stores: seat_all(&Wanted::of(settings, "store"), &registered.stores, folders, kinds, bearing)?,
+            targets: seat_all(&Wanted::of(settings, "target"), &registered.targets, folders, kinds, bearing)?,
+            checks: seat_all(&Wanted::of(settings, "check"), &registered.checks, folders, kinds, bearing)?,
         })
     }
 
@@ -230,13 +238,7 @@ fn seat_all<T: Contract + ?Sized>(
         let (component, placement) = match wanted.build(folders, kinds) {
             Ok(built) => built,
             Err(error) => {
-                let field = error.context().iter().find(|(name, _)| name == "field").map(|(_, field)| field.as_str());
-                // By its number where a name says nothing.
-                let index = number.to_string();
-                let is_unique = all.iter().filter(|other| other.name == wanted.name).count() == 1;
-                let name = if is_unique { wanted.name } else { &index };
-                let key = [T::WHAT, name].into_iter().chain(field).collect::<Vec<_>>().join(".");
-                bearing.or_else(&key, error, || Ok(()))?;
+                bearing.or_else(&key_of(T::WHAT, all, number, &error), error, || Ok(()))?;
                 continue;
             }
         };
@@ -255,6 +257,56 @@ fn seat_all<T: Contract + ?Sized>(
         }
     }
     Ok(seated)
+}
+
+/// The setting that an error in making the component of this number is about.
+fn key_of(what: &str, all: &[Wanted<'_>], number: usize, error: &Error) -> String {
+    let field = error.context().iter().find(|(name, _)| name == "field").map(|(_, field)| field.as_str());
+    // By its number where a name says nothing.
+    let index = number.to_string();
+    let name = all[number].name;
+    let is_unique = all.iter().filter(|other| other.name == name).count() == 1;
+    [what, if is_unique { name } else { &index }].into_iter().chain(field).collect::<Vec<_>>().join(".")
+}
+
+/// The sinks of the settings, and those that the code registered, which replace one of the same name. Sinks live in the
+/// host alone.
+pub(super) fn build_sinks(
+    settings: &Settings,
+    root: &Path,
+    state: &Path,
+    kinds: &Registry<dyn MetricsSink>,
+    registered: Vec<Named<dyn MetricsSink>>,
+    bearing: &mut Bearing,
+) -> Result<Vec<Named<dyn MetricsSink>>> {
+    let folders = Folders { root, state, service: &settings.service.name };
+    let all = Wanted::of(settings, "sink");
+    if !bearing.tolerant {
+        refuse_duplicates("sink", all.iter().map(|wanted| wanted.name))?;
+    }
+    for sink in &settings.sinks {
+        for (field, given) in [("interval_seconds", sink.interval_seconds), ("deadline_seconds", sink.deadline_seconds)]
+        {
+            if let Some(mistake) = given.and_then(SinkSettings::mistake) {
+                let error = Error::invalid(format!("{field} of the sink {:?}: {mistake}", sink.name))
+                    .with_hint("use a number above zero, at most a day");
+                bearing.or_else(&format!("sink.{}.{field}", sink.name), error, || Ok(()))?;
+            }
+        }
+    }
+    let mut sinks = registered;
+    for (number, wanted) in all.iter().enumerate() {
+        if sinks.iter().any(|own| own.name == wanted.name) {
+            continue;
+        }
+        let build = |kind: &Kind<dyn MetricsSink>| (kind.build)(&folders.context(wanted.name), wanted.settings);
+        let built = kinds.get(wanted.kind).and_then(build);
+        match built.map_err(|error| error.while_doing(format!("sink {:?}", wanted.name))) {
+            Ok(component) => sinks.push(Named { name: wanted.name.to_owned(), component }),
+            Err(error) => bearing.or_else(&key_of("sink", &all, number, &error), error, || Ok(()))?,
+        }
+    }
+    Ok(sinks)
 }
 
 pub(super) fn refuse_duplicates<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> Result<()> {
@@ -294,16 +346,17 @@ pub(crate) fn worker_context(
 ) -> Result<(Context, Components)> {
     let Configuration { settings, environment, root, state, mode, placed, .. } = configuration;
     let (root, state) = (root.0, state.0);
-    let folders = Folders { root: &root, state: &state };
-    let stores = take_seats(&Wanted::of(&settings.stores), &placed, folders, &kinds, link)?;
-    let targets = take_seats(&Wanted::of(&settings.targets), &placed, folders, &kinds, link)?;
-    let checks = take_seats(&Wanted::checks(&settings), &placed, folders, &kinds, link)?;
+    let folders = Folders { root: &root, state: &state, service: &settings.service.name };
+    let stores = take_seats(&Wanted::of(&settings, "store"), &placed, folders, &kinds, link)?;
+    let targets = take_seats(&Wanted::of(&settings, "target"), &placed, folders, &kinds, link)?;
+    let checks = take_seats(&Wanted::of(&settings, "check"), &placed, folders, &kinds, link)?;
     let own = Components { stores: stores.own, targets: targets.own, checks: checks.own, pause: None };
     let can_pause = placed.iter().any(|placed| placed.contract == PlacedContract::Pause);
     let pauser = || Arc::new(RemotePauser { link: Arc::clone(link) }) as Arc<dyn Pauser>;
     let process = ProcessFacts::of_this_process(None);
     let journal = Journal::open(&state)?;
     let health = Arc::new(Runner::new(&settings.health)?);
+    let heartbeat = settings.health.heartbeat_seconds;
     let mut context = Context {
         watch: Arc::new(Watch::new(Arc::clone(&health))?),
         health,
@@ -319,10 +372,18 @@ pub(crate) fn worker_context(
         targets: targets.all,
         checks: checks.all,
         sinks: Vec::new(),
+        collectors: Collectors::default(),
+        history: None,
+        known_backups: KnownBackups::default(),
+        store_numbers: Arc::new(StoreNumbers::new(Duration::MAX)),
+        redis_numbers: Arc::default(),
         pause: can_pause.then(pauser),
         recovered: Vec::new(),
         jobs: JobRoom::default(),
         process,
+        pulses: Arc::new(Pulses::new(heartbeat, Arc::new(SystemClock))?),
+        listener: Arc::default(),
+        socket: Arc::default(),
         unbuildable: Vec::new(),
     };
     context.set_health(super::checks::runner(&context)?)?;

@@ -14,19 +14,26 @@ use crate::component::Kind;
 use crate::config::{self, BackupSettings, Config, HealthSettings, HttpSettings, LoadInput, Settings};
 use crate::embed::{Component, Contract, Plugin, Registered};
 use crate::error::{Error, ErrorKind, Result};
-use crate::health::{HealthCheck, Runner, Watch};
+use crate::health::{HealthCheck, Pulses, Runner, Watch};
+#[cfg(feature = "http")]
+use crate::http::listener::Listener;
 use crate::journal::Journal;
-use crate::metrics::MetricsSink;
+use crate::metrics::{Collectors, MetricsSink, set_max_series};
 use crate::remote::{Link, WirePath};
 use crate::store::Store;
 use crate::worker::{Components, Configuration, Launch, Pool, PoolLink, Setup, started_as_worker};
 
-use super::assemble::{Bearing, HostSide, refuse_duplicates};
+use super::assemble::{Bearing, HostSide, build_sinks, refuse_duplicates};
 use super::checks;
 use super::context::{Context, Named, ProcessFacts, RunMode};
 use super::front::Ops;
+use super::history::KnownBackups;
 use super::jobs::JobRoom;
+use super::recorder;
 use super::recovery;
+use super::redis_numbers::RedisNumbers;
+use super::sharing;
+use super::store_numbers::StoreNumbers;
 
 /// Collects settings, which are data, and components, which are live objects, and makes an [`Ops`] of them.
 ///
@@ -155,7 +162,7 @@ impl OpsBuilder {
         self
     }
 
-    /// Registers a place where numbers go.
+    /// Registers a place where numbers go. A `[[sink]]` of the same name says how often, and nothing else.
     pub fn sink(mut self, name: impl Into<String>, sink: Arc<dyn MetricsSink>) -> Self {
         self.sinks.push(Named { name: name.into(), component: sink });
         self
@@ -272,6 +279,14 @@ impl OpsBuilder {
             })
         };
         components.pause = bearing.or_default("backup.pause", self.pause_hooks(&settings, &root))?;
+        // The command line exports nothing; `config.check` wants to know whether the service could.
+        let sinks = match self.mode == RunMode::Embedded || self.tolerant {
+            true => {
+                let registered = std::mem::take(&mut self.sinks);
+                build_sinks(&settings, &root, &state, &self.setup.kinds.sinks, registered, &mut bearing)?
+            }
+            false => Vec::new(),
+        };
         let command = Launch::find_command(&settings.worker.command, self.worker_command, &root);
         let cancel_grace = seconds("worker.cancel_grace_seconds", settings.worker.cancel_grace_seconds);
         let idle = seconds("worker.idle_seconds", settings.worker.idle_seconds);
@@ -279,10 +294,11 @@ impl OpsBuilder {
             command: bearing.or_default("worker.command", command)?,
             environment: self.worker_environment,
             configuration: Configuration {
-                // A worker answers no one over HTTP and runs no jobs: the tokens and addresses stay here.
+                // A worker answers no one over HTTP, runs no jobs and exports nothing: the tokens and addresses stay here.
                 settings: Settings {
                     http: HttpSettings::default(),
                     jobs: Vec::new(),
+                    sinks: Vec::new(),
                     backup: BackupSettings { ping_url: None, ..settings.backup.clone() },
                     ..settings.clone()
                 },
@@ -300,8 +316,27 @@ impl OpsBuilder {
         };
         let mut jobs = JobRoom::new(&settings, &root, &state, self.setup.operations);
         if self.mode == RunMode::Embedded {
+            set_max_series(settings.metrics.max_series);
             jobs.refuse_mistakes(config.as_ref())?;
         }
+        // Before there are threads: they must not be dropped where this fails inside somebody's runtime.
+        let health = match Runner::new(&settings.health) {
+            Ok(runner) => runner,
+            Err(error) => bearing.or_else("health", error, || Runner::new(&HealthSettings::default()))?,
+        };
+        let health = Arc::new(health);
+        let redis_numbers = match self.tolerant {
+            true => RedisNumbers::default(),
+            false => RedisNumbers::new(&settings, &root, &state),
+        };
+        let collectors = bearing.or_default("metrics", Collectors::new(&settings.metrics))?;
+        let store_period = seconds("metrics.store_seconds", settings.metrics.store_seconds);
+        let store_numbers = Arc::new(StoreNumbers::new(bearing.or_default("metrics", store_period)?));
+        let pulses = Pulses::new(settings.health.heartbeat_seconds, Arc::clone(&self.clock));
+        let default = HealthSettings::default().heartbeat_seconds;
+        let pulses = pulses.or_else(|error| {
+            bearing.or_else("health.heartbeat_seconds", error, || Pulses::new(default, Arc::clone(&self.clock)))
+        })?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .max_blocking_threads(64)
@@ -312,11 +347,7 @@ impl OpsBuilder {
         let pool = Pool::new(launch, runtime.handle().clone());
         let link: Arc<dyn Link> = Arc::new(PoolLink(pool.clone()));
         let Components { stores, targets, checks, .. } = side.into_components(&link);
-        let health = match Runner::new(&settings.health) {
-            Ok(runner) => runner,
-            Err(error) => bearing.or_else("health", error, || Runner::new(&HealthSettings::default()))?,
-        };
-        let health = Arc::new(health);
+        let history = recorder::history(&settings.metrics, self.mode);
         let mut context = Context {
             watch: Arc::new(Watch::new(Arc::clone(&health))?),
             health,
@@ -331,11 +362,19 @@ impl OpsBuilder {
             stores,
             targets,
             checks,
-            sinks: self.sinks,
+            sinks,
+            collectors,
+            store_numbers,
+            redis_numbers: Arc::new(redis_numbers),
+            history,
+            known_backups: KnownBackups::default(),
             pause: None,
             recovered: Vec::new(),
             jobs,
             process: ProcessFacts::of_this_process(Some(pool.clone())),
+            pulses: Arc::new(pulses),
+            listener: Arc::default(),
+            socket: Arc::default(),
             unbuildable: Vec::new(),
         };
         if let Err(error) = checks::runner(&context).and_then(|runner| context.set_health(runner)) {
@@ -343,7 +382,21 @@ impl OpsBuilder {
         }
         context.unbuildable = bearing.unbuildable;
         recovery::recover(&mut context, &self.clock)?;
-        Ok(Ops::assemble(context, pool, runtime, self.clock, self.setup.operations))
+        if !self.tolerant {
+            sharing::share(&context);
+        }
+        // Last of all: who asks there is to find everything in its place.
+        #[cfg(feature = "http")]
+        let listener = match context.mode {
+            RunMode::Embedded => Listener::open(&context)?,
+            RunMode::CommandLine => None,
+        };
+        let ops = Ops::assemble(context, pool, runtime, self.clock, self.setup.operations);
+        #[cfg(feature = "http")]
+        if let Some(listener) = listener {
+            ops.listen(listener)?;
+        }
+        Ok(ops)
     }
 
     /// Makes components of the objects, now that the deadline is known.
@@ -403,13 +456,15 @@ impl OpsBuilder {
             })?;
             let (mut settings, root, state) = (config.settings.clone(), config.root.clone(), config.state.clone());
             checks::add_log_errors(&mut settings, &config);
+            checks::add_disk_use(&mut settings);
             return Ok(Loaded { settings, config: Some(config), environment, root, state });
         };
         let mut value = serde_json::to_value(settings)
             .map_err(|error| Error::invalid(format!("the settings cannot be written as JSON: {error}")))?;
         merge(&mut value, &self.overrides);
-        let settings: Settings = serde_path_to_error::deserialize(value)
+        let mut settings: Settings = serde_path_to_error::deserialize(value)
             .map_err(|error| Error::invalid(format!("setting {}: {}", error.path(), error.inner())))?;
+        checks::add_disk_use(&mut settings);
         let root = self.root.as_ref().or(settings.service.root.as_ref());
         let root = process.working_dir.join(root.map_or(Path::new(""), PathBuf::as_path));
         let state = root.join(&settings.state.path);

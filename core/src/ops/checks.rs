@@ -1,5 +1,6 @@
 //! The health checks of a service: those of its settings and its code, and those that come by themselves.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -10,9 +11,11 @@ use crate::health::checks::backup_age::{BackupAgeCheck, BackupTimes};
 use crate::health::checks::backup_secrets::BackupSecretsCheck;
 use crate::health::checks::disk::{DiskCheck, DiskSettings};
 use crate::health::checks::jobs::JobsCheck;
+use crate::health::checks::listener::{ListenerCheck, ListenerSeen};
 use crate::health::checks::process::{ProcessCheck, ProcessSettings};
 use crate::health::checks::store::{StoreCheck, StoreCheckSettings};
 use crate::health::{HealthCheck, Runner, RunnerEntry};
+use crate::http::ListenerState;
 
 use super::context::{Context, RunMode};
 
@@ -36,6 +39,29 @@ pub(super) fn add_log_errors(settings: &mut Settings, config: &Config) {
     });
 }
 
+/// What the service writes to beside its root and its state folder, absolute or below the root: its databases, the targets in
+/// folders, its log, what it shares, and where copies of databases and temporary files are made.
+fn in_use(settings: &Settings) -> Vec<PathBuf> {
+    let path = |settings: &Map<String, Value>| settings.get("path").and_then(Value::as_str).map(PathBuf::from);
+    let stores = settings.stores.iter().filter_map(|store| path(&store.settings));
+    let targets =
+        settings.targets.iter().filter(|target| target.kind == "fs").filter_map(|target| path(&target.settings));
+    let named =
+        [&settings.service.log, &settings.backup.scratch, &settings.metrics.folder].into_iter().flatten().cloned();
+    stores.chain(targets).chain(named).chain([std::env::temp_dir()]).collect()
+}
+
+/// Tells the checks of kind `disk` that name no paths what the service uses.
+pub(super) fn add_disk_use(settings: &mut Settings) {
+    let used: Vec<Value> = in_use(settings).iter().map(|path| path.to_string_lossy().into()).collect();
+    let unnamed = |check: &&mut CheckSettings| {
+        check.kind == "disk" && !["paths", "used"].iter().any(|key| check.settings.contains_key(*key))
+    };
+    for check in settings.checks.iter_mut().filter(unnamed) {
+        check.settings.insert("used".to_owned(), used.clone().into());
+    }
+}
+
 /// Makes the runner: the checks of the settings in their order, those of the code, and then the built-in ones
 /// that `health.without` does not name and nobody else took the name of.
 pub(super) fn runner(context: &Context) -> Result<Runner> {
@@ -56,11 +82,22 @@ pub(super) fn runner(context: &Context) -> Result<Runner> {
         let mut used = vec![context.root.clone(), context.state.clone()];
         used.extend(context.target_folders());
         used.extend(context.database_files());
+        used.extend(in_use(&context.settings).iter().map(|path| context.root.join(path)));
         add("disk", true, Arc::new(DiskCheck::new(Vec::new(), used, DiskSettings::default())?))?;
     }
     // On the command line this process is not the service's.
     if !without(&context.settings, "process") && context.mode == RunMode::Embedded {
         add("process", false, Arc::new(ProcessCheck::new(ProcessSettings::default())?))?;
+    }
+    // What a build without the feature makes of the setting is for `config.check` to say.
+    let listens = cfg!(feature = "http") && context.settings.metrics.listen.is_some();
+    if !without(&context.settings, "listener") && context.mode == RunMode::Embedded && listens {
+        let standing = Arc::clone(&context.listener);
+        let look = move || match standing.get() {
+            None => ListenerSeen { well: true, message: "the listener begins".to_owned() },
+            Some(view) => ListenerSeen { well: view.state != ListenerState::Refused, message: view.message },
+        };
+        add("listener", false, Arc::new(ListenerCheck::new(Arc::new(look))))?;
     }
     if !without(&context.settings, "store") {
         for store in &context.stores {

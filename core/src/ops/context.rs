@@ -9,14 +9,19 @@ use crate::backup::restore::Recovered;
 use crate::component::Registry;
 use crate::config::{Config, Settings};
 use crate::error::{Error, ErrorKind, Result};
-use crate::health::{HealthCheck, Runner, Watch};
+use crate::health::{HealthCheck, Pulses, Runner, Watch};
+use crate::http::{ListenerView, Standing};
 use crate::journal::Journal;
-use crate::metrics::MetricsSink;
+use crate::metrics::history::History;
+use crate::metrics::{Collectors, MetricsSink};
 use crate::process::ProcessIdentity;
 use crate::store::Store;
 use crate::worker::Pool;
 
+use super::history::KnownBackups;
 use super::jobs::JobRoom;
+use super::redis_numbers::RedisNumbers;
+use super::store_numbers::StoreNumbers;
 
 /// What operations work with: the settings, and the components built from them. The same type in the host
 /// and in the worker; a component that lives in the other process is a proxy. Prints without the environment,
@@ -50,6 +55,16 @@ pub struct Context {
     pub watch: Arc<Watch>,
     /// Where numbers go. In the host only.
     pub sinks: Vec<Named<dyn MetricsSink>>,
+    /// What reads the numbers of the machine. In the host only.
+    pub collectors: Collectors,
+    /// What the databases last said about themselves. In the host only.
+    pub store_numbers: Arc<StoreNumbers>,
+    /// What each Redis last said about itself. In the host only.
+    pub redis_numbers: Arc<RedisNumbers>,
+    /// How the backups stood when the journal was last read.
+    pub known_backups: KnownBackups,
+    /// The recent past of the numbers. In an embedded host only.
+    pub history: Option<History>,
     /// Who pauses the service for a backup. In a worker only, where backups are made.
     pub pause: Option<Arc<dyn Pauser>>,
     /// What became of restores that a dead process left, or that waited for this start. In the host only.
@@ -58,6 +73,12 @@ pub struct Context {
     pub jobs: JobRoom,
     /// The host's process. In a worker: the worker's.
     pub process: ProcessFacts,
+    /// What of the host beats, see [`Ops::pulse`](crate::ops::Ops::pulse). In a worker nothing does.
+    pub pulses: Arc<Pulses>,
+    /// How the listener of `metrics.listen` stands. In the host only.
+    pub(crate) listener: Arc<Standing>,
+    /// How the socket of the command line stands. In the host only.
+    pub(crate) socket: Arc<Standing>,
     /// What the settings make impossible, by its setting, where the builder was
     /// [`tolerant`](crate::ops::OpsBuilder::tolerant). In the host only.
     pub unbuildable: Vec<(String, Error)>,
@@ -78,6 +99,17 @@ impl Context {
         self.watch = Arc::new(Watch::new(Arc::clone(&runner))?);
         self.health = runner;
         Ok(())
+    }
+
+    /// Who answers on the address of `metrics.listen`; `None` where none is set, or this build cannot listen.
+    pub fn listener(&self) -> Option<ListenerView> {
+        self.listener.get()
+    }
+
+    /// Who answers the command line on `ops.sock` in the state folder; `None` where nobody is to, and where this is no running
+    /// service.
+    pub fn socket(&self) -> Option<ListenerView> {
+        self.socket.get()
     }
 
     /// Where consistent copies of databases are made.

@@ -17,11 +17,18 @@ use crate::worker::{CatchPanic, Pool, RunRequest, WorkerRequest, method};
 
 use super::blocking::Blocking;
 use super::builder::OpsBuilder;
+use super::check_history::CheckRecorder;
 use super::context::{Context, RunMode};
 use super::exports;
 use super::job_host::CoreHost;
 use super::operation::{Answer, Entry, Operation, Place};
+use super::recorder::Recorder;
 use super::table::{TABLE, find_operation};
+
+#[cfg(feature = "http")]
+mod serve;
+#[cfg(feature = "http")]
+pub(crate) use serve::WeakOps;
 
 /// Operations built into a service. A handle: clones are cheap and share everything.
 ///
@@ -93,13 +100,16 @@ impl Ops {
                 drop(counted);
             });
         }
-        if let Some(exporter) = exports::exporter(&core) {
+        for exporter in exports::exporters(&core) {
             // Counted, so that the sinks get what was counted until the end.
             let counted = Counted::new(&core.running);
             runtime.spawn(async move {
                 exporter.run().await;
                 drop(counted);
             });
+        }
+        if let Some(recorder) = Recorder::of(&core) {
+            runtime.spawn(recorder.run());
         }
         let background = core.context.mode == RunMode::Embedded && core.context.settings.health.background;
         let ops = Self(Arc::new(Shared {
@@ -131,8 +141,14 @@ impl Ops {
             let identity = &core.context.process.identity;
             let place = format!("{} {} {}", identity.boot_id, identity.pid_namespace, identity.pid);
             let counted = Counted::new(&core.running);
+            let context = &core.context;
+            let recorder =
+                Arc::new(CheckRecorder::new(context.journal.clone(), &context.state, Arc::clone(&core.clock)));
+            let observer = Arc::clone(&recorder);
+            watch.observe(move |answered| observer.take(answered));
             handle.spawn(async move {
                 watch.run(clock, place, stop).await;
+                let _ = tokio::task::spawn_blocking(move || recorder.end()).await;
                 drop(counted);
             });
         }
@@ -242,6 +258,11 @@ impl Ops {
         }
     }
 
+    /// Raised when it is closed.
+    pub(super) fn closing(&self) -> Cancel {
+        self.0.core.closing.clone()
+    }
+
     /// Whether it was closed.
     pub fn is_closed(&self) -> bool {
         self.0.core.closing.is_cancelled()
@@ -275,7 +296,7 @@ impl Ops {
     ///
     /// # Errors
     /// [`ErrorKind::Refused`] in a forked child, and once closed.
-    fn handle(&self) -> Result<&Handle> {
+    pub(super) fn handle(&self) -> Result<&Handle> {
         if std::process::id() != self.0.pid {
             return Err(Error::new(
                 ErrorKind::Refused,

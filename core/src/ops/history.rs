@@ -1,6 +1,7 @@
 //! What the journal says about backups.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 
 use serde_json::Value;
 
@@ -9,7 +10,7 @@ use crate::backup::retention::{Proof, Proofs};
 use crate::backup::verify::VerifyLevel;
 use crate::clock::Timestamp;
 use crate::error::Result;
-use crate::journal::{Journal, Query};
+use crate::journal::{Journal, JournalStamp, Query};
 use crate::metrics::own::{BackupHistory, Fact};
 
 /// How many records are looked at: years of daily backups and verifications.
@@ -26,6 +27,26 @@ pub(crate) fn backups(journal: &Journal) -> Result<BackupHistory> {
         response: record.error.is_none().then_some(&record.response),
         duration_seconds: record.duration_seconds,
     })))
+}
+
+/// How the backups stand, worked out anew when the journal has changed: a page of metrics is asked for four times a
+/// minute, and to go through the journal of years takes long.
+#[derive(Debug, Default)]
+pub struct KnownBackups(Mutex<Option<(JournalStamp, BackupHistory)>>);
+
+impl KnownBackups {
+    /// How they stand.
+    pub(crate) fn of(&self, journal: &Journal) -> Result<BackupHistory> {
+        // Before it is read: what is written meanwhile makes the next stamp another one.
+        let stamp = journal.stamp()?;
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, history)) = known.as_ref().filter(|(of, _)| *of == stamp) {
+            return Ok(history.clone());
+        }
+        let history = backups(journal)?;
+        *known = Some((stamp, history.clone()));
+        Ok(history)
+    }
 }
 
 /// What earlier drills did.

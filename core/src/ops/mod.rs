@@ -18,17 +18,27 @@ mod assemble;
 mod blocking;
 mod builder;
 mod builtin;
+pub(crate) mod check_history;
 mod checks;
 mod context;
+mod drain;
 mod exports;
 mod front;
 pub(crate) mod history;
 mod job_host;
 mod jobs;
 mod operation;
+mod pulse;
+mod recorder;
 mod recovery;
+mod redis_numbers;
+mod restore_kind;
+mod sharing;
 pub mod status;
+mod store_facts;
+mod store_numbers;
 mod table;
+mod told;
 
 pub(crate) use assemble::worker_context;
 pub use blocking::Blocking;
@@ -36,12 +46,18 @@ pub use builder::OpsBuilder;
 pub use builtin::builtin_kinds;
 pub use context::{Context, Kinds, Named, ProcessFacts, RunMode};
 pub use front::Ops;
+#[cfg(feature = "http")]
+pub(crate) use front::WeakOps;
+pub use history::KnownBackups;
 pub use jobs::JobRoom;
 pub(crate) use jobs::findings as job_findings;
 pub use operation::{Answer, Effect, Entry, Lane, Operation, Place};
 pub(crate) use recovery::site;
+pub use redis_numbers::RedisNumbers;
+pub use store_numbers::StoreNumbers;
 pub use table::{TABLE, operations};
 pub(crate) use table::{find_operation, similar};
+pub(crate) use told::told;
 
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,7 @@ use crate::backup::manifest::RelPath;
 use crate::cancel::Scope;
 use crate::clock::Timestamp;
 use crate::error::Result;
+use crate::http::ListenerView;
 use crate::worker::PROTOCOL_VERSION;
 
 use super::context::{Context, RunMode};
@@ -48,6 +49,11 @@ pub struct StatusResponse {
     pub state: RelPath,
     /// How many worker processes this process has now.
     pub workers: usize,
+    /// Who answers on the address of `metrics.listen`. Absent without one.
+    pub listener: Option<ListenerView>,
+    /// Who answers the command line on `ops.sock` in the state folder. Absent where nobody is to (`http.socket = false`), and
+    /// where the command line itself answers.
+    pub socket: Option<ListenerView>,
 }
 
 /// The service that is looked after.
@@ -81,6 +87,8 @@ impl Operation for Status {
             root: RelPath::new(&context.root),
             state: RelPath::new(&context.state),
             workers: context.process.workers(),
+            listener: context.listener(),
+            socket: context.socket(),
         })
     }
 }
@@ -91,7 +99,9 @@ fn features() -> Vec<String> {
         ("cli", cfg!(feature = "cli")),
         ("encryption", cfg!(feature = "encryption")),
         ("faults", cfg!(feature = "faults")),
+        ("http", cfg!(feature = "http")),
         ("s3", cfg!(feature = "s3")),
+        ("sftp", cfg!(feature = "sftp")),
         ("sqlite", cfg!(feature = "sqlite")),
         ("testing", cfg!(feature = "testing")),
         ("tls", cfg!(feature = "tls")),

@@ -5,7 +5,8 @@ use crate::error::{Error, ErrorKind, Result};
 use super::operation::Entry;
 use super::status::Status;
 use crate::api::{
-    backup, collect, config, drill, health, journal, keep, keys, metrics, portable, restore, schedule, store,
+    backup, collect, config, drill, generate, health, health_history, history, journal, keep, keys, metrics, portable,
+    restore, restore_database, schedule, store,
 };
 
 /// Every operation of this build, sorted by name. A new one gets one line.
@@ -34,11 +35,17 @@ pub static TABLE: &[Entry] = &[
     Entry::of::<config::Check>(),
     Entry::of::<config::Init>(),
     Entry::of::<config::Show>(),
+    Entry::of::<generate::Alerts>(),
+    Entry::of::<generate::Grafana>(),
+    Entry::of::<generate::Prometheus>(),
     Entry::of::<health::Check>(),
+    Entry::of::<health_history::History>(),
     Entry::of::<health::State>(),
     Entry::of::<journal::Read>(),
+    Entry::of::<history::History>(),
     Entry::of::<metrics::Render>(),
     Entry::of::<restore::Apply>(),
+    Entry::of::<restore_database::RestoreDatabase>(),
     Entry::of::<restore::Discard>(),
     Entry::of::<restore::Plan>(),
     Entry::of::<restore::Undo>(),

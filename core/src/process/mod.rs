@@ -10,18 +10,28 @@ mod capture;
 mod exit;
 mod family;
 mod identity;
+pub mod port;
 pub mod priority;
 mod program;
 mod stat;
+#[cfg(feature = "http")]
+mod unforked;
+mod usage;
 mod watch;
 
 pub(crate) use capture::Capture;
+pub use capture::Watcher;
 pub use exit::Exit;
 pub(crate) use family::kill_family;
 pub use identity::{Liveness, ProcessIdentity};
+#[cfg(any(feature = "postgres", feature = "sftp"))]
+pub(crate) use program::last_words;
 pub use program::{OUTPUT_LIMIT, Program, ProgramOutput, start_detached};
 pub(crate) use program::{cannot_start, command};
 pub use stat::is_ancestor;
+#[cfg(feature = "http")]
+pub(crate) use unforked::Unforked;
+pub use usage::Usage;
 pub use watch::end_with;
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use crate::cancel::Scope;
 use crate::error::{Error, ErrorKind, Result};
 
-use super::capture::Capture;
+use super::capture::{Capture, Watcher};
 use super::exit::Exit;
 use super::identity::ProcessIdentity;
 use super::priority;
@@ -40,8 +40,20 @@ pub struct Program {
     argv: Vec<OsString>,
     cwd: Option<PathBuf>,
     env: Vec<(OsString, OsString)>,
+    without: Vec<OsString>,
     deadline: Option<Duration>,
     output_limit: usize,
+    watcher: Watching,
+}
+
+/// Who sees what a program prints.
+#[derive(Clone, Default)]
+struct Watching(Option<Watcher>);
+
+impl std::fmt::Debug for Watching {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Watching").field(&self.0.is_some()).finish()
+    }
 }
 
 /// What a program that ended by itself left.
@@ -89,7 +101,15 @@ impl Program {
     /// The program `argv[0]` with the arguments after it. A name without `/` is looked up in `PATH`; a relative
     /// one with `/` starts at the working directory that it is given.
     pub fn new(argv: Vec<OsString>) -> Self {
-        Self { argv, cwd: None, env: Vec::new(), deadline: None, output_limit: OUTPUT_LIMIT }
+        Self {
+            argv,
+            cwd: None,
+            env: Vec::new(),
+            without: Vec::new(),
+            deadline: None,
+            output_limit: OUTPUT_LIMIT,
+            watcher: Watching::default(),
+        }
     }
 
     /// Sets the working directory.
@@ -103,6 +123,20 @@ impl Program {
     #[must_use]
     pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
         self.env.push((name.into(), value.into()));
+        self
+    }
+
+    /// Keeps an environment variable of this process from it, unless [`Program::env`] sets it.
+    #[must_use]
+    pub fn without(mut self, name: impl Into<OsString>) -> Self {
+        self.without.push(name.into());
+        self
+    }
+
+    /// Shows all that it prints to standard output to `watcher`, in its order, as it comes.
+    #[must_use]
+    pub fn watched(mut self, watcher: Watcher) -> Self {
+        self.watcher = Watching(Some(watcher));
         self
     }
 
@@ -129,7 +163,11 @@ impl Program {
         scope.cancel.check()?;
         let mut command = command(&self.argv, self.cwd.as_deref())?;
         let (mut stdout, stdout_end) = Capture::pipe(self.output_limit)?;
+        stdout.watch(self.watcher.0.clone());
         let (mut stderr, stderr_end) = Capture::pipe(self.output_limit)?;
+        self.without.iter().for_each(|name| {
+            command.env_remove(name);
+        });
         command
             .envs(self.env.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt::Debug;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -15,8 +16,14 @@ use super::state::{Folder, JobState, LastRun, RunOutcome, Running, Why};
 use crate::cancel::{Cancel, Scope};
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, ErrorBody, ErrorKind, Result};
-use crate::process::ProcessIdentity;
+use crate::fs::ProcessLock;
+use crate::process::{Liveness, ProcessIdentity};
 use crate::value::Secret;
+
+/// How often a lock is tried that somebody holds who does not run the job: for two seconds, longer than anybody looks at
+/// its record.
+const LOOKS: u32 = 400;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
 
 /// An operation that runs.
 pub type Called = Pin<Box<dyn Future<Output = Result<HostAnswer>> + Send>>;
@@ -155,7 +162,7 @@ impl Runner {
         let (folder, of) = (self.folder.clone(), Arc::clone(job));
         let now = clock.now();
         let begun = aside(move || {
-            let Some(lock) = folder.lock(&of.name)? else { return Err(runs_already(&folder, &of)) };
+            let lock = lock_to_run(&folder, &of)?;
             let mut state = folder.load(&of.name)?;
             if matches!(why, Why::Scheduled | Why::CatchUp) && of.schedule().is_some() {
                 state.settled_until = Some(now.max(state.settled_until.unwrap_or(now)));
@@ -280,6 +287,25 @@ impl Runner {
 
     fn skipped(&self) -> MutexGuard<'_, HashMap<String, u64>> {
         self.skipped.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes the lock of a job that is to run. A leader that takes over holds it for a moment to look at the record, so who
+/// finds it held by nobody that runs tries again.
+fn lock_to_run(folder: &Folder, job: &Job) -> Result<ProcessLock> {
+    let mut looks = 0;
+    loop {
+        if let Some(lock) = folder.lock(&job.name)? {
+            return Ok(lock);
+        }
+        let runs = folder
+            .load(&job.name)
+            .is_ok_and(|state| state.running.is_some_and(|running| running.owner.liveness() != Liveness::Dead));
+        if runs || looks >= LOOKS {
+            return Err(runs_already(folder, job));
+        }
+        looks += 1;
+        std::thread::sleep(BETWEEN_LOOKS);
     }
 }
 

@@ -26,7 +26,8 @@ pub trait Store: Send + Sync + Debug {
     /// What this store can do. Does no I/O.
     fn capability(&self) -> StoreCapability;
 
-    /// Sizes and settings of the live database. Cheap: reads no user data.
+    /// Sizes and settings of the live database. Cheap: reads no user data. What it is not allowed to see it leaves out, and
+    /// names below `missing` in the details.
     async fn stats(&self, scope: &Scope) -> Result<StoreStats>;
 
     /// Checks the database's own integrity, on a consistent copy that is removed afterwards, so that the
@@ -57,6 +58,19 @@ pub trait Store: Send + Sync + Debug {
     /// process has the database open.
     async fn restore_from(&self, scope: &Scope, dir: &Path) -> Result<()>;
 
+    /// Puts the copy in `dir`, which stays, into a new database called `name` beside the live one, which is not touched, and
+    /// holds it against the copy. When it cannot be done, no such database is left.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] from a store whose databases have no names, which is what it says when it does not implement
+    /// this; [`ErrorKind::Refused`] where there is a database of that name already.
+    async fn restore_as(&self, scope: &Scope, dir: &Path, name: &str) -> Result<RestoredDatabase> {
+        let _ = (scope, dir, name);
+        let kind = self.capability().kind;
+        Err(Error::new(ErrorKind::Unsupported, format!("a store of kind {kind:?} has no database beside its own"))
+            .with_hint("restore it into a folder: restore.apply with `into`"))
+    }
+
     /// Carries out upkeep. A task that the store does not know is reported as skipped, with the reason.
     async fn maintain(&self, scope: &Scope, tasks: &[MaintenanceTask]) -> Result<Vec<MaintenanceOutcome>>;
 }
@@ -66,9 +80,14 @@ pub trait Store: Send + Sync + Debug {
 pub struct StoreCapability {
     /// The kind, such as `sqlite`.
     pub kind: String,
-    /// The live database file, absolute, for stores that are a file on this machine. Of a store without one a backup has
-    /// nothing: it names the store, and the snapshot is *partial*.
+    /// The live database file, absolute, for stores that are a file on this machine. A copy has its name there, and its place
+    /// in a snapshot.
     pub file: Option<PathBuf>,
+    /// For stores that are no file: the names of what [`Store::snapshot_to`] makes, the database itself first, which is what
+    /// they are called in a snapshot, in the service's root. Without any a backup has nothing of such a store: it names it,
+    /// and the snapshot is *partial*.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub copy_files: Vec<PathBuf>,
     /// The files beside it that are part of the live database and never copied by themselves, absolute.
     pub side_files: Vec<PathBuf>,
     /// The upkeep it knows.
@@ -78,13 +97,15 @@ pub struct StoreCapability {
 /// A consistent copy in a folder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StoreSnapshot {
-    /// The copy's files, relative to the folder. The first is the database itself.
+    /// The copy's files, relative to the folder. The first is the database itself; of a store that is no file all are among
+    /// [`StoreCapability::copy_files`].
     pub files: Vec<PathBuf>,
     /// Their size together.
     pub size_bytes: u64,
     /// Everything committed before this moment is in the copy.
     pub taken_at: Timestamp,
-    /// Facts about the database, by the driver's names: `page_size`, `journal_mode`, ….
+    /// Facts about the database, by the driver's names: `page_size`, `journal_mode`, …. A store that can count the rows of its
+    /// live tables at the very moment of the copy tells them as `rows`, and the copy is held against them.
     pub details: serde_json::Map<String, serde_json::Value>,
 }
 
@@ -93,8 +114,9 @@ pub struct StoreSnapshot {
 pub struct StoreStats {
     /// Bytes of the database, without its log.
     pub size_bytes: u64,
-    /// Bytes of its write-ahead log or journal.
-    pub log_bytes: u64,
+    /// Bytes of its write-ahead log or journal. Nothing where the server does not let us see them.
+    #[serde(default)]
+    pub log_bytes: Option<u64>,
     /// Facts about the database, by the driver's names.
     pub details: serde_json::Map<String, serde_json::Value>,
 }
@@ -154,6 +176,29 @@ pub struct QueryAnswer {
     pub message: String,
 }
 
+/// A database that was restored beside the live one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RestoredDatabase {
+    /// Its name.
+    pub database: String,
+    /// The version of the server that it is on.
+    pub server_version: String,
+    /// Whether everything is as the copy has it.
+    pub ok: bool,
+    /// Tables whose rows were counted.
+    pub tables: u64,
+    /// Their rows.
+    pub rows: u64,
+    /// Sequences that were looked at.
+    pub sequences: u64,
+    /// The extensions that the copy asks for.
+    pub extensions: Vec<String>,
+    /// What is not as the copy has it.
+    pub problems: Vec<String>,
+    /// What to know of it.
+    pub notes: Vec<String>,
+}
+
 /// Upkeep of a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -175,5 +220,7 @@ pub struct MaintenanceOutcome {
     pub message: String,
 }
 
+#[cfg(feature = "postgres")]
+pub mod postgres;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;

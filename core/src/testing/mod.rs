@@ -21,6 +21,9 @@ mod memory;
 mod panics;
 #[doc(hidden)]
 pub mod parsers;
+#[cfg(feature = "postgres")]
+#[doc(hidden)]
+pub mod postgres;
 #[doc(hidden)]
 pub mod random;
 pub mod sink;
@@ -33,6 +36,13 @@ pub use case::{Case, CaseOutcome};
 pub use faulty::{Call, FaultyTarget};
 pub use memory::MemoryTarget;
 pub use panics::setup;
+
+/// Lets the registry of this process go by this clock, by which its series expire; says whether it does, which it cannot once it
+/// was used.
+#[doc(hidden)]
+pub fn set_clock_of_metrics(clock: std::sync::Arc<dyn crate::clock::Clock>) -> bool {
+    crate::metrics::set_clock(clock)
+}
 
 /// Panics with every failure of a suite. For tests.
 ///

@@ -118,7 +118,7 @@ async fn capability_names_what_is_there(fixture: &dyn Fixture) -> Result<()> {
         demand(file.is_file(), format_args!("{file:?} is the database"))?;
     }
     let stats = fixture.store().stats(&Scope::default()).await?;
-    demand(stats.size_bytes + stats.log_bytes > 0, "a database with rows has a size")
+    demand(stats.size_bytes + stats.log_bytes.unwrap_or(0) > 0, "a database with rows has a size")
 }
 
 /// A missing database is [`ErrorKind::NotFound`] for every method, and nothing is created in its place.

@@ -19,7 +19,12 @@ pub fn scope() -> Scope {
 }
 
 pub fn context() -> BuildContext {
-    BuildContext { name: "offsite".into(), root: "/nonexistent".into(), state: "/nonexistent/state".into() }
+    BuildContext {
+        name: "offsite".into(),
+        root: "/nonexistent".into(),
+        state: "/nonexistent/state".into(),
+        service: "shop".into(),
+    }
 }
 
 /// Waits that no test has to sit through.

@@ -6,6 +6,7 @@
 mod search;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -257,9 +258,7 @@ async fn probe_copy(scope: &Scope, job: &BisectJob, copy: &Found, restores: &mut
     };
     *restores += 1;
     let (base, in_memory) = (job.scratch.clone(), job.scratch_in_memory);
-    let options = ExtractOptions { threads: threads(job.threads), limits: job.limits, ..ExtractOptions::default() };
-    let inner = scope.clone();
-    let scratch = blocking(move || restore(&inner, &*source, &selection, &base, in_memory, &options)).await?;
+    let scratch = extract(scope, source, selection, base, in_memory, job.threads, job.limits).await?;
     let answer = ask(scope, job, record.as_ref(), scratch.path()).await;
     let removed = blocking(move || {
         drop(scratch);
@@ -282,6 +281,24 @@ fn the_database<'a>(stores: &'a [StoreRecord], wanted: Option<&str>) -> Result<O
                 .with_hint(format!("name one as `store`: {}", names.join(", "))))
         }
     }
+}
+
+/// Extracts `selection` of a snapshot into a scratch folder of its own, which goes with what is returned.
+///
+/// # Errors
+/// [`ErrorKind::NoSpace`] where it would not fit; what is wrong with the snapshot.
+pub(crate) async fn extract(
+    scope: &Scope,
+    source: Arc<dyn Source>,
+    selection: Selection,
+    base: PathBuf,
+    in_memory: bool,
+    parallel: usize,
+    limits: Limits,
+) -> Result<Scratch> {
+    let options = ExtractOptions { threads: threads(parallel), limits, ..ExtractOptions::default() };
+    let scope = scope.clone();
+    blocking(move || restore(&scope, &*source, &selection, &base, in_memory, &options)).await
 }
 
 /// Extracts into a scratch folder of its own. Nothing is synced: it is gone in a moment.

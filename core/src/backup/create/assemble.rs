@@ -1,23 +1,23 @@
 //! Putting a snapshot together: files first, while the databases are copied, then the databases.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use tokio::sync::mpsc;
 
-use super::super::archive::Special;
+use super::super::archive::{NodeHead, Special};
 use super::super::discover::{Contents, Database};
 use super::super::layout::DatabaseCopy;
 use super::super::manifest::{FORMAT, Manifest, Outcome, RelPath, SkipReason, Skipped, StoreRecord, with_rows};
 use super::super::meter::Meter;
 use super::super::walk::{Found, FoundKind};
 use super::databases::{Checked, Copied, Copy};
-use super::files::{FileStorer, Hook};
+use super::files::{FileStorer, Hook, bare_head};
 use super::moments::Moments;
 use super::parts::Tee;
 use crate::cancel::Scope;
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::IntegrityReport;
+use crate::store::{IntegrityReport, StoreSnapshot, TableCount};
 
 /// Everything that one snapshot is made of.
 pub(super) struct Assembly {
@@ -134,7 +134,18 @@ impl Databases<'_> {
         };
         let Copied { folder, snapshot, check } = copied;
         // It is stored with the live file's mode, owner and times.
-        let head = self.storer.head(&database.found);
+        let head = match database.is_file() {
+            true => self.storer.head(&database.found),
+            // A copy that has no live file.
+            false => bare_head(&database.found),
+        };
+        // What belongs to it goes first: the database is the last of which something is remembered.
+        for beside in &snapshot.files[1..] {
+            let head = NodeHead { path: RelPath::new(beside), ..head.clone() };
+            let copy =
+                DatabaseCopy { scope: self.scope, database: &database, file: &folder.join(beside), page_size: None };
+            self.writer.add_database(&head, &copy)?;
+        }
         let page_size = snapshot.details.get("page_size").and_then(serde_json::Value::as_u64);
         let page_size = page_size.and_then(|size| u32::try_from(size).ok()).filter(|size| is_page_size(*size));
         let file = folder.join(&snapshot.files[0]);
@@ -147,6 +158,7 @@ impl Databases<'_> {
             Ok(Err(error)) => failed(&format!("the check could not be made: {error}")),
             Err(_) => failed("the check did not end"),
         };
+        let report = held_against(report, &snapshot, &rows);
         if more {
             // The last one goes with its folder, while the targets finish.
             crate::fs::remove_dir_all(&folder)?;
@@ -199,6 +211,27 @@ impl Databases<'_> {
     fn skip(&mut self, database: &Database, reason: SkipReason, message: String) {
         self.storer.skipped.push(Skipped { path: database.found.path.clone(), reason, message });
     }
+}
+
+/// What the check found, and whether the copy has as many rows as the live database had at its moment, where the store
+/// counted those.
+fn held_against(mut report: IntegrityReport, snapshot: &StoreSnapshot, rows: &[TableCount]) -> IntegrityReport {
+    /// More tables than this need not be named.
+    const TOLD: usize = 20;
+    let Some(live) =
+        snapshot.details.get("rows").and_then(serde_json::Value::as_object).filter(|live| !live.is_empty())
+    else {
+        return report;
+    };
+    let copied: HashMap<&str, u64> = rows.iter().map(|count| (count.table.as_str(), count.rows)).collect();
+    let wrong = live.iter().filter(|(table, rows)| copied.get(table.as_str()).copied() != rows.as_u64());
+    let wrong = wrong.take(TOLD).map(|(table, rows)| match copied.get(table.as_str()) {
+        Some(copied) => format!("the copy has {copied} rows of {table}, the database had {rows}"),
+        None => format!("the copy has nothing of {table}, of which the database had {rows} rows"),
+    });
+    report.problems.extend(wrong);
+    report.ok &= report.problems.is_empty();
+    report
 }
 
 /// Why there are no more copies. Without one a database would be missing, and nobody would be told.

@@ -103,7 +103,14 @@ async fn copy(
     scope.progress.stage(format!("copying database {}", database.name));
     let folder = scratch.folder(&format!("database-{number}"))?;
     let made = database.store.snapshot_to(scope, &folder).await.and_then(|snapshot| match &snapshot.files[..] {
-        [file] if file.components().count() == 1 => Ok(snapshot),
+        [file] if database.is_file() && file.components().count() == 1 => Ok(snapshot),
+        [file, more @ ..] if !database.is_file() => {
+            let names = database.store.capability().copy_files;
+            let promised = file == database.found.path.as_path() && more.iter().all(|file| names.contains(file));
+            promised.then_some(snapshot).ok_or_else(|| {
+                Error::internal(format!("the copy of {:?} has files that its store does not name", database.name))
+            })
+        }
         files => Err(Error::new(
             ErrorKind::Unsupported,
             format!("the copy of {:?} has {} files, this layout holds one", database.name, files.len()),

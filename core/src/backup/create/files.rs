@@ -301,15 +301,7 @@ impl FileStorer {
             self.skip(found, SkipReason::Unreadable, message);
             Vec::new()
         });
-        NodeHead {
-            path: found.path.clone(),
-            mode: found.mode,
-            uid: found.uid,
-            gid: found.gid,
-            mtime: found.mtime,
-            mtime_nanos: found.mtime_nanos,
-            xattrs,
-        }
+        NodeHead { xattrs, ..bare_head(found) }
     }
 
     fn skip(&mut self, found: &Found, reason: SkipReason, message: String) {
@@ -420,5 +412,18 @@ fn grown(mut call: impl FnMut(&mut [u8]) -> rustix::io::Result<usize>) -> rustix
             Err(Errno::RANGE) if buffer.len() < 1 << 20 => buffer.resize(buffer.len() * 8, 0),
             Err(error) => return Err(error),
         }
+    }
+}
+
+/// The head of an entry, without extended attributes.
+pub(super) fn bare_head(found: &Found) -> NodeHead {
+    NodeHead {
+        path: found.path.clone(),
+        mode: found.mode,
+        uid: found.uid,
+        gid: found.gid,
+        mtime: found.mtime,
+        mtime_nanos: found.mtime_nanos,
+        xattrs: Vec::new(),
     }
 }

@@ -193,7 +193,12 @@ async fn bytes_take_the_time_that_the_limit_says_and_small_ones_do_not_queue() {
 #[tokio::test]
 async fn the_settings_of_any_target_ask_for_them() {
     let base = tempfile::tempdir().unwrap();
-    let context = BuildContext { name: "local".into(), root: base.path().into(), state: base.path().join(".state") };
+    let context = BuildContext {
+        name: "local".into(),
+        root: base.path().into(),
+        state: base.path().join(".state"),
+        service: "shop".into(),
+    };
     let make = |settings: Value| build(&targets::fs::KIND, &context, settings.as_object().unwrap());
     let plain = make(json!({ "path": "b" })).unwrap();
     let all = json!({ "path": "b", "prefix": "a", "limit_upload": "1GB", "limit_download": 1_000_000, "retries": 2 });

@@ -343,7 +343,7 @@ impl SnapshotWriter for RepositoryWriter {
     fn remember_database(&mut self, database: &Database, record: &StoreRecord) {
         let Some(last) = self.last_database.take() else { return };
         self.page_files.extend(last.pages);
-        if database.looks.iter().flatten().all(|look| look.is_settled(self.job.time)) {
+        if database.is_file() && database.looks.iter().flatten().all(|look| look.is_settled(self.job.time)) {
             self.new_databases.push(DatabaseRecord {
                 path: database.found.path.clone(),
                 looks: database.looks.clone(),

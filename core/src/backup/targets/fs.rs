@@ -437,7 +437,8 @@ fn is_absent(error: &io::Error) -> bool {
         || error.raw_os_error() == Some(libc::ELOOP)
 }
 
-fn missing(key: &str) -> Error {
+/// The error for an object that is not there.
+pub(super) fn missing(key: &str) -> Error {
     Error::new(ErrorKind::NotFound, format!("there is no object {key:?}"))
         .with_hint("`uplifted-ops backup list` prints what there is")
 }

@@ -3,3 +3,5 @@
 pub mod fs;
 #[cfg(feature = "s3")]
 pub mod s3;
+#[cfg(feature = "sftp")]
+pub mod sftp;

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::fields::fields;
 use super::table::{Cell, Table};
-use super::words::{clean, counted, duration, size};
+use super::words::{age, clean, counted, duration, size, time};
 use super::{Tone, View, list, text};
 
 /// The checks, and the verdict below them.
@@ -26,6 +26,53 @@ pub(in crate::cli) fn check(value: &Value, view: &View) -> String {
     let verdict = view.paint(Tone::of(status), &clean(status));
     out.push_str(&format!("{verdict}: {}\n", counted(checks.len() as u64, "check", "checks")));
     out.push_str(&fields(value, &["status", "checks"], view));
+    out
+}
+
+/// How the checks were, and below them the last changes of all: one screen.
+pub(in crate::cli) fn history(value: &Value, view: &View) -> String {
+    const TOLD: usize = 10;
+    let checks = list(value, "checks");
+    if checks.is_empty() {
+        return "nothing is remembered yet: a service remembers while it asks its checks in the background\n"
+            .to_owned();
+    }
+    let number = |item: &Value, name: &str| item.get(name).and_then(Value::as_f64).unwrap_or(0.0);
+    let mut table = Table::new(["STATUS", "CHECK", "UPTIME", "DOWN", "FAILURES", "CHANGES", "SINCE"], &[2, 3, 4, 5]);
+    let mut changes: Vec<(&str, &str, &Value)> = Vec::new();
+    for item in checks {
+        let uptime = item.get("uptime_ratio").and_then(Value::as_f64);
+        let down = number(item, "down_seconds");
+        table.row([
+            Cell::verdict(text(item, "status")),
+            clean(text(item, "name")).into(),
+            uptime.map_or_else(|| "?".to_owned(), |ratio| format!("{:.3} %", ratio * 100.0)).into(),
+            if down > 0.0 { duration(down) } else { String::new() }.into(),
+            format!("{:.0}", number(item, "failures")).into(),
+            format!("{:.0}", number(item, "changes")).into(),
+            Cell::toned(age(text(item, "since"), view.now), Tone::Dim),
+        ]);
+        changes
+            .extend(list(item, "last_changes").iter().map(|change| (text(change, "time"), text(item, "name"), change)));
+    }
+    let mut out = table.show(view);
+    changes.sort_by(|a, b| b.0.cmp(a.0));
+    if !changes.is_empty() {
+        let mut table = Table::new(["TIME", "CHECK", "FROM", "TO", "MESSAGE"], &[]);
+        for (at, name, change) in changes.iter().take(TOLD) {
+            let count = number(change, "changes");
+            let flapped = if count > 1.0 { format!(" (and {:.0} changes before)", count - 1.0) } else { String::new() };
+            table.row([
+                time(at).into(),
+                clean(name).into(),
+                clean(text(change, "from")).into(),
+                Cell::verdict(text(change, "to")),
+                format!("{}{flapped}", clean(text(change, "message"))).into(),
+            ]);
+        }
+        out.push('\n');
+        out.push_str(&table.show(view));
+    }
     out
 }
 
@@ -54,6 +101,25 @@ mod tests {
 
     use super::super::tests::plain;
     use super::*;
+
+    #[test]
+    fn a_history_is_one_screen() {
+        let change = |time: &str, to: &str, changes: u64| json!({ "time": time, "from": "pass", "to": to, "message": "connection refused", "changes": changes });
+        let checks = json!([
+            { "name": "api", "status": "fail", "uptime_ratio": 0.99, "down_seconds": 6048.0, "failures": 3, "changes": 5,
+              "since": "2025-10-28T10:00:00Z",
+              "last_changes": [change("2025-10-28T10:00:00Z", "fail", 1), change("2025-10-27T10:00:00Z", "pass", 4)] },
+            { "name": "disk", "status": "pass", "uptime_ratio": null, "down_seconds": 0.0, "failures": 0, "changes": 0,
+              "since": "2025-10-01T10:00:00Z", "last_changes": [] },
+        ]);
+        let shown = history(&json!({ "checks": checks }), &plain());
+        let lines: Vec<&str> = shown.lines().collect();
+        assert_eq!(lines.len(), 7, "{shown}");
+        assert!(lines[1].starts_with("fail    api") && lines[1].contains("99.000 %"), "{shown}");
+        assert!(lines[2].starts_with("pass    disk") && lines[2].contains('?'), "{shown}");
+        assert!(lines[5].contains("connection refused") && lines[6].ends_with("(and 3 changes before)"), "{shown}");
+        assert!(history(&json!({ "checks": [] }), &plain()).starts_with("nothing is remembered yet"));
+    }
 
     #[test]
     fn checks_and_verdict() {

@@ -10,7 +10,9 @@ pub(super) mod config;
 pub(super) mod drill;
 mod error;
 mod fields;
+pub(super) mod generate;
 pub(super) mod health;
+pub(super) mod history;
 pub(super) mod journal;
 pub(super) mod keep;
 pub(super) mod keys;
@@ -52,7 +54,11 @@ pub(super) fn of_operation(name: &str) -> Renderer {
         "backup.release" => keep::release,
         "backup.collect" => collect::collect,
         "config.check" => config::check,
+        "generate.alerts" | "generate.grafana" | "generate.prometheus" => generate::files,
         "health.check" => health::check,
+        "health.history" => health::history,
+        "metrics.history" => history::history,
+        "restore.database" => restore::database,
         "store.stats" => store::stats,
         "store.verify" => store::verify,
         _ => |value, view| fields::fields(value, &[], view),
@@ -150,7 +156,7 @@ mod tests {
 
     #[test]
     fn no_renderer_panics_on_an_answer_it_does_not_expect() {
-        let all: [Renderer; 29] = [
+        let all: [Renderer; 32] = [
             collect::collect,
             backup::create,
             backup::snapshots,
@@ -163,8 +169,11 @@ mod tests {
             config::preview,
             config::show,
             config::check,
+            generate::files,
             health::check,
+            health::history,
             health::metrics,
+            history::history,
             journal::read,
             keep::delete,
             keep::retain,
@@ -189,6 +198,7 @@ mod tests {
             "{}",
             r#"{"snapshots":[1,null,{}],"checks":"x","stores":[{}],"skipped":[null],"problems":[[]],"settings":{"a":1}}"#,
             r#"{"targets":[1,{},{"decisions":[null,{"reasons":[1,{}]}],"withheld":[2]}],"deleted":[{}],"failures":[null]}"#,
+            r#"{"series":[1,{"samples":[null,{"value":"x"}]}],"kept":{"span_seconds":-1},"left_out":9,"files":[2,{}],"warnings":[[]]}"#,
             r#"{"jobs":[1,{"last_run":[]},{"running":7}],"then":[null],"leader":"x","outcome":1}"#,
             r#"{"size_bytes":-1,"stored_bytes":0,"duration_seconds":1e300,"time":"never","files":"x","body":3}"#,
         ];

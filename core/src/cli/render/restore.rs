@@ -1,4 +1,4 @@
-//! `restore plan|apply|undo|discard`.
+//! `restore plan|apply|database|undo|discard`.
 
 use serde_json::Value;
 
@@ -50,6 +50,21 @@ pub(in crate::cli) fn plan(value: &Value, view: &View) -> String {
 fn sentences(value: &Value, name: &str, tone: Tone, word: &str, view: &View) -> String {
     let lines = list(value, name).iter().filter_map(Value::as_str);
     lines.map(|line| format!("{} {}\n", view.paint(tone, word), clean(line))).collect()
+}
+
+/// A database beside the live one: what it has, and what is not as the snapshot has it.
+pub(in crate::cli) fn database(value: &Value, view: &View) -> String {
+    let ok = value.get("ok").and_then(Value::as_bool).unwrap_or(false);
+    let verdict =
+        if ok { view.paint(Tone::Good, "restored") } else { view.paint(Tone::Bad, "not as the backup has it") };
+    let tables = counted(number(value, "tables").unwrap_or(0), "table", "tables");
+    let rows = counted(number(value, "rows").unwrap_or(0), "row", "rows");
+    let [name, store, id] = ["database", "store", "snapshot_id"].map(|name| clean(text(value, name)));
+    let mut out = format!("{verdict}: {name} from {store} of {id}, {tables}, {rows}\n");
+    for line in list(value, "problems").iter().chain(list(value, "notes")).filter_map(Value::as_str) {
+        out.push_str(&format!("  {}\n", clean(line)));
+    }
+    out
 }
 
 /// What a restore did.
@@ -172,6 +187,19 @@ mod tests {
 
     use super::super::tests::plain;
     use super::*;
+
+    #[test]
+    fn a_database_beside_says_what_it_has_and_what_is_wrong() {
+        let mut value = json!({ "ok": true, "database": "yesterday", "store": "main", "snapshot_id": "1f0c3a", "tables": 1,
+            "rows": 2500, "problems": [], "notes": ["the constraint a is NOT VALID, as it is in the archive"] });
+        assert_eq!(
+            database(&value, &plain()),
+            "restored: yesterday from main of 1f0c3a, 1 table, 2,500 rows\n  the constraint a is NOT VALID, as it is in the archive\n"
+        );
+        value["ok"] = json!(false);
+        value["problems"] = json!(["public.t has 1 rows, the archive has 2"]);
+        assert!(database(&value, &plain()).starts_with("not as the backup has it: yesterday"));
+    }
 
     #[test]
     fn a_restore_says_where_and_how_to_go_back() {

@@ -9,10 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use super::load::Config;
 use super::settings::{JobSettings, MIN_COLLECT_GRACE_HOURS};
-use super::{redact, reference};
 use crate::clock::time_zone;
 use crate::fs;
 
+mod components;
+mod metrics;
 mod variables;
 
 pub use variables::unset_variables;
@@ -52,13 +53,25 @@ pub struct BuildFacts {
     pub targets: Vec<String>,
     /// Kinds of `[[check]]`.
     pub checks: Vec<String>,
-    /// Those of `backup.schedule`, `backup.verify_schedule`, `backup.drill_schedule`, `backup.retention`,
-    /// `backup.layout`, `backup.encryption` and `metrics.listen` that this build acts on. The others are accepted, with
-    /// a warning that says so.
+    /// Kinds of `[[sink]]`.
+    pub sinks: Vec<String>,
+    /// Those of `backup.schedule`, `backup.verify_schedule`, `backup.drill_schedule`, `backup.retention`, `backup.layout`,
+    /// `backup.encryption` and `metrics.listen` that this build acts on. The others are accepted, with a warning.
     pub acts_on: Vec<String>,
 }
 
 impl BuildFacts {
+    /// The kinds of a list: of `store` those of `[[store]]`.
+    pub fn kinds_of(&self, list: &str) -> &[String] {
+        match list {
+            "store" => &self.stores,
+            "target" => &self.targets,
+            "check" => &self.checks,
+            "sink" => &self.sinks,
+            _ => &[],
+        }
+    }
+
     /// Whether this build acts on the setting `key`.
     pub fn acts_on(&self, key: &str) -> bool {
         self.acts_on.iter().any(|known| known == key)
@@ -75,6 +88,7 @@ pub fn check(config: &Config, build: &BuildFacts) -> Vec<Finding> {
     checker.numbers();
     checker.retention();
     checker.kinds();
+    checker.sinks();
     checker.drills();
     checker.included();
     checker.excluded();
@@ -153,6 +167,8 @@ impl Checker<'_> {
             ("restore.health_gate_seconds", settings.restore.health_gate_seconds, true),
             ("health.deadline_seconds", settings.health.deadline_seconds, false),
             ("health.period_seconds", settings.health.period_seconds, false),
+            ("health.heartbeat_seconds", settings.health.heartbeat_seconds, false),
+            ("health.drain_seconds", settings.health.drain_seconds, true),
             ("health.backup_age_seconds", settings.health.backup_age_seconds, false),
             ("health.verify_age_seconds", settings.health.verify_age_seconds, false),
             ("health.drill_age_seconds", settings.health.drill_age_seconds, false),
@@ -216,32 +232,6 @@ impl Checker<'_> {
         if pause.before.is_empty() != pause.after.is_empty() {
             let key = if pause.before.is_empty() { "backup.pause.before" } else { "backup.pause.after" };
             self.error(key, "writes would be paused by one program and let go by none", "set both, or neither");
-        }
-    }
-
-    fn kinds(&mut self) {
-        let settings = &self.config.settings;
-        let lists = [
-            ("store", &self.build.stores, settings.stores.iter().map(|it| (&it.name, &it.kind)).collect::<Vec<_>>()),
-            ("target", &self.build.targets, settings.targets.iter().map(|it| (&it.name, &it.kind)).collect()),
-            ("check", &self.build.checks, settings.checks.iter().map(|it| (&it.name, &it.kind)).collect()),
-        ];
-        for (list, known, used) in lists {
-            for (name, kind) in used {
-                if known.contains(kind) {
-                    continue;
-                }
-                // Short names are all alike: `s3` is no misspelling of `fs`.
-                let near = known.iter().find(|known| strsim::normalized_damerau_levenshtein(known, kind) >= 0.6);
-                let hint = match near {
-                    Some(near) => format!("did you mean {near:?}?"),
-                    None => format!("use one of: {}", known.join(", ")),
-                };
-                self.error(&format!("{list}.{name}.kind"), format!("this build has no {list} of kind {kind:?}"), &hint);
-            }
-        }
-        if settings.targets.is_empty() {
-            self.warn("target", "there is no [[target]], so no backup can be made", "add a [[target]] to ops.toml");
         }
     }
 
@@ -431,21 +421,6 @@ impl Checker<'_> {
         }
     }
 
-    fn metrics(&mut self) {
-        const KEY: &str = "metrics.listen";
-        let Some(listen) = self.config.settings.metrics.listen.clone() else { return };
-        let port = listen.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.parse::<u16>());
-        match port {
-            Some(Ok(9090)) => self.warn(
-                KEY,
-                "port 9090 is Prometheus' own: on one machine it would scrape itself",
-                "use another port, such as 9464",
-            ),
-            Some(Ok(_)) => {}
-            _ => self.error(KEY, "it is no address with a port", "write it like 127.0.0.1:9464"),
-        }
-    }
-
     fn not_acted_on(&mut self) {
         let settings = &self.config.settings;
         let backup = &settings.backup;
@@ -513,38 +488,6 @@ impl Checker<'_> {
                 "the key that opens the backups lies on the host that makes them",
                 "keep it only where drills have to run by themselves, readable for the service alone",
             );
-        }
-    }
-
-    /// Secrets that stand in the file, where `env:NAME` would keep them out.
-    fn clear_secrets(&mut self) {
-        let settings = &self.config.settings;
-        let components = settings.stores.iter().map(|it| ("store", &it.name, &it.settings));
-        let components = components.chain(settings.targets.iter().map(|it| ("target", &it.name, &it.settings)));
-        let components = components.chain(settings.checks.iter().map(|it| ("check", &it.name, &it.settings)));
-        let single = [
-            ("http.token", &settings.http.token),
-            ("http.write_token", &settings.http.write_token),
-            ("backup.encryption.passphrase", &settings.backup.encryption.passphrase),
-            ("backup.ping_url", &settings.backup.ping_url),
-        ];
-        let literal = |token: &Option<String>| token.as_ref().is_some_and(|text| reference::name_in(text).is_none());
-        let mut keys: Vec<String> =
-            single.iter().filter(|(_, token)| literal(token)).map(|(key, _)| (*key).to_owned()).collect();
-        let jobs = settings.jobs.iter().filter(|job| literal(&job.ping_url));
-        keys.extend(jobs.map(|job| format!("job.{}.ping_url", job.name)));
-        for (list, name, fields) in components {
-            for (field, value) in fields {
-                if redact::value(field, value) != *value {
-                    keys.push(format!("{list}.{name}.{field}"));
-                }
-            }
-        }
-        for key in keys {
-            if self.config.file.is_some() && self.config.is_from_file(&key) {
-                let message = "a secret stands in the configuration file";
-                self.warn(&key, message, "write \"env:NAME\" and put the secret into .env or the environment");
-            }
         }
     }
 }

@@ -9,6 +9,7 @@ fn build() -> BuildFacts {
         stores: names(&["sqlite"]),
         targets: names(&["fs"]),
         checks: names(&["disk", "http"]),
+        sinks: names(&["otlp", "statsd", "textfile"]),
         acts_on: Vec::new(),
     }
 }

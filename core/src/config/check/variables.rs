@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::super::load::Config;
 use super::super::reference;
+use super::super::settings::ListedComponent;
 use super::{Finding, Severity};
 
 /// References such as `env:NAME` to variables that neither `environment` nor `.env` has, but for the settings in `but_for`.
@@ -23,11 +24,8 @@ pub fn unset_variables(
     ] {
         named.extend(text.iter().map(|text| (key.to_owned(), text.clone())));
     }
-    let components = settings.stores.iter().map(|it| ("store", &it.name, &it.settings));
-    let components = components.chain(settings.targets.iter().map(|it| ("target", &it.name, &it.settings)));
-    let components = components.chain(settings.checks.iter().map(|it| ("check", &it.name, &it.settings)));
-    for (list, name, fields) in components {
-        for (field, value) in fields {
+    for ListedComponent { list, name, settings, .. } in settings.components() {
+        for (field, value) in settings {
             texts(value, &mut |text| named.push((format!("{list}.{name}.{field}"), text.to_owned())));
         }
     }

@@ -241,10 +241,21 @@ fn check(scene: &Scene<'_>, found: &mut InitFound) -> String {
 }
 
 fn later(scene: &Scene<'_>) -> String {
+    let mut text = String::new();
     if scene.facts.build.acts_on("metrics.listen") {
-        return "[metrics]\n# 9090 is Prometheus' own port.\nlisten = \"127.0.0.1:9464\"\n".to_owned();
+        text += "# Serves the probes, /metrics and the operations on a port of its own, also while the service is busy.\n\
+                 # 9090 is Prometheus' own port.\n# [metrics]\n# listen = \"127.0.0.1:9464\"\n";
     }
-    String::new()
+    let has = |kind: &str| scene.facts.build.sinks.iter().any(|known| known == kind);
+    if has("statsd") && has("otlp") {
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        text += "# Where no Prometheus asks for the metrics, they are sent: to a StatsD server, or with kind = \"otlp\" and an\n\
+                 # endpoint to an OpenTelemetry collector.\n\
+                 # [[sink]]\n# name = \"agent\"\n# kind = \"statsd\"\n# address = \"127.0.0.1:8125\"\n";
+    }
+    text
 }
 
 /// The folder's name, as a service is called.

@@ -10,6 +10,7 @@ fn facts(folder: &Path) -> InitFacts {
             stores: names(&["sqlite"]),
             targets: names(&["fs"]),
             checks: names(&["disk", "http"]),
+            sinks: names(&["otlp", "statsd", "textfile"]),
             acts_on: Vec::new(),
         },
         backup_parent: folder.join("no-such-folder"),
@@ -137,6 +138,13 @@ path = "../uplifted-backups"
 # name = "api"
 # kind = "http"
 # url = "http://127.0.0.1:7541/status"
+
+# Where no Prometheus asks for the metrics, they are sent: to a StatsD server, or with kind = "otlp" and an
+# endpoint to an OpenTelemetry collector.
+# [[sink]]
+# name = "agent"
+# kind = "statsd"
+# address = "127.0.0.1:8125"
 "#;
     assert_eq!(plan.text, expected);
     assert_eq!(plan.found.databases, ["data/uplifted.db", "data/plugins/search.db"]);

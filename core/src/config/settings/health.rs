@@ -84,7 +84,14 @@ pub struct HealthSettings {
     /// Whether an embedded service asks its checks in the background from its start on. Otherwise that begins
     /// with the first handler of HTTP that it makes.
     pub background: bool,
-    /// The built-in checks (`disk`, `process`, `store`, `backup_age`, `backup_secrets`, `jobs`, `log_errors`) to leave out.
+    /// How long a service goes on serving after SIGTERM while `/readyz` says no, in seconds: what a load balancer takes to see
+    /// it, period times failures of its probe.
+    pub drain_seconds: f64,
+    /// For how long what beats in the host (its event loop, its interpreter, its runtime) may be silent before the process
+    /// counts as wedged, in seconds.
+    pub heartbeat_seconds: f64,
+    /// The built-in checks (`disk`, `process`, `store`, `backup_age`, `backup_secrets`, `jobs`, `listener`,
+    /// `log_errors`) to leave out.
     pub without: Vec<String>,
     /// `backup_age` warns past this age of the last complete backup, in seconds; past twice it fails.
     pub backup_age_seconds: f64,
@@ -106,6 +113,8 @@ impl Default for HealthSettings {
             rise: 1,
             fall: 1,
             background: false,
+            drain_seconds: 5.0,
+            heartbeat_seconds: 10.0,
             without: Vec::new(),
             backup_age_seconds: 26.0 * 3600.0,
             verify_age_seconds: 8.0 * DAY,

@@ -23,11 +23,12 @@ use rustls::pki_types::ServerName;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::x509::{Days, Trust, judge, read_pem};
+use super::x509::{Days, Trust, judge};
 use crate::cancel::Scope;
 use crate::component::{Kind, Placement};
 use crate::error::{Error, Result};
 use crate::health::{Blocking, CheckOutcome, HealthCheck};
+use crate::tls::read_pem;
 
 /// The kind, for the registry.
 pub const KIND: Kind<dyn HealthCheck> = Kind {
@@ -136,6 +137,18 @@ pub(super) mod tests {
     pub(in super::super) fn at(time: &str) -> Scope {
         let now: Timestamp = time.parse().unwrap();
         Scope { clock: Arc::new(ManualClock::new(now)), ..Scope::default() }
+    }
+
+    /// How a server with this certificate speaks TLS.
+    pub(in super::super) fn served(pem: &str, key: &KeyPair) -> Arc<rustls::ServerConfig> {
+        use rustls::pki_types::pem::PemObject;
+        use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+
+        let chain = vec![CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()];
+        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let versions = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        Arc::new(versions.unwrap().with_no_client_auth().with_single_cert(chain, key).unwrap())
     }
 
     /// An authority, and a certificate that it signed for `localhost`, valid until the given day.

@@ -25,7 +25,7 @@ use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::kernel::{Group, Kernel, Version, field};
+use super::kernel::{Group, GroupCpu, Kernel};
 use super::{Finding, level, ratio, seconds, worst};
 use crate::cancel::Scope;
 use crate::component::{Kind, Placement};
@@ -217,26 +217,13 @@ struct Quota {
 impl Quota {
     /// `accounting` is the same group in the hierarchy that counts, which the old kind may have apart.
     fn of(group: &Group, accounting: Option<&Group>) -> Option<Self> {
-        let stat = group.find("cpu.stat").unwrap_or_default();
-        let (quota, period, used_seconds) = match group.version {
-            Version::One => {
-                let used = accounting.unwrap_or(group).number("cpuacct.usage")? as f64 / 1e9;
-                (group.number("cpu.cfs_quota_us")?, group.number("cpu.cfs_period_us")?, used)
-            }
-            Version::Two => {
-                let max = group.find("cpu.max")?;
-                let (quota, period) = max.trim().split_once(' ')?;
-                (quota.parse().ok()?, period.parse().ok()?, field(&stat, "usage_usec")? as f64 / 1e6)
-            }
-        };
-        let cores = Some(quota as f64 / period as f64).filter(|cores| cores.is_finite() && *cores > 0.0)?;
-        let count = |key| field(&stat, key).unwrap_or(0);
+        let cpu = GroupCpu::of(group, accounting);
         Some(Self {
             name: group.name(),
-            cores,
-            used_seconds,
-            periods: count("nr_periods"),
-            throttled: count("nr_throttled"),
+            cores: cpu.cores?,
+            used_seconds: cpu.used_seconds?,
+            periods: cpu.periods,
+            throttled: cpu.throttled_periods,
         })
     }
 }

@@ -1,32 +1,42 @@
-//! `disk`: is there room, in bytes and in inodes, where the service writes.
+//! `disk`: is there room, in bytes and in inodes, where the service writes, and for how long.
 //!
 //! ```toml
 //! [[check]]
 //! name = "disk"
 //! kind = "disk"
-//! paths = ["data", "/backup/uplifted"]   # the root and the state folder unless set
+//! paths = ["data", "/backup/uplifted"]   # all that the service uses unless set
 //! warn_free_ratio = 0.10                 # the defaults
 //! fail_free_ratio = 0.05
 //! enough_free_bytes = "100GiB"           # with this much free, no share is too small
 //! warn_free_bytes = "1GiB"
 //! fail_free_bytes = "256MiB"
+//! warn_full_hours = 24                   # warn when it is full so soon, at the present pace; 0 never
+//! after_hours = 1                        # how long it is to be watched before that is said
+//! confidence = 0.99                      # how sure the growth has to be
 //! ```
+//!
+//! What the service uses: its root and all that is mounted below, the state folder, the databases, the targets of kind `fs`, the log,
+//! and where temporary files and copies of databases are made.
+//!
+//! The pace is that since the last drop, by more than a hundredth of the disk: the median of the slopes between all pairs of
+//! samples, and how sure it is by the test of Mann and Kendall, as `leak` has them. The samples are in the check's own memory.
 //!
 //! Each filesystem that holds one of the paths is judged once. Those in memory (tmpfs, ramfs) are left out unless
 //! a path names them, and those that cannot be written are left out, since their fill never changes. An overlay
 //! is judged: its numbers are those of the disk that the service's container writes to. A filesystem that the
 //! kernel has turned read-only after an error is a failure.
 
-use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
+use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::kernel::mount::Mount;
+use super::trend::{Samples, Trend};
 use super::{Finding, ratio, worst};
 use crate::cancel::Scope;
 use crate::component::{Kind, Placement};
@@ -39,14 +49,21 @@ use crate::value::ByteSize;
 pub const KIND: Kind<dyn HealthCheck> = Kind {
     name: "disk",
     summary: "There is room, in bytes and in inodes, where the service writes",
-    placement: Placement::Anywhere,
+    // It remembers, and a worker that is not needed ends.
+    placement: Placement::Host,
     build: |context, settings| {
         let settings: DiskSettings = context.settings(settings)?;
-        let named = settings.paths.iter().map(|path| context.resolve(path)).collect();
-        Ok(Arc::new(DiskCheck::new(named, vec![context.root.clone(), context.state.clone()], settings)?))
+        let resolved = |paths: &[PathBuf]| paths.iter().map(|path| context.resolve(path)).collect::<Vec<_>>();
+        let mut used = resolved(&settings.used);
+        used.extend([context.root.clone(), context.state.clone()]);
+        Ok(Arc::new(DiskCheck::new(resolved(&settings.paths), used, settings)?))
     },
     detect: None,
 };
+
+const HOUR: f64 = 3600.0;
+/// A year: nobody watches, or looks ahead, for longer.
+const MOST_HOURS: f64 = 8784.0;
 
 /// Settings of [`DiskCheck`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -54,6 +71,8 @@ pub const KIND: Kind<dyn HealthCheck> = Kind {
 pub struct DiskSettings {
     /// The files or folders whose filesystems are judged. The service's own ones when empty.
     pub paths: Vec<PathBuf>,
+    /// The service's own files and folders beside root and state, which the service fills in. Of no effect beside `paths`.
+    pub used: Vec<PathBuf>,
     /// Warn when less than this share is free.
     pub warn_free_ratio: f64,
     /// Fail when less than this share is free.
@@ -68,12 +87,19 @@ pub struct DiskSettings {
     pub warn_free_inode_ratio: f64,
     /// Fail when less than this share of the inodes is free.
     pub fail_free_inode_ratio: f64,
+    /// Warn when the filesystem is full within so many hours, at the pace since the last drop. 0 never does.
+    pub warn_full_hours: f64,
+    /// How many hours it is watched before that is said.
+    pub after_hours: f64,
+    /// How sure the growth has to be, 0 to 1.
+    pub confidence: f64,
 }
 
 impl Default for DiskSettings {
     fn default() -> Self {
         Self {
             paths: Vec::new(),
+            used: Vec::new(),
             warn_free_ratio: 0.10,
             fail_free_ratio: 0.05,
             enough_free_bytes: ByteSize(100 << 30),
@@ -81,6 +107,9 @@ impl Default for DiskSettings {
             fail_free_bytes: ByteSize(256 << 20),
             warn_free_inode_ratio: 0.10,
             fail_free_inode_ratio: 0.02,
+            warn_full_hours: 24.0,
+            after_hours: 1.0,
+            confidence: 0.99,
         }
     }
 }
@@ -92,6 +121,8 @@ pub struct DiskCheck {
     used: Vec<PathBuf>,
     settings: Arc<DiskSettings>,
     asking: Blocking,
+    /// How full each filesystem was, by its device.
+    seen: Mutex<BTreeMap<u64, Samples>>,
 }
 
 impl DiskCheck {
@@ -105,7 +136,14 @@ impl DiskCheck {
         ratio("fail_free_ratio", settings.fail_free_ratio)?;
         ratio("warn_free_inode_ratio", settings.warn_free_inode_ratio)?;
         ratio("fail_free_inode_ratio", settings.fail_free_inode_ratio)?;
-        Ok(Self { named, used, settings: Arc::new(settings), asking: Blocking::default() })
+        ratio("confidence", settings.confidence)?;
+        for (name, hours) in [("warn_full_hours", settings.warn_full_hours), ("after_hours", settings.after_hours)] {
+            if !(0.0..=MOST_HOURS).contains(&hours) {
+                return Err(Error::invalid(format!("{name} is {hours}"))
+                    .with_hint(format!("set {name} to hours from 0 to {MOST_HOURS}")));
+            }
+        }
+        Ok(Self { named, used, settings: Arc::new(settings), asking: Blocking::default(), seen: Mutex::default() })
     }
 }
 
@@ -114,15 +152,51 @@ impl HealthCheck for DiskCheck {
     async fn check(&self, scope: &Scope) -> Result<CheckOutcome> {
         let explicit = !self.named.is_empty();
         let paths = if explicit { self.named.clone() } else { self.used.clone() };
-        let settings = Arc::clone(&self.settings);
+        let settings = &self.settings;
         // A network mount whose server is gone blocks here for as long as it likes.
         let call = move || {
             let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-            let filesystems = paths.iter().map(|path| Filesystem::of(path, &mounts)).collect::<Result<Vec<_>>>()?;
-            Ok(judge(filesystems, explicit, &settings))
+            let mut found = paths.iter().map(|path| Filesystem::of(path, &mounts)).collect::<Result<Vec<_>>>()?;
+            if !explicit {
+                // What of them this user may not look at is somebody else's.
+                found.extend(
+                    mounted_below(&paths, &mounts).iter().filter_map(|path| Filesystem::of(path, &mounts).ok()),
+                );
+            }
+            Ok(found)
         };
-        self.asking.run(scope, call).await.map_err(|error| error.while_doing("free space"))
+        let found = self.asking.run(scope, call).await.map_err(|error| error.while_doing("free space"))?;
+        let found = distinct(found);
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.retain(|device, _| found.iter().any(|filesystem| filesystem.device == *device));
+        for filesystem in &found {
+            let samples = seen.entry(filesystem.device).or_default();
+            filesystem.note(samples, scope.clock.monotonic().as_secs_f64());
+        }
+        Ok(judge(&found, &seen, explicit, settings))
     }
+}
+
+/// What is mounted below one of these folders: the service uses it, too.
+fn mounted_below(folders: &[PathBuf], mounts: &str) -> Vec<PathBuf> {
+    let folders: Vec<PathBuf> = folders.iter().filter_map(|folder| folder.canonicalize().ok()).collect();
+    let points = mounts.lines().filter_map(Mount::parse).map(|mount| mount.point);
+    // Below `/` is everything, and most of it nobody's business.
+    let is_below =
+        |point: &PathBuf| folders.iter().any(|folder| folder.parent().is_some() && point.starts_with(folder));
+    points.filter(is_below).collect()
+}
+
+/// Each filesystem once, the fullest first.
+fn distinct(mut filesystems: Vec<Filesystem>) -> Vec<Filesystem> {
+    filesystems.sort_by(|a, b| a.free_ratio().total_cmp(&b.free_ratio()));
+    let mut seen = Vec::new();
+    filesystems.retain(|filesystem| {
+        let new = !seen.contains(&filesystem.device);
+        seen.push(filesystem.device);
+        new
+    });
+    filesystems
 }
 
 /// A filesystem, as far as its room matters.
@@ -153,10 +227,10 @@ impl Filesystem {
         let read_only = stat.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY);
         Ok(Self {
             device: meta.dev(),
+            failed: read_only && mount.failed(),
             mount: mount.point,
             kind: mount.kind,
             read_only,
-            failed: read_only && mount.failed,
             free_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
             usable_bytes: usable(stat.f_blocks, stat.f_bfree, stat.f_bavail).saturating_mul(stat.f_frsize),
             total_bytes: stat.f_blocks.saturating_mul(stat.f_frsize),
@@ -171,6 +245,37 @@ impl Filesystem {
 
     fn free_ratio(&self) -> f64 {
         if self.usable_bytes == 0 { 1.0 } else { self.free_bytes as f64 / self.usable_bytes as f64 }
+    }
+
+    /// Notes how full it is now.
+    fn note(&self, samples: &mut Samples, now: f64) {
+        let used = self.usable_bytes.saturating_sub(self.free_bytes) as f64;
+        // Another size is another disk: what was written before says nothing about it.
+        samples.take(now, used, self.total_bytes, |last| last - self.usable_bytes as f64 / 100.0);
+    }
+
+    /// That it is full soon, if it is.
+    fn filling(&self, samples: &Samples, settings: &DiskSettings) -> Option<Finding> {
+        let watched = samples.span() / HOUR;
+        let Trend { slope, confidence } = samples.trend().filter(|_| watched >= settings.after_hours)?;
+        if slope <= 0.0 || confidence < settings.confidence {
+            return None;
+        }
+        let left = self.free_bytes as f64 / slope / HOUR;
+        let message = format!(
+            "{} is full in {left:.1} h: {} are free, and it takes {} an hour, as {watched:.1} h show ({:.1} % sure): find what \
+             grows, or enlarge it",
+            self.mount.display(),
+            ByteSize(self.free_bytes),
+            ByteSize((slope * HOUR) as u64),
+            confidence * 100.0
+        );
+        (left < settings.warn_full_hours).then_some(Finding {
+            status: CheckStatus::Warn,
+            message,
+            observed: left,
+            unit: "hours",
+        })
     }
 
     fn judge(&self, settings: &DiskSettings) -> Vec<Finding> {
@@ -226,19 +331,25 @@ fn usable(all: u64, free: u64, available: u64) -> u64 {
     all.saturating_sub(free).saturating_add(available)
 }
 
-fn judge(mut filesystems: Vec<Filesystem>, explicit: bool, settings: &DiskSettings) -> CheckOutcome {
-    filesystems.sort_by(|a, b| a.free_ratio().total_cmp(&b.free_ratio()));
-    let mut seen = Vec::new();
-    filesystems.retain(|filesystem| {
-        let new = !seen.contains(&filesystem.device);
-        seen.push(filesystem.device);
-        new
-    });
+/// The verdict over filesystems that are [`distinct`].
+fn judge(
+    filesystems: &[Filesystem],
+    seen: &BTreeMap<u64, Samples>,
+    explicit: bool,
+    settings: &DiskSettings,
+) -> CheckOutcome {
     let skipped =
         |filesystem: &Filesystem| (filesystem.read_only && !filesystem.failed) || (filesystem.in_memory() && !explicit);
-    let findings =
-        filesystems.iter().filter(|filesystem| !skipped(filesystem)).flat_map(|f| f.judge(settings)).collect();
-    worst(findings).unwrap_or_else(|| {
+    let judged = filesystems.iter().filter(|filesystem| !skipped(filesystem));
+    let of_one = |filesystem: &Filesystem| {
+        let mut findings = filesystem.judge(settings);
+        // One that is full, or nearly, has been told.
+        if findings.iter().all(|finding| finding.status == CheckStatus::Pass) {
+            findings.extend(seen.get(&filesystem.device).and_then(|samples| filesystem.filling(samples, settings)));
+        }
+        findings
+    };
+    worst(judged.flat_map(of_one).collect()).unwrap_or_else(|| {
         let left_out: Vec<String> = filesystems.iter().map(|f| format!("{} ({})", f.mount.display(), f.kind)).collect();
         let message = format!(
             "nothing to judge: {} cannot be written or is in memory: name the folders in `paths`",
@@ -247,58 +358,6 @@ fn judge(mut filesystems: Vec<Filesystem>, explicit: bool, settings: &DiskSettin
         // A check that looked at nothing must not pass.
         CheckOutcome::new(CheckStatus::Warn, message)
     })
-}
-
-/// A line of `/proc/self/mountinfo` (proc(5)).
-#[derive(Debug, Default, PartialEq)]
-struct Mount {
-    point: PathBuf,
-    kind: String,
-    failed: bool,
-}
-
-impl Mount {
-    /// The mount that holds `path`, which is absolute and without symlinks. Of several on one point the last hides
-    /// the others.
-    fn find(mounts: &str, path: &Path) -> Option<Self> {
-        let holding = mounts.lines().filter_map(Self::parse).filter(|mount| path.starts_with(&mount.point));
-        holding.max_by_key(|mount| mount.point.components().count())
-    }
-
-    fn parse(line: &str) -> Option<Self> {
-        let (before, after) = line.split_once(" - ")?;
-        let before: Vec<&str> = before.split(' ').collect();
-        let mut after = after.split(' ');
-        let (point, options) = (before.get(4)?, before.get(5)?);
-        let kind = after.next()?.to_owned();
-        let super_options = after.nth(1).unwrap_or_default();
-        let has = |options: &str, wanted: &str| options.split(',').any(|option| option == wanted);
-        // Whoever mounts or remounts read-only sets both; the kernel, on an error, only the filesystem's.
-        let failed = has(options, "rw") && has(super_options, "ro");
-        Some(Self { point: PathBuf::from(unescape(point)), kind, failed })
-    }
-}
-
-/// Space, tab, line feed and backslash are written as three octal digits.
-pub(super) fn unescape(text: &str) -> OsString {
-    let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        let octal = bytes.get(at + 1..at + 4).filter(|_| bytes[at] == b'\\');
-        let value = octal.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
-        match value {
-            Some(value) => {
-                out.push(value);
-                at += 4;
-            }
-            None => {
-                out.push(bytes[at]);
-                at += 1;
-            }
-        }
-    }
-    OsString::from_vec(out)
 }
 
 #[cfg(test)]
@@ -322,8 +381,12 @@ mod tests {
         }
     }
 
+    fn look(filesystems: Vec<Filesystem>, explicit: bool) -> CheckOutcome {
+        judge(&distinct(filesystems), &BTreeMap::new(), explicit, &DiskSettings::default())
+    }
+
     fn verdict(filesystem: Filesystem) -> CheckStatus {
-        judge(vec![filesystem], false, &DiskSettings::default()).status
+        look(vec![filesystem], false).status
     }
 
     #[test]
@@ -361,7 +424,7 @@ mod tests {
         assert_eq!(verdict(some(100)), CheckStatus::Pass);
         assert_eq!(verdict(some(99)), CheckStatus::Warn);
         assert_eq!(verdict(some(19)), CheckStatus::Fail);
-        let outcome = judge(vec![some(0)], false, &DiskSettings::default());
+        let outcome = look(vec![some(0)], false);
         assert!(outcome.message.contains("inodes"), "{}", outcome.message);
         let uncounted = Filesystem { free_inodes: 0, total_inodes: 0, ..filesystem(50 * GIB, 100 * GIB) };
         assert_eq!(verdict(uncounted), CheckStatus::Pass);
@@ -378,9 +441,9 @@ mod tests {
         };
         let fine = filesystem(50 * GIB, 100 * GIB);
         let all = vec![full("squashfs", true), full("tmpfs", false), fine];
-        assert_eq!(judge(all, false, &DiskSettings::default()).status, CheckStatus::Pass);
+        assert_eq!(look(all, false).status, CheckStatus::Pass);
         // Named by hand, memory counts; and with nothing left, the check does not pass.
-        assert_eq!(judge(vec![full("tmpfs", false)], true, &DiskSettings::default()).status, CheckStatus::Fail);
+        assert_eq!(look(vec![full("tmpfs", false)], true).status, CheckStatus::Fail);
         assert_eq!(verdict(full("squashfs", true)), CheckStatus::Warn);
         assert_eq!(verdict(full("overlay", false)), CheckStatus::Fail);
     }
@@ -390,9 +453,9 @@ mod tests {
         // The guide's script looked at `/` alone.
         let other = Filesystem { device: 2, mount: PathBuf::from("/backup"), ..filesystem(GIB, 100 * GIB) };
         let fine = filesystem(50 * GIB, 100 * GIB);
-        let twice = judge(vec![fine.clone(), fine.clone()], false, &DiskSettings::default());
+        let twice = look(vec![fine.clone(), fine.clone()], false);
         assert_eq!(twice.message, "/data has 50.0 GiB free (50.0 %)");
-        let outcome = judge(vec![fine.clone(), other, fine], false, &DiskSettings::default());
+        let outcome = look(vec![fine.clone(), other, fine], false);
         assert_eq!(outcome.status, CheckStatus::Fail);
         assert_eq!(outcome.message, "/backup has 1.0 GiB free (1.0 %): free space or enlarge it");
         assert_eq!((outcome.observed, outcome.unit.as_deref()), (Some(0.01), Some("ratio")));
@@ -411,8 +474,54 @@ mod tests {
         assert_eq!(find("/etc").point, Path::new("/"));
         assert_eq!((find("/data/x").point, find("/data/x").kind), (PathBuf::from("/data"), "tmpfs".to_owned()));
         assert_eq!(find("/database").point, Path::new("/"));
-        assert!(find("/data two/x").failed && !find("/ro").failed && !find("/").failed);
+        assert!(find("/data two/x").failed() && !find("/ro").failed() && !find("/").failed());
         assert_eq!(Mount::find("", Path::new("/")), None);
+    }
+
+    /// What is said after so many hours, one sample each half a minute; `used` in GiB of 100.
+    fn after(hours: f64, used: impl Fn(f64) -> f64) -> CheckOutcome {
+        let mut seen = BTreeMap::<u64, Samples>::new();
+        let at = |hour: f64| filesystem(((100.0 - used(hour)) * GIB as f64) as u64, 100 * GIB);
+        for turn in 0..=(hours * 120.0) as u32 {
+            let hour = f64::from(turn) / 120.0;
+            at(hour).note(seen.entry(1).or_default(), hour * HOUR);
+        }
+        judge(&[at(hours)], &seen, false, &DiskSettings::default())
+    }
+
+    #[test]
+    fn one_that_is_full_soon_is_told_before() {
+        use CheckStatus::{Fail, Pass, Warn};
+        // 2 GiB an hour from 20: full after 40 h, and 16 h are left to be surprised in the first place.
+        let grows = |hour: f64| 20.0 + 2.0 * hour;
+        for (hours, status) in [(0.5, Pass), (12.0, Pass), (17.0, Warn), (39.0, Fail)] {
+            assert_eq!(after(hours, grows).status, status, "{hours}");
+        }
+        let soon = after(20.0, grows);
+        assert_eq!(soon.unit.as_deref(), Some("hours"));
+        assert!((soon.observed.unwrap() - 20.0).abs() < 0.1, "{soon:?}");
+        assert!(soon.message.contains("/data is full in 20.0 h") && soon.message.contains("100.0 % sure"), "{soon:?}");
+        // Logs that are thrown away each night: from then on it begins anew.
+        let nightly = |hour: f64| 20.0 + 2.0 * (hour % 24.0);
+        assert_eq!(after(24.5, nightly).status, Pass);
+        assert!(!after(25.5, nightly).message.contains("full in"), "73 GiB at 2 GiB an hour take longer than a day");
+        // What comes and goes is no growth, and what was written once stays.
+        for harmless in
+            [|hour: f64| 80.0 + (hour * 60.0).sin() / 4.0, |_: f64| 85.0, |hour: f64| 40.0 + 40.0 * hour.min(1.0)]
+        {
+            let outcome = after(30.0, harmless);
+            assert_eq!(outcome.status, Pass, "{outcome:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_mounted_below_the_root_is_in_use() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        let line = |point: &str| format!("30 22 8:1 / {point} rw - xfs /dev/sda1 rw\n");
+        let below = root.join("data/big");
+        let mounts = ["/", "/proc", below.to_str().unwrap(), &format!("{}x", root.display())].map(line).concat();
+        assert_eq!(mounted_below(&[root, PathBuf::from("/"), PathBuf::from("/no/such")], &mounts), [below]);
     }
 
     #[test]
@@ -429,5 +538,6 @@ mod tests {
         let outcome = check.check(&Scope::default()).await.unwrap();
         assert!((0.0..=1.0).contains(&outcome.observed.unwrap()), "{outcome:?}");
         assert!(DiskCheck::new(vec![], vec![], DiskSettings { warn_free_ratio: 1.1, ..Default::default() }).is_err());
+        assert!(DiskCheck::new(vec![], vec![], DiskSettings { warn_full_hours: -1.0, ..Default::default() }).is_err());
     }
 }

@@ -12,6 +12,10 @@
 //! timeout_seconds = 5              # the default, for the whole answer
 //! warn_seconds = 1                 # warn when the answer takes longer; off unless set
 //! redirects = 0                    # how many to follow, on the same host and port only
+//! # of an https address (feature `tls`):
+//! ca_file = "config/ca.pem"        # the authority of the certificate, trusted beside those of the system
+//! warn_days = 21                   # warn when the certificate ends so soon; the defaults
+//! fail_days = 7
 //! ```
 //!
 //! A status outside `status` fails; a redirect is such a status unless it is followed. Proxies of the
@@ -20,9 +24,12 @@
 //! Point it at what the service does, at `/status` or at `/livez`. An address that runs the checks (`/readyz`, `/health`) of the
 //! same service would wait for this check: it answers 508 at once, and the check fails and says so.
 
+#[cfg(feature = "tls")]
+mod secured;
+
 use std::collections::BTreeMap;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,7 +41,7 @@ use ureq::http::{HeaderName, HeaderValue, Uri};
 
 use super::seconds;
 use crate::cancel::Scope;
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::component::{Kind, Placement};
 use crate::error::{Error, ErrorKind, Result};
 use crate::health::{Blocking, CheckOutcome, CheckStatus, HealthCheck, own};
@@ -45,7 +52,11 @@ pub const KIND: Kind<dyn HealthCheck> = Kind {
     name: "http",
     summary: "An address answers with the right status and body, fast enough",
     placement: Placement::Anywhere,
-    build: |context, settings| Ok(Arc::new(HttpCheck::new(context.settings(settings)?)?.of_service(&context.state))),
+    build: |context, settings| {
+        let mut settings: HttpSettings = context.settings(settings)?;
+        settings.ca_file = settings.ca_file.map(|path| context.resolve(&path));
+        Ok(Arc::new(HttpCheck::new(settings)?.of_service(&context.state)))
+    },
     detect: None,
 };
 
@@ -80,6 +91,23 @@ pub struct HttpSettings {
     /// How many redirects to follow, at most 10, on the same host and port only.
     #[serde(default)]
     pub redirects: u32,
+    /// A file of authorities that are trusted beside those of the system, for `https`.
+    #[serde(default)]
+    pub ca_file: Option<PathBuf>,
+    /// Warn when a certificate of an `https` address ends within this many days.
+    #[serde(default = "three_weeks")]
+    pub warn_days: f64,
+    /// Fail when it ends within this many days.
+    #[serde(default = "one_week")]
+    pub fail_days: f64,
+}
+
+fn three_weeks() -> f64 {
+    21.0
+}
+
+fn one_week() -> f64 {
+    7.0
 }
 
 fn five() -> f64 {
@@ -98,6 +126,9 @@ impl HttpSettings {
             timeout_seconds: five(),
             warn_seconds: None,
             redirects: 0,
+            ca_file: None,
+            warn_days: three_weeks(),
+            fail_days: one_week(),
         }
     }
 }
@@ -156,6 +187,9 @@ struct Probe {
     headers: Vec<(HeaderName, HeaderValue)>,
     timeout: Duration,
     agent: ureq::Agent,
+    /// Of an address that is asked over TLS.
+    #[cfg(feature = "tls")]
+    secured: Option<secured::Secured>,
     /// Whose check it is, see [`own`].
     mark: Option<String>,
 }
@@ -165,7 +199,7 @@ impl HttpCheck {
     ///
     /// # Errors
     /// When the address, a status, a header or a pointer is not one; [`Unsupported`](ErrorKind::Unsupported) for
-    /// `https`, which this version does not speak.
+    /// `https` without the feature `tls`.
     pub fn new(settings: HttpSettings) -> Result<Self> {
         let uri = parse(&settings.url)?;
         settings.status.allows(200)?;
@@ -198,7 +232,19 @@ impl HttpCheck {
             .user_agent(concat!("uplifted-ops/", env!("CARGO_PKG_VERSION")))
             .build()
             .new_agent();
-        let probe = Arc::new(Probe { settings, uri, headers, timeout, agent, mark: None });
+        #[cfg(feature = "tls")]
+        let secured = secured::Secured::new(&uri, &settings)?;
+        let probe = Probe {
+            settings,
+            uri,
+            headers,
+            timeout,
+            agent,
+            #[cfg(feature = "tls")]
+            secured,
+            mark: None,
+        };
+        let probe = Arc::new(probe);
         Ok(Self { probe, warn, asking: Blocking::default() })
     }
 
@@ -217,12 +263,17 @@ impl HttpCheck {
 impl HealthCheck for HttpCheck {
     async fn check(&self, scope: &Scope) -> Result<CheckOutcome> {
         let (probe, clock) = (Arc::clone(&self.probe), Arc::clone(&scope.clock));
-        let (found, taken) = self
+        let (found, certificate, taken) = self
             .asking
             .run(scope, move || {
+                let certificate = probe.certificate(clock.now());
+                if let Some(refused) = certificate.as_ref().filter(|outcome| outcome.status == CheckStatus::Fail) {
+                    // Nothing is sent to whom nobody should trust.
+                    return Ok((Err(format!("is not asked: {}", refused.message)), None, Duration::ZERO));
+                }
                 let start = clock.monotonic();
                 let found = probe.ask(&*clock, start);
-                Ok((found, clock.monotonic().saturating_sub(start)))
+                Ok((found, certificate, clock.monotonic().saturating_sub(start)))
             })
             .await?;
         let url = shown(&self.probe.uri);
@@ -234,11 +285,27 @@ impl HealthCheck for HttpCheck {
             }
             Ok(code) => (CheckStatus::Pass, format!("{url} answers {code}")),
         };
+        let (status, message) = match certificate.filter(|outcome| outcome.status == CheckStatus::Warn) {
+            Some(ends) => (status.max(CheckStatus::Warn), format!("{message}; {}", ends.message)),
+            None => (status, message),
+        };
         Ok(CheckOutcome::new(status, message).observing(seconds, "seconds"))
     }
 }
 
 impl Probe {
+    /// The verdict on the certificate of an address that is asked over TLS.
+    #[cfg(feature = "tls")]
+    fn certificate(&self, now: Timestamp) -> Option<CheckOutcome> {
+        self.secured.as_ref().map(|secured| secured.judge(self.settings.ca_file.as_deref(), self.timeout, now))
+    }
+
+    /// An address over TLS was refused when the check was made.
+    #[cfg(not(feature = "tls"))]
+    fn certificate(&self, _: Timestamp) -> Option<CheckOutcome> {
+        None
+    }
+
     /// The status code of an answer that is right, or what is wrong with it.
     fn ask(&self, clock: &dyn Clock, start: Duration) -> Result<u16, String> {
         let mut uri = self.uri.clone();
@@ -253,7 +320,16 @@ impl Probe {
                 request = request.header(own::HEADER, mark);
             }
             // A timeout of zero would mean none.
-            let request = request.config().timeout_global(Some(time.max(Duration::from_millis(1)))).build();
+            let config = request.config().timeout_global(Some(time.max(Duration::from_millis(1))));
+            #[cfg(feature = "tls")]
+            let config = match self.secured {
+                // Read anew each time, as the certificate may be.
+                Some(_) => config.tls_config(
+                    secured::trusting(self.settings.ca_file.as_deref()).map_err(|error| error.to_string())?,
+                ),
+                None => config,
+            };
+            let request = config.build();
             let mut response = request.call().map_err(|error| self.explain(&error))?;
             let code = response.status().as_u16();
             let location = response.headers().get("location").map(|location| location.to_str().map(str::to_owned));
@@ -347,12 +423,13 @@ fn parse(url: &str) -> Result<Uri> {
     };
     match uri.scheme_str() {
         Some("http") => {}
+        Some("https") if cfg!(feature = "tls") => {}
         Some("https") => {
             return Err(Error::new(
                 ErrorKind::Unsupported,
                 format!("{} needs TLS, which this build lacks", shown(&uri)),
             )
-            .with_hint("name the service's own http address: this version speaks no TLS"));
+            .with_hint("name the service's own http address, or build with the feature `tls`"));
         }
         _ => return wrong("does not begin with http://").map_err(|error| error.with_hint("write the scheme too")),
     }
@@ -372,14 +449,15 @@ fn shown(uri: &Uri) -> String {
 
 /// Where a redirect leads, when it stays with the same scheme, host and port.
 fn resolve(from: &Uri, location: &str) -> Result<Uri, &'static str> {
-    let base = || format!("http://{}", from.authority().map_or("", |authority| authority.as_str()));
+    let own = from.scheme_str().unwrap_or("http");
+    let base = || format!("{own}://{}", from.authority().map_or("", |authority| authority.as_str()));
     // A scheme, and not the `next=http://…` of a query.
     let scheme =
         location.split_once("://").is_some_and(|(scheme, _)| scheme.bytes().all(|b| b.is_ascii_alphanumeric()));
     let text = if scheme {
         location.to_owned()
     } else if location.starts_with("//") {
-        format!("http:{location}")
+        format!("{own}:{location}")
     } else if location.starts_with('/') {
         format!("{}{location}", base())
     } else {
@@ -389,7 +467,8 @@ fn resolve(from: &Uri, location: &str) -> Result<Uri, &'static str> {
     let next: Uri = text.parse().map_err(|_| "which is not an address")?;
     let origin = |uri: &Uri| {
         let host = uri.host().unwrap_or_default().to_ascii_lowercase();
-        (uri.scheme_str().map(str::to_owned), host, uri.port_u16().unwrap_or(80))
+        let port = if uri.scheme_str() == Some("https") { 443 } else { 80 };
+        (uri.scheme_str().map(str::to_owned), host, uri.port_u16().unwrap_or(port))
     };
     if origin(&next) == origin(from) { Ok(next) } else { Err("another service, which is not followed") }
 }

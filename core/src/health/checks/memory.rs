@@ -25,7 +25,7 @@ use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::kernel::{Group, Kernel, Version, pressure};
+use super::kernel::{Group, GroupMemory, Kernel, pressure};
 use super::{Finding, level, ratio, worst};
 use crate::cancel::Scope;
 use crate::component::{Kind, Placement};
@@ -41,9 +41,6 @@ pub const KIND: Kind<dyn HealthCheck> = Kind {
     build: |context, settings| Ok(Arc::new(MemoryCheck::new(context.settings(settings)?)?)),
     detect: None,
 };
-
-/// The old hierarchy writes "no limit" as the highest multiple of a page; nobody has that much.
-const UNLIMITED: u64 = 1 << 60;
 
 /// Settings of [`MemoryCheck`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -142,10 +139,7 @@ impl Picture {
         let own = groups.first();
         let of_group = own.and_then(|group| group.find("memory.pressure"));
         let stalled = of_group.or_else(|| kernel.find("/proc/pressure/memory"));
-        let kills = own.and_then(|group| match group.version {
-            Version::One => group.field("memory.oom_control", "oom_kill"),
-            Version::Two => group.field("memory.events", "oom_kill"),
-        });
+        let kills = own.and_then(GroupMemory::kills);
         Ok(Self { rooms, stalled: stalled.and_then(|text| pressure(&text, "full")), kills })
     }
 }
@@ -161,13 +155,8 @@ struct Room {
 impl Room {
     /// A group, when it has a limit.
     fn of(group: &Group) -> Option<Self> {
-        let (limit, used, reclaimable) = match group.version {
-            Version::One => ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
-            Version::Two => ("memory.max", "memory.current", "inactive_file"),
-        };
-        let limit = group.number(limit).filter(|limit| *limit < UNLIMITED)?;
-        let used = group.number(used)?.saturating_sub(group.field("memory.stat", reclaimable).unwrap_or(0));
-        Some(Self { name: group.name(), used, limit })
+        let memory = GroupMemory::of(group)?;
+        Some(Self { name: group.name(), used: memory.working_set(), limit: memory.limit? })
     }
 
     fn machine(meminfo: &str) -> Result<Self> {

@@ -2,13 +2,17 @@
 //!
 //! | kind | question |
 //! | --- | --- |
-//! | [`http`] | does an address answer as it should, and fast enough |
+//! | [`http`] | does an address answer as it should, and fast enough, with a certificate that lasts |
 //! | [`tcp`] | does a port accept connections |
-//! | [`disk`] | is there room, in bytes and in inodes, where the service writes |
+//! | [`disk`] | is there room, in bytes and in inodes, where the service writes, and for how long |
 //! | [`process`] | does a process live, and within its limits |
 //! | [`memory`] | is there memory left, for the control group and the machine |
 //! | [`cpu`] | is there CPU left, for the control group and the machine, over a window |
 //! | [`load`] | how many tasks of the machine run or wait, for each core |
+//! | [`leak`] | does the memory of a process grow without end |
+//! | [`clock`] | is the machine's clock kept right, and was it not set |
+//! | [`port_owner`] | does the right program listen on a port |
+//! | [`systemd`] | is a unit of systemd active |
 //! | [`fds`] | are file descriptors left, for a process and the machine |
 //! | [`file`](mod@file) | is a file there, young enough, of the right size and mode, and does it grow |
 //! | [`folder`] | is a folder there, with as many files as it should have, one of them young |
@@ -16,10 +20,15 @@
 //! | [`dns`] | does a name resolve, to the right addresses, and fast enough |
 //! | `certificate` | how long are the certificates in a file valid, and for whom (feature `tls`) |
 //! | `tls` | the same of what a server shows (feature `tls`) |
+//! | `postgres` | does PostgreSQL answer, have connections left, keep up with its primary, and let go of its log (feature `postgres`) |
+//! | [`redis`] | does Redis answer, save, follow its primary, and have memory left |
+//! | [`job_age`] | did a job end well lately |
+//! | [`last_verified_restore`] | how old is the newest backup that a drill has restored |
 //! | [`log_errors`] | how many errors did the service log lately |
 //! | [`store`] | does a database answer, and is its log in bounds |
 //! | [`backup_age`] | is the last backup young enough, verified, and provably restorable |
 //! | [`backup_secrets`] | are the backups encrypted |
+//! | [`listener`] | is the address of `metrics.listen` ours |
 //! | [`jobs`] | did what runs by itself run, and well |
 //!
 //! Those up to `log_errors` are kinds that `[[check]]` in `ops.toml` names. The others need live objects, and are made by
@@ -29,6 +38,7 @@ pub mod backup_age;
 pub mod backup_secrets;
 #[cfg(feature = "tls")]
 pub mod certificate;
+pub mod clock;
 pub mod command;
 pub mod cpu;
 pub mod disk;
@@ -37,19 +47,30 @@ pub mod fds;
 pub mod file;
 pub mod folder;
 pub mod http;
+pub mod job_age;
 pub mod jobs;
-mod kernel;
+pub mod last_verified_restore;
+pub mod leak;
+pub mod listener;
 pub mod load;
 pub mod log_errors;
 pub mod memory;
+pub mod port_owner;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 pub mod process;
+pub mod redis;
 pub mod store;
 mod subject;
+pub mod systemd;
 pub mod tcp;
 #[cfg(feature = "tls")]
 pub mod tls;
+mod trend;
 #[cfg(feature = "tls")]
 mod x509;
+
+use crate::metrics::kernel;
 
 use std::time::Duration;
 

@@ -47,22 +47,33 @@ impl StoreCheck {
     }
 
     fn judge(&self, stats: &StoreStats) -> CheckOutcome {
-        let (size, log) = (ByteSize(stats.size_bytes), ByteSize(stats.log_bytes));
-        let settings = &self.settings;
+        let size = ByteSize(stats.size_bytes);
         let name = &self.name;
-        let beside = log > settings.small_log_bytes && log.0 as f64 > settings.warn_log_ratio * size.0 as f64;
-        if log > settings.warn_log_bytes || beside {
-            let message = format!(
-                "the log of database {name} is {log} beside {size} of data: end long transactions and readers that \
-                 keep it from being checkpointed"
-            );
-            return CheckOutcome::new(CheckStatus::Warn, message).observing(log.0 as f64, "bytes");
+        let mut message = format!("database {name} answers: {size}");
+        if let Some(log) = stats.log_bytes.map(ByteSize) {
+            if let Some(why) = self.is_too_large(log, stats) {
+                let message = format!("the log of database {name} is {log} beside {size} of data: {why}");
+                return CheckOutcome::new(CheckStatus::Warn, message).observing(log.0 as f64, "bytes");
+            }
+            message.push_str(&format!(", log {log}"));
         }
-        let mut message = format!("database {name} answers: {size}, log {log}");
         if let Some(free) = free_ratio(stats) {
             message.push_str(&format!(", {:.0} % of its pages free", free * 100.0));
         }
         CheckOutcome::new(CheckStatus::Pass, message).observing(size.0 as f64, "bytes")
+    }
+
+    /// What to do about a log that is too large.
+    fn is_too_large(&self, log: ByteSize, stats: &StoreStats) -> Option<&'static str> {
+        let settings = &self.settings;
+        // A server keeps a log of a size of its own, however small the database is.
+        if let Some(target) = stats.details.get("log_target_bytes").and_then(serde_json::Value::as_u64) {
+            return (log.0 > settings.warn_log_bytes.0.max(target.saturating_mul(2)))
+                .then_some("look for a replication slot that nobody reads, and whether archiving fails");
+        }
+        let beside = log > settings.small_log_bytes && log.0 as f64 > settings.warn_log_ratio * stats.size_bytes as f64;
+        (log > settings.warn_log_bytes || beside)
+            .then_some("end long transactions and readers that keep it from being checkpointed")
     }
 }
 
@@ -103,7 +114,13 @@ mod tests {
     #[async_trait]
     impl Store for Fake {
         fn capability(&self) -> StoreCapability {
-            StoreCapability { kind: "fake".into(), file: None, side_files: Vec::new(), maintenance: Vec::new() }
+            StoreCapability {
+                kind: "fake".into(),
+                file: None,
+                side_files: Vec::new(),
+                copy_files: Vec::new(),
+                maintenance: Vec::new(),
+            }
         }
 
         async fn stats(&self, _: &Scope) -> Result<StoreStats> {
@@ -139,7 +156,7 @@ mod tests {
     }
 
     fn stats(size_bytes: u64, log_bytes: u64) -> StoreStats {
-        StoreStats { size_bytes, log_bytes, details: serde_json::Map::new() }
+        StoreStats { size_bytes, log_bytes: Some(log_bytes), details: serde_json::Map::new() }
     }
 
     #[tokio::test]
@@ -156,6 +173,19 @@ mod tests {
         ] {
             let outcome = check(Some(stats(size, log))).check(&Scope::default()).await.unwrap();
             assert_eq!(outcome.status, status, "{size} {log}: {outcome:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_says_how_large_its_log_gets() {
+        for (log, status) in
+            [(Some(1 << 30), CheckStatus::Pass), (Some(5 << 30), CheckStatus::Warn), (None, CheckStatus::Pass)]
+        {
+            let mut stats = stats(8 << 20, 0);
+            stats.log_bytes = log;
+            stats.details.insert("log_target_bytes".into(), (2_u64 << 30).into());
+            let outcome = check(Some(stats)).check(&Scope::default()).await.unwrap();
+            assert_eq!(outcome.status, status, "{outcome:?}");
         }
     }
 

@@ -173,6 +173,10 @@ mod tests {
             assert_eq!(outcome.unit.as_deref(), Some("seconds"));
         }
         drop(listener);
+        // Held, so that no other test listens there.
+        let closed = tokio::net::TcpSocket::new_v4().unwrap();
+        closed.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let port = closed.local_addr().unwrap().port();
         let outcome = check(&format!("127.0.0.1:{port}")).check(&Scope::default()).await.unwrap();
         assert_eq!(outcome.status, CheckStatus::Fail);
         assert!(outcome.message.contains("nobody listens"), "{}", outcome.message);

@@ -123,7 +123,11 @@ impl TlsCheck {
 }
 
 /// The certificates that the server shows, its own one first, or why there are none.
-fn shown(address: &str, host: &ServerName<'static>, timeout: Duration) -> Result<Vec<CertificateDer<'static>>, String> {
+pub(super) fn shown(
+    address: &str,
+    host: &ServerName<'static>,
+    timeout: Duration,
+) -> Result<Vec<CertificateDer<'static>>, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
@@ -230,25 +234,15 @@ mod tests {
     use std::io::Write;
     use std::net::TcpListener;
 
-    use rustls::pki_types::pem::PemObject;
-    use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
-    use rustls::{ServerConfig, ServerConnection};
+    use rustls::ServerConnection;
 
-    use super::super::certificate::tests::{at, issued};
+    use super::super::certificate::tests::{at, issued, served};
     use super::*;
     use CheckStatus::{Fail, Pass, Warn};
 
     /// A server of this certificate on a loopback port, which shakes hands one after the other.
     fn server(pem: &str, key: &rcgen::KeyPair) -> String {
-        let chain = vec![CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()];
-        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(chain, key)
-            .unwrap();
-        let config = Arc::new(config);
+        let config = served(pem, key);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         std::thread::spawn(move || {

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
-use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, RootCertStore};
@@ -18,9 +17,7 @@ use super::{Finding, worst};
 use crate::clock::{TimeZone, Timestamp};
 use crate::error::{Error, Result};
 use crate::health::{CheckOutcome, CheckStatus};
-
-/// A file of certificates is smaller than this.
-const MAX_FILE: u64 = 1 << 20;
+use crate::tls;
 
 /// How many days before the end to speak up.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -50,10 +47,7 @@ pub(super) struct Trust {
 
 impl Trust {
     pub(super) fn load(ca_file: Option<&Path>) -> Result<Self> {
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        let named = ca_file.map(read_pem).transpose()?.unwrap_or_default();
-        roots.add_parsable_certificates(named.iter().cloned());
+        let (roots, named) = tls::trusted(true, ca_file)?;
         Ok(Self { roots, named })
     }
 
@@ -138,21 +132,6 @@ pub(super) fn judge(
         findings.push(Finding { status: CheckStatus::Fail, message, observed, unit: "days" });
     }
     worst(findings).unwrap_or_else(|| CheckOutcome::new(CheckStatus::Fail, format!("{what} holds no certificate")))
-}
-
-/// The certificates in a file (PEM, RFC 7468), in their order.
-pub(super) fn read_pem(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
-    let cannot = |error: std::io::Error| Error::io(format!("read {path:?}"), error);
-    let meta = path.metadata().map_err(cannot)?;
-    if !meta.is_file() || meta.len() > MAX_FILE {
-        return Err(Error::invalid(format!("{path:?} is not a file of certificates"))
-            .with_hint("name one in the form of PEM, which begins with -----BEGIN CERTIFICATE-----"));
-    }
-    let bytes = std::fs::read(path).map_err(cannot)?;
-    let found: std::result::Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
-    found.map_err(|error| {
-        Error::invalid(format!("a certificate in {path:?} cannot be read: {error}")).with_hint("replace the file")
-    })
 }
 
 /// From when until when a certificate is valid; `None` for what is none.

@@ -206,10 +206,16 @@ async fn what_is_about_to_stop_is_not_ready_and_still_alive() {
         assert_eq!(scene.get(path).await.status, 200, "{path}");
     }
     assert_eq!(body(&scene.get("/health").await)["phase"], "draining");
-    tokio::time::timeout(PATIENCE, scene.clock.sleepers(2)).await.unwrap();
     assert!(!drained.is_finished());
-    scene.clock.advance(Duration::from_secs(5));
-    tokio::time::timeout(PATIENCE, drained).await.unwrap().unwrap();
+    // Others sleep by this clock as well: nobody says when the wait has begun.
+    let delayed = async {
+        while !drained.is_finished() {
+            scene.clock.advance(Duration::from_secs(5));
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, delayed).await.unwrap();
+    drained.await.unwrap();
     // The same, said by whoever has the responder alone.
     let scene = Scene::guarded();
     scene.responder.clone().drain();
@@ -283,4 +289,18 @@ async fn only_a_check_of_this_service_is_refused() {
     assert_eq!((refused.status, body(&refused)["error"]["kind"].clone()), (508, json!("refused")));
     assert!(hint(&refused).starts_with("point that check at /status"));
     assert_eq!(scene.check.calls(), 1, "its checks do not run for it");
+}
+
+#[tokio::test]
+async fn a_badge_shows_the_state_to_readers() {
+    let scene = Scene::new(Access::default());
+    let svg = |response: &Response| String::from_utf8(response.body.clone()).unwrap();
+    for (path, words) in [("/badge/scripted.svg", "scripted: pass"), ("/badge.svg", "shop: pass")] {
+        let shown = scene.get(path).await;
+        assert_eq!((shown.status, shown.header("content-type")), (200, Some("image/svg+xml")), "{path}");
+        assert!(svg(&shown).contains(words), "{path}: {}", svg(&shown));
+        assert_eq!(scene.send(remote("GET", path)).await.status, 403);
+    }
+    assert_eq!(scene.get("/badge/nowhere.svg").await.status, 404);
+    assert_eq!(scene.get("/badge/scripted").await.status, 404);
 }

@@ -47,10 +47,31 @@ async fn metrics_come_in_the_format_that_is_asked_for() {
         let request = local("GET", "/metrics");
         let response = scene.send(accept.map_or(request.clone(), |accept| request.header("accept", accept))).await;
         assert_eq!((response.status, response.header("content-type")), (200, Some(content_type)));
-        assert_eq!(response.header("vary"), Some("accept"));
+        assert_eq!(response.header("vary"), Some("accept, accept-encoding"));
         let page = String::from_utf8(response.body).unwrap();
         assert!(page.contains("uplifted_ops_build_info") && page.ends_with(end), "{page}");
     }
+}
+
+#[tokio::test]
+async fn metrics_are_compressed_for_those_who_ask_and_come_in_protobuf() {
+    let scene = Scene::guarded();
+    let plain = scene.get("/metrics").await;
+    assert_eq!((plain.status, plain.header("content-encoding")), (200, None));
+    let packed = scene.send(local("GET", "/metrics").header("accept-encoding", "br;q=1.0, gzip;q=0.8, *;q=0.1")).await;
+    assert_eq!(packed.header("content-encoding"), Some("gzip"));
+    assert_eq!(packed.header("content-length"), Some(packed.body.len().to_string().as_str()));
+    let mut page = String::new();
+    std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(&packed.body[..]), &mut page).unwrap();
+    assert!(page.contains("# TYPE uplifted_ops_build_info gauge") && page.len() > 2 * packed.body.len(), "{page}");
+
+    let accept =
+        "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.7,*/*;q=0.1";
+    let message = scene.send(local("GET", "/metrics").header("accept", accept)).await;
+    assert!(message.header("content-type").unwrap().starts_with("application/vnd.google.protobuf; proto="));
+    assert!(message.body.windows(23).any(|bytes| bytes == b"uplifted_ops_build_info"));
+    let refused = scene.send(local("GET", "/metrics").header("accept-encoding", "gzip;q=0")).await;
+    assert_eq!(refused.header("content-encoding"), None);
 }
 
 #[tokio::test]

@@ -90,6 +90,9 @@ async fn config_check_says_it_before_the_start_does() {
         ("write_token = \"env:EMPTY\"", Some("error http.write_token: http.write_token is empty")),
         ("hosts = [\"a b\"]", Some("error http.hosts: http.hosts names \"a b\"")),
         ("token = \"env:GOOD\"\nhosts = [\"ops.internal\"]", None),
+        ("max_connections = 0", Some("error http.max_connections: with 0 nobody would be served")),
+        ("header_seconds = 0", Some("error http.header_seconds: it is no time")),
+        ("idle_seconds = 1e9", Some("error http.idle_seconds: it is no time")),
     ] {
         std::fs::write(folder.path().join("ops.toml"), format!("[http]\n{toml}\n")).unwrap();
         let ops = build(folder.path(), &[("GOOD", SECRET), ("SHORT", "hunter2"), ("EMPTY", "")]);

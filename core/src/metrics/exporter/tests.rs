@@ -56,7 +56,7 @@ impl Scene {
 }
 
 fn outlet(name: &str, sink: Arc<dyn MetricsSink>) -> Outlet {
-    Outlet { name: name.to_owned(), sink, period: MINUTE }
+    Outlet { name: name.to_owned(), sink, period: MINUTE, deadline: None }
 }
 
 fn nothing() -> Arc<Source> {

@@ -162,6 +162,48 @@ mod tests {
         assert_eq!((found(version, &["0"]).as_deref(), b.cached.load(Ordering::Relaxed)), (Some("b"), 4));
     }
 
+    /// Values of 16 bytes whose hash is that of nothing: the second half undoes the first.
+    fn chosen(family: u64, count: usize) -> Vec<String> {
+        let golden = 0x9e37_79b9_7f4a_7c15;
+        let halves = (0_u64..).map(|n| format!("{n:08}").into_bytes()).filter_map(|first| {
+            let first: [u8; 8] = first.try_into().ok()?;
+            let state = mix(mix(family, 16), u64::from_le_bytes(first));
+            let value = [first, (state ^ golden).to_le_bytes()].concat();
+            String::from_utf8(value).ok()
+        });
+        halves.take(count).collect()
+    }
+
+    /// The quick hash can be reckoned by anybody. It is a hint: who makes all values share it makes them go the long way, which
+    /// has a secret.
+    #[test]
+    fn values_that_were_chosen_to_collide_cost_the_short_cut_and_no_more() {
+        let registry = crate::metrics::Registry::new();
+        let definition = |name: &str| crate::metrics::Definition::new(name, "").labels(&["by"]).max_series(1_000);
+        let family = registry.counters(definition("flood")).unwrap();
+        let values = chosen(family.0.id, 300);
+        let hashes: std::collections::BTreeSet<u64> = values.iter().map(|value| hash(family.0.id, &[value])).collect();
+        assert_eq!((values.len(), hashes.len()), (300, 1));
+        for round in 1..=3_u64 {
+            for value in &values {
+                family.inc(&[value]).unwrap();
+                assert_eq!(family.with(&[value]).unwrap().get(), round as f64);
+            }
+        }
+        // The index of each family has keys of its own, so that nobody can choose for it.
+        let other = registry.counters(definition("other")).unwrap();
+        let text = |value: &str| format!("by=\"{value}\"");
+        let places = |family: &crate::metrics::CounterFamily, values: &[String]| -> usize {
+            let place = |value: &String| family.0.hash(&text(value)) % 1_024;
+            values.iter().map(place).collect::<std::collections::BTreeSet<_>>().len()
+        };
+        assert!(places(&family, &values) > 220);
+        let there = (0..200_000).map(|n| n.to_string()).filter(|n| other.0.hash(&text(n)) % 1_024 == 7);
+        let there: Vec<String> = there.take(128).collect();
+        assert_eq!((places(&other, &there), there.len()), (1, 128));
+        assert!(places(&family, &there) > 96, "{}", places(&family, &there));
+    }
+
     #[test]
     fn long_values_are_not_kept() {
         let version = Version { family: u64::MAX, generation: 0 };

@@ -24,7 +24,7 @@ pub(in crate::metrics) fn text<'a>(labels: impl IntoIterator<Item = (&'a str, &'
 }
 
 /// The values in a text that [`text`] made of these names. A NUL has become U+FFFD.
-pub(super) fn values<'a>(mut text: &'a str, names: &'a [String]) -> impl Iterator<Item = String> + 'a {
+pub(in crate::metrics) fn values<'a>(mut text: &'a str, names: &'a [String]) -> impl Iterator<Item = String> + 'a {
     names.iter().enumerate().map(move |(at, name)| {
         text = text.get(name.len() + 2 + usize::from(at > 0)..).unwrap_or_default();
         let mut value = String::new();
@@ -47,7 +47,7 @@ pub(super) fn values<'a>(mut text: &'a str, names: &'a [String]) -> impl Iterato
 }
 
 /// Compares two texts of the same names by their values, in order.
-pub(super) fn order(a: &str, b: &str) -> Ordering {
+pub(in crate::metrics) fn order(a: &str, b: &str) -> Ordering {
     let (a, b) = (a.as_bytes(), b.as_bytes());
     let mut at = a.iter().zip(b).take_while(|(a, b)| a == b).count();
     // Back to before the backslashes: whether the next byte is escaped depends on all of them.

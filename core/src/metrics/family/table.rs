@@ -1,7 +1,6 @@
 //! The series of a family, found by the text of their labels.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use hashbrown::HashTable;
 
@@ -39,7 +38,7 @@ impl Table {
     }
 
     pub(super) fn insert(&mut self, hash: u64, series: &Arc<Series>, rehash: impl Fn(&Series) -> u64) {
-        self.overflow += usize::from(series.overflow);
+        self.overflow += usize::from(series.is_overflow());
         self.index.insert_unique(hash, Arc::clone(series), |series| rehash(series));
         self.fresh.push(Arc::clone(series));
     }
@@ -47,8 +46,8 @@ impl Table {
     pub(super) fn remove(&mut self, hash: u64, series: &Arc<Series>) {
         let Ok(entry) = self.index.find_entry(hash, |held| Arc::ptr_eq(held, series)) else { return };
         entry.remove();
-        self.overflow -= usize::from(series.overflow);
-        series.gone.store(true, Ordering::Release);
+        self.overflow -= usize::from(series.is_overflow());
+        series.leave();
         self.gone += 1;
         // Where nobody ever looks, what comes and goes must not pile up.
         if self.fresh.len() > 2 * self.index.len() + 64 {

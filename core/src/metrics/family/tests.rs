@@ -34,7 +34,7 @@ fn two_threads_that_miss_together_share_a_series() {
     for _ in 0..2 {
         family.0.find_or_add(&["x"]).0.count(1);
     }
-    assert_eq!(family.0.read().series.len(), 1);
+    assert_eq!(family.0.read(&[]).series.len(), 1);
     assert_eq!(family.with(&["x"]).unwrap().get(), 2.0);
 }
 
@@ -280,4 +280,40 @@ fn threads_lose_nothing_when_they_end() {
         assert_eq!(family.with(&[&n.to_string()]).unwrap().get(), 16_000.0);
     }
     assert_eq!(family.with(&["fraction"]).unwrap().get(), 40_000.0);
+}
+
+#[test]
+fn the_cap_of_the_process_is_that_of_families_which_say_none() {
+    let registry = Registry::new();
+    let labels = |name| Definition::new(name, "").labels(&["n"]);
+    let (own, process) =
+        (registry.counters(labels("a").max_series(3)).unwrap(), registry.counters(labels("b")).unwrap());
+    // More than any other test of this program counts in a family that says nothing.
+    set_max_series(2_500);
+    for n in 0..3_000 {
+        own.inc(&[&n.to_string()]).unwrap();
+        process.inc(&[&n.to_string()]).unwrap();
+    }
+    set_max_series(MAX_SERIES);
+    let page = text(&registry);
+    assert!(page.contains("a_total{n=\"__overflow__\"} 2997\n") && page.contains("b_total{n=\"__overflow__\"} 500\n"));
+}
+
+#[test]
+fn an_observation_finds_its_bucket_among_few_and_many_bounds() {
+    for count in [0, 1, 2, 3, 15, 16, 31, 32, 33, 100] {
+        let bounds: Vec<f64> = (0..count).map(f64::from).collect();
+        let took =
+            HistogramFamily::detached(Definition::new("took", "Took").bounds(&bounds)).unwrap().with(&[]).unwrap();
+        // Below, on and above each bound.
+        let values: Vec<f64> = (-1..=2 * count).map(|half| f64::from(half) / 2.0).collect();
+        values.iter().for_each(|value| took.observe(*value));
+        let mut expected = vec![0; bounds.len() + 1];
+        for value in &values {
+            expected[bounds.iter().position(|bound| value <= bound).unwrap_or(bounds.len())] += 1;
+        }
+        let found = took.get();
+        assert_eq!(found.counts, expected, "{count} bounds");
+        assert_eq!(found.sum, values.iter().sum::<f64>(), "{count} bounds");
+    }
 }

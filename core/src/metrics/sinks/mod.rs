@@ -4,6 +4,8 @@
 //! | --- | --- |
 //! | [`textfile`] | a file that the textfile collector of node_exporter reads |
 //! | [`otlp`] | an OpenTelemetry collector, over HTTP |
+//! | [`statsd`] | a StatsD server or a Datadog agent, in datagrams |
 
 pub mod otlp;
+pub mod statsd;
 pub mod textfile;

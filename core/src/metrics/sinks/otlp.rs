@@ -6,7 +6,7 @@
 //! kind = "otlp"
 //! endpoint = "http://127.0.0.1:4318"        # /v1/metrics is added where the address has no path
 //! headers = { Authorization = "env:OTLP_TOKEN" }
-//! resource = { "service.name" = "shop", "deployment.environment.name" = "production" }
+//! resource = { "deployment.environment.name" = "production" }   # `service.name` is that of [service]
 //! ```
 //!
 //! Numbers are sent as they stand (temporality cumulative), in the JSON encoding of OTLP, compressed with gzip. What a
@@ -16,7 +16,7 @@
 //! Source: OTLP specification 1.x, "OTLP/HTTP" and "JSON Protobuf Encoding"; `opentelemetry/proto/metrics/v1`.
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ use crate::clock::Timestamp;
 use crate::component::{Kind, Placement};
 use crate::config::reference;
 use crate::error::{Error, ErrorKind, Result};
-use crate::metrics::{MetricsSink, MetricsSnapshot};
+use crate::metrics::{MetricsSink, MetricsSnapshot, gzip};
 use crate::value::Secret;
 
 mod encode;
@@ -43,13 +43,19 @@ pub const KIND: Kind<dyn MetricsSink> = Kind {
     build: |context, settings| {
         let mut settings: OtlpSettings = context.settings(settings)?;
         for value in settings.headers.values_mut() {
-            *value = reference::resolve(value.reveal(), &context.root)?;
+            let resolved = reference::resolve(value.reveal(), &context.root);
+            *value = resolved.map_err(|error| error.with_context("field", "headers"))?;
+        }
+        if !context.service.is_empty() {
+            settings.resource.entry(SERVICE_NAME.to_owned()).or_insert_with(|| context.service.clone());
         }
         Ok(Arc::new(OtlpSink::new(settings)?))
     },
     detect: None,
 };
 
+/// What the semantic conventions call the name of a service.
+const SERVICE_NAME: &str = "service.name";
 /// Where metrics go where the address says nothing else (OTLP/HTTP, "OTLP/HTTP Request").
 const PATH: &str = "/v1/metrics";
 /// More of an answer is not read.
@@ -65,8 +71,8 @@ pub struct OtlpSettings {
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, String>")]
     pub headers: BTreeMap<String, Secret>,
-    /// What describes the service, by the names of the semantic conventions: `service.name` above all, which is
-    /// `unknown_service` unless it is here, as the specification has it.
+    /// What describes the service, by the names of the semantic conventions. `service.name` is that of `[service]` unless
+    /// it is here; a sink without settings calls it `unknown_service`, as the specification has it.
     #[serde(default)]
     pub resource: BTreeMap<String, String>,
     /// How long the collector may take, in seconds.
@@ -103,7 +109,7 @@ impl OtlpSink {
     /// When the address, a header or the time is not one; [`ErrorKind::Unsupported`] for `https` without the feature `tls`.
     pub fn new(settings: OtlpSettings) -> Result<Self> {
         let OtlpSettings { endpoint, headers, mut resource, timeout_seconds } = settings;
-        resource.entry("service.name".to_owned()).or_insert_with(|| "unknown_service".to_owned());
+        resource.entry(SERVICE_NAME.to_owned()).or_insert_with(|| "unknown_service".to_owned());
         let uri = address(&endpoint)?;
         let timeout = Duration::try_from_secs_f64(timeout_seconds).ok();
         let timeout =
@@ -208,7 +214,7 @@ impl Post {
             Error::new(ErrorKind::Unavailable, format!("the collector at {} {why}", self.shown))
                 .with_hint("look at the collector; the next export has the same counters")
         };
-        let packed = gzip(body).map_err(|error| Error::internal(format!("could not compress a snapshot: {error}")))?;
+        let packed = gzip(body)?;
         let mut request = self.agent.post(self.uri.clone());
         for (name, value) in &self.headers {
             request = request.header(name, value);
@@ -256,12 +262,6 @@ impl Post {
 /// The beginning of an answer, for people.
 fn brief(answer: &[u8]) -> String {
     String::from_utf8_lossy(answer).chars().take(200).collect()
-}
-
-fn gzip(body: &[u8]) -> std::io::Result<Vec<u8>> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    encoder.write_all(body)?;
-    encoder.finish()
 }
 
 #[cfg(test)]

@@ -1,40 +1,19 @@
-//! Chunks, and the directory that finds them. Neither ever moves or is given back while the process lives.
+//! The directory that finds chunks by their number. A cell never loses its number while somebody has it.
 
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicU64;
 
-/// Cells of a chunk: 4 KiB of them, a page of memory or of a file.
-pub(super) const CELLS: usize = 512;
-
-/// A plain array of cells, all zero at first. On cache lines of its own: chunks of two threads share none.
-#[repr(C, align(64))]
-pub(super) struct Chunk([AtomicU64; CELLS]);
-
-impl Chunk {
-    /// Where memory for a chunk comes from. The only place that knows: a mapped file would be cut into chunks here.
-    fn take() -> &'static Self {
-        Box::leak(Box::new(Self([const { AtomicU64::new(0) }; CELLS])))
-    }
-
-    /// The cell called `id` of those that lie in this chunk.
-    #[inline]
-    pub(super) fn cell(&self, id: u32) -> &AtomicU64 {
-        &self.0[id as usize % CELLS]
-    }
-
-    pub(super) fn cells(&self) -> &[AtomicU64] {
-        &self.0
-    }
-}
+use super::map::{CELLS, Chunk, Slot};
 
 /// The first segment has room for so many chunks, each further one for twice as many.
 const FIRST: usize = 16;
 /// Enough for every `u32`.
 const SEGMENTS: usize = 20;
 
-type Segment = Box<[OnceLock<&'static Chunk>]>;
+type Segment = Box<[Slot]>;
 
-/// Chunks by their number. Grows without moving what is there, so that looking takes no lock.
+/// Chunks by their number. Grows without moving what is there, so that looking takes no lock. Only whoever has the lock of
+/// the slab puts chunks in.
 pub(super) struct Directory([OnceLock<Segment>; SEGMENTS]);
 
 impl Directory {
@@ -60,14 +39,17 @@ impl Directory {
     #[inline]
     pub(super) fn chunk(&self, id: u32) -> Option<&'static Chunk> {
         let (segment, at) = Self::place(id);
-        self.0.get(segment)?.get()?.get(at)?.get().copied()
+        self.0.get(segment)?.get()?.get(at)?.get()
     }
 
-    /// The cell called `id`; its chunk is made if it is not there.
-    pub(super) fn get_or_add(&self, id: u32) -> &'static AtomicU64 {
+    /// Puts a chunk where the cell `id` lies, and gives the one that was there.
+    pub(super) fn replace(&self, id: u32, chunk: Option<&'static Chunk>) -> Option<&'static Chunk> {
         let (segment, at) = Self::place(id);
-        let room = || (0..FIRST << segment).map(|_| OnceLock::new()).collect();
-        self.0[segment].get_or_init(room)[at].get_or_init(Chunk::take).cell(id)
+        let room = || (0..FIRST << segment).map(|_| Slot::default()).collect();
+        let slot = &self.0[segment].get_or_init(room)[at];
+        let old = slot.get();
+        slot.set(chunk);
+        old
     }
 }
 
@@ -75,6 +57,7 @@ impl Directory {
 mod tests {
     use std::sync::atomic::Ordering;
 
+    use super::super::map::Region;
     use super::*;
 
     #[test]
@@ -90,10 +73,12 @@ mod tests {
     #[test]
     fn cells_stay_where_they_are() {
         let directory = Directory::new();
+        let [one, two, ..] = Region::anonymous(16).chunks() else { panic!() };
         assert!(directory.get(700).is_none());
-        let early = directory.get_or_add(700);
+        assert!(directory.replace(700, Some(one)).is_none());
+        let early = directory.get(700).unwrap();
         early.store(7, Ordering::Relaxed);
-        directory.get_or_add(1 << 24);
+        directory.replace(1 << 24, Some(two));
         assert!(std::ptr::eq(early, directory.get(700).unwrap()));
         assert_eq!(directory.get(700).unwrap().load(Ordering::Relaxed), 7);
         assert!(directory.get(CELLS as u32 * 3).is_none());

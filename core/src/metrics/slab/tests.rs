@@ -41,9 +41,11 @@ fn the_end_of_a_thread_moves_its_counts_and_keeps_their_kind() {
         .join()
         .unwrap();
     }
-    // No thread is left that could hold them.
-    assert_eq!(shared(count).load(Ordering::Relaxed), 30);
-    assert_eq!(f64::from_bits(shared(sum).load(Ordering::Relaxed)), 2.5);
+    // No thread is left that could hold them. Where others read the cells, they stay where they are.
+    if !write().is_shared() {
+        assert_eq!(shared(count).load(Ordering::Relaxed), 30);
+        assert_eq!(f64::from_bits(shared(sum).load(Ordering::Relaxed)), 2.5);
+    }
     assert_eq!((whole(count), Reader::new().float(sum)), (30, 2.5));
 }
 
@@ -110,4 +112,29 @@ fn a_destructor_that_runs_last_still_counts() {
     .join()
     .unwrap();
     assert_eq!(whole(id), 2);
+}
+
+#[test]
+fn what_is_counted_serially_is_summed_with_the_rest() {
+    let span = Span::take(Kind::Whole, 2);
+    let ids: Vec<u32> = span.ids().collect();
+    let near = serial::Near::default();
+    for round in 1..=3 {
+        near.add_whole(ids[0], 2);
+        add_whole(ids[0], 1);
+        // By turns on several threads, as under a lock.
+        std::thread::scope(|scope| scope.spawn(|| near.add_whole(ids[0], 1)).join().unwrap());
+        assert_eq!((whole(ids[0]), whole(ids[1])), (4 * round, 0));
+        // Whoever is told to looks anew, and finds the same.
+        serial::forget();
+    }
+    // Nobody waits for the lock: what cannot be had is counted the common way.
+    let other = serial::Near::default();
+    let reader = Reader::new();
+    other.add_whole(ids[1], 5);
+    drop(reader);
+    other.add_whole(ids[1], 5);
+    assert_eq!(whole(ids[1]), 10);
+    drop(span);
+    assert_eq!((whole(ids[0]), whole(ids[1])), (0, 0), "cells that are given back are empty");
 }

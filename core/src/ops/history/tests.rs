@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::proofs;
+use super::{KnownBackups, backups, proofs};
 use crate::backup::list::{Listed, list};
 use crate::backup::manifest::Manifest;
 use crate::backup::retention::Proofs;
@@ -124,4 +124,30 @@ async fn samples_that_went_round_prove_what_nobody_looked_at_more_closely() {
     let damaged = (1, "backup.verify", verify("full", &["one", "two"], &["one"]));
     let later = (2, name, sample(&["one", "two"], &[]));
     assert_eq!(found(&[damaged, later]), (None, Some(at(2))));
+}
+
+#[test]
+fn what_is_known_of_backups_follows_the_journal() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = Journal::open(folder.path()).unwrap();
+    let known = KnownBackups::default();
+    assert_eq!(known.of(&journal).unwrap().complete, 0);
+    let record = |seconds: i64| Record {
+        time: Timestamp::from_second(seconds).unwrap(),
+        operation: "backup.create".to_owned(),
+        outcome: RecordOutcome::Done,
+        duration_seconds: 1.0,
+        pid: 1,
+        request: json!({}),
+        response: json!({ "outcome": "complete", "size_bytes": 5, "stored_bytes": 3 }),
+        error: None,
+    };
+    for made in 1..=3 {
+        journal.append(&record(made)).unwrap();
+        let history = known.of(&journal).unwrap();
+        assert_eq!((history.complete, history.last_complete), (made as u64, Some(record(made).time)));
+        assert_eq!(known.of(&journal).unwrap(), backups(&journal).unwrap());
+    }
+    std::fs::remove_dir_all(journal.folder()).unwrap();
+    assert_eq!(known.of(&journal).unwrap().complete, 0);
 }

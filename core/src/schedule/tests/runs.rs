@@ -84,6 +84,21 @@ async fn by_hand_and_by_itself_exclude_each_other() {
 }
 
 #[tokio::test]
+async fn whoever_only_looks_at_a_record_makes_no_job_busy() {
+    let scene = Scene::new("2026-03-10T01:59:00Z", nightly("ok"));
+    let process = scene.start().await;
+    let looking = scene.folder().lock("nightly").unwrap().unwrap();
+    let by_hand = tokio::spawn({
+        let (runner, job) = (Arc::clone(&process.runner), Arc::clone(scene.jobs.get("nightly").unwrap()));
+        async move { runner.run(&job, ByHand, None, &Scope::default()).await }
+    });
+    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    drop(looking);
+    assert_eq!(no_hang(by_hand).await.unwrap().unwrap()[0].outcome, Done);
+    process.stop().await;
+}
+
+#[tokio::test]
 async fn what_follows_runs_after_a_success_alone() {
     for (operation, outcome, follow) in [("ok", Done, true), ("unwell", Unhealthy, false), ("fail", Failed, false)] {
         let list = json!([

@@ -210,6 +210,7 @@ impl Store for SqliteStore {
             kind: KIND.name.to_owned(),
             file: Some(self.0.path.clone()),
             side_files: live::SIDE_SUFFIXES.iter().map(|suffix| live::beside(&self.0.path, suffix)).collect(),
+            copy_files: Vec::new(),
             maintenance: vec![MaintenanceTask::Optimize, MaintenanceTask::ReleaseFreePages],
         }
     }

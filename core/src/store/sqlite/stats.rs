@@ -16,7 +16,7 @@ pub(super) fn read(task: &Task, database: &Database) -> Result<StoreStats> {
     let details = details?;
     // Asked by name: opening the file to ask would be a descriptor to close.
     let size_bytes = file.path.metadata().map_or(file.main_bytes, |meta| meta.len());
-    Ok(StoreStats { size_bytes, log_bytes: file.log_bytes(), details })
+    Ok(StoreStats { size_bytes, log_bytes: Some(file.log_bytes()), details })
 }
 
 fn facts(task: &Task, database: &Database, file: &LiveFile) -> Result<Map<String, Value>> {

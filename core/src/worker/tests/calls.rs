@@ -221,11 +221,17 @@ impl Noting {
 impl Store for Noting {
     fn capability(&self) -> StoreCapability {
         let file = Some(PathBuf::from("/srv/app.db"));
-        StoreCapability { kind: "noting".into(), file, side_files: Vec::new(), maintenance: Vec::new() }
+        StoreCapability {
+            kind: "noting".into(),
+            file,
+            side_files: Vec::new(),
+            copy_files: Vec::new(),
+            maintenance: Vec::new(),
+        }
     }
     async fn stats(&self, _: &Scope) -> Result<StoreStats> {
         self.note("stats".into());
-        Ok(StoreStats { size_bytes: 1, log_bytes: 2, details: serde_json::Map::new() })
+        Ok(StoreStats { size_bytes: 1, log_bytes: Some(2), details: serde_json::Map::new() })
     }
     async fn verify(&self, _: &Scope, depth: CheckDepth) -> Result<IntegrityReport> {
         self.note(format!("verify {depth:?}"));

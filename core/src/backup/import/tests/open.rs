@@ -215,6 +215,32 @@ async fn a_torn_database_is_named_with_the_repair_and_restored_only_when_salvagi
     assert_eq!(std::fs::read_to_string(out.join("config/app.yaml")).unwrap(), "port: 1\n");
 }
 
+/// Pages of two moments that are each well-formed: what a copy of a busy database comes to now and then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_index_of_another_moment_than_its_table_is_damage() {
+    let scene = sqlite_scene();
+    let file = scene.path("uplifted/data/app.db");
+    let database = scene.database();
+    database.execute_batch("CREATE TABLE t (x); CREATE INDEX i ON t (x); INSERT INTO t VALUES (1), (2);").unwrap();
+    let before = std::fs::read(&file).unwrap();
+    database.execute("UPDATE t SET x = 3 WHERE x = 2", []).unwrap();
+    let page: u32 =
+        database.query_row("SELECT rootpage FROM sqlite_schema WHERE name = 'i'", [], |row| row.get(0)).unwrap();
+    drop(database);
+    let mut torn = std::fs::read(&file).unwrap();
+    let page = (page as usize - 1) * 4096..page as usize * 4096;
+    torn[page.clone()].copy_from_slice(&before[page]);
+    std::fs::write(&file, torn).unwrap();
+    let quick: String = Connection::open(&file).unwrap().query_row("PRAGMA quick_check", [], |row| row.get(0)).unwrap();
+    assert_eq!(quick, "ok", "this is no test of the full check");
+
+    scene.shell("bash backup.sh 20260102_020000");
+    let (planned, applied) =
+        scene.restore("backup/uplifted_20260102_020000.tar.gz", Some(scene.path("out")), false).await;
+    assert!(planned.blockers.iter().any(|blocker| blocker.contains("data/app.db is damaged")), "{planned:#?}");
+    assert_eq!(applied.unwrap_err().kind(), ErrorKind::Refused);
+}
+
 /// Whatever moment the script meets: either the database passes every check, or it is named.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_copied_from_a_busy_service_is_sound_or_named() {

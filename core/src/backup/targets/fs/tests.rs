@@ -158,7 +158,12 @@ async fn too_little_room_is_said_before_the_first_byte() {
 
 #[test]
 fn its_settings_are_checked() {
-    let context = BuildContext { name: "local".into(), root: "/srv/app".into(), state: "/srv/app/.state".into() };
+    let context = BuildContext {
+        name: "local".into(),
+        root: "/srv/app".into(),
+        state: "/srv/app/.state".into(),
+        service: "shop".into(),
+    };
     let settings = |json: serde_json::Value| json.as_object().unwrap().clone();
     let target = (KIND.build)(&context, &settings(serde_json::json!({ "path": "backups" }))).unwrap();
     assert_eq!(target.capability().location, "/srv/app/backups");

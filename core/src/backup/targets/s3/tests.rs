@@ -10,7 +10,7 @@ use super::*;
 const SECRET: &str = "hunter2hunter2";
 
 fn context(root: &Path) -> BuildContext {
-    BuildContext { name: "offsite".into(), root: root.into(), state: root.join(".state") }
+    BuildContext { name: "offsite".into(), root: root.into(), state: root.join(".state"), service: "shop".into() }
 }
 
 fn environment(variables: &[(&str, &str)]) -> Environment {

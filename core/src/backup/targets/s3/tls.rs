@@ -1,134 +1,13 @@
-//! Whom a target trusts when it speaks TLS, and in what words it says that it does not.
-//!
-//! The authorities of the system are trusted (those in the file that `SSL_CERT_FILE` names, where it is set), and those in
-//! `ca_file`. A server at home often has no authority but a certificate that signs itself, as `openssl req -x509` makes it:
-//! named in `ca_file`, that very certificate is trusted, too. WebPKI alone refuses it, since it may sign others and so is
-//! no certificate of a server (RFC 5280, section 4.2.1.9).
+//! In what words a target says that TLS failed. Whom it trusts is in [`tls`](crate::tls).
 
 use std::io;
-use std::path::Path;
-use std::sync::Arc;
 
-use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::server::ParsedCertificate;
-use rustls::{
-    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, InvalidMessage, RootCertStore,
-    SignatureScheme,
-};
+use rustls::pki_types::UnixTime;
+use rustls::{AlertDescription, CertificateError, InvalidMessage};
 
 use super::fault::Fault;
 use crate::clock::Timestamp;
-use crate::error::{Error, ErrorKind, Result};
-
-/// The TLS of a client. With `https` it trusts the authorities of the system; always those in `ca_file` (PEM).
-///
-/// # Errors
-/// What is wrong with the file; [`ErrorKind::Unsupported`] where nobody at all would be trusted.
-pub(super) fn config(https: bool, ca_file: Option<&Path>) -> Result<ClientConfig> {
-    let mut roots = RootCertStore::empty();
-    if https {
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    }
-    let named = ca_file.map(|path| add(path, &mut roots)).transpose()?.unwrap_or_default();
-    if https && roots.is_empty() {
-        return Err(Error::new(ErrorKind::Unsupported, "this machine knows no certificate authorities")
-            .with_hint("install them (Debian: apt-get install ca-certificates), or set ca_file"));
-    }
-    let unusable = |error: &dyn std::fmt::Display| Error::internal(format!("no TLS can be set up: {error}"));
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| unusable(&error))?;
-    if named.is_empty() {
-        return Ok(config.with_root_certificates(roots).with_no_client_auth());
-    }
-    let authorities = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
-        .build()
-        .map_err(|error| unusable(&error))?;
-    let verifier = Arc::new(Trust { authorities, named });
-    Ok(config.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
-}
-
-/// Adds the certificates of a file to those that are trusted, and returns them.
-fn add(path: &Path, roots: &mut RootCertStore) -> Result<Vec<CertificateDer<'static>>> {
-    let bytes = std::fs::read(path).map_err(|error| {
-        Error::io(format!("read ca_file {path:?}"), error)
-            .with_hint("correct ca_file in the target's settings; a relative path begins at the service's root")
-    })?;
-    let found = CertificateDer::pem_slice_iter(&bytes).collect::<std::result::Result<Vec<_>, _>>();
-    let found = found.map_err(|error| unreadable(path, &error))?;
-    if found.is_empty() {
-        return Err(unreadable(path, &"it has no BEGIN CERTIFICATE"));
-    }
-    for certificate in &found {
-        roots.add(certificate.clone()).map_err(|error| unreadable(path, &error))?;
-    }
-    Ok(found)
-}
-
-fn unreadable(path: &Path, why: &dyn std::fmt::Display) -> Error {
-    Error::invalid(format!("ca_file {path:?} holds no certificate: {why}")).with_hint(
-        "name a file with the authority's certificate in PEM form (openssl x509 -inform der -in FILE makes one of DER)",
-    )
-}
-
-/// The authorities, and the certificates of `ca_file` themselves.
-#[derive(Debug)]
-struct Trust {
-    authorities: Arc<WebPkiServerVerifier>,
-    named: Vec<CertificateDer<'static>>,
-}
-
-impl ServerCertVerifier for Trust {
-    fn verify_server_cert(
-        &self,
-        certificate: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        name: &ServerName<'_>,
-        ocsp: &[u8],
-        now: UnixTime,
-    ) -> std::result::Result<ServerCertVerified, rustls::Error> {
-        match self.authorities.verify_server_cert(certificate, intermediates, name, ocsp, now) {
-            // Its dates are looked at before; who signed it, and what for, is answered by its being in the file.
-            Err(error) if signs_others(&error) && self.named.iter().any(|named| named == certificate) => {
-                rustls::client::verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
-                Ok(ServerCertVerified::assertion())
-            }
-            verdict => verdict,
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
-        self.authorities.verify_tls12_signature(message, certificate, signed)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
-        self.authorities.verify_tls13_signature(message, certificate, signed)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.authorities.supported_verify_schemes()
-    }
-}
-
-/// Whether a server showed a certificate that may sign others. WebPKI's error has no type that can be named here.
-fn signs_others(error: &rustls::Error) -> bool {
-    matches!(error, rustls::Error::InvalidCertificate(CertificateError::Other(other))
-        if other.to_string().contains("CaUsedAsEndEntity"))
-}
+use crate::tls::signs_others;
 
 /// The fault that TLS found, in words that name the repair; `None` for what may be over when it is tried again.
 pub(super) fn fault(error: &(dyn std::error::Error + 'static)) -> Option<Fault> {

@@ -111,7 +111,7 @@ impl Connector {
     /// Clients that are content with `timeout` of silence. With `https` they trust the authorities of the system, and
     /// those in `ca_file` (PEM).
     pub(super) fn new(https: bool, ca_file: Option<&Path>, timeout: Duration) -> Result<Self> {
-        let tls = tls::config(https, ca_file)?;
+        let tls = crate::tls::client(https, ca_file)?;
         let build = |connect: Duration, read: Duration, proxies: bool| {
             let builder = reqwest::Client::builder();
             if proxies { builder } else { builder.no_proxy() }

@@ -253,7 +253,12 @@ fn settings_that_cannot_work_are_refused() {
     }
     let zone = LogErrorsSettings { timezone: "Mars/Olympus".to_owned(), ..LogErrorsSettings::new("x") };
     assert!(LogErrorsCheck::new(path(), zone).is_err());
-    let context = crate::component::BuildContext { name: "log".into(), root: "/srv".into(), state: "/srv/s".into() };
+    let context = crate::component::BuildContext {
+        name: "log".into(),
+        root: "/srv".into(),
+        state: "/srv/s".into(),
+        service: "shop".into(),
+    };
     let built = (KIND.build)(&context, serde_json::json!({"path": "logs/a.log"}).as_object().unwrap()).unwrap();
     assert!(format!("{built:?}").contains("/srv/logs/a.log"));
 }

@@ -201,7 +201,7 @@ struct Buckets<'a> {
 impl<'a> Buckets<'a> {
     fn of(occasion: &Occasion<'_>, series: &'a Series) -> Option<Self> {
         let Value::Distribution(distribution) = &series.value else { return None };
-        let Distribution { bounds, counts, sum } = distribution;
+        let Distribution { bounds, counts, sum, .. } = distribution;
         Some(Self {
             attributes: Attribute::all(series),
             start_time_unix_nano: occasion.since,

@@ -1,3 +1,4 @@
+use std::io::Write;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::sync::Mutex;

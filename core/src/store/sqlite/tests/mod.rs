@@ -59,6 +59,7 @@ impl Scene {
             name: "main".into(),
             root: self.folder.path().into(),
             state: self.folder.path().join(".uplifted-ops"),
+            service: "shop".into(),
         };
         let settings = context.settings(settings.as_object().unwrap()).unwrap();
         let store = SqliteStore::new(&context, settings).unwrap();

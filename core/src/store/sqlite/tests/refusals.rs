@@ -225,6 +225,7 @@ fn settings_are_checked() {
         name: "main".into(),
         root: scene.folder.path().into(),
         state: scene.folder.path().join("state"),
+        service: "shop".into(),
     };
     let build = |json: Value| (KIND.build)(&context, json.as_object().unwrap());
     let store = build(serde_json::json!({ "path": "app.db" })).unwrap();

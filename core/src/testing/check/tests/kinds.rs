@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use super::*;
-use crate::health::checks::{command, cpu, dns, fds, file, folder, load, memory};
+use crate::health::checks::{
+    clock, command, cpu, dns, fds, file, folder, leak, load, memory, port_owner, redis, systemd,
+};
 
 /// A machine of these files: absolute paths and their text.
 fn machine(files: &[(&str, &str)]) -> tempfile::TempDir {
@@ -89,4 +91,55 @@ async fn certificate_and_tls_keep_the_contract() {
     let refused = silent().1;
     let (_listener, address) = silent();
     assert_all(&run(Scene::new(make(refused)).stuck(make(address))).await);
+}
+
+#[cfg(feature = "postgres")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_keeps_the_contract() {
+    use crate::component::BuildContext;
+    use crate::health::checks::postgres;
+
+    let (_listener, address) = silent();
+    let make = |address: String| {
+        move || -> Arc<dyn HealthCheck> {
+            let root = std::path::PathBuf::from("/nonexistent");
+            let context = BuildContext { name: "db".into(), state: root.clone(), root, service: String::new() };
+            let settings = postgres::PostgresCheckSettings::new(format!("postgres://u@{address}/d?connect_timeout=60"));
+            Arc::new(postgres::PostgresCheck::new(&context, settings).unwrap())
+        }
+    };
+    assert_all(&run(Scene::new(make("127.0.0.1:1".to_owned())).stuck(make(address))).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redis_keeps_the_contract() {
+    let (_listener, address) = silent();
+    let make = |address: String| {
+        move || -> Arc<dyn HealthCheck> {
+            Arc::new(redis::RedisCheck::new(redis::RedisSettings::new(format!("redis://{address}"))).unwrap())
+        }
+    };
+    assert_all(&run(Scene::new(make("127.0.0.1:1".to_owned())).stuck(make(address))).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn checks_of_the_clock_the_port_the_unit_and_the_memory_keep_the_contract() {
+    let kept = clock::Kept { synchronised: true, offset_seconds: 0.0 };
+    let fresh = move || -> Arc<dyn HealthCheck> {
+        Arc::new(clock::ClockCheck::new(Default::default()).unwrap().told_by(move || Some(kept)))
+    };
+    assert_all(&run(Scene::new(fresh)).await);
+    let folder = machine(&[("/proc/net/tcp", "head\n")]);
+    certify(folder.path(), |root| {
+        port_owner::PortOwnerCheck::new(port_owner::PortOwnerSettings::new(9464)).unwrap().below(root)
+    })
+    .await;
+    let fresh = || -> Arc<dyn HealthCheck> {
+        let settings = systemd::SystemdSettings { unit: "x.service".to_owned(), user: false, max_restarts: None };
+        Arc::new(systemd::SystemdCheck::new(settings).unwrap().asking("/nowhere/systemctl"))
+    };
+    assert_all(&run(Scene::new(fresh)).await);
+    let gone = leak::LeakSettings { pid: Some(u32::MAX), ..Default::default() };
+    let fresh = move || -> Arc<dyn HealthCheck> { Arc::new(leak::LeakCheck::new(gone.clone()).unwrap()) };
+    assert_all(&run(Scene::new(fresh)).await);
 }

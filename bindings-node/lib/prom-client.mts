@@ -1,0 +1,2 @@
+export * from "./prom-client.js";
+export { default } from "./prom-client.js";

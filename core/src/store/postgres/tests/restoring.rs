@@ -1,0 +1,119 @@
+//! An archive in a new database: all of it, or nothing.
+
+use super::backing::Scene;
+use super::*;
+use crate::testing::postgres::versions;
+
+/// The copy of a scene's database, in a folder.
+async fn copy_of(scene: &Scene) -> tempfile::TempDir {
+    let into = tempfile::tempdir().unwrap();
+    scene.store(scene.usual()).snapshot_to(&Scope::default(), into.path()).await.unwrap();
+    into
+}
+
+#[tokio::test]
+async fn a_new_database_has_all_that_the_old_one_had() {
+    for programs in versions() {
+        let scene = Scene::new(Some(programs));
+        scene.server.sql(
+            "shop",
+            "CREATE ROLE seller; ALTER TABLE large OWNER TO seller; ALTER TABLE empty ADD CONSTRAINT late CHECK (a < 9) NOT VALID",
+        );
+        let copy = copy_of(&scene).await;
+        // The live one is gone, as it is when this is needed.
+        scene.server.sql("postgres", "DROP DATABASE shop WITH (FORCE)");
+        let name = "the shop's=\"copy\"\\";
+        let restored = scene.store(scene.usual()).restore_as(&Scope::default(), copy.path(), name).await.unwrap();
+        assert!(restored.ok && restored.problems.is_empty(), "{restored:?}");
+        assert_eq!((restored.tables, restored.rows, restored.sequences), (7, 61_251, 1), "{restored:?}");
+        assert_eq!(restored.notes, ["the constraint empty late is NOT VALID, as it is in the archive"]);
+        // By a way that no name is in.
+        let asked = "SELECT (SELECT count(*) FROM parted) || ' ' || (SELECT sum(twice) FROM \"Lä den\".\"or ders \"\" ' (x) FROM stdin;\")
+             || ' ' || (SELECT count FROM seen) || ' ' || (SELECT encode(lo_get(oid), 'escape') FROM pg_largeobject_metadata)
+             || ' ' || (SELECT tableowner FROM pg_tables WHERE tablename = 'large') || ' ' || length(f())";
+        scene.server.sql("postgres", "ALTER DATABASE \"the shop's=\"\"copy\"\"\\\" RENAME TO plain");
+        assert_eq!(scene.server.sql("plain", asked), "250 49786 250 large seller 26");
+    }
+}
+
+#[tokio::test]
+async fn an_older_server_is_refused_and_a_newer_one_takes_it() {
+    let all = versions();
+    let (Some(old), Some(new)) = (all.first(), all.last().filter(|new| all.first() != Some(new))) else { return };
+    let (old, new) = (Scene::new(Some(old.clone())), Scene::new(Some(new.clone())));
+    let theirs = PostgresSettings { programs: None, ..new.usual() };
+    let copy = copy_of(&old).await;
+    let with_new = PostgresSettings { programs: Some(new.server.programs().to_owned()), ..theirs.clone() };
+    let restored = new.store(with_new).restore_as(&Scope::default(), copy.path(), "from_old").await.unwrap();
+    assert!(restored.ok && restored.server_version.as_str() > "15", "{restored:?}");
+    let copy = copy_of(&new).await;
+    let by_new = PostgresSettings { programs: Some(new.server.programs().to_owned()), ..old.usual() };
+    let error = old.store(by_new).restore_as(&Scope::default(), copy.path(), "from_new").await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Refused && error.message().contains("which is older"), "{error:?}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_restored_leaves_no_database() {
+    let scene = Scene::new(None);
+    scene.server.sql("shop", "CREATE ROLE seller; ALTER TABLE large OWNER TO seller");
+    let copy = copy_of(&scene).await;
+    let databases =
+        || scene.server.sql("postgres", "SELECT string_agg(datname, ' ' ORDER BY datname) FROM pg_database");
+    let before = databases();
+    let refused = async |settings: PostgresSettings, dir: &Path, name: &str| {
+        let error = scene.store(settings).restore_as(&Scope::default(), dir, name).await.unwrap_err();
+        assert!(error.hint().is_some(), "{error:?}");
+        error
+    };
+    let taken = refused(scene.usual(), copy.path(), "shop").await;
+    assert!(taken.kind() == ErrorKind::Refused && taken.message().contains("none is ever replaced"), "{taken:?}");
+    assert_eq!(refused(scene.usual(), copy.path(), "").await.kind(), ErrorKind::InvalidInput);
+
+    // The owner of a table is not there any more.
+    scene.server.sql("shop", "REASSIGN OWNED BY seller TO postgres; DROP ROLE seller");
+    let lacks = refused(scene.usual(), copy.path(), "copy").await;
+    assert!(lacks.hint().unwrap().contains("psql -f main.globals.sql"), "{lacks:?}");
+    assert_eq!(databases(), before);
+
+    // A user who may make databases and nothing more gets all of it, as its own.
+    scene.server.sql("shop", "CREATE ROLE small LOGIN");
+    let small = PostgresSettings { url: scene.usual().url.replace("postgres@", "small@"), ..scene.usual() };
+    let denied = refused(small.clone(), copy.path(), "copy").await;
+    assert_eq!(denied.hint(), Some("ALTER ROLE \"small\" CREATEDB"));
+    scene.server.sql("shop", "ALTER ROLE small CREATEDB");
+    let own = scene.store(small).restore_as(&Scope::default(), copy.path(), "own").await.unwrap();
+    assert!(own.ok && own.notes[0].contains("belongs to the user that restored it"), "{own:?}");
+    scene.server.sql("postgres", "DROP DATABASE own");
+
+    // Its end is missing: that is seen before the data is, or by pg_restore.
+    let file = copy.path().join("main.pgdump");
+    let whole = std::fs::read(&file).unwrap();
+    std::fs::write(&file, &whole[..whole.len() - 100_000]).unwrap();
+    refused(scene.usual(), copy.path(), "copy").await;
+    std::fs::write(&file, "nothing").unwrap();
+    assert_eq!(refused(scene.usual(), copy.path(), "copy").await.kind(), ErrorKind::Corrupt);
+    assert_eq!(databases(), before);
+
+    // Cancelled in the middle.
+    std::fs::write(&file, whole).unwrap();
+    let folder = scene.programs("exec \"$REAL/pg_dump\" \"$@\"");
+    let real = scene.server.programs().join("pg_restore");
+    let script = format!("#!/bin/sh\ncase \"$1\" in --dbname=*) sleep 600;; esac\nexec '{}' \"$@\"\n", real.display());
+    std::fs::remove_file(folder.join("pg_restore")).unwrap();
+    std::fs::write(folder.join("pg_restore"), script).unwrap();
+    let mode = <std::fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o755);
+    std::fs::set_permissions(folder.join("pg_restore"), mode).unwrap();
+    let scope = Scope::default();
+    let (cancel, store) =
+        (scope.cancel.clone(), scene.store(PostgresSettings { programs: Some(folder), ..scene.usual() }));
+    let restoring = store.restore_as(&scope, copy.path(), "copy");
+    let watch = async {
+        while !databases().contains("copy") {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        cancel.cancel();
+    };
+    let both = async { tokio::join!(restoring, watch).0 };
+    let error = tokio::time::timeout(Duration::from_secs(30), both).await.unwrap().unwrap_err();
+    assert_eq!((error.kind(), databases()), (ErrorKind::Cancelled, before), "{error:?}");
+}
