@@ -14,6 +14,8 @@ use crate::cancel::Scope;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 
+use follow::{FollowRequest, Follower, Increments, Reached, Until};
+
 /// A database under our care.
 ///
 /// Clauses that hold for every method, each with a case in the public suite (`testing::store`):
@@ -69,6 +71,36 @@ pub trait Store: Send + Sync + Debug {
         let kind = self.capability().kind;
         Err(Error::new(ErrorKind::Unsupported, format!("a store of kind {kind:?} has no database beside its own"))
             .with_hint("restore it into a folder: restore.apply with `into`"))
+    }
+
+    /// Begins to follow the live database; see [`follow`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] from a store that cannot be followed, which is what it says when it does not implement this.
+    async fn follow(&self, scope: &Scope, request: FollowRequest) -> Result<Box<dyn Follower>> {
+        let _ = (scope, request);
+        let kind = self.capability().kind;
+        Err(Error::new(ErrorKind::Unsupported, format!("a store of kind {kind:?} cannot be followed")))
+    }
+
+    /// Adds `increments` to the copy in `dir`, up to `until`, and says which state it has then. The first increment is the one
+    /// that [`follow`] says; `taken_at` is that of the copy. Fails, and leaves a copy that is worth nothing, where they do not
+    /// follow each other, or do not reach a point of the copy's own time.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] from a store that cannot be followed; [`ErrorKind::NotFound`] where no point is at or before
+    /// `until`; [`ErrorKind::Corrupt`] where an increment is missing or does not fit.
+    async fn roll_forward(
+        &self,
+        scope: &Scope,
+        dir: &Path,
+        taken_at: Timestamp,
+        increments: &mut dyn Increments,
+        until: &Until,
+    ) -> Result<Reached> {
+        let _ = (scope, dir, taken_at, increments, until);
+        let kind = self.capability().kind;
+        Err(Error::new(ErrorKind::Unsupported, format!("a store of kind {kind:?} cannot be followed")))
     }
 
     /// Carries out upkeep. A task that the store does not know is reported as skipped, with the reason.
@@ -220,6 +252,7 @@ pub struct MaintenanceOutcome {
     pub message: String,
 }
 
+pub mod follow;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 #[cfg(feature = "sqlite")]
