@@ -1,5 +1,6 @@
 //! Progress on stderr: a bar on a terminal, a plain line now and then elsewhere.
 
+use std::collections::HashMap;
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -34,9 +35,14 @@ struct State {
     clock: Arc<dyn Clock>,
     out: Box<dyn Write + Send>,
     bar: Option<ProgressBar>,
-    stage: String,
-    stage_began: Duration,
+    stages: HashMap<String, Stage>,
     last_line: Duration,
+}
+
+/// A part of the work. Several may go on at once and report in turn, as storing and reading back do.
+struct Stage {
+    began: Duration,
+    done_bytes: u64,
 }
 
 impl Reporter {
@@ -48,8 +54,7 @@ impl Reporter {
             clock,
             out,
             bar: None,
-            stage: String::new(),
-            stage_began: now,
+            stages: HashMap::new(),
             last_line: now,
         })))
     }
@@ -92,11 +97,16 @@ impl Reporter {
 impl State {
     fn show(&mut self, event: &ProgressEvent) {
         let now = self.clock.monotonic();
-        if event.stage != self.stage {
-            self.stage.clone_from(&event.stage);
-            self.stage_began = now;
+        let stage = match self.stages.get_mut(&event.stage) {
+            Some(stage) => stage,
+            None => self.stages.entry(event.stage.clone()).or_insert(Stage { began: now, done_bytes: 0 }),
+        };
+        if event.done_bytes < stage.done_bytes {
+            // The next pack, or the next database: it begins again.
+            stage.began = now;
         }
-        let elapsed = now.saturating_sub(self.stage_began);
+        stage.done_bytes = event.done_bytes;
+        let elapsed = now.saturating_sub(stage.began);
         match self.mode {
             Mode::Silent => {}
             Mode::Lines => {
@@ -185,6 +195,27 @@ mod tests {
             total_files: None,
             uninterruptible: false,
         }
+    }
+
+    #[test]
+    fn stages_that_take_turns_keep_their_own_pace_and_one_that_begins_again_has_a_new_one() {
+        let clock = Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH));
+        let out = Shared::default();
+        let progress = {
+            let reporter = Reporter::new(Mode::Lines, clock.clone(), Box::new(out.clone()));
+            reporter.progress()
+        };
+        // One MiB in four seconds each, in turn; then the second from its start.
+        for (stage, done) in [("storing", 0), ("reading back", 0), ("storing", 1), ("reading back", 1)] {
+            progress.report(event(stage, done << 20));
+            clock.advance(Duration::from_secs(2));
+        }
+        progress.report(event("reading back", 1 << 18));
+        clock.advance(Duration::from_secs(2));
+        progress.report(event("reading back", 1 << 19));
+        let text = out.text();
+        let rates: Vec<&str> = text.lines().filter_map(|line| line.split(", ").find(|part| part.ends_with("/s"))).collect();
+        assert_eq!(rates, ["256.0 KiB/s", "256.0 KiB/s", "256.0 KiB/s"], "{text}");
     }
 
     #[test]

@@ -90,7 +90,7 @@ pub use mode::GaugeMode;
 pub use names::Definition;
 pub use native::NativeBuckets;
 pub use process::{BuildInfo, ProcessCollector};
-#[cfg(feature = "testing")]
+#[cfg(any(test, feature = "testing"))]
 pub(crate) use registry::set_clock;
 pub use registry::{Registry, global};
 pub use shared::{look_at_others, share, show};

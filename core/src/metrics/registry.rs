@@ -45,7 +45,7 @@ pub(super) fn now() -> u64 {
 }
 
 /// Lets [`global`] go by this clock; says whether it does, which it cannot once it is there.
-#[cfg(feature = "testing")]
+#[cfg(any(test, feature = "testing"))]
 pub(crate) fn set_clock(clock: Arc<dyn Clock>) -> bool {
     CLOCK.set(clock).is_ok()
 }

@@ -1,6 +1,5 @@
 //! The check against real servers (Debian's package redis-server), each in a folder and on a port of its own.
 
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
@@ -174,7 +173,7 @@ async fn tls_is_spoken_to_whom_is_trusted() {
         path
     };
     let (ca, cert, key) = (put("ca.pem", &ca), put("cert.pem", &pem), put("key.pem", &key.serialize_pem()));
-    let text = |path: &Path| path.to_str().unwrap().to_owned();
+    let text = |path: &std::path::Path| path.to_str().unwrap().to_owned();
     let probe = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = probe.local_addr().unwrap().port();
     drop(probe);
