@@ -49,14 +49,7 @@ impl Reporter {
     /// A reporter that writes lines to `out`; a bar goes to the terminal by itself.
     pub(super) fn new(mode: Mode, clock: Arc<dyn Clock>, out: Box<dyn Write + Send>) -> Self {
         let now = clock.monotonic();
-        Self(Arc::new(Mutex::new(State {
-            mode,
-            clock,
-            out,
-            bar: None,
-            stages: HashMap::new(),
-            last_line: now,
-        })))
+        Self(Arc::new(Mutex::new(State { mode, clock, out, bar: None, stages: HashMap::new(), last_line: now })))
     }
 
     /// What the work reports to.
@@ -214,7 +207,8 @@ mod tests {
         clock.advance(Duration::from_secs(2));
         progress.report(event("reading back", 1 << 19));
         let text = out.text();
-        let rates: Vec<&str> = text.lines().filter_map(|line| line.split(", ").find(|part| part.ends_with("/s"))).collect();
+        let rates: Vec<&str> =
+            text.lines().filter_map(|line| line.split(", ").find(|part| part.ends_with("/s"))).collect();
         assert_eq!(rates, ["256.0 KiB/s", "256.0 KiB/s", "256.0 KiB/s"], "{text}");
     }
 
