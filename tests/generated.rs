@@ -9,8 +9,10 @@
     reason = "tests set up their own scenes"
 )]
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -46,7 +48,42 @@ filesystem_exclude_types = ["proc", "sysfs", "devpts"]
 store_seconds = 1
 "#;
 
+/// A Redis of our own on a loopback port.
+struct Redis {
+    process: Child,
+    port: u16,
+}
+
+impl Redis {
+    fn start(folder: &Path) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let process = Command::new("redis-server")
+            .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", "", "--maxmemory", "64mb", "--dir"])
+            .arg(folder)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("redis-server is missing: apt-get install redis-server");
+        Self { process, port }
+    }
+
+    /// Looks for a key that is there, and for one that is not.
+    fn ask(port: u16) -> std::io::Result<()> {
+        let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+        stream.write_all(b"SET here 1\r\nGET here\r\nGET nowhere\r\nQUIT\r\n")?;
+        stream.read_to_end(&mut Vec::new()).map(drop)
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
 struct Service {
+    redis: Redis,
     _folder: TempDir,
     ops: Blocking,
     stop: Arc<AtomicBool>,
@@ -58,13 +95,16 @@ impl Service {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("uplifted");
         std::fs::create_dir_all(root.join("data")).unwrap();
-        std::fs::write(root.join("ops.toml"), SETTINGS).unwrap();
+        let redis = Redis::start(folder.path());
+        let url = format!("redis://127.0.0.1:{}", redis.port);
+        let check = format!("[[check]]\nname = \"cache\"\nkind = \"redis\"\nurl = \"{url}\"\n");
+        std::fs::write(root.join("ops.toml"), format!("{SETTINGS}{check}")).unwrap();
         let database = rusqlite::Connection::open(root.join("data/uplifted.db")).unwrap();
         database.execute_batch("PRAGMA journal_mode=WAL; CREATE TABLE t(x); INSERT INTO t VALUES (1);").unwrap();
         drop(database);
         let builder = Ops::builder().root(&root).environment([]);
         let ops = builder.worker_command([env!("CARGO_BIN_EXE_under-test")]).build().unwrap().blocking();
-        let service = Self { _folder: folder, ops, stop: Arc::default() };
+        let service = Self { redis, _folder: folder, ops, stop: Arc::default() };
         let snapshot = service.call("backup.create", json!({}))["snapshot_id"].clone();
         service.call("backup.verify", json!({ "snapshot_id": snapshot, "depth": "full" }));
         service.call("backup.drill", json!({}));
@@ -100,6 +140,7 @@ impl Service {
     /// Requests, some of which fail, until the end of the test.
     fn load(&self) {
         let (guide, stop) = (guide().unwrap(), Arc::clone(&self.stop));
+        let redis = self.redis.port;
         guide.active_plugins.set(10.0);
         guide.db_connections.with(&["idle"]).unwrap().set(3.0);
         std::thread::spawn(move || {
@@ -110,6 +151,8 @@ impl Service {
                 }
                 guide.tool_calls.with(&["scan"]).unwrap().inc_by(3);
                 guide.tool_errors.with(&["scan"]).unwrap().inc();
+                // It ends before we do.
+                let _ = Redis::ask(redis);
                 std::thread::sleep(Duration::from_millis(20));
             }
         });
@@ -160,6 +203,7 @@ fn every_rule_is_evaluated_and_every_query_of_the_dashboard_finds_something() {
     let dashboard: Value = serde_json::from_str(&content(&dashboard, 0)).unwrap();
     let queries = queries(&dashboard);
     assert!(queries.len() > 40, "{}", queries.len());
+    assert!(queries.iter().filter(|(_, query)| query.contains("uplifted_ops_redis_")).count() > 4);
     for (title, query) in &queries {
         assert!(!query.contains('$'), "{title}: {query}");
         // What is a rate of two scrapes needs two.
@@ -171,6 +215,9 @@ fn every_rule_is_evaluated_and_every_query_of_the_dashboard_finds_something() {
     let groups = prometheus.api("rules?type=alert");
     let rules = groups["groups"][0]["rules"].as_array().unwrap().clone();
     assert!(rules.len() > 25, "{}", rules.len());
+    for name in ["RedisNotAnswering", "RedisMemoryFull", "RedisReplicaCutOff"] {
+        assert!(rules.iter().any(|rule| rule["name"] == name), "{name}");
+    }
     for rule in rules {
         assert_eq!((&rule["health"], &rule["lastError"]), (&json!("ok"), &Value::Null), "{rule}");
         // A service that is well, but for its failed requests, alerts nobody. What must hold for a while is pending.

@@ -290,6 +290,18 @@ impl Disk {
     }
 }
 
+impl Disk {
+    /// The folder once more at another place, where nobody can write to it. `None` where this user may not mount.
+    fn read_only(folder: &Path, at: &Path) -> Option<Self> {
+        let mount = |arguments: &[&str], paths: &[&Path]| {
+            let mount = std::process::Command::new("mount").args(arguments).args(paths).output();
+            mount.is_ok_and(|done| done.status.success())
+        };
+        let bound = mount(&["--bind"], &[folder, at]).then(|| Self(at.to_owned()))?;
+        mount(&["-o", "remount,ro,bind"], &[at]).then_some(bound)
+    }
+}
+
 impl Drop for Disk {
     fn drop(&mut self) {
         let _ = std::process::Command::new("umount").arg("--lazy").arg(&self.0).status();
@@ -329,6 +341,39 @@ fn a_disk_that_is_really_full_stops_the_sharing_and_not_the_counting() {
     let mut three = Process::in_folder(folder.path());
     three.tell("add a 2");
     assert_eq!(three.page().counted("a"), 2.0);
+}
+
+#[test]
+fn a_disk_that_takes_no_writes_stops_the_sharing_and_not_the_counting() {
+    let folder = tempfile::tempdir().unwrap();
+    let (writable, read_only) = (folder.path().join("writable"), folder.path().join("read-only"));
+    fs::create_dir(&writable).unwrap();
+    fs::create_dir(&read_only).unwrap();
+    let Some(_disk) = Disk::read_only(&writable, &read_only) else {
+        eprintln!("skipped: only the superuser may mount a disk that takes no writes");
+        return;
+    };
+    let mut one = Process::in_folder(&writable.join("metrics"));
+    one.tell("add a 5");
+    let mut two = Process::start(&[]);
+    let answer = two.tell(&format!("share {}", read_only.join("metrics").display()));
+    assert!(answer.starts_with("error: ") && answer.contains("ead-only"), "{answer}");
+    two.tell("add a 4");
+    two.tell("threads 3 1000");
+    let page = two.page();
+    assert_eq!((page.counted("a"), page.counted("thread")), (9.0, 3_000.0), "{page:?}");
+    assert_eq!(page.get("uplifted_ops_metrics_unshared{reason=\"denied\"}"), Some(1.0), "{page:?}");
+    // So many dead would be folded, if that could be written down. They are summed as they lie there.
+    one.tell("churn 12 1");
+    one.kill();
+    for _ in 0..2 {
+        let page = two.page();
+        assert_eq!((page.counted("a"), page.counted("churn")), (9.0, 12.0), "{page:?}");
+    }
+    // Whoever can write finds all of it.
+    let mut three = Process::in_folder(&writable.join("metrics"));
+    let page = three.page();
+    assert_eq!((page.counted("a"), page.counted("churn")), (5.0, 12.0), "{page:?}");
 }
 
 /// The folding of the dead, killed before each call that changes the disk.

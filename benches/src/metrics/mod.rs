@@ -31,6 +31,9 @@ pub(crate) struct Options {
     /// Series on the page
     #[arg(long, default_value_t = 100_000)]
     series: usize,
+    /// Time only jobs whose name has this in it, in Rust alone, and nothing else: `--only page`
+    #[arg(long)]
+    only: Option<String>,
     /// Does one part of the sum over processes, for the measurement
     #[arg(long, hide = true, requires = "folder")]
     part: Option<merge::Part>,
@@ -129,7 +132,8 @@ pub(crate) fn run(options: &Options) -> Result<String, Failure> {
     }
     let mut report = String::from("| what | who | median | least to most | ratio to ours |\n");
     report.push_str("| --- | --- | ---: | ---: | ---: |\n");
-    for (what, unit, job) in JOBS {
+    let only = options.only.as_deref().unwrap_or_default();
+    for (what, unit, job) in JOBS.into_iter().filter(|(what, ..)| what.contains(only)) {
         let mut times = vec![Vec::new(); contenders.len()];
         for round in 0..options.rounds {
             for turn in 0..contenders.len() {
@@ -148,6 +152,10 @@ pub(crate) fn run(options: &Options) -> Result<String, Failure> {
             let ratio = median / ours;
             writeln!(report, "| {what} | {name} | {median:.2} {unit} | {least:.2} to {most:.2} | {ratio:.2} |")?;
         }
+    }
+    if options.only.is_some() {
+        write!(report, "\n{}", formats(&all, options.rounds)?)?;
+        return Ok(report);
     }
     for (who, grown) in contenders.iter().zip(&bytes) {
         let (each, ratio) = (*grown as f64 / options.series as f64, *grown as f64 / bytes[0] as f64);

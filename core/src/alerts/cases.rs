@@ -30,6 +30,10 @@ pub struct Case {
 /// labels of the scraped instance; the minute; how many fire.
 type Row = (&'static str, &'static str, &'static [(&'static str, &'static str)], u32, u32);
 
+const REDIS_USED: (&str, &str) = ("uplifted_ops_redis_memory_used_bytes{J,redis=\"c\"}", "9.5e8x30");
+const REDIS_LIMIT: (&str, &str) = ("uplifted_ops_redis_memory_max_bytes{J,redis=\"c\"}", "1e9x30");
+const REDIS_NO_LIMIT: (&str, &str) = ("uplifted_ops_redis_memory_max_bytes{J,redis=\"c\"}", "0x30");
+
 const ROWS: &[Row] = &[
     ("a target that fails for a minute is down", "Down", &[("up{J}", "1 1 1 0x10")], 5, 1),
     ("a target that fails once is not", "Down", &[("up{J}", "1 1 1 0 1x10")], 5, 0),
@@ -417,6 +421,12 @@ const ROWS: &[Row] = &[
         20,
         0,
     ),
+    ("a Redis that is gone", "RedisNotAnswering", &[("uplifted_ops_redis_up{J,redis=\"c\"}", "0x30")], 15, 1),
+    ("one that is there", "RedisNotAnswering", &[("uplifted_ops_redis_up{J,redis=\"c\"}", "1x30")], 15, 0),
+    ("a Redis that is nearly full", "RedisMemoryFull", &[REDIS_USED, REDIS_LIMIT], 20, 1),
+    ("one without a limit", "RedisMemoryFull", &[REDIS_USED, REDIS_NO_LIMIT], 20, 0),
+    ("a replica by itself", "RedisReplicaCutOff", &[("uplifted_ops_redis_primary_link_up{J}", "0x30")], 15, 1),
+    ("one that follows", "RedisReplicaCutOff", &[("uplifted_ops_redis_primary_link_up{J}", "1x30")], 15, 0),
     // The clock of promtool begins at 0: what was before is below it.
     (
         "the last backup is two days old",
@@ -537,6 +547,7 @@ mod tests {
         let facts = Facts {
             job: "uplifted".to_owned(),
             stores: true,
+            redis: true,
             backups: true,
             jobs: true,
             collectors: crate::config::COLLECTORS.map(str::to_owned).to_vec(),
@@ -556,7 +567,11 @@ mod tests {
         names.sort();
         names.dedup();
         assert_eq!(names.len(), rules.len());
-        let bare = Facts { stores: false, backups: false, jobs: false, collectors: Vec::new(), ..facts };
-        assert!(super::rules(&bare).iter().all(|rule| !rule.name.contains("Disk") && !rule.name.contains("Backup")));
+        let bare = Facts { stores: false, redis: false, backups: false, jobs: false, collectors: Vec::new(), ..facts };
+        assert!(
+            super::rules(&bare)
+                .iter()
+                .all(|rule| { ["Disk", "Backup", "Redis"].iter().all(|word| !rule.name.contains(word)) })
+        );
     }
 }

@@ -7,6 +7,8 @@ pub struct Facts {
     pub job: String,
     /// Whether the service has databases under our care.
     pub stores: bool,
+    /// Whether a check asks a Redis, whose numbers are told then.
+    pub redis: bool,
     /// Whether it has places for backups.
     pub backups: bool,
     /// Whether something runs by itself.
@@ -100,6 +102,9 @@ pub fn rules(facts: &Facts) -> Vec<Rule> {
     rules.extend(health(facts));
     if facts.stores && facts.collects("stores") {
         rules.extend(stores(facts));
+    }
+    if facts.redis && facts.collects("redis") {
+        rules.extend(redis(facts));
     }
     if facts.backups && facts.collects("backups") {
         rules.extend(backups(facts));
@@ -381,6 +386,39 @@ fn stores(facts: &Facts) -> Vec<Rule> {
             ),
             "the log of the database {{ $labels.store }} is {{ $value | humanize1024 }}B",
             "End long transactions and readers that keep it from being checkpointed.",
+        ),
+    ]
+}
+
+fn redis(facts: &Facts) -> Vec<Rule> {
+    let job = facts.job();
+    vec![
+        Rule::new(
+            "RedisNotAnswering",
+            5,
+            Severity::Critical,
+            format!("uplifted_ops_redis_up{{{job}}} == 0"),
+            "the Redis {{ $labels.redis }} of {{ $labels.instance }} does not answer",
+            "uplifted-ops health check says why.",
+        ),
+        Rule::new(
+            "RedisMemoryFull",
+            15,
+            Severity::Warning,
+            // A limit of 0 is none.
+            format!(
+                "uplifted_ops_redis_memory_used_bytes{{{job}}} / (uplifted_ops_redis_memory_max_bytes{{{job}}} > 0) > 0.9"
+            ),
+            "the Redis {{ $labels.redis }} uses {{ $value | humanizePercentage }} of its memory",
+            "Past its limit it throws keys out or refuses writes, as maxmemory-policy says. Raise maxmemory, or let keys expire.",
+        ),
+        Rule::new(
+            "RedisReplicaCutOff",
+            5,
+            Severity::Warning,
+            format!("uplifted_ops_redis_primary_link_up{{{job}}} == 0"),
+            "the Redis {{ $labels.redis }} does not hear its primary",
+            "What it answers grows old. See that its primary runs, and that the two reach each other.",
         ),
     ]
 }

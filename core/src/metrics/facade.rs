@@ -52,6 +52,10 @@ use super::{Counter, CounterFamily, Gauge, Histogram, Instrument, Registry, glob
 /// Keys that are found without looking up their family. More are found as well, a little slower.
 const MAX_KEYS: usize = 10_000;
 
+/// Of the keys that were not among those once there are many, one in so many is held. So what is asked for often gets there, and
+/// what passes by, such as a page's worth of series made once, does not drive it out.
+const ADMITTED: u32 = 16;
+
 /// The most keys of one hash among those.
 const MAX_ALIKE: usize = 4;
 
@@ -86,14 +90,22 @@ enum AnyMixed {
 /// is mixed with a secret, and of keys that have the very same one only a few are held.
 struct Handles<M> {
     secret: u64,
-    held: RwLock<HashTable<Handle<M>>>,
+    held: RwLock<Held<M>>,
+}
+
+/// Two halves. When the young one is full it becomes the old one, and what was old is looked up again by who needs it.
+struct Held<M> {
+    young: HashTable<Handle<M>>,
+    old: HashTable<Handle<M>>,
+    missed: u32,
 }
 
 type Handle<M> = (Key, Option<Arc<M>>);
 
 impl<M> Handles<M> {
     fn new() -> Self {
-        Self { secret: RandomState::new().hash_one(0), held: RwLock::new(HashTable::new()) }
+        let held = Held { young: HashTable::new(), old: HashTable::new(), missed: 0 };
+        Self { secret: RandomState::new().hash_one(0), held: RwLock::new(held) }
     }
 
     fn hash(&self, key: &Key) -> u64 {
@@ -104,16 +116,29 @@ impl<M> Handles<M> {
 
     fn get(&self, key: &Key) -> Option<Option<Arc<M>>> {
         let held = inside(|| self.held.read().unwrap_or_else(PoisonError::into_inner));
-        held.find(self.hash(key), |(held, _)| held == key).map(|(_, handle)| handle.clone())
+        let (hash, is_it) = (self.hash(key), |(held, _): &Handle<M>| held == key);
+        held.young.find(hash, is_it).or_else(|| held.old.find(hash, is_it)).map(|(_, handle)| handle.clone())
     }
 
     fn insert(&self, key: Key, handle: Option<Arc<M>>) {
         let hash = self.hash(&key);
-        let mut held = inside(|| self.held.write().unwrap_or_else(PoisonError::into_inner));
-        let same = held.iter_hash(hash).filter(|(held, _)| held.get_hash() == key.get_hash()).count();
-        if held.len() < MAX_KEYS && same < MAX_ALIKE && held.find(hash, |(held, _)| *held == key).is_none() {
-            held.insert_unique(hash, (key, handle), |(held, _)| self.hash(held));
+        let mut guard = inside(|| self.held.write().unwrap_or_else(PoisonError::into_inner));
+        let held = &mut *guard;
+        held.missed = held.missed.wrapping_add(1);
+        if !held.old.is_empty() && !held.missed.is_multiple_of(ADMITTED) {
+            return;
         }
+        let mut out_of_date = HashTable::new();
+        if held.young.len() >= MAX_KEYS / 2 {
+            out_of_date = std::mem::replace(&mut held.old, std::mem::take(&mut held.young));
+        }
+        let same = held.young.iter_hash(hash).filter(|(held, _)| held.get_hash() == key.get_hash()).count();
+        if same < MAX_ALIKE && held.young.find(hash, |(held, _)| *held == key).is_none() {
+            held.young.insert_unique(hash, (key, handle), |(held, _)| self.hash(held));
+        }
+        // A handle that is the last of its series takes other locks.
+        drop(guard);
+        drop(out_of_date);
     }
 }
 

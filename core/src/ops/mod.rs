@@ -14,6 +14,7 @@
 //! # Ok(()) }
 //! ```
 
+mod asking;
 mod assemble;
 mod blocking;
 mod builder;

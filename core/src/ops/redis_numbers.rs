@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cancel::Scope;
@@ -17,6 +17,8 @@ use crate::config::Settings;
 use crate::health::checks::redis::{Answer, KIND, RedisCheck};
 use crate::metrics::{Family, MetricKind};
 
+use super::asking::Told;
+
 /// Two questions come no closer than this.
 const SPACING: Duration = Duration::from_secs(1);
 
@@ -25,26 +27,11 @@ const SPACING: Duration = Duration::from_secs(1);
 pub struct RedisNumbers {
     servers: Vec<(String, RedisCheck)>,
     patience: Duration,
-    state: Mutex<State>,
+    told: Arc<Told<Known>>,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    /// `None` for one that did not answer.
-    known: BTreeMap<String, Option<Answer>>,
-    /// When they were last asked, on the monotonic clock.
-    asked: Option<Duration>,
-    asking: bool,
-}
-
-/// Lowers the flag, also when the task is dropped.
-struct Asking(Arc<RedisNumbers>);
-
-impl Drop for Asking {
-    fn drop(&mut self) {
-        self.0.state().asking = false;
-    }
-}
+/// `None` for one that did not answer.
+type Known = BTreeMap<String, Option<Answer>>;
 
 impl RedisNumbers {
     /// The servers that the settings name. What is wrong with one of them is for its check to say.
@@ -61,40 +48,28 @@ impl RedisNumbers {
             Some((check.name.clone(), RedisCheck::of(&context, &check.settings).ok()?))
         });
         let patience = settings.metrics.collector_deadline().unwrap_or(SPACING);
-        Self { servers: servers.collect(), patience, state: Mutex::default() }
+        Self { servers: servers.collect(), patience, told: Arc::default() }
     }
 
     /// Asks the servers, and returns when all have answered or the patience is over: the rest is asked on.
     pub(super) async fn refresh(self: &Arc<Self>, clock: &Arc<dyn Clock>) {
-        if self.servers.is_empty() || !self.claim(clock.monotonic()) {
+        if self.servers.is_empty() {
             return;
         }
+        let Some(asking) = self.told.claim(clock.monotonic(), SPACING) else { return };
         let (this, scope) = (Arc::clone(self), Scope { clock: Arc::clone(clock), ..Scope::default() });
-        let asking = tokio::spawn(async move {
-            let _asking = Asking(Arc::clone(&this));
+        let asked = tokio::spawn(async move {
             for (name, server) in &this.servers {
                 let answer = server.question(&scope).await.ok().and_then(Result::ok);
-                this.state().known.insert(name.clone(), answer);
+                asking.tell(|known| drop(known.insert(name.clone(), answer)));
             }
         });
-        let _ = tokio::time::timeout(self.patience, asking).await;
-    }
-
-    /// Whether the caller is to ask.
-    fn claim(&self, now: Duration) -> bool {
-        let mut state = self.state();
-        let due = state.asked.is_none_or(|asked| now.saturating_sub(asked) >= SPACING);
-        if !due || state.asking {
-            return false;
-        }
-        state.asked = Some(now);
-        state.asking = true;
-        true
+        let _ = tokio::time::timeout(self.patience, asked).await;
     }
 
     /// What is known, as metrics.
     pub(super) fn families(&self) -> Vec<Family> {
-        let known = self.state().known.clone();
+        let known = self.told.known();
         let mut families = vec![told(&known, "up", MetricKind::Gauge, "1 when the Redis answers", |answer| {
             Some(if answer.is_some() { 1.0 } else { 0.0 })
         })];
@@ -118,10 +93,6 @@ impl RedisNumbers {
         families.push(lag(&known));
         families.retain(|family| !family.series.is_empty());
         families
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -158,7 +129,7 @@ const FIELDS: [(&str, MetricKind, &str, &str); 16] = [
 ];
 
 fn told(
-    known: &BTreeMap<String, Option<Answer>>,
+    known: &Known,
     name: &str,
     kind: MetricKind,
     help: &str,
@@ -178,7 +149,7 @@ fn number(answer: &Answer, field: &str) -> Option<f64> {
 }
 
 /// How far each replica is behind, as its primary sees it: `slave0:ip=10.0.0.2,port=6379,state=online,offset=42,lag=1`.
-fn lag(known: &BTreeMap<String, Option<Answer>>) -> Family {
+fn lag(known: &Known) -> Family {
     let help = "Since when the primary has heard nothing of the replica";
     let mut family = Family::new("uplifted_ops_redis_replica_lag_seconds", MetricKind::Gauge, help).unit("seconds");
     for (server, answer) in known.iter().filter_map(|(server, answer)| Some((server, answer.as_ref()?))) {

@@ -5,7 +5,7 @@
 //! whose page nobody reads asks nothing.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -16,6 +16,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::metrics::{Family, MetricKind};
 use crate::store::{Store, StoreStats};
 
+use super::asking::Told;
 use super::context::Named;
 use super::store_facts;
 
@@ -26,15 +27,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct StoreNumbers {
     period: Duration,
-    state: Mutex<State>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    known: BTreeMap<String, Known>,
-    /// When they were last asked, on the monotonic clock.
-    asked: Option<Duration>,
-    asking: bool,
+    told: Arc<Told<BTreeMap<String, Known>>>,
 }
 
 #[derive(Debug, Clone)]
@@ -47,63 +40,40 @@ struct Known {
     took: Duration,
 }
 
-/// Lowers the flag, also when the task is dropped.
-struct Asking(Arc<StoreNumbers>);
-
-impl Drop for Asking {
-    fn drop(&mut self) {
-        self.0.state().asking = false;
-    }
-}
-
 impl StoreNumbers {
     /// Nothing is known yet.
     pub(super) fn new(period: Duration) -> Self {
-        Self { period, state: Mutex::default() }
+        Self { period, told: Arc::default() }
     }
 
     /// Asks the databases unless that was done lately or is being done. Awaited it returns when they have answered;
     /// whoever does not want to wait spawns it.
     pub(super) async fn refresh(self: Arc<Self>, stores: Vec<Named<dyn Store>>, clock: Arc<dyn Clock>) {
-        if !self.claim(clock.monotonic()) {
-            return;
-        }
-        let _asking = Asking(Arc::clone(&self));
+        let Some(asking) = self.told.claim(clock.monotonic(), self.period) else { return };
         for store in stores {
             let began = clock.monotonic();
             let answer = ask(&store, &clock).await;
-            let mut state = self.state();
-            let known = state.known.entry(store.name.clone()).or_insert_with(|| Known {
-                kind: store.component.capability().kind,
-                answered: false,
-                stats: None,
-                time: clock.now(),
-                took: Duration::ZERO,
+            asking.tell(|all| {
+                let known = all.entry(store.name.clone()).or_insert_with(|| Known {
+                    kind: store.component.capability().kind,
+                    answered: false,
+                    stats: None,
+                    time: clock.now(),
+                    took: Duration::ZERO,
+                });
+                known.answered = answer.is_ok();
+                known.took = clock.monotonic().saturating_sub(began);
+                if let Ok(stats) = answer {
+                    known.stats = Some(stats);
+                    known.time = clock.now();
+                }
             });
-            known.answered = answer.is_ok();
-            known.took = clock.monotonic().saturating_sub(began);
-            if let Ok(stats) = answer {
-                known.stats = Some(stats);
-                known.time = clock.now();
-            }
         }
-    }
-
-    /// Whether the caller is to ask.
-    fn claim(&self, now: Duration) -> bool {
-        let mut state = self.state();
-        let due = state.asked.is_none_or(|asked| now.saturating_sub(asked) >= self.period);
-        if !due || state.asking {
-            return false;
-        }
-        state.asked = Some(now);
-        state.asking = true;
-        true
     }
 
     /// What is known, as metrics.
     pub(super) fn families(&self) -> Vec<Family> {
-        let known = self.state().known.clone();
+        let known = self.told.known();
         let gauge = |name: &str, unit: Option<&str>, help: &str, value: &dyn Fn(&Known) -> Option<f64>| {
             let family = Family::new(format!("uplifted_ops_store_{name}"), MetricKind::Gauge, help);
             let family = unit.into_iter().fold(family, |family, unit| family.unit(unit));
@@ -142,10 +112,6 @@ impl StoreNumbers {
         let told: Vec<_> = details.iter().map(|(store, kind, details)| (*store, *kind, details)).collect();
         families.extend(store_facts::families(&told));
         families.into_iter().filter(|family| !family.series.is_empty()).collect()
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

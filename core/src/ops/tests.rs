@@ -10,6 +10,7 @@ use crate::clock::{Clock, ManualClock};
 use crate::error::{ErrorKind, Result};
 
 mod numbers;
+mod read_only;
 mod sinks;
 mod weeks;
 

@@ -256,6 +256,42 @@ const STORES: &[Panel] = &[
     ),
 ];
 
+const REDIS: &[Panel] = &[
+    lines(
+        "Redis: answers in",
+        "s",
+        &[("max by (redis) (uplifted_ops_redis_answer_duration_seconds{SCOPE})", "{{redis}}")],
+    ),
+    lines(
+        "Redis: memory",
+        "bytes",
+        &[
+            ("max by (redis) (uplifted_ops_redis_memory_used_bytes{SCOPE})", "{{redis}}"),
+            ("max by (redis) (uplifted_ops_redis_memory_max_bytes{SCOPE} > 0)", "limit of {{redis}}"),
+        ],
+    ),
+    lines(
+        "Redis: look-ups that found a key",
+        "percentunit",
+        &[(
+            "sum by (redis) (rate(uplifted_ops_redis_keyspace_hits_total{SCOPE}[$__rate_interval])) / (sum by (redis) (rate(\
+             uplifted_ops_redis_keyspace_hits_total{SCOPE}[$__rate_interval]) + rate(uplifted_ops_redis_keyspace_misses_total{SCOPE}[$__rate_interval])) > 0)",
+            "{{redis}}",
+        )],
+    ),
+    lines(
+        "Redis: clients, and keys thrown out",
+        "short",
+        &[
+            ("max by (redis) (uplifted_ops_redis_connected_clients{SCOPE})", "clients of {{redis}}"),
+            (
+                "sum by (redis) (rate(uplifted_ops_redis_evicted_keys_total{SCOPE}[$__rate_interval]))",
+                "evicted a second, {{redis}}",
+            ),
+        ],
+    ),
+];
+
 // Prometheus keeps a label `job` of ours as `exported_job`.
 const JOBS: &[Panel] = &[
     lines(
@@ -293,6 +329,7 @@ fn rows(facts: &Facts) -> Vec<(&'static str, Vec<&'static Panel>)> {
     for (title, panels, there) in [
         ("Backups", BACKUPS, facts.backups && collects("backups")),
         ("Databases", STORES, facts.stores && collects("stores")),
+        ("Redis", REDIS, facts.redis && collects("redis")),
         ("Jobs", JOBS, facts.jobs && collects("jobs")),
     ] {
         if there {

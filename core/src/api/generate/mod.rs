@@ -16,6 +16,7 @@ use crate::alerts::Facts;
 use crate::backup::manifest::RelPath;
 use crate::cancel::Scope;
 use crate::error::{Error, Result};
+use crate::health::checks::redis;
 use crate::ops::{Context, Effect, Operation, Place};
 
 use files::Draft;
@@ -116,6 +117,7 @@ fn facts(context: &Context) -> Facts {
     Facts {
         job: context.service_name(),
         stores: !context.stores.is_empty(),
+        redis: settings.checks.iter().any(|check| check.kind == redis::KIND.name),
         backups: !context.targets.is_empty(),
         jobs: context.jobs.jobs().run_by_themselves(),
         collectors: settings.metrics.collect.clone(),

@@ -24,6 +24,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::x509::{Days, Trust, judge};
+use super::{one_week, three_weeks};
 use crate::cancel::Scope;
 use crate::component::{Kind, Placement};
 use crate::error::{Error, Result};
@@ -63,14 +64,6 @@ pub struct CertificateSettings {
     /// Fail when a certificate ends within this many days.
     #[serde(default = "one_week")]
     pub fail_days: f64,
-}
-
-pub(super) fn three_weeks() -> f64 {
-    21.0
-}
-
-pub(super) fn one_week() -> f64 {
-    7.0
 }
 
 impl CertificateSettings {
@@ -164,6 +157,16 @@ pub(super) mod tests {
         let own = KeyPair::generate().unwrap();
         let pem = leaf.signed_by(&own, &issuer).unwrap().pem();
         (ca, pem, own)
+    }
+
+    /// A certificate that signed itself, valid until 2031; whether it says that it may sign others.
+    pub(in super::super) fn signs_itself(name: &str, may_sign: bool) -> (String, KeyPair) {
+        let mut own = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        own.is_ca = if may_sign { IsCa::Ca(BasicConstraints::Unconstrained) } else { IsCa::NoCa };
+        own.not_before = rcgen::date_time_ymd(2025, 1, 1);
+        own.not_after = rcgen::date_time_ymd(2031, 1, 1);
+        let key = KeyPair::generate().unwrap();
+        (own.self_signed(&key).unwrap().pem(), key)
     }
 
     async fn told(settings: &CertificateSettings, now: &str) -> CheckOutcome {

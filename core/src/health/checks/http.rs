@@ -13,7 +13,8 @@
 //! warn_seconds = 1                 # warn when the answer takes longer; off unless set
 //! redirects = 0                    # how many to follow, on the same host and port only
 //! # of an https address (feature `tls`):
-//! ca_file = "config/ca.pem"        # the authority of the certificate, trusted beside those of the system
+//! ca_file = "config/ca.pem"        # the authority of the certificate, trusted beside those of the system,
+//!                                  # or a certificate that signs itself
 //! warn_days = 21                   # warn when the certificate ends so soon; the defaults
 //! fail_days = 7
 //! ```
@@ -24,6 +25,8 @@
 //! Point it at what the service does, at `/status` or at `/livez`. An address that runs the checks (`/readyz`, `/health`) of the
 //! same service would wait for this check: it answers 508 at once, and the check fails and says so.
 
+#[cfg(feature = "tls")]
+mod connector;
 #[cfg(feature = "tls")]
 mod secured;
 
@@ -39,7 +42,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use ureq::http::{HeaderName, HeaderValue, Uri};
 
-use super::seconds;
+use super::{one_week, seconds, three_weeks};
 use crate::cancel::Scope;
 use crate::clock::{Clock, Timestamp};
 use crate::component::{Kind, Placement};
@@ -100,14 +103,6 @@ pub struct HttpSettings {
     /// Fail when it ends within this many days.
     #[serde(default = "one_week")]
     pub fail_days: f64,
-}
-
-fn three_weeks() -> f64 {
-    21.0
-}
-
-fn one_week() -> f64 {
-    7.0
 }
 
 fn five() -> f64 {
@@ -306,13 +301,28 @@ impl Probe {
         None
     }
 
+    #[cfg(feature = "tls")]
+    fn agent(&self) -> Result<ureq::Agent> {
+        match &self.secured {
+            Some(secured) => secured.agent(self.agent.config().clone(), self.settings.ca_file.as_deref()),
+            None => Ok(self.agent.clone()),
+        }
+    }
+
+    #[cfg(not(feature = "tls"))]
+    fn agent(&self) -> Result<ureq::Agent> {
+        Ok(self.agent.clone())
+    }
+
     /// The status code of an answer that is right, or what is wrong with it.
     fn ask(&self, clock: &dyn Clock, start: Duration) -> Result<u16, String> {
         let mut uri = self.uri.clone();
         let mut left = self.settings.redirects;
+        // Whom to trust is read anew each time, as the certificate may be.
+        let agent = self.agent().map_err(|error| error.to_string())?;
         loop {
             let time = self.timeout.saturating_sub(clock.monotonic().saturating_sub(start));
-            let mut request = self.agent.get(uri.clone());
+            let mut request = agent.get(uri.clone());
             for (name, value) in &self.headers {
                 request = request.header(name, value);
             }
@@ -320,16 +330,7 @@ impl Probe {
                 request = request.header(own::HEADER, mark);
             }
             // A timeout of zero would mean none.
-            let config = request.config().timeout_global(Some(time.max(Duration::from_millis(1))));
-            #[cfg(feature = "tls")]
-            let config = match self.secured {
-                // Read anew each time, as the certificate may be.
-                Some(_) => config.tls_config(
-                    secured::trusting(self.settings.ca_file.as_deref()).map_err(|error| error.to_string())?,
-                ),
-                None => config,
-            };
-            let request = config.build();
+            let request = request.config().timeout_global(Some(time.max(Duration::from_millis(1)))).build();
             let mut response = request.call().map_err(|error| self.explain(&error))?;
             let code = response.status().as_u16();
             let location = response.headers().get("location").map(|location| location.to_str().map(str::to_owned));

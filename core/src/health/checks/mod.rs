@@ -88,6 +88,16 @@ fn seconds(name: &str, value: f64) -> Result<Duration> {
     )
 }
 
+/// How many days before a certificate ends to warn, unless the settings say it.
+fn three_weeks() -> f64 {
+    21.0
+}
+
+/// How many days before a certificate ends to fail, unless the settings say it.
+fn one_week() -> f64 {
+    7.0
+}
+
 /// A share from the settings: 0 to 1.
 fn ratio(name: &str, value: f64) -> Result<f64> {
     if (0.0..=1.0).contains(&value) {

@@ -31,9 +31,9 @@ use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureSch
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::certificate::{one_week, server_name, three_weeks};
-use super::seconds;
+use super::certificate::server_name;
 use super::x509::{Days, Trust, judge};
+use super::{one_week, seconds, three_weeks};
 use crate::cancel::Scope;
 use crate::component::{Kind, Placement};
 use crate::error::{Error, Result};
@@ -236,7 +236,7 @@ mod tests {
 
     use rustls::ServerConnection;
 
-    use super::super::certificate::tests::{at, issued, served};
+    use super::super::certificate::tests::{at, issued, served, signs_itself};
     use super::*;
     use CheckStatus::{Fail, Pass, Warn};
 
@@ -279,6 +279,34 @@ mod tests {
             let outcome = TlsCheck::new(settings).unwrap().check(&at(now)).await.unwrap();
             assert_eq!(outcome.status, status, "{host:?} {now} {outcome:?}");
             assert!(outcome.message.contains(word), "{host:?} {now} {outcome:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_certificate_that_signs_itself_is_trusted_where_it_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let (named, other) = (folder.path().join("named.pem"), folder.path().join("other.pem"));
+        for may_sign in [true, false] {
+            let (pem, key) = signs_itself("localhost", may_sign);
+            std::fs::write(&named, &pem).unwrap();
+            std::fs::write(&other, signs_itself("localhost", may_sign).0).unwrap();
+            let address = server(&pem, &key);
+            for (ca_file, host, now, status, word) in [
+                (Some(&named), None, "2030-06-01T00:00:00Z", Pass, "valid for 214 days"),
+                (Some(&named), None, "2031-01-02T00:00:00Z", Fail, "expired on 2031-01-01"),
+                (Some(&named), Some("example.org"), "2030-06-01T00:00:00Z", Fail, "is not for example.org"),
+                (Some(&other), None, "2030-06-01T00:00:00Z", Fail, "certificate of localhost"),
+                (None, None, "2030-06-01T00:00:00Z", Fail, "certificate of localhost"),
+            ] {
+                let settings = TlsSettings {
+                    host: host.map(str::to_owned),
+                    ca_file: ca_file.cloned(),
+                    ..TlsSettings::new(&address)
+                };
+                let outcome = TlsCheck::new(settings).unwrap().check(&at(now)).await.unwrap();
+                assert_eq!(outcome.status, status, "{may_sign} {ca_file:?} {now} {outcome:?}");
+                assert!(outcome.message.contains(word), "{may_sign} {ca_file:?} {now} {outcome:?}");
+            }
         }
     }
 

@@ -34,9 +34,8 @@ impl<'a> Page<'a> {
 
     /// The labels of a `Metric`.
     fn labels(&mut self, labels: Labels<'_>) {
-        for (name, value) in labels.names.iter().zip(label::values(labels.text, labels.names)) {
-            let name = self.escaping.label(name);
-            pair(&mut self.message, 1, &name, &value);
+        for (name, value) in labels.names.iter().zip(label::escaped_values(labels.text, labels.names)) {
+            pair(&mut self.message, 1, &self.escaping.label(name), &value.value());
         }
     }
 }
@@ -185,10 +184,16 @@ fn write_exemplar(out: &mut Vec<u8>, field: u32, exemplar: &Exemplar) {
 
 /// A `LabelPair`.
 fn pair(out: &mut Vec<u8>, field: u32, name: &str, value: &str) {
-    let message = open(out, field);
+    key(out, field, LENGTH);
+    varint(out, (text_len(name) + text_len(value)) as u64);
     text(out, 1, name);
     text(out, 2, value);
-    close(out, message);
+}
+
+/// How long a text is as a field below 16.
+fn text_len(text: &str) -> usize {
+    let bits = usize::BITS - (text.len() | 1).leading_zeros();
+    1 + (bits as usize).div_ceil(7) + text.len()
 }
 
 const VARINT: u32 = 0;
@@ -236,12 +241,18 @@ fn open(out: &mut Vec<u8>, field: u32) -> usize {
 
 /// Ends the message that began at `start`.
 fn close(out: &mut Vec<u8>, start: usize) {
-    let length = out.len() - start;
+    let mut length = out.len() - start;
     if length < 0x80 {
         out[start - 1] = length as u8;
         return;
     }
-    let mut bytes = Vec::with_capacity(5);
-    varint(&mut bytes, length as u64);
-    out.splice(start - 1..start, bytes);
+    // The message makes room for the rest of its length.
+    let more = (length.ilog2() / 7) as usize;
+    out.resize(out.len() + more, 0);
+    out.copy_within(start..start + length, start + more);
+    for byte in &mut out[start - 1..start - 1 + more] {
+        *byte = length as u8 | 0x80;
+        length >>= 7;
+    }
+    out[start - 1 + more] = length as u8;
 }

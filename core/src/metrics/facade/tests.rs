@@ -9,6 +9,30 @@ fn scene() -> (Registry, Recorder) {
     (registry, recorder)
 }
 
+/// What was there first must not keep the place of what is asked for.
+#[test]
+fn keys_that_come_again_are_held_whatever_came_before() {
+    let handles = Handles::<Counter>::new();
+    let key = |n: usize| Key::from_parts("many", vec![::metrics::Label::new("n", n.to_string())]);
+    let asked = |n: usize| {
+        let found = handles.get(&key(n)).is_some();
+        if !found {
+            handles.insert(key(n), None);
+        }
+        found
+    };
+    assert!(!(0..3 * MAX_KEYS).any(asked));
+    let late = 5 * MAX_KEYS..5 * MAX_KEYS + 64;
+    for _ in 0..64 * ADMITTED {
+        for n in late.clone() {
+            asked(n);
+        }
+    }
+    assert!(late.clone().all(asked));
+    let held = handles.held.read().unwrap();
+    assert!(held.young.len() + held.old.len() <= MAX_KEYS, "{} {}", held.young.len(), held.old.len());
+}
+
 #[test]
 fn what_a_host_counts_is_on_the_page() {
     let (registry, recorder) = scene();
@@ -127,7 +151,7 @@ fn keys_that_were_chosen_to_collide_do_not() {
         assert!(chosen.iter().all(|key| handles.get(key).is_some()));
         // Once, and not again.
         handles.insert(chosen[0].clone(), None);
-        assert_eq!(handles.held.read().unwrap().len(), 128);
+        assert_eq!(handles.held.read().unwrap().young.len(), 128);
     }
     // Whatever their order, such keys are one; the labels of others differ, and the hash may be the same.
     let (one, two) = (("a", "1"), ("b", "2"));

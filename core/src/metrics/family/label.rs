@@ -1,5 +1,6 @@
 //! The labels of a series as one text, `method="GET",path="/"`, which is what the page shows and what tells series apart.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 
 /// Longer label values are cut, so that a caller who labels by request body cannot fill the memory.
@@ -23,27 +24,58 @@ pub(in crate::metrics) fn text<'a>(labels: impl IntoIterator<Item = (&'a str, &'
     out
 }
 
-/// The values in a text that [`text`] made of these names. A NUL has become U+FFFD.
-pub(in crate::metrics) fn values<'a>(mut text: &'a str, names: &'a [String]) -> impl Iterator<Item = String> + 'a {
+/// The values in a text that [`text`] made of these names, as they are escaped there.
+pub(in crate::metrics) fn escaped_values<'a>(
+    mut text: &'a str,
+    names: &'a [String],
+) -> impl Iterator<Item = Escaped<'a>> {
     names.iter().enumerate().map(move |(at, name)| {
         text = text.get(name.len() + 2 + usize::from(at > 0)..).unwrap_or_default();
-        let mut value = String::new();
-        let mut chars = text.char_indices();
-        while let Some((at, c)) = chars.next() {
-            match c {
-                '"' => {
-                    text = &text[at + 1..];
-                    break;
-                }
-                '\\' => value.push(match chars.next() {
-                    Some((_, 'n')) | None => '\n',
-                    Some((_, c)) => c,
-                }),
-                c => value.push(c),
-            }
+        let (mut end, mut is_plain) = (0, true);
+        let bytes = text.as_bytes();
+        while let Some(byte) = bytes.get(end).filter(|byte| **byte != b'"') {
+            let escapes = *byte == b'\\';
+            is_plain &= !escapes;
+            end += 1 + usize::from(escapes);
         }
+        let value = Escaped { text: text.get(..end).unwrap_or(text), is_plain };
+        text = text.get(end + 1..).unwrap_or_default();
         value
     })
+}
+
+/// A value as [`text`] writes it.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::metrics) struct Escaped<'a> {
+    text: &'a str,
+    /// Whether nothing in it is escaped.
+    is_plain: bool,
+}
+
+impl<'a> Escaped<'a> {
+    /// The value. A NUL has become U+FFFD.
+    pub(in crate::metrics) fn value(self) -> Cow<'a, str> {
+        if self.is_plain {
+            return Cow::Borrowed(self.text);
+        }
+        let mut value = String::with_capacity(self.text.len());
+        let mut chars = self.text.chars();
+        while let Some(c) = chars.next() {
+            value.push(match c {
+                '\\' => match chars.next() {
+                    Some('n') | None => '\n',
+                    Some(c) => c,
+                },
+                c => c,
+            });
+        }
+        Cow::Owned(value)
+    }
+}
+
+/// The values in a text that [`text`] made of these names. A NUL has become U+FFFD.
+pub(in crate::metrics) fn values<'a>(text: &'a str, names: &'a [String]) -> impl Iterator<Item = String> + 'a {
+    escaped_values(text, names).map(|value| value.value().into_owned())
 }
 
 /// Compares two texts of the same names by their values, in order.

@@ -3,6 +3,7 @@
 mod cache;
 mod joined;
 pub(super) mod label;
+mod lines;
 #[cfg(feature = "metrics-facade")]
 pub(super) mod mixed;
 pub(super) mod series;
@@ -23,6 +24,7 @@ use crate::error::Result;
 
 use self::cache::Version;
 use self::joined::joined;
+use self::lines::Ordered;
 use self::series::{Idle, Series, Shape};
 use self::table::Table;
 
@@ -81,7 +83,7 @@ pub(super) struct Inner {
     hasher: RandomState,
     table: RwLock<Table>,
     /// The series in the order of the page. Locked before `table` where both are.
-    order: Mutex<Vec<Arc<Series>>>,
+    order: Mutex<Ordered>,
     /// Lookups that went into an overflow series.
     overflowed: AtomicU64,
     /// Whether other processes are to know of it.
@@ -374,20 +376,21 @@ impl Inner {
     }
 
     /// Gives every series, in the order of the page, to `then`. Threads that look up values do not wait meanwhile.
-    fn in_order<R>(&self, then: impl FnOnce(&[Arc<Series>], &Reader) -> R) -> R {
+    fn in_order<R>(&self, then: impl FnOnce(&mut Ordered, &Reader) -> R) -> R {
         let mut order = inside(|| self.order.lock().unwrap_or_else(PoisonError::into_inner));
         let (fresh, gone) = self.write().take_changes();
         if gone {
-            order.retain(|series| !series.is_gone());
+            order.change().retain(|series| !series.is_gone());
         }
         if !fresh.is_empty() {
+            let order = order.change();
             // Once for what came since the last page: as it is put in order, too.
             order.reserve_exact(fresh.len());
             order.extend(fresh.into_iter().filter(|series| !series.is_gone()));
             // Quick where most of it is in order already.
             order.sort_by(|a, b| label::order(&a.text, &b.text));
         }
-        then(&order, &Reader::new())
+        then(&mut order, &Reader::new())
     }
 
     /// As [`AnyFamily::expire`], for who does not ask others: nothing where there may be some.

@@ -27,6 +27,8 @@ pub(in crate::metrics) struct Shape {
     native: Option<NativeBuckets>,
     /// Of counters too.
     pub(in crate::metrics) exemplars: Exemplars,
+    /// How many series have taken a float cell.
+    pub(in crate::metrics) fractions: AtomicU64,
     clock: Arc<dyn Clock>,
 }
 
@@ -39,6 +41,7 @@ impl Shape {
             refused: AtomicU64::new(0),
             native: definition.native,
             exemplars: Exemplars::new(Arc::clone(clock)),
+            fractions: AtomicU64::new(0),
             clock: Arc::clone(clock),
         }
     }
@@ -285,12 +288,20 @@ impl Series {
         match self.float.compare_exchange(NONE, taken.first(), Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => {
                 let taken = taken.leak();
+                if let Some(shape) = &self.shape {
+                    shape.fractions.fetch_add(1, Ordering::Release);
+                }
                 self.publish_float();
                 taken
             }
             // Another thread was first; ours goes back.
             Err(held) => held,
         }
+    }
+
+    /// The number of the float cell of a counter, if it has one.
+    pub(in crate::metrics) fn fraction(&self) -> Option<u32> {
+        Some(self.float.load(Ordering::Acquire)).filter(|id| *id != NONE)
     }
 
     /// Lets a gauge be at home in the float cell `id`, unless it is somewhere already.
@@ -305,7 +316,7 @@ impl Series {
 
     /// The cell in which a gauge is at home, if it has one.
     pub(in crate::metrics) fn home(&self) -> Option<u32> {
-        Some(self.float.load(Ordering::Acquire)).filter(|id| *id != NONE)
+        self.fraction()
     }
 
     /// Counts an observation that was left out.

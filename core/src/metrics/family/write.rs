@@ -1,14 +1,13 @@
 //! The series of a family on a page, straight from the cells.
 
-use std::sync::Arc;
-
 use super::super::exposition::{Buckets, Head, Labels, Writer};
 use super::super::names::Definition;
 use super::super::shared::OtherFamily;
 use super::super::slab::Reader;
 use super::super::snapshot::{Exemplar, MetricKind};
 use super::joined::joined;
-use super::series::{Series, Shape};
+use super::lines::Ordered;
+use super::series::Shape;
 use super::{BATCH, Inner};
 
 impl Inner {
@@ -29,7 +28,7 @@ impl Inner {
     /// Writes these series, and those of others, into a family that was begun.
     pub(super) fn write_series<W: Writer>(
         &self,
-        all: &[Arc<Series>],
+        all: &mut Ordered,
         others: Option<OtherFamily<'_>>,
         reader: &Reader,
         page: &mut W,
@@ -41,6 +40,13 @@ impl Inner {
             let held = exemplars.as_ref().zip(first).and_then(|(held, first)| held.get(&first));
             held.map_or(&[], Vec::as_slice)
         };
+        if let Some(shape) = self.shape.as_deref().filter(|_| kind == MetricKind::Counter && others.is_none())
+            && let Some(lines) = all.lines(shape)
+        {
+            let exemplar = |first| exemplars(Some(first)).first().and_then(Option::as_ref);
+            return lines.write(names, reader, page, family, exemplar);
+        }
+        let all = &**all;
         match self.shape.as_deref().filter(|_| kind == MetricKind::Histogram) {
             // Series lie about in memory. What a batch needs is fetched at once, before any of it is written: loops
             // this short keep many fetches under way.

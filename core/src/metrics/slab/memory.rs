@@ -21,6 +21,11 @@ impl Directory {
         Self([const { OnceLock::new() }; SEGMENTS])
     }
 
+    /// Whether no chunk was ever here.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.iter().all(|segment| segment.get().is_none())
+    }
+
     /// Segment and place of the chunk in which the cell `id` lies.
     #[inline]
     fn place(id: u32) -> (usize, usize) {

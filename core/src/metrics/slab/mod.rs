@@ -397,6 +397,35 @@ impl Reader {
         self.0.foreign.iter().fold(own, |sum, foreign| sum + foreign.value(id))
     }
 
+    /// Adds to each of `sums` what the whole cell in its place in `ids` stands at. Cells that are read one after the other
+    /// from one directory keep many fetches under way.
+    pub(super) fn wholes(&self, ids: &[u32], sums: &mut [u64]) {
+        for directory in self.0.directories().filter(|directory| !directory.is_empty()) {
+            for (sum, id) in sums.iter_mut().zip(ids) {
+                *sum = sum.wrapping_add(directory.get(*id).map_or(0, |cell| cell.load(Ordering::Relaxed)));
+            }
+        }
+        for foreign in &self.0.foreign {
+            for (sum, id) in sums.iter_mut().zip(ids) {
+                *sum = sum.wrapping_add(foreign.value(*id) as u64);
+            }
+        }
+    }
+
+    /// The same of float cells.
+    pub(super) fn floats(&self, ids: &[u32], sums: &mut [f64]) {
+        for directory in self.0.directories().filter(|directory| !directory.is_empty()) {
+            for (sum, id) in sums.iter_mut().zip(ids) {
+                *sum += directory.get(*id).map_or(0.0, |cell| f64::from_bits(cell.load(Ordering::Relaxed)));
+            }
+        }
+        for foreign in &self.0.foreign {
+            for (sum, id) in sums.iter_mut().zip(ids) {
+                *sum += foreign.value(*id);
+            }
+        }
+    }
+
     #[inline]
     fn cells(&self, id: u32) -> impl Iterator<Item = u64> {
         self.0.directories().filter_map(move |directory| directory.get(id)).map(|cell| cell.load(Ordering::Relaxed))

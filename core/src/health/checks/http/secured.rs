@@ -1,19 +1,17 @@
 //! The certificate of an address that is asked over TLS, which a client that trusts it never looks at: how long it lasts.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 use ureq::http::Uri;
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 use super::super::certificate::server_name;
 use super::super::tls::shown;
 use super::super::x509::{Days, Trust, judge};
-use super::HttpSettings;
+use super::{HttpSettings, connector};
 use crate::clock::Timestamp;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::health::{CheckOutcome, CheckStatus};
 
 /// Whose certificate is judged.
@@ -35,6 +33,14 @@ impl Secured {
         Ok(Some(Self { address, host: server_name(bare)?, days }))
     }
 
+    /// Whom the request itself goes to, and whom it trusts.
+    ///
+    /// # Errors
+    /// What is wrong with `ca_file`.
+    pub(super) fn agent(&self, settings: ureq::config::Config, ca_file: Option<&Path>) -> Result<ureq::Agent> {
+        connector::agent(settings, self.host.clone(), ca_file)
+    }
+
     /// Shakes hands, and judges what is shown. Nothing is sent.
     pub(super) fn judge(&self, ca_file: Option<&Path>, timeout: Duration, now: Timestamp) -> CheckOutcome {
         let trust = match Trust::load(ca_file) {
@@ -51,35 +57,15 @@ impl Secured {
     }
 }
 
-/// Whom the request itself trusts: the authorities of the system, and those of `ca_file`.
-///
-/// # Errors
-/// What is wrong with the file.
-pub(super) fn trusting(ca_file: Option<&Path>) -> Result<TlsConfig> {
-    let mut roots: Vec<Certificate<'static>> = rustls_native_certs::load_native_certs()
-        .certs
-        .iter()
-        .map(|certificate| Certificate::from_der(certificate).to_owned())
-        .collect();
-    if let Some(path) = ca_file {
-        let named = crate::tls::read_pem(path)?;
-        if named.is_empty() {
-            return Err(Error::invalid(format!("ca_file {path:?} holds no certificate"))
-                .with_hint("name a file with the authority's certificate in PEM form"));
-        }
-        roots.extend(named.iter().map(|certificate| Certificate::from_der(certificate).to_owned()));
-    }
-    Ok(TlsConfig::builder().root_certs(RootCerts::Specific(Arc::new(roots))).build())
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
     use std::net::TcpListener;
+    use std::sync::Arc;
 
     use rustls::{ServerConnection, StreamOwned};
 
-    use super::super::super::certificate::tests::{at, issued, served};
+    use super::super::super::certificate::tests::{at, issued, served, signs_itself};
     use super::super::HttpCheck;
     use super::*;
     use crate::health::HealthCheck;
@@ -133,5 +119,51 @@ mod tests {
         }
         let wrong = HttpSettings { warn_days: 1.0, fail_days: 2.0, ..HttpSettings::new(&url) };
         assert!(HttpCheck::new(wrong).is_err());
+    }
+
+    /// As `openssl req -x509` makes them: it may sign others and so is no certificate of a server, but the file names it.
+    #[tokio::test]
+    async fn a_certificate_that_signs_itself_is_trusted_where_it_is_named() {
+        use CheckStatus::{Fail, Pass};
+        let folder = tempfile::tempdir().unwrap();
+        let (named, other) = (folder.path().join("named.pem"), folder.path().join("other.pem"));
+        for may_sign in [true, false] {
+            let (pem, key) = signs_itself("localhost", may_sign);
+            std::fs::write(&named, &pem).unwrap();
+            // Of the same name, with another key.
+            std::fs::write(&other, signs_itself("localhost", may_sign).0).unwrap();
+            let url = server(&pem, &key);
+            for (path, ca_file, now, status, word) in [
+                ("/", Some(&named), "2030-06-01T00:00:00Z", Pass, "answers 200"),
+                ("/moved", Some(&named), "2030-06-01T00:00:00Z", Pass, "answers 200"),
+                ("/", Some(&named), "2032-06-01T00:00:00Z", Fail, "expired"),
+                ("/", Some(&other), "2030-06-01T00:00:00Z", Fail, "is not asked"),
+                ("/", None, "2030-06-01T00:00:00Z", Fail, "is not asked"),
+            ] {
+                let settings = HttpSettings {
+                    ca_file: ca_file.cloned(),
+                    contains: Some("ok".to_owned()),
+                    redirects: 1,
+                    ..HttpSettings::new(format!("{url}{path}"))
+                };
+                let outcome = HttpCheck::new(settings).unwrap().check(&at(now)).await.unwrap();
+                assert_eq!(outcome.status, status, "{may_sign} {path} {ca_file:?} {now} {outcome:?}");
+                assert!(outcome.message.contains(word), "{may_sign} {path} {ca_file:?} {now} {outcome:?}");
+            }
+            // What is judged first is one connection, and what is asked another: that one looks for itself.
+            let asked = |ca_file: &Path| {
+                let uri: Uri = url.parse().unwrap();
+                let secured = Secured::new(&uri, &HttpSettings::new(&url)).unwrap().unwrap();
+                let agent = secured.agent(ureq::Agent::config_builder().build(), Some(ca_file)).unwrap();
+                agent.get(uri).call().map(|answer| answer.status().as_u16()).map_err(|error| error.to_string())
+            };
+            assert_eq!(asked(&named), Ok(200), "{may_sign}");
+            assert!(asked(&other).is_err_and(|error| error.contains("certificate")), "{may_sign}");
+        }
+        let (pem, key) = signs_itself("example.org", true);
+        std::fs::write(&named, &pem).unwrap();
+        let settings = HttpSettings { ca_file: Some(named), ..HttpSettings::new(server(&pem, &key)) };
+        let outcome = HttpCheck::new(settings).unwrap().check(&at("2030-06-01T00:00:00Z")).await.unwrap();
+        assert!(outcome.status == Fail && outcome.message.contains("is not for localhost"), "{outcome:?}");
     }
 }
