@@ -70,7 +70,8 @@ impl Cache {
         let mut known =
             Known { identity: head.identity, table: Table::new(head.page_size), checksum: head.checksum.clone() };
         let mut at = Position::parse(&head.position).ok()?;
-        apply(&mut known, &head, &pages);
+        pages.iter().for_each(|(page, hash)| known.table.set(*page, *hash));
+        known.table.settle(head.size);
         let changes = std::fs::read(self.folder.join(CHANGES)).unwrap_or_default();
         let mut rest = &changes[..];
         while at != wanted {

@@ -185,7 +185,11 @@ impl Chase {
             Knowledge::All(_) => {
                 // What was noted after the position that we go on from was stored nowhere.
                 self.emit.save(identity)?;
-                self.catch_up(task, sitting)?;
+                if self.emit.has_parts() {
+                    self.difference(task, sitting, "a transaction was cut off while it was handed over")?;
+                } else {
+                    self.catch_up(task, sitting)?;
+                }
             }
         }
         self.knowledge = Knowledge::All(identity);
@@ -344,7 +348,7 @@ impl Chase {
             if !self.emit.fits(frame.page) {
                 let whole = boundary.0.frame > self.emit.place.frame && !self.emit.within_transaction;
                 if whole && points {
-                    self.emit.commit(task, boundary.0, boundary.1)?;
+                    self.emit.commit_some(task, boundary.0, boundary.1)?;
                 } else {
                     self.emit.part(task)?;
                 }

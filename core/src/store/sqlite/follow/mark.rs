@@ -137,10 +137,6 @@ impl Mark {
         self.held.is_some()
     }
 
-    /// Whether a transaction waits for its turn.
-    pub(super) fn has_next(&self) -> bool {
-        self.next.is_some()
-    }
 
     /// Lets go of everything.
     pub(super) fn release(&mut self, file: &LiveFile) -> Result<()> {
