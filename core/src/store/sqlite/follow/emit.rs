@@ -111,10 +111,8 @@ impl Emit {
 
     /// A commit in the middle of what is being put together left so many pages.
     pub(super) fn shrink(&mut self, size: u32) {
-        if size < self.floor {
-            self.floor = size;
-            self.batch.split_off(&size.saturating_add(1));
-        }
+        self.floor = self.floor.min(size);
+        self.batch.split_off(&size.saturating_add(1));
     }
 
     /// Hands over a part of a transaction.
@@ -193,7 +191,14 @@ impl Emit {
     }
 
     /// Begins anew with `table`, the state at `place`; what is before can no longer be added to.
-    pub(super) fn begin(&mut self, task: &Task, identity: Identity, table: Table, place: Place, reason: String) -> Result<()> {
+    pub(super) fn begin(
+        &mut self,
+        task: &Task,
+        identity: Identity,
+        table: Table,
+        place: Place,
+        reason: String,
+    ) -> Result<()> {
         self.abandon();
         self.part = 0;
         self.number += 1;

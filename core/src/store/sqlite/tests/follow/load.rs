@@ -55,7 +55,8 @@ async fn follow_to_a_file() {
     let (root, limit): (PathBuf, u64) = serde_json::from_str(&value).unwrap();
     let path = root.join("shelf");
     let shelf = load(&path, true);
-    let context = BuildContext { name: "main".into(), state: root.join("state"), root: root.clone(), service: "shop".into() };
+    let context =
+        BuildContext { name: "main".into(), state: root.join("state"), root: root.clone(), service: "shop".into() };
     let settings = serde_json::json!({ "path": "data/app.db", "busy_timeout_seconds": 60, "keep_free_bytes": 0 });
     let store = SqliteStore::new(&context, context.settings(settings.as_object().unwrap()).unwrap()).unwrap();
     let cache = root.join("cache");
@@ -107,7 +108,7 @@ async fn killed(load_of: impl Fn(Load) -> Load, limit: u64, rounds: u32) {
             }
             bases.push(copy(&scene, &format!("base-{round}")));
         }
-        tokio::time::sleep(Duration::from_millis(random.u64(0..500))).await;
+        tokio::time::sleep(Duration::from_millis(random.u64(0..800))).await;
         follower.kill().unwrap();
         follower.wait().unwrap();
         // Now and then nobody follows for as long as the log takes to start over.
@@ -153,7 +154,7 @@ async fn killed(load_of: impl Fn(Load) -> Load, limit: u64, rounds: u32) {
         sqlite_load::check(&file, at_least.unwrap_or(0)).unwrap();
         std::fs::remove_dir_all(file.parent().unwrap()).unwrap();
     }
-    assert!(points.len() as u32 > rounds, "{}", points.len());
+    assert!(points.len() as u32 > rounds / 3, "{}", points.len());
 }
 
 fn load_points(scene: &Scene) -> usize {

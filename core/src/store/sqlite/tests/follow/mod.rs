@@ -39,8 +39,7 @@ fn copy(scene: &Scene, name: &str) -> (PathBuf, Timestamp) {
 async fn take_copy() {
     let Ok(value) = std::env::var(ENV) else { return };
     let (root, out): (PathBuf, PathBuf) = serde_json::from_str(&value).unwrap();
-    let context =
-        BuildContext { name: "main".into(), state: root.join(".uplifted-ops"), root, service: "shop".into() };
+    let context = BuildContext { name: "main".into(), state: root.join(".uplifted-ops"), root, service: "shop".into() };
     let settings = serde_json::json!({ "path": "data/app.db", "busy_timeout_seconds": 60, "keep_free_bytes": 0 });
     let store = SqliteStore::new(&context, context.settings(settings.as_object().unwrap()).unwrap()).unwrap();
     let taken = store.snapshot_to(&Scope::default(), &out).await.unwrap();
@@ -145,7 +144,8 @@ impl Scene {
 }
 
 /// What `t` holds, in one line, as a child says it.
-const STATE: &str = "SELECT count(*) || ' ' || total(id) || ' ' || total(length(text)) || ' ' || coalesce(max(text), '') FROM t";
+const STATE: &str =
+    "SELECT count(*) || ' ' || total(id) || ' ' || total(length(text)) || ' ' || coalesce(max(text), '') FROM t";
 
 /// The same of a file, which must be whole.
 fn state_of(file: &Path) -> String {
