@@ -124,6 +124,7 @@ impl Chase {
         loop {
             let before = self.emit.place;
             self.catch_up(task, sitting)?;
+            self.shared.looked();
             sitting.mark.stored(self.shared.stored(), &sitting.file)?;
             let (moved, place) = (self.emit.place != before, self.emit.place);
             dirty |= moved;
@@ -133,7 +134,7 @@ impl Chase {
                 if long {
                     sitting.mark.release(&sitting.file)?;
                     (released, looks) = (Some(place.salts), 0);
-                } else if (!moved && dirty) || since >= MARK_EACH {
+                } else if (!moved && dirty) || since >= MARK_EACH || sitting.may_start_over() {
                     self.move_mark(task, sitting)?;
                     dirty = moved;
                 }
@@ -141,6 +142,8 @@ impl Chase {
                 self.move_mark(task, sitting)?;
                 released = None;
             }
+            // Where everything was stored already, the older transaction need not wait for the next look.
+            sitting.mark.stored(self.shared.stored(), &sitting.file)?;
             self.tell(sitting);
             if self.emit.cache.is_long(&self.emit.table) {
                 self.save_if_stored();
@@ -258,6 +261,7 @@ impl Chase {
             if sitting.log.head()? != head {
                 continue;
             }
+            sitting.extent = extent;
             sitting.require_files()?;
             let (place, held) = (self.emit.place, sitting.mark.protects());
             match head {

@@ -27,7 +27,7 @@ use crate::error::{Error, ErrorKind, Result};
 const NOOP_SINCE: i32 = 3_051_000;
 
 /// How long the log is, as its writers know it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Extent {
     /// The last frame that is committed, and that readers may see.
     pub(super) committed: u32,
@@ -54,6 +54,8 @@ pub(super) struct Mark {
     next: Option<Held>,
     /// When the last one began, on the monotonic clock.
     pub(super) since: Duration,
+    /// Whether the main file had everything when the last one began, so that it has lock 0.
+    pub(super) is_behind_all: bool,
 }
 
 impl Mark {
@@ -82,6 +84,7 @@ impl Mark {
             held: None,
             next: None,
             since: Duration::ZERO,
+            is_behind_all: false,
         })
     }
 
@@ -102,6 +105,8 @@ impl Mark {
         if self.next.is_some() {
             return Ok(false);
         }
+        let before = self.observe(task, database, file)?;
+        self.is_behind_all = before.backfilled == before.committed;
         let slot = self.held.map_or(0, |held| 1 - held.slot);
         let connection = &self.readers[slot];
         live::patiently(task, database, file, || {

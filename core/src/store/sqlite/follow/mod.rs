@@ -18,7 +18,7 @@
 //! # What the host notices
 //!
 //! It cannot leave WAL mode while it is followed: that needs the database for itself alone. `wal_checkpoint(RESTART)` and
-//! `(TRUNCATE)` wait up to a fifth of a second until the read mark has moved. The log of a host that never rests grows to the
+//! `(TRUNCATE)` wait for about a quarter of a second until the read mark has moved out of their way. The log of a host that never rests grows to the
 //! limit of [`FollowRequest::log_limit_bytes`] before it starts over.
 
 mod cache;
@@ -55,6 +55,9 @@ use super::live::LiveFile;
 use crate::cancel::{Cancel, Scope};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::follow::{FollowRequest, Follower, FollowerStanding, Increment};
+
+/// How soon a follower that was not done with its look is asked again.
+const AGAIN: Duration = Duration::from_millis(20);
 
 /// Begins to follow; see [`Store::follow`](crate::store::Store::follow).
 pub(super) async fn begin(
@@ -95,14 +98,27 @@ struct SqliteFollower {
 
 #[async_trait]
 impl Follower for SqliteFollower {
+    /// Nothing means that a whole look, which began after the call, found nothing: who stops the service, and then asks until
+    /// nothing comes, has everything.
     async fn next(&mut self, scope: &Scope, patience: Duration) -> Result<Option<Increment>> {
         let ended = || Error::internal("the thread that follows the database ended early");
         let increments = self.increments.as_mut().ok_or_else(ended)?;
-        tokio::select! {
-            biased;
-            () = scope.cancel.cancelled() => Err(Error::new(ErrorKind::Cancelled, "cancelled by the caller")),
-            increment = increments.recv() => increment.map(Some).ok_or_else(ended),
-            () = scope.clock.sleep(patience) => Ok(None),
+        let before = self.shared.looks();
+        let mut pause = patience;
+        loop {
+            tokio::select! {
+                biased;
+                () = scope.cancel.cancelled() => {
+                    return Err(Error::new(ErrorKind::Cancelled, "cancelled by the caller"));
+                }
+                increment = increments.recv() => return increment.map(Some).ok_or_else(ended),
+                () = scope.clock.sleep(pause) => {}
+            }
+            // The look that was under way at the call, and the one after it.
+            match self.shared.looks() {
+                Some(now) if now < before.unwrap_or(0) + 2 => pause = AGAIN,
+                _ => return Ok(None),
+            }
         }
     }
 

@@ -16,6 +16,7 @@ pub(super) struct Shared {
 struct State {
     stop: bool,
     stored: u64,
+    looks: u64,
     standing: FollowerStanding,
 }
 
@@ -41,6 +42,17 @@ impl Shared {
     /// Up to which increment everything is stored.
     pub(super) fn stored(&self) -> u64 {
         self.lock().stored
+    }
+
+    /// Everything that was committed before this look began is handed over.
+    pub(super) fn looked(&self) {
+        self.lock().looks += 1;
+    }
+
+    /// How many looks are over; `None` while something keeps it from looking.
+    pub(super) fn looks(&self) -> Option<u64> {
+        let state = self.lock();
+        state.standing.waits_for.is_none().then_some(state.looks)
     }
 
     pub(super) fn standing(&self, change: impl FnOnce(&mut FollowerStanding)) {

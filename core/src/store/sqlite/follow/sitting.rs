@@ -6,7 +6,7 @@ use super::super::live::LiveFile;
 use super::super::reading::Reading;
 use super::super::{Database, live};
 use super::hashes::Table;
-use super::mark::Mark;
+use super::mark::{Extent, Mark};
 use super::scan::{self, Whole};
 use super::wal::{Head, Log, Place};
 use crate::error::{Error, ErrorKind, Result};
@@ -19,6 +19,8 @@ pub(super) struct Sitting {
     pub(super) log: Log,
     pub(super) file: LiveFile,
     pub(super) page_size: u32,
+    /// How long the log was at the last look.
+    pub(super) extent: Extent,
     /// How long the log's file was in this pass of it, in bytes.
     pub(super) longest: u64,
 }
@@ -36,7 +38,7 @@ impl Sitting {
         let mark = Mark::open(task, database, &file)?;
         let main = Reading::open(&file.path)?;
         let log = Log::open(&file.wal)?;
-        let sitting = Self { mark, main, log, file, page_size, longest: 0 };
+        let sitting = Self { mark, main, log, file, page_size, extent: Extent::default(), longest: 0 };
         sitting.require_files()?;
         Ok(sitting)
     }
@@ -49,6 +51,11 @@ impl Sitting {
         }
         Err(Error::new(ErrorKind::Unavailable, format!("the log of database {:?} was removed", self.file.path))
             .with_hint("let only SQLite touch -wal files"))
+    }
+
+    /// Everything is in the main file, and only our read lock keeps the log from starting over.
+    pub(super) fn may_start_over(&self) -> bool {
+        self.extent.committed > 0 && self.extent.backfilled == self.extent.committed && !self.mark.is_behind_all
     }
 
     /// Bytes of the log up to `place`.

@@ -136,8 +136,7 @@ async fn killed(load_of: impl Fn(Load) -> Load, limit: u64, rounds: u32) {
     let points = shelf.points();
     for _ in 0..20 {
         let base = &bases[random.usize(..bases.len())];
-        let increments: Vec<&Increment> =
-            shelf.0.iter().filter(|i| i.points.last().is_some_and(|point| point.time > base.1)).collect();
+        let increments: Vec<&Increment> = shelf.0.iter().filter(|i| i.until > base.1 && !i.points.is_empty()).collect();
         let increment = increments[random.usize(..increments.len())];
         let point = increment.points.last().unwrap();
         let file = match scene.roll(base, &shelf, Until::Position(point.position.clone())).await {
