@@ -28,7 +28,7 @@ fn append(shelf: &mut std::fs::File, increment: &Increment) {
 }
 
 /// What is on it. What was not written to its end was not stored; who goes on behind it cuts it off.
-fn load(path: &Path, goes_on: bool) -> Shelf {
+pub(super) fn load(path: &Path, goes_on: bool) -> Shelf {
     let bytes = std::fs::read(path).unwrap_or_default();
     let (mut shelf, mut at) = (Shelf::default(), 0);
     while let Some(len) = bytes.get(at..at + 4) {
@@ -80,7 +80,7 @@ async fn follow_to_a_file() {
 }
 
 /// A follower in another process.
-fn follower(scene: &Scene, limit: u64) -> std::process::Child {
+pub(super) fn follower(scene: &Scene, limit: u64) -> std::process::Child {
     use std::io::{BufRead, BufReader};
     let value = serde_json::json!([scene.folder.path(), limit]).to_string();
     let mut process = super::super::child::again_in(module_path!(), "follow_to_a_file", ENV, &value)

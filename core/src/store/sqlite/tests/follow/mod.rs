@@ -4,6 +4,7 @@
 //! ([`super::child`]), and so is who takes the copies.
 
 mod continuity;
+mod cost;
 mod forward;
 mod load;
 
