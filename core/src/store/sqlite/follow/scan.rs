@@ -93,7 +93,7 @@ impl Whole<'_> {
             let page = frame.page;
             still.place = walk.place();
             still.overlay.insert(page, still.place.frame);
-            if still.place.frame % 256 == 0 {
+            if still.place.frame.is_multiple_of(256) {
                 task.check()?;
             }
         }
