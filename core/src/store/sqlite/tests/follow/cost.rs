@@ -50,7 +50,8 @@ fn cost_to_the_writer() {
         for a_second in [500, 5000] {
             for limit in [None, Some(8 << 20), Some(64_u64 << 20)] {
                 let scene = Scene::new();
-                scene.create("wal", 50_000);
+                scene.create("wal", 10);
+                Child::open(&scene.db()).insert(50_000);
                 let follower = limit.map(|limit| follower(&scene, limit));
                 std::thread::sleep(Duration::from_millis(500));
                 let before = follower.as_ref().map(|follower| processor_seconds(follower.id()));
