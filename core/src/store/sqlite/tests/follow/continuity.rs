@@ -194,7 +194,7 @@ async fn another_file_in_its_place_begins_anew() {
     shelf.drain(&mut *follower).await;
     child.close();
     let names = ["app.db", "app.db-wal", "app.db-shm"].map(|name| scene.folder.path().join("data").join(name));
-    names.each_ref().map(|name| std::fs::remove_file(name).unwrap());
+    names.iter().for_each(|name| std::fs::remove_file(name).unwrap());
     let patience = QUIET * 2;
     // First that it is gone, then that it is not found.
     let missing = |waits_for: &String| waits_for.contains("could not find database");
