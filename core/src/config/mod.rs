@@ -43,7 +43,7 @@ pub use host::{Fact, HostFacts};
 pub use init::{InitFacts, InitFound, InitPlan, LeftOut, plan_init, write_init};
 pub use load::{Config, ConfigWarning, LoadInput, load};
 pub use settings::{
-    BackupSettings, COLLECTORS, CheckSettings, ComponentSettings, DrillSettings, EncryptionSettings, HealthSettings,
+    BackupSettings, COLLECTORS, CheckSettings, ComponentSettings, ContinuousSettings, DrillSettings, EncryptionSettings, HealthSettings,
     HttpSettings, JobSettings, Listed, ListedComponent, MIN_COLLECT_GRACE_HOURS, MetricsMistake, MetricsSettings,
     PauseSettings, PolicyMistake, RestoreSettings, RetentionSettings, ScheduleSettings, ServiceSettings, Settings,
     SinkSettings, StateSettings, WorkerSettings, excluded,

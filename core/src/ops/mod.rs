@@ -20,6 +20,7 @@ mod builder;
 mod builtin;
 pub(crate) mod check_history;
 mod checks;
+mod follow_host;
 mod context;
 mod drain;
 mod exports;
