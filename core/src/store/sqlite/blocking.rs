@@ -24,6 +24,11 @@ struct Shared {
 }
 
 impl Task {
+    /// For a thread of its own, which ends when `scope` is cancelled.
+    pub(super) fn alone(scope: Scope) -> Self {
+        Self { scope, shared: Arc::default() }
+    }
+
     /// The [`ErrorKind::Cancelled`] error when the caller has cancelled or gone away: in every loop.
     pub(super) fn check(&self) -> Result<()> {
         if self.shared.abandoned.load(Ordering::SeqCst) {

@@ -36,6 +36,7 @@
 
 mod blocking;
 mod check;
+mod follow;
 mod gate;
 mod header;
 mod holders;
@@ -60,11 +61,13 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::follow::{FollowRequest, Follower, Increments, Reached, Until};
 use super::{
     CheckDepth, CopyFacts, Inspection, IntegrityReport, MaintenanceOutcome, MaintenanceTask, Store, StoreCapability,
     StoreSnapshot, StoreStats,
 };
 use crate::cancel::Scope;
+use crate::clock::Timestamp;
 use crate::component::{BuildContext, Detect, Kind, Placement};
 use crate::error::{Error, ErrorKind, Result};
 use crate::value::ByteSize;
@@ -241,6 +244,25 @@ impl Store for SqliteStore {
     async fn restore_from(&self, scope: &Scope, dir: &Path) -> Result<()> {
         let dir = dir.to_owned();
         self.run(scope, move |task, database| restore::replace(task, database, &dir)).await
+    }
+
+    async fn follow(&self, scope: &Scope, request: FollowRequest) -> Result<Box<dyn Follower>> {
+        follow::begin(scope, &self.0, request).await.map_err(|error| error.with_context("store", &self.0.name))
+    }
+
+    async fn roll_forward(
+        &self,
+        scope: &Scope,
+        dir: &Path,
+        // The checksum proves what the time could only make likely.
+        _taken_at: Timestamp,
+        increments: &mut dyn Increments,
+        until: &Until,
+    ) -> Result<Reached> {
+        let copy = self.0.copy_in(dir)?;
+        follow::roll(scope, copy, increments, until)
+            .await
+            .map_err(|error| error.with_context("store", &self.0.name))
     }
 
     async fn maintain(&self, scope: &Scope, tasks: &[MaintenanceTask]) -> Result<Vec<MaintenanceOutcome>> {
