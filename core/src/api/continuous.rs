@@ -14,6 +14,7 @@ use crate::backup::manifest::RelPath;
 use crate::backup::repository::streams::Shelf;
 use crate::cancel::Scope;
 use crate::clock::Timestamp;
+use crate::config::ContinuousSettings;
 use crate::continuous::compact;
 use crate::continuous::folder::Folder;
 use crate::continuous::follow::{FollowJob, follow};
@@ -312,8 +313,17 @@ fn named(context: &Context, store: Option<&str>) -> Result<Vec<String>> {
 
 /// How each of `names` stands that is to be followed, or was.
 pub(crate) fn standings(context: &Context, names: &[String], now: Timestamp) -> Result<Vec<ContinuousStore>> {
-    let folder = Folder::new(&context.state);
-    let wanted = folder.wanted(&context.settings().continuous, names)?;
+    standings_in(&Folder::new(&context.state), &context.settings().continuous, names, now)
+}
+
+/// The same of a state folder.
+pub(crate) fn standings_in(
+    folder: &Folder,
+    settings: &ContinuousSettings,
+    names: &[String],
+    now: Timestamp,
+) -> Result<Vec<ContinuousStore>> {
+    let wanted = folder.wanted(settings, names)?;
     let mut stores = Vec::new();
     for name in names {
         let of_store = folder.store(name);

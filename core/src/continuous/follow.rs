@@ -28,6 +28,8 @@ use crate::store::follow::{FollowRequest, Follower};
 const IDLE: Duration = Duration::from_secs(60);
 /// How long the last segments may take on their way into the targets, once it is to end.
 const LAST_SHIP: Duration = Duration::from_secs(10);
+/// A driver looks at its log now and then: what it did not hand over may be this young, and is committed all the same.
+const UNSEEN: Duration = Duration::from_millis(300);
 /// How long the last commits may take to be read.
 const LAST_READ: Duration = Duration::from_secs(5);
 /// How often it is written down how things stand, at most.
@@ -284,7 +286,7 @@ async fn run(scope: &Scope, job: &FollowJob, shared: &Arc<Shared>, line: Option<
         }
         let now = scope.clock.monotonic();
         let patience = since.map_or(every, |since| every.saturating_sub(now.saturating_sub(since)));
-        let asked = scope.clock.now();
+        let asked = before(scope.clock.now());
         match follower.next(scope, patience.max(Duration::from_millis(1))).await {
             Ok(Some(increment)) => {
                 reader.take(scope, increment).await?;
@@ -310,12 +312,12 @@ async fn run(scope: &Scope, job: &FollowJob, shared: &Arc<Shared>, line: Option<
     say_last(scope);
     let own = scope.uncancelled();
     let until = own.clock.monotonic() + LAST_READ;
-    let mut seen = own.clock.now();
+    let mut seen = before(own.clock.now());
     while ended.is_ok() && own.clock.monotonic() < until {
-        match follower.next(&own, Duration::from_millis(20)).await {
+        match follower.next(&own, UNSEEN).await {
             Ok(Some(increment)) => {
                 reader.take(&own, increment).await?;
-                seen = own.clock.now();
+                seen = before(own.clock.now());
             }
             Ok(None) => {
                 reader.nothing_before(seen);
@@ -329,6 +331,11 @@ async fn run(scope: &Scope, job: &FollowJob, shared: &Arc<Shared>, line: Option<
     }
     let last = reader.store(&own, &mut *follower, ended.is_ok().then_some(seen)).await;
     ended.and(last.map(|_| ()))
+}
+
+/// The moment before which nothing is unseen at `now`.
+fn before(now: Timestamp) -> Timestamp {
+    now.checked_sub(UNSEEN).unwrap_or(now)
 }
 
 /// What reads, and spools.

@@ -95,7 +95,9 @@ impl Spool {
     /// Notes that the next one was written, and makes room: returns for each target how many it will never have.
     pub(super) fn added(&mut self, bytes: u64) -> Result<Vec<u64>> {
         self.files.insert(self.next, bytes);
-        self.needs.iter_mut().for_each(|needs| drop(needs.insert(self.next)));
+        for needs in &mut self.needs {
+            needs.insert(self.next);
+        }
         self.next += 1;
         let mut lost = vec![0; self.needs.len()];
         let mut size = self.size().1;
