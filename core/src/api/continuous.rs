@@ -77,7 +77,8 @@ pub struct Status;
 
 impl Operation for Status {
     const NAME: &'static str = "continuous.status";
-    const SUMMARY: &'static str = "Say which stores are followed, how far behind what is stored is, and what is missing";
+    const SUMMARY: &'static str =
+        "Say which stores are followed, how far behind what is stored is, and what is missing";
     const EFFECT: Effect = Effect::Read;
     const PLACE: Place = Place::Host;
     type Request = ContinuousRequest;
@@ -132,7 +133,8 @@ pub struct Stop;
 
 impl Operation for Stop {
     const NAME: &'static str = "continuous.stop";
-    const SUMMARY: &'static str = "Follow stores no longer: what was committed until now is stored, and what is stored stays";
+    const SUMMARY: &'static str =
+        "Follow stores no longer: what was committed until now is stored, and what is stored stays";
     const EFFECT: Effect = Effect::Change;
     const PLACE: Place = Place::Host;
     type Request = ContinuousRequest;
@@ -171,7 +173,8 @@ pub struct Points;
 
 impl Operation for Points {
     const NAME: &'static str = "restore.points";
-    const SUMMARY: &'static str = "Say which seconds each store can go back to: bases, coverage, and gaps with their reasons";
+    const SUMMARY: &'static str =
+        "Say which seconds each store can go back to: bases, coverage, and gaps with their reasons";
     const EFFECT: Effect = Effect::Read;
     const PLACE: Place = Place::Worker(Lane::Prompt);
     type Request = PointsRequest;
@@ -241,7 +244,8 @@ pub struct Compact;
 
 impl Operation for Compact {
     const NAME: &'static str = "continuous.compact";
-    const SUMMARY: &'static str = "Put small segments together and remove what is too old, as the process that follows does now and then";
+    const SUMMARY: &'static str =
+        "Put small segments together and remove what is too old, as the process that follows does now and then";
     const EFFECT: Effect = Effect::Destroy;
     const PLACE: Place = Place::Worker(Lane::Heavy);
     type Request = CompactRequest;
@@ -256,10 +260,10 @@ impl Operation for Compact {
             let Some(shelf) = Shelf::open(&scope, name, target, &keys).await? else { continue };
             for store in &names {
                 let plan = compact::plan(&scope, &shelf, store, &context.settings().continuous).await?;
-                let removed = plan.removals.iter().map(|(segment, reason)| RemovedSegment {
-                    key: segment.key(),
-                    reason: (*reason).to_owned(),
-                });
+                let removed = plan
+                    .removals
+                    .iter()
+                    .map(|(segment, reason)| RemovedSegment { key: segment.key(), reason: (*reason).to_owned() });
                 stores.push(CompactedStore {
                     store: store.clone(),
                     target: name.clone(),

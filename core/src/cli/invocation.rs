@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::args::{
-    BackupCommand, Command, ConfigCommand, HealthCommand, HealthOptions, IdentityFile, KeysCommand, MetricsCommand,
-    ContinuousCommand, RestoreCommand, RestoreOptions, ScheduleCommand, Snapshot, StoreCommand,
+    BackupCommand, Command, ConfigCommand, ContinuousCommand, HealthCommand, HealthOptions, IdentityFile, KeysCommand,
+    MetricsCommand, RestoreCommand, RestoreOptions, ScheduleCommand, Snapshot, StoreCommand,
 };
 use super::render::{self, Renderer};
 use crate::backup::import::is_file;

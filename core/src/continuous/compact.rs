@@ -44,7 +44,8 @@ impl CompactPlan {
         let chosen = thread(all.to_vec(), |stored| &stored.name);
         for stored in all {
             let is_chosen = chosen.iter().any(|other| other.name == stored.name);
-            let with_others = || chosen.iter().any(|it| it.name.first <= stored.name.first && stored.name.last <= it.name.last);
+            let with_others =
+                || chosen.iter().any(|it| it.name.first <= stored.name.first && stored.name.last <= it.name.last);
             if !is_chosen && with_others() {
                 plan.removals.push((stored.name.clone(), "its parts are in a larger one"));
             }
@@ -77,6 +78,7 @@ impl CompactPlan {
         }
     }
 
+    #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.merges.is_empty() && self.removals.is_empty()
     }

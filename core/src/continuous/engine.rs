@@ -206,8 +206,7 @@ impl Engine {
             }
         }
         if wanted && term.backup.is_none() && now >= term.backup_not_before {
-            let scope =
-                Scope { clock: self.host.clock(), cancel: term.backup_cancel.clone(), ..Scope::default() };
+            let scope = Scope { clock: self.host.clock(), cancel: term.backup_cancel.clone(), ..Scope::default() };
             term.backup = Some(tokio::spawn(self.host.backup(scope)));
         }
     }

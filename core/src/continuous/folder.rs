@@ -134,7 +134,7 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
 }
 
 fn write(path: &Path, value: &impl Serialize) -> Result<()> {
-    let bytes = serde_json::to_vec(value)
-        .map_err(|error| Error::internal(format!("{path:?} cannot be written: {error}")))?;
+    let bytes =
+        serde_json::to_vec(value).map_err(|error| Error::internal(format!("{path:?} cannot be written: {error}")))?;
     fs::write_atomic(path, MODE, &bytes)
 }

@@ -155,7 +155,8 @@ pub(super) fn load(path: &Path, number: u64) -> Result<Waiting> {
             .with_hint("look at the disk of the state folder; the time that it holds is a gap")
     };
     let len = head_len(&bytes).ok_or_else(damaged)?;
-    let (head, _) = Segment::read(&bytes[..len], NOWHERE, &spool_key()).map_err(|error| damaged().with_source(error))?;
+    let (head, _) =
+        Segment::read(&bytes[..len], NOWHERE, &spool_key()).map_err(|error| damaged().with_source(error))?;
     let (digest, packed) = bytes[len..].split_at_checked(32).ok_or_else(damaged)?;
     if blake3::hash(packed).as_bytes() != digest {
         return Err(damaged());

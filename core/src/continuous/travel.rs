@@ -57,9 +57,10 @@ impl View {
                 }
             }
         }
-        let uncovered = followed.iter().map(|store| store.timeline()).find(|timeline| {
-            !timeline.coverage.iter().any(|span| span.from <= at && at <= span.until)
-        });
+        let uncovered = followed
+            .iter()
+            .map(|store| store.timeline())
+            .find(|timeline| !timeline.coverage.iter().any(|span| span.from <= at && at <= span.until));
         Err(match uncovered {
             Some(timeline) => not_covered(&timeline, at),
             None => Error::new(

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use crate::config::{CheckSettings, Config, Settings};
+use crate::continuous::folder::Folder;
 use crate::error::Result;
 use crate::health::checks::backup_age::{BackupAgeCheck, BackupTimes};
 use crate::health::checks::backup_secrets::BackupSecretsCheck;
-use crate::health::checks::disk::{DiskCheck, DiskSettings};
-use crate::continuous::folder::Folder;
 use crate::health::checks::continuous::ContinuousCheck;
+use crate::health::checks::disk::{DiskCheck, DiskSettings};
 use crate::health::checks::jobs::JobsCheck;
 use crate::health::checks::listener::{ListenerCheck, ListenerSeen};
 use crate::health::checks::process::{ProcessCheck, ProcessSettings};

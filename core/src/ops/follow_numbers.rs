@@ -17,11 +17,7 @@ fn all(context: &Context, now: Timestamp) -> Result<Vec<ContinuousStore>> {
 }
 
 /// How the stores of the settings stand, for the check.
-pub(super) fn of_wanted(
-    folder: &Folder,
-    settings: &ContinuousSettings,
-    now: Timestamp,
-) -> Result<Vec<FollowedStore>> {
+pub(super) fn of_wanted(folder: &Folder, settings: &ContinuousSettings, now: Timestamp) -> Result<Vec<FollowedStore>> {
     standings_in(folder, settings, &settings.stores, now).map(seen)
 }
 
@@ -76,9 +72,7 @@ pub(super) fn families(context: &Context, now: Timestamp) -> Result<Vec<Family>>
         family.number(&[("store", &store.name)], gaps as f64)
     });
     let families = vec![
-        of_store("following", "1 while the store is followed", &|store| {
-            Some(if store.following { 1.0 } else { 0.0 })
-        }),
+        of_store("following", "1 while the store is followed", &|store| Some(if store.following { 1.0 } else { 0.0 })),
         of_store(
             "lag_seconds",
             "How far what is stored is behind: what would be lost if this machine were gone",

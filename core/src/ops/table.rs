@@ -5,8 +5,8 @@ use crate::error::{Error, ErrorKind, Result};
 use super::operation::Entry;
 use super::status::Status;
 use crate::api::{
-    backup, collect, config, continuous, drill, generate, health, health_history, history, journal, keep, keys, metrics, portable,
-    restore, restore_database, schedule, store,
+    backup, collect, config, continuous, drill, generate, health, health_history, history, journal, keep, keys,
+    metrics, portable, restore, restore_database, schedule, store,
 };
 
 /// Every operation of this build, sorted by name. A new one gets one line.

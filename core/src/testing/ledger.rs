@@ -97,7 +97,8 @@ impl Ledger {
     fn write(&self, at: u64, bytes: &[u8]) -> Result<()> {
         let failed = |e| Error::io(format!("write {:?}", self.path), e);
         #[allow(clippy::disallowed_methods, reason = "a store's file is its own")]
-        let mut file = fs::OpenOptions::new().create(true).truncate(false).write(true).open(&self.path).map_err(failed)?;
+        let mut file =
+            fs::OpenOptions::new().create(true).truncate(false).write(true).open(&self.path).map_err(failed)?;
         file.seek(SeekFrom::Start(at)).map_err(failed)?;
         file.write_all(bytes).map_err(failed)
     }
@@ -163,9 +164,7 @@ impl Store for Ledger {
             let at: u64 = resume.position.parse().map_err(|_| Error::invalid("a position is a number"))?;
             let bytes = self.read(0)?;
             match bytes.get(..at as usize) {
-                Some(before)
-                    if resume.checksum.is_none_or(|sum| sum == blake3::hash(before).to_hex().to_string()) =>
-                {
+                Some(before) if resume.checksum.is_none_or(|sum| sum == blake3::hash(before).to_hex().to_string()) => {
                     follower.hasher.update(before);
                     (follower.at, follower.begins) = (at, None);
                     return Ok(Box::new(follower));

@@ -254,7 +254,8 @@ impl Segment {
         if *place != self.to {
             return wrong("it does not end where its last increment does");
         }
-        if first == 1 && !matches!(self.increments.first().map(|head| &head.continuity), Some(Continuity::Begins { .. }))
+        if first == 1
+            && !matches!(self.increments.first().map(|head| &head.continuity), Some(Continuity::Begins { .. }))
         {
             return wrong("it is the first of a stream, and does not say why that begins");
         }

@@ -203,12 +203,7 @@ impl Shelf {
     ///
     /// # Errors
     /// [`ErrorKind::Refused`] when there is another one of that number; what the target says.
-    pub(crate) async fn put(
-        &self,
-        scope: &Scope,
-        batch: Batch<'_>,
-        previous: Option<Digest>,
-    ) -> Result<(Digest, u64)> {
+    pub(crate) async fn put(&self, scope: &Scope, batch: Batch<'_>, previous: Option<Digest>) -> Result<(Digest, u64)> {
         let Batch { place, head, packed } = batch;
         let plain_bytes = head.increments.iter().map(|head| head.len).sum();
         let sealing = sealing(&self.keys);
@@ -263,8 +258,7 @@ impl Shelf {
         let (mut at, end) = (stored.head_bytes + before, stored.head_bytes + before + frame.stored_bytes);
         let mut bytes = Vec::new();
         while at < end {
-            let block =
-                in_time(scope, self.target.get(scope, &key, at..end.min(at + MAX_BLOCK as u64))).await?;
+            let block = in_time(scope, self.target.get(scope, &key, at..end.min(at + MAX_BLOCK as u64))).await?;
             if block.is_empty() {
                 return Err(corrupt(format!("{key:?} ends at byte {at}, before its {end}")));
             }

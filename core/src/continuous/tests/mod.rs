@@ -135,17 +135,19 @@ impl Scene {
         following
     }
 
-    /// Commits a line, and returns when a target has it; the moment between it and the next.
+    /// Commits a line, and returns when a target has it: a moment after it and before the next.
     async fn commit(&self, line: &str) -> Timestamp {
         self.ledger().commit(line).unwrap();
         let position = std::fs::metadata(self.ledger().path).unwrap().len().to_string();
+        let mut moment = Timestamp::MIN;
         until(&format!("storing {line:?}"), async || {
             let view = self.view().await;
             let runs = view.stores[0].runs.iter();
-            runs.filter_map(|run| run.segments.last()).any(|last| last.head.to == position)
+            let stored = runs.filter_map(|run| run.segments.last()).find(|last| last.head.to == position);
+            moment = stored.map_or(moment, |last| last.head.until);
+            stored.is_some()
         })
         .await;
-        let moment = now();
         until("the next moment", async || now() > moment + Duration::from_millis(20)).await;
         moment
     }
@@ -183,9 +185,8 @@ impl Scene {
         if store.point.is_some() {
             let mut reading = Reading::of(&store, record.taken_at);
             let folder = into.path().join("data");
-            let Reached { point, proven } = copy
-                .roll_forward(&Scope::default(), &folder, record.taken_at, &mut reading, &Until::Time(at))
-                .await?;
+            let Reached { point, proven } =
+                copy.roll_forward(&Scope::default(), &folder, record.taken_at, &mut reading, &Until::Time(at)).await?;
             assert_eq!(proven, Some(true));
             assert!(point.time <= at);
         }
@@ -367,7 +368,7 @@ async fn what_is_too_much_for_this_disk_is_a_gap() {
     .await;
     broken.store(false, Ordering::SeqCst);
     until("catching up", async || standing().targets[0].waiting_segments == 0).await;
-    assert!(standing().base_wanted_since.is_some());
+    until("the wish for a base", async || standing().base_wanted_since.is_some()).await;
     let in_the_gap = now();
     scene.back_up().await;
     let after = scene.commit("after").await;
@@ -400,10 +401,12 @@ async fn two_machines_do_not_get_in_each_others_way() {
 #[cfg(feature = "encryption")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_host_that_can_open_nothing_follows_and_puts_together() {
-    use crate::backup::seal::{HostKeys, KeyRing, RepositoryKey};
+    use crate::backup::seal::{HostKeys, KeyRing, RepositoryIdentity, RepositoryKey, WrapTo, vault};
 
     let mut scene = Scene::new();
     let key = RepositoryKey::generate(now()).unwrap();
+    let to = WrapTo::recipients(vec![RepositoryIdentity::generate().recipient()]).unwrap();
+    vault::store(&Scope::default(), &scene.targets, &key, to, None).await.unwrap();
     scene.keys = Some(Arc::new(KeyRing::of_host(&HostKeys::of(&key))));
     scene.back_up().await;
     let following = scene.follow().await;

@@ -112,12 +112,8 @@ mod tests {
 
     #[test]
     fn the_worst_decides() {
-        let well = FollowedStore {
-            name: "main".into(),
-            following: true,
-            lag_seconds: Some(0.7),
-            ..FollowedStore::default()
-        };
+        let well =
+            FollowedStore { name: "main".into(), following: true, lag_seconds: Some(0.7), ..FollowedStore::default() };
         assert_eq!(judge(std::slice::from_ref(&well)).status, CheckStatus::Pass);
         let late = FollowedStore { lag_seconds: Some(20.0), ..well.clone() };
         assert_eq!(judge(&[well.clone(), late]).status, CheckStatus::Warn);
