@@ -87,13 +87,7 @@ impl Cache {
     }
 
     /// Writes the whole table, and forgets the changes.
-    pub(super) fn save(
-        &mut self,
-        identity: Identity,
-        table: &Table,
-        position: &str,
-        checksum: Option<&str>,
-    ) -> Result<()> {
+    pub(super) fn save(&mut self, identity: Identity, table: &Table, position: &str, checksum: Option<&str>) -> Result<()> {
         let pages: Vec<(u32, u128)> = table.pages().filter(|(_, hash)| *hash != 0).collect();
         let bytes = encode(&head(identity, table, table.size(), position, checksum), &pages);
         fs::write_atomic(&self.folder.join(TABLE), PRIVATE_FILE, &bytes)?;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::Database;
 use super::super::blocking::Task;
+use super::super::Database;
 use super::cache::Known;
 use super::emit::Emit;
 use super::position::Position;
@@ -329,7 +329,14 @@ impl Chase {
 
     /// Reads the frames up to `limit`, which ends a commit. False where their chain breaks before. With `points`, an increment
     /// that is full ends with a commit where it can.
-    fn frames(&mut self, task: &Task, sitting: &Sitting, header: &LogHeader, limit: u32, points: bool) -> Result<bool> {
+    fn frames(
+        &mut self,
+        task: &Task,
+        sitting: &Sitting,
+        header: &LogHeader,
+        limit: u32,
+        points: bool,
+    ) -> Result<bool> {
         let mut walk = sitting.log.walk(header, self.emit.place);
         // Behind the last commit, and its pages.
         let mut boundary = (self.emit.place, self.emit.table.size());

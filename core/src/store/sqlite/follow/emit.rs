@@ -178,14 +178,7 @@ impl Emit {
     }
 
     /// Begins anew with `table`, the state at `place`; what is before can no longer be added to.
-    pub(super) fn begin(
-        &mut self,
-        task: &Task,
-        identity: Identity,
-        table: Table,
-        place: Place,
-        reason: String,
-    ) -> Result<()> {
+    pub(super) fn begin(&mut self, task: &Task, identity: Identity, table: Table, place: Place, reason: String) -> Result<()> {
         self.abandon();
         self.part = 0;
         self.number += 1;

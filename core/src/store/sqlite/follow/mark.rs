@@ -18,9 +18,9 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::super::Database;
 use super::super::blocking::Task;
 use super::super::live::{self, LiveFile, sql_error};
+use super::super::Database;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The first engine with `wal_checkpoint(NOOP)`. An older one would take the word for a checkpoint.
@@ -76,13 +76,7 @@ impl Mark {
             })?;
             Ok(connection)
         };
-        Ok(Self {
-            observer: connect()?,
-            readers: [connect()?, connect()?],
-            held: None,
-            next: None,
-            since: Duration::ZERO,
-        })
+        Ok(Self { observer: connect()?, readers: [connect()?, connect()?], held: None, next: None, since: Duration::ZERO })
     }
 
     /// How long the log is. Takes no lock.
