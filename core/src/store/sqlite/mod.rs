@@ -260,9 +260,7 @@ impl Store for SqliteStore {
         until: &Until,
     ) -> Result<Reached> {
         let copy = self.0.copy_in(dir)?;
-        follow::roll(scope, copy, increments, until)
-            .await
-            .map_err(|error| error.with_context("store", &self.0.name))
+        follow::roll(scope, copy, increments, until).await.map_err(|error| error.with_context("store", &self.0.name))
     }
 
     async fn maintain(&self, scope: &Scope, tasks: &[MaintenanceTask]) -> Result<Vec<MaintenanceOutcome>> {

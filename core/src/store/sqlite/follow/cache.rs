@@ -70,7 +70,8 @@ impl Cache {
         let mut known =
             Known { identity: head.identity, table: Table::new(head.page_size), checksum: head.checksum.clone() };
         let mut at = Position::parse(&head.position).ok()?;
-        apply(&mut known, &head, &pages);
+        pages.iter().for_each(|(page, hash)| known.table.set(*page, *hash));
+        known.table.settle(head.size);
         let changes = std::fs::read(self.folder.join(CHANGES)).unwrap_or_default();
         let mut rest = &changes[..];
         while at != wanted {
@@ -87,7 +88,13 @@ impl Cache {
     }
 
     /// Writes the whole table, and forgets the changes.
-    pub(super) fn save(&mut self, identity: Identity, table: &Table, position: &str, checksum: Option<&str>) -> Result<()> {
+    pub(super) fn save(
+        &mut self,
+        identity: Identity,
+        table: &Table,
+        position: &str,
+        checksum: Option<&str>,
+    ) -> Result<()> {
         let pages: Vec<(u32, u128)> = table.pages().filter(|(_, hash)| *hash != 0).collect();
         let bytes = encode(&head(identity, table, table.size(), position, checksum), &pages);
         fs::write_atomic(&self.folder.join(TABLE), PRIVATE_FILE, &bytes)?;

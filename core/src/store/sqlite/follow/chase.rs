@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::blocking::Task;
 use super::super::Database;
+use super::super::blocking::Task;
 use super::cache::Known;
 use super::emit::Emit;
 use super::position::Position;
@@ -20,6 +20,8 @@ use crate::store::follow::{Continuity, Resume};
 const EACH: Duration = Duration::from_millis(100);
 /// The same while nothing holds the log.
 const EACH_RELEASED: Duration = Duration::from_millis(5);
+/// After how many looks that found nothing it is looked at as seldom as ever.
+const LOOKS_RELEASED: u32 = 100;
 /// How often the read mark moves when the writer does not rest.
 const MARK_EACH: Duration = Duration::from_secs(1);
 /// How often a look is tried again when the log starts over under it.
@@ -115,7 +117,9 @@ impl Chase {
     /// Follows through one set of connections.
     fn sit(&mut self, task: &Task, sitting: &mut Sitting) -> Result<()> {
         self.establish(task, sitting)?;
+        // The salts of the log when it was let go of, and how often it was looked at since.
         let mut released = None;
+        let mut looks = 0_u32;
         let mut dirty = true;
         loop {
             let before = self.emit.place;
@@ -128,7 +132,7 @@ impl Chase {
                 let since = task.scope.clock.monotonic().saturating_sub(sitting.mark.since);
                 if long {
                     sitting.mark.release(&sitting.file)?;
-                    released = Some(place.salts);
+                    (released, looks) = (Some(place.salts), 0);
                 } else if (!moved && dirty) || since >= MARK_EACH {
                     self.move_mark(task, sitting)?;
                     dirty = moved;
@@ -141,8 +145,10 @@ impl Chase {
             if self.emit.cache.is_long(&self.emit.table) {
                 self.save_if_stored();
             }
-            // While the log is held by nobody it may go round before we look again.
-            let pause = if released.is_some() && moved { EACH_RELEASED } else { EACH };
+            // While the log is held by nobody it may go round before we look again. A host that rests, or that does not
+            // checkpoint, is not looked at so often for long.
+            looks = if moved { looks.min(1) } else { looks.saturating_add(1) };
+            let pause = if released.is_some() && looks < LOOKS_RELEASED { EACH_RELEASED } else { EACH };
             if self.shared.wait(pause) {
                 return task.check().and(Err(Error::new(ErrorKind::Cancelled, "cancelled: nobody follows any more")));
             }
@@ -185,7 +191,11 @@ impl Chase {
             Knowledge::All(_) => {
                 // What was noted after the position that we go on from was stored nowhere.
                 self.emit.save(identity)?;
-                self.catch_up(task, sitting)?;
+                if self.emit.has_parts() {
+                    self.difference(task, sitting, "a transaction was cut off while it was handed over")?;
+                } else {
+                    self.catch_up(task, sitting)?;
+                }
             }
         }
         self.knowledge = Knowledge::All(identity);
@@ -329,14 +339,7 @@ impl Chase {
 
     /// Reads the frames up to `limit`, which ends a commit. False where their chain breaks before. With `points`, an increment
     /// that is full ends with a commit where it can.
-    fn frames(
-        &mut self,
-        task: &Task,
-        sitting: &Sitting,
-        header: &LogHeader,
-        limit: u32,
-        points: bool,
-    ) -> Result<bool> {
+    fn frames(&mut self, task: &Task, sitting: &Sitting, header: &LogHeader, limit: u32, points: bool) -> Result<bool> {
         let mut walk = sitting.log.walk(header, self.emit.place);
         // Behind the last commit, and its pages.
         let mut boundary = (self.emit.place, self.emit.table.size());
@@ -344,7 +347,7 @@ impl Chase {
             if !self.emit.fits(frame.page) {
                 let whole = boundary.0.frame > self.emit.place.frame && !self.emit.within_transaction;
                 if whole && points {
-                    self.emit.commit(task, boundary.0, boundary.1)?;
+                    self.emit.commit_some(task, boundary.0, boundary.1)?;
                 } else {
                     self.emit.part(task)?;
                 }

@@ -111,10 +111,8 @@ impl Emit {
 
     /// A commit in the middle of what is being put together left so many pages.
     pub(super) fn shrink(&mut self, size: u32) {
-        if size < self.floor {
-            self.floor = size;
-            self.batch.split_off(&size.saturating_add(1));
-        }
+        self.floor = self.floor.min(size);
+        self.batch.split_off(&size.saturating_add(1));
     }
 
     /// Hands over a part of a transaction.
@@ -124,7 +122,22 @@ impl Emit {
         self.send(task, position, None)
     }
 
-    /// Hands over everything up to `place`, where the database has `size` pages. Hands over nothing where nothing changed.
+    /// Hands over everything up to `place`, where the database has `size` pages; what else was found at this look is yet to
+    /// come.
+    pub(super) fn commit_some(&mut self, task: &Task, place: Place, size: u32) -> Result<()> {
+        let looked = std::mem::replace(&mut self.looked, self.until);
+        let committed = self.commit(task, place, size);
+        self.looked = looked;
+        committed
+    }
+
+    /// Whether a transaction was handed over in parts, and not to its end.
+    pub(super) fn has_parts(&self) -> bool {
+        self.part > 0
+    }
+
+    /// Hands over everything up to `place`, where the database has `size` pages, which is all that was found at this look.
+    /// Hands over nothing where nothing changed.
     pub(super) fn commit(&mut self, task: &Task, place: Place, size: u32) -> Result<()> {
         self.place = place;
         let quiet = self.batch.is_empty() && self.part == 0 && size == self.table.size() && self.floor >= size;
@@ -178,7 +191,14 @@ impl Emit {
     }
 
     /// Begins anew with `table`, the state at `place`; what is before can no longer be added to.
-    pub(super) fn begin(&mut self, task: &Task, identity: Identity, table: Table, place: Place, reason: String) -> Result<()> {
+    pub(super) fn begin(
+        &mut self,
+        task: &Task,
+        identity: Identity,
+        table: Table,
+        place: Place,
+        reason: String,
+    ) -> Result<()> {
         self.abandon();
         self.part = 0;
         self.number += 1;

@@ -125,11 +125,12 @@ impl Forward {
             return Ok(self);
         };
         if let Some(mut waiting) = self.waiting.take() {
-            waiting.each(|payload| {
-                task.check()?;
-                self.write(payload, None)
-            })
-            .map_err(named)?;
+            waiting
+                .each(|payload| {
+                    task.check()?;
+                    self.write(payload, None)
+                })
+                .map_err(named)?;
         }
         self.write(&increment.payload, Some(point)).map_err(named)?;
         self.point = Some(point.clone());
@@ -144,7 +145,10 @@ impl Forward {
             self.page_size = payload.page_size;
         }
         if payload.page_size != self.page_size {
-            return corrupt(format!("its pages have {} bytes, those of the copy {}", payload.page_size, self.page_size));
+            return corrupt(format!(
+                "its pages have {} bytes, those of the copy {}",
+                payload.page_size, self.page_size
+            ));
         }
         let Some(point) = point else { return self.pages(&payload) };
         if let Some(checksum) = &point.checksum
@@ -169,8 +173,11 @@ impl Forward {
     /// Proves the state, and has it on the device.
     fn finish(self, task: &Task) -> Result<Reached> {
         let Some(point) = self.point else {
-            return Err(Error::new(ErrorKind::NotFound, "no moment that can be gone back to is at or before that time")
-                .with_hint("name a later time, or restore the copy as it is"));
+            return Err(Error::new(
+                ErrorKind::NotFound,
+                "no moment that can be gone back to is at or before that time",
+            )
+            .with_hint("name a later time, or restore the copy as it is"));
         };
         task.scope.progress.stage("proving the database that was rolled forward");
         let proven = match &point.checksum {
@@ -239,8 +246,7 @@ impl Waiting {
         let (mut at, file): (u64, &File) = (0, self.file.file());
         for len in &self.lens {
             let mut payload = vec![0; *len];
-            file.read_exact_at(&mut payload, at)
-                .map_err(|e| Error::io(format!("read {:?}", self.file.path()), e))?;
+            file.read_exact_at(&mut payload, at).map_err(|e| Error::io(format!("read {:?}", self.file.path()), e))?;
             act(&payload)?;
             at += *len as u64;
         }

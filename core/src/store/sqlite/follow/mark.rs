@@ -18,9 +18,9 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
+use super::super::Database;
 use super::super::blocking::Task;
 use super::super::live::{self, LiveFile, sql_error};
-use super::super::Database;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The first engine with `wal_checkpoint(NOOP)`. An older one would take the word for a checkpoint.
@@ -76,7 +76,13 @@ impl Mark {
             })?;
             Ok(connection)
         };
-        Ok(Self { observer: connect()?, readers: [connect()?, connect()?], held: None, next: None, since: Duration::ZERO })
+        Ok(Self {
+            observer: connect()?,
+            readers: [connect()?, connect()?],
+            held: None,
+            next: None,
+            since: Duration::ZERO,
+        })
     }
 
     /// How long the log is. Takes no lock.
@@ -135,11 +141,6 @@ impl Mark {
     /// Whether what comes after what was read cannot go away.
     pub(super) fn protects(&self) -> bool {
         self.held.is_some()
-    }
-
-    /// Whether a transaction waits for its turn.
-    pub(super) fn has_next(&self) -> bool {
-        self.next.is_some()
     }
 
     /// Lets go of everything.

@@ -57,7 +57,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::store::follow::{FollowRequest, Follower, FollowerStanding, Increment};
 
 /// Begins to follow; see [`Store::follow`](crate::store::Store::follow).
-pub(super) async fn begin(scope: &Scope, database: &Arc<Database>, request: FollowRequest) -> Result<Box<dyn Follower>> {
+pub(super) async fn begin(
+    scope: &Scope,
+    database: &Arc<Database>,
+    request: FollowRequest,
+) -> Result<Box<dyn Follower>> {
     // What is no database is refused here; what can become one later is waited for.
     let looked = Arc::clone(database);
     super::blocking::run(scope, move |task| LiveFile::find(task, &looked).map(drop)).await?;

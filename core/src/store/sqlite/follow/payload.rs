@@ -53,9 +53,8 @@ pub(super) fn encode<'a>(
 /// # Errors
 /// [`ErrorKind::Corrupt`] for what we never put together; [`ErrorKind::Unsupported`] for a newer version.
 pub(super) fn decode(bytes: &[u8]) -> Result<Payload<'_>> {
-    let number = |at: usize| {
-        bytes.get(at..at + 4).map_or(0, |word| u32::from_le_bytes([word[0], word[1], word[2], word[3]]))
-    };
+    let number =
+        |at: usize| bytes.get(at..at + 4).map_or(0, |word| u32::from_le_bytes([word[0], word[1], word[2], word[3]]));
     if bytes.len() < HEAD || !bytes.starts_with(MAGIC) {
         return Err(damaged("it is no increment of a SQLite database"));
     }

@@ -104,8 +104,13 @@ impl Drop for Child {
 
 /// This test binary once more, running only `test` of this module, with `variable` set.
 pub(super) fn again(test: &str, variable: &str, value: &str) -> Command {
+    again_in(module_path!(), test, variable, value)
+}
+
+/// The same with a test of another module.
+pub(super) fn again_in(module: &str, test: &str, variable: &str, value: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    let module = module_path!().split_once("::").unwrap().1;
+    let module = module.split_once("::").unwrap().1;
     command
         .args([&format!("{module}::{test}"), "--exact", "--nocapture", "--test-threads=1"])
         .env(variable, value)

@@ -9,13 +9,13 @@ use crate::testing::random;
 use crate::testing::sqlite_load::{self, ENV, Load};
 
 /// The writer; ends when dropped.
-struct Writer {
+pub(super) struct Writer {
     process: std::process::Child,
     load: Load,
 }
 
 impl Writer {
-    async fn start(load: Load) -> Self {
+    pub(super) async fn start(load: Load) -> Self {
         load.create().unwrap();
         let json = serde_json::to_string(&load).unwrap();
         let process = again("load", ENV, &json).stdout(Stdio::null()).spawn().unwrap();
@@ -26,12 +26,12 @@ impl Writer {
         writer
     }
 
-    fn acknowledged(&self) -> u64 {
+    pub(super) fn acknowledged(&self) -> u64 {
         self.load.acknowledged().unwrap().unwrap_or(0)
     }
 
     /// Ends the writer and says whether it was content to the end.
-    fn stop(mut self) {
+    pub(super) fn stop(mut self) {
         drop(self.process.stdin.take());
         assert!(self.process.wait().unwrap().success());
     }

@@ -2,6 +2,7 @@
 
 mod child;
 mod damage;
+mod follow;
 mod load;
 mod locks;
 mod refusals;
