@@ -30,6 +30,8 @@ const IDLE: Duration = Duration::from_secs(60);
 const LAST_SHIP: Duration = Duration::from_secs(10);
 /// A driver looks at its log now and then: what it did not hand over may be this young, and is committed all the same.
 const UNSEEN: Duration = Duration::from_millis(300);
+/// How long a driver may take until that it hands out nothing means that there is nothing.
+const SETTLED: Duration = Duration::from_secs(10);
 /// How long the last commits may take to be read.
 const LAST_READ: Duration = Duration::from_secs(5);
 /// How often it is written down how things stand, at most.
@@ -275,11 +277,12 @@ async fn run(scope: &Scope, job: &FollowJob, shared: &Arc<Shared>, line: Option<
     };
     let mut follower = job.store.follow(scope, request).await?;
     let who = Who { store: job.name.clone(), kind: job.store.capability().kind, host: job.host.clone() };
-    let mut reader = Reader { shared, gather: Gather::new(who, line), spooled: None };
+    let mut reader = Reader { shared, gather: Gather::new(who, line), spooled: None, quiet: false, took: false };
     shared.tell(scope, true).await?;
     let every = job.settings.ship_every();
     let mut since = None::<Duration>;
-    let mut stored = scope.clock.monotonic();
+    let began = scope.clock.monotonic();
+    let mut stored = began;
     let ended = loop {
         if scope.cancel.is_cancelled() {
             break Ok(());
@@ -292,13 +295,18 @@ async fn run(scope: &Scope, job: &FollowJob, shared: &Arc<Shared>, line: Option<
                 reader.take(scope, increment).await?;
                 since = since.or(Some(now));
             }
-            Ok(None) => reader.nothing_before(asked),
+            // A driver that goes on where another one ended first finds out what was committed meanwhile.
+            Ok(None) if reader.took || now.saturating_sub(began) > SETTLED => {
+                reader.quiet = true;
+                reader.nothing_before(asked);
+            }
+            Ok(None) => {}
             Err(error) if error.kind() == ErrorKind::Cancelled && scope.cancel.is_cancelled() => break Ok(()),
             Err(error) => break Err(error),
         }
         let now = scope.clock.monotonic();
         let due = since.is_some_and(|since| now.saturating_sub(since) >= every) || reader.gather.is_full();
-        let is_idle = since.is_none() && now.saturating_sub(stored) >= IDLE;
+        let is_idle = since.is_none() && reader.quiet && now.saturating_sub(stored) >= IDLE;
         if due || is_idle {
             if reader.store(scope, &mut *follower, is_idle.then_some(asked)).await? {
                 stored = now;
@@ -320,7 +328,9 @@ async fn run(scope: &Scope, job: &FollowJob, shared: &Arc<Shared>, line: Option<
                 seen = before(own.clock.now());
             }
             Ok(None) => {
-                reader.nothing_before(seen);
+                if reader.took {
+                    reader.nothing_before(seen);
+                }
                 break;
             }
             Err(_) => break,
@@ -329,7 +339,7 @@ async fn run(scope: &Scope, job: &FollowJob, shared: &Arc<Shared>, line: Option<
             reader.store(&own, &mut *follower, None).await?;
         }
     }
-    let last = reader.store(&own, &mut *follower, ended.is_ok().then_some(seen)).await;
+    let last = reader.store(&own, &mut *follower, (ended.is_ok() && reader.took).then_some(seen)).await;
     ended.and(last.map(|_| ()))
 }
 
@@ -344,11 +354,26 @@ struct Reader<'a> {
     gather: Gather,
     /// Up to where it is on this disk.
     spooled: Option<String>,
+    /// Whether this worker looked, and saw nothing, since the last increment.
+    quiet: bool,
+    /// Whether it took any.
+    took: bool,
 }
 
 impl Reader<'_> {
     async fn take(&mut self, scope: &Scope, increment: crate::store::follow::Increment) -> Result<()> {
         let until = increment.until;
+        // So that the time in which there was nothing to see is told from one in which nobody looked.
+        let seen = self.shared.state().standing.seen_until.filter(|_| !self.gather.has_some());
+        let line = self.gather.line().map(|line| line.until);
+        if let (Some(seen), Some(line), true) = (seen, line, self.quiet)
+            && seen.duration_since(line) > jiff::SignedDuration::from_secs(1)
+            && seen <= until
+            && let Some(ready) = self.gather.idle(seen)?
+        {
+            self.spool(ready).await?;
+        }
+        (self.quiet, self.took) = (false, true);
         let (before, begun) = self.gather.take(increment, scope.clock.now())?;
         if let Some(ready) = before {
             self.spool(ready).await?;

@@ -17,6 +17,9 @@ use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::follow::Continuity;
 
+/// Commits that were seen longer after the last look than this were seen too late: no state in between is known.
+const UNSEEN: jiff::SignedDuration = jiff::SignedDuration::from_secs(2);
+
 /// The seconds that a store can go back to.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StoreTimeline {
@@ -89,12 +92,25 @@ impl Run {
     fn holes(&self) -> Vec<Gap> {
         let mut holes = Vec::new();
         let mut before = self.starts;
-        for head in self.segments.iter().flat_map(|stored| &stored.head.increments) {
-            if let Continuity::Difference { reason } = &head.continuity {
-                let end = head.points.first().map_or(head.until, |point| point.time);
-                holes.push(Gap { from: before, until: Some(end), reason: reason.clone() });
+        for stored in &self.segments {
+            for head in &stored.head.increments {
+                let first = head.points.first().map(|point| point.time);
+                if let Continuity::Difference { reason } = &head.continuity {
+                    let end = first.unwrap_or(head.until);
+                    holes.push(Gap { from: before, until: Some(end), reason: reason.clone() });
+                } else if let Some(first) = first.filter(|first| first.duration_since(before) > UNSEEN) {
+                    // What was committed meanwhile came all at once: the states in between were seen by nobody.
+                    let reason = "nobody followed the store at that time".to_owned();
+                    holes.push(Gap { from: before, until: Some(first), reason });
+                }
+                // A part of a transaction has no point, and what is before it is not known to be all.
+                if !head.points.is_empty() {
+                    before = before.max(head.until);
+                }
             }
-            before = head.points.last().map_or(head.until, |point| point.time).max(before);
+            if stored.head.increments.is_empty() {
+                before = before.max(stored.head.until);
+            }
         }
         holes
     }

@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn no_renderer_panics_on_an_answer_it_does_not_expect() {
-        let all: [Renderer; 32] = [
+        let all: [Renderer; 35] = [
             collect::collect,
             backup::create,
             backup::snapshots,
