@@ -355,6 +355,38 @@ export interface ConfigInitRequest {
 /** Nothing to ask. */
 export type ConfigShowRequest = Record<string, never>;
 
+/** What to put together. */
+export interface ContinuousCompactRequest {
+  /**
+   * Say what would be done, and change nothing.
+   *
+   * @defaultValue `false`
+   */
+  dryRun?: boolean | undefined;
+  /** This store only. All when missing. */
+  store?: string | null | undefined;
+  /** In this target only. In all of the settings when missing. */
+  target?: string | null | undefined;
+}
+
+/** Which stores. */
+export interface ContinuousStartRequest {
+  /** This store only. All when missing. */
+  store?: string | null | undefined;
+}
+
+/** Which stores. */
+export interface ContinuousStatusRequest {
+  /** This store only. All when missing. */
+  store?: string | null | undefined;
+}
+
+/** Which stores. */
+export interface ContinuousStopRequest {
+  /** This store only. All when missing. */
+  store?: string | null | undefined;
+}
+
 /** Where the files go. */
 export interface GenerateAlertsRequest {
   /**
@@ -475,10 +507,10 @@ export interface MetricsRenderRequest {
 /** What to restore, and where to. */
 export interface RestoreApplyRequest {
   /**
-   * The snapshot: its identifier, the beginning of it, or `latest`. Or the path of an archive: one of uplifted-ops, or
-   * a `.tar`, `.tar.gz` or `.tar.zst` that tar made, such as `/backup/uplifted_20260101_020000.tar.gz`.
+   * The moment to go back to: of the stores that are followed the last commit that is not after it. The snapshot is
+   * then the newest one from which every one of them gets there; files are as they are in it.
    */
-  snapshotId: string;
+  at?: Date | null | undefined;
   /**
    * The file with the secret half of a recipient, for encrypted snapshots. What the settings name when missing. Read
    * where the request runs, and never recorded.
@@ -494,6 +526,14 @@ export interface RestoreApplyRequest {
    * @defaultValue `false`
    */
   salvage?: boolean | undefined;
+  /**
+   * The snapshot: its identifier, the beginning of it, or `latest`. Or the path of an archive: one of uplifted-ops, or
+   * a `.tar`, `.tar.gz` or `.tar.zst` that tar made, such as `/backup/uplifted_20260101_020000.tar.gz`. May be left out
+   * with `at`.
+   *
+   * @defaultValue `""`
+   */
+  snapshotId?: string | undefined;
   /** Read it from this target only. */
   target?: string | null | undefined;
 }
@@ -530,10 +570,10 @@ export interface RestoreDiscardRequest {
 /** What to restore, and where to. */
 export interface RestorePlanRequest {
   /**
-   * The snapshot: its identifier, the beginning of it, or `latest`. Or the path of an archive: one of uplifted-ops, or
-   * a `.tar`, `.tar.gz` or `.tar.zst` that tar made, such as `/backup/uplifted_20260101_020000.tar.gz`.
+   * The moment to go back to: of the stores that are followed the last commit that is not after it. The snapshot is
+   * then the newest one from which every one of them gets there; files are as they are in it.
    */
-  snapshotId: string;
+  at?: Date | null | undefined;
   /**
    * The file with the secret half of a recipient, for encrypted snapshots. What the settings name when missing. Read
    * where the request runs, and never recorded.
@@ -549,7 +589,28 @@ export interface RestorePlanRequest {
    * @defaultValue `false`
    */
   salvage?: boolean | undefined;
+  /**
+   * The snapshot: its identifier, the beginning of it, or `latest`. Or the path of an archive: one of uplifted-ops, or
+   * a `.tar`, `.tar.gz` or `.tar.zst` that tar made, such as `/backup/uplifted_20260101_020000.tar.gz`. May be left out
+   * with `at`.
+   *
+   * @defaultValue `""`
+   */
+  snapshotId?: string | undefined;
   /** Read it from this target only. */
+  target?: string | null | undefined;
+}
+
+/** What seconds to ask for. */
+export interface RestorePointsRequest {
+  /**
+   * The file with the secret half of a recipient, for encrypted repositories: without it the times of the bases are
+   * known only roughly. Read where the request runs, and never recorded.
+   */
+  identityFile?: PathInput | null | undefined;
+  /** This store only. All when missing. */
+  store?: string | null | undefined;
+  /** In this target only. In all of the settings when missing. */
   target?: string | null | undefined;
 }
 
@@ -1908,6 +1969,143 @@ export interface ConfigShowResponse {
   settings: ShownSetting[];
 }
 
+/** A segment that goes. */
+export interface RemovedSegment {
+  /** Its key. */
+  key: string;
+  /** Why. */
+  reason: string;
+}
+
+/** What was done with a store in a target, or would be. */
+export interface CompactedStore {
+  /** The store. */
+  store: string;
+  /** The target. */
+  target: string;
+  /** Segments that become part of a larger one. */
+  merged: Integer;
+  /** The larger ones. */
+  into: Integer;
+  /** Segments that go. */
+  removed: RemovedSegment[];
+}
+
+/** What was put together and removed, or would be. */
+export interface ContinuousCompactResponse {
+  /** For each store and target. */
+  stores: CompactedStore[];
+  /** Whether it was carried out. */
+  compacted: boolean;
+}
+
+/** What became of it. */
+export interface ContinuousStartResponse {
+  /** The stores that it is about. */
+  stores: string[];
+  /** Those that are followed now. */
+  following: string[];
+  /** What to know. */
+  notes: string[];
+}
+
+/** How a target stands. */
+export interface TargetStanding {
+  /** The target's name. */
+  target: string;
+  /** Everything committed before this moment is stored there, and was read back. */
+  storedUntil: Date | null;
+  /** Segments that were stored there. */
+  segmentsTotal: Integer;
+  /** Their bytes. */
+  bytesTotal: Integer;
+  /** Segments that wait for it. */
+  waitingSegments: Integer;
+  /** Segments that it will never have: more waited for it than may. */
+  lostSegments: Integer;
+  /** Why segments could not be put together, or old ones removed. */
+  tidyError: ErrorBody | null;
+  /** What it said when it last failed; nothing once it goes on. */
+  error: ErrorBody | null;
+}
+
+/** How the following of a store stands. */
+export interface StoreStanding {
+  /** The store's name. */
+  store: string;
+  /** Its kind. */
+  kind: string;
+  /** Whether a worker follows it at this moment. */
+  following: boolean;
+  /** When its worker last wrote this. */
+  writtenAt: Date | null;
+  /** The stream that is being written, 12 hexadecimal digits. */
+  stream: string | null;
+  /** When that stream began. */
+  since: Date | null;
+  /** Up to where it was read, in the driver's words. */
+  position: string;
+  /** Everything committed before this moment was read. */
+  seenUntil: Date | null;
+  /** Bytes of log that the database keeps. */
+  logBytes: Integer;
+  /** What keeps it from being followed. */
+  waitsFor: string | null;
+  /**
+   * Since when a backup is needed as a base, because nothing before it can be added to: until there is one, that time
+   * cannot be gone back to.
+   */
+  baseWantedSince: Date | null;
+  /** Why. */
+  baseWantedBecause: string | null;
+  /** How often a new base was needed. */
+  gapsTotal: Integer;
+  /** What waits on this disk for some target. */
+  spoolSegments: Integer;
+  /** Its bytes. */
+  spoolBytes: Integer;
+  /** The targets, in the order of the settings. */
+  targets: TargetStanding[];
+  /** Why the last worker ended. */
+  trouble: ErrorBody | null;
+}
+
+/** A store that is to be followed, or was. */
+export interface ContinuousStore {
+  /** The store's name. */
+  name: string;
+  /** Whether it is to be followed. */
+  wanted: boolean;
+  /** Whether a process does. */
+  following: boolean;
+  /** What would be lost if this machine were gone now, in seconds of commits. Nothing before anything was stored. */
+  lagSeconds: number | null;
+  /** How it stands. Nothing where it never was followed. */
+  standing: StoreStanding | null;
+}
+
+/** How the following of the stores stands. */
+export interface ContinuousStatusResponse {
+  /** Whether every store that is to be followed is, and loses no more than it may. */
+  ok: boolean;
+  /** The stores that are to be followed, or were. */
+  stores: ContinuousStore[];
+  /** Whether the process that answers is the one that follows them. */
+  leads: boolean;
+  /** What keeps it from that. */
+  trouble: ErrorBody | null;
+}
+
+/** What became of it. */
+export interface ContinuousStopResponse {
+  /** The stores that it is about. */
+  stores: string[];
+  /** Those that are followed now. */
+  following: string[];
+  /** What to know. */
+  notes: string[];
+}
+
 /** What became of a file. */
 export type GenerateOutcome =
   /** Nothing was written. */
@@ -2307,6 +2505,18 @@ export interface ServiceReport {
   healthy: boolean | null;
 }
 
+/** Where a store has come to. */
+export interface ReachedStore {
+  /** The store's name. */
+  store: string;
+  /** The moment of the last commit in it. */
+  time: Date;
+  /** Its place, in the driver's words. */
+  position: string;
+  /** Whether the checksum of the whole database is the one that was noted then; nothing where none was. */
+  proven: boolean | null;
+}
+
 /** What a restore or an undo did. */
 export interface RestoreApplyResponse {
   /** The snapshot. */
@@ -2325,6 +2535,8 @@ export interface RestoreApplyResponse {
   warnings: string[];
   /** What was done to the service. */
   service: ServiceReport;
+  /** Where the stores have come to, in a restore to a moment. */
+  reached: ReachedStore[];
 }
 
 /** What was restored. */
@@ -2441,6 +2653,30 @@ export interface Holder {
   onlyLockSeen: boolean;
 }
 
+/** How a store gets there. */
+export interface StoreAt {
+  /** The store's name. */
+  store: string;
+  /** The target that its changes are read from. */
+  target: string;
+  /** The moment of the copy that it goes on from. */
+  baseTakenAt: Date;
+  /** How many segments are added to it. */
+  segments: Integer;
+  /** Their bytes. */
+  storedBytes: Integer;
+  /** The last commit that is not after the moment. Nothing when there was none since the copy. */
+  reaches: Date | null;
+}
+
+/** How a restore gets to a moment. */
+export interface AtPlan {
+  /** The moment. */
+  at: Date;
+  /** The stores that go on from their copies. */
+  stores: StoreAt[];
+}
+
 /** What a restore will do. */
 export interface RestorePlanResponse {
   /** The snapshot. */
@@ -2469,6 +2705,64 @@ export interface RestorePlanResponse {
   blockers: string[];
   /** What to know before applying it. */
   warnings: string[];
+  /** How it gets to the moment that was asked for. */
+  at: AtPlan | null;
+}
+
+/** A snapshot that has the store. */
+export interface Base {
+  /** Everything committed before this moment is in it. */
+  takenAt: Date;
+  /** The snapshot. */
+  snapshotId: string;
+  /** The target that has it. */
+  target: string;
+  /**
+   * Whether the time is only known roughly, as that of its beginning: its manifest is sealed, and no key is at hand.
+   */
+  approximate: boolean;
+}
+
+/** Seconds that can be gone back to. */
+export interface Span {
+  /** The first moment. */
+  from: Date;
+  /** The last one. */
+  until: Date;
+}
+
+/** Seconds that cannot. */
+export interface Gap {
+  /** The last moment before it that can be gone back to. */
+  from: Date;
+  /** The first one behind it; nothing while it goes on. */
+  until: Date | null;
+  /** Why. */
+  reason: string;
+}
+
+/** The seconds that a store can go back to. */
+export interface StoreTimeline {
+  /** The store's name. */
+  store: string;
+  /** The snapshots that have it, oldest first. */
+  bases: Base[];
+  /** What can be gone back to, oldest first. Spans do not touch. */
+  coverage: Span[];
+  /** What cannot, between the first base and the last thing that is known. */
+  gaps: Gap[];
+  /** Segments that are stored, all targets together. */
+  segments: Integer;
+  /** Their bytes. */
+  storedBytes: Integer;
+}
+
+/** The seconds that can be gone back to. */
+export interface RestorePointsResponse {
+  /** The stores. */
+  stores: StoreTimeline[];
+  /** The targets that could not be asked. */
+  failed: FailedTarget[];
 }
 
 /** What an undo will do. */
@@ -2503,6 +2797,8 @@ export interface RestoreUndoResponse {
   warnings: string[];
   /** What was done to the service. */
   service: ServiceReport;
+  /** Where the stores have come to, in a restore to a moment. */
+  reached: ReachedStore[];
   /** The plan. */
   plan: UndoPlan;
   /** Whether it was carried out, or is staged for the next start. */
@@ -3416,6 +3712,82 @@ const configShowResponseCodec = record<ConfigShowResponse>("ConfigShowResponse",
   settings: { wire: "settings", codec: list(shownSettingCodec) },
 });
 
+const removedSegmentCodec = record<RemovedSegment>("RemovedSegment", {
+  key: { wire: "key" },
+  reason: { wire: "reason" },
+});
+
+const compactedStoreCodec = record<CompactedStore>("CompactedStore", {
+  store: { wire: "store" },
+  target: { wire: "target" },
+  merged: { wire: "merged" },
+  into: { wire: "into" },
+  removed: { wire: "removed", codec: list(removedSegmentCodec) },
+});
+
+const continuousCompactResponseCodec = record<ContinuousCompactResponse>("ContinuousCompactResponse", {
+  stores: { wire: "stores", codec: list(compactedStoreCodec) },
+  compacted: { wire: "compacted" },
+});
+
+const continuousStartResponseCodec = record<ContinuousStartResponse>("ContinuousStartResponse", {
+  stores: { wire: "stores" },
+  following: { wire: "following" },
+  notes: { wire: "notes" },
+});
+
+const targetStandingCodec = record<TargetStanding>("TargetStanding", {
+  target: { wire: "target" },
+  storedUntil: { wire: "stored_until", codec: nullable(time) },
+  segmentsTotal: { wire: "segments_total" },
+  bytesTotal: { wire: "bytes_total" },
+  waitingSegments: { wire: "waiting_segments" },
+  lostSegments: { wire: "lost_segments" },
+  tidyError: { wire: "tidy_error", codec: nullable(errorBodyCodec) },
+  error: { wire: "error", codec: nullable(errorBodyCodec) },
+});
+
+const storeStandingCodec = record<StoreStanding>("StoreStanding", {
+  store: { wire: "store" },
+  kind: { wire: "kind" },
+  following: { wire: "following" },
+  writtenAt: { wire: "written_at", codec: nullable(time) },
+  stream: { wire: "stream" },
+  since: { wire: "since", codec: nullable(time) },
+  position: { wire: "position" },
+  seenUntil: { wire: "seen_until", codec: nullable(time) },
+  logBytes: { wire: "log_bytes" },
+  waitsFor: { wire: "waits_for" },
+  baseWantedSince: { wire: "base_wanted_since", codec: nullable(time) },
+  baseWantedBecause: { wire: "base_wanted_because" },
+  gapsTotal: { wire: "gaps_total" },
+  spoolSegments: { wire: "spool_segments" },
+  spoolBytes: { wire: "spool_bytes" },
+  targets: { wire: "targets", codec: list(targetStandingCodec) },
+  trouble: { wire: "trouble", codec: nullable(errorBodyCodec) },
+});
+
+const continuousStoreCodec = record<ContinuousStore>("ContinuousStore", {
+  name: { wire: "name" },
+  wanted: { wire: "wanted" },
+  following: { wire: "following" },
+  lagSeconds: { wire: "lag_seconds" },
+  standing: { wire: "standing", codec: nullable(storeStandingCodec) },
+});
+
+const continuousStatusResponseCodec = record<ContinuousStatusResponse>("ContinuousStatusResponse", {
+  ok: { wire: "ok" },
+  stores: { wire: "stores", codec: list(continuousStoreCodec) },
+  leads: { wire: "leads" },
+  trouble: { wire: "trouble", codec: nullable(errorBodyCodec) },
+});
+
+const continuousStopResponseCodec = record<ContinuousStopResponse>("ContinuousStopResponse", {
+  stores: { wire: "stores" },
+  following: { wire: "following" },
+  notes: { wire: "notes" },
+});
+
 const generatedFileCodec = record<GeneratedFile>("GeneratedFile", {
   name: { wire: "name" },
   outcome: { wire: "outcome" },
@@ -3580,6 +3952,13 @@ const serviceReportCodec = record<ServiceReport>("ServiceReport", {
   healthy: { wire: "healthy" },
 });
 
+const reachedStoreCodec = record<ReachedStore>("ReachedStore", {
+  store: { wire: "store" },
+  time: { wire: "time", codec: time },
+  position: { wire: "position" },
+  proven: { wire: "proven" },
+});
+
 const restoreApplyResponseCodec = record<RestoreApplyResponse>("RestoreApplyResponse", {
   snapshotId: { wire: "snapshot_id" },
   restoredFiles: { wire: "restored_files" },
@@ -3589,6 +3968,7 @@ const restoreApplyResponseCodec = record<RestoreApplyResponse>("RestoreApplyResp
   lost: { wire: "lost", codec: list(problemCodec) },
   warnings: { wire: "warnings" },
   service: { wire: "service", codec: serviceReportCodec },
+  reached: { wire: "reached", codec: list(reachedStoreCodec) },
 });
 
 const restoreDatabaseResponseCodec = record<RestoreDatabaseResponse>("RestoreDatabaseResponse", {
@@ -3645,6 +4025,20 @@ const holderCodec = record<Holder>("Holder", {
   onlyLockSeen: { wire: "only_lock_seen" },
 });
 
+const storeAtCodec = record<StoreAt>("StoreAt", {
+  store: { wire: "store" },
+  target: { wire: "target" },
+  baseTakenAt: { wire: "base_taken_at", codec: time },
+  segments: { wire: "segments" },
+  storedBytes: { wire: "stored_bytes" },
+  reaches: { wire: "reaches", codec: nullable(time) },
+});
+
+const atPlanCodec = record<AtPlan>("AtPlan", {
+  at: { wire: "at", codec: time },
+  stores: { wire: "stores", codec: list(storeAtCodec) },
+});
+
 const restorePlanResponseCodec = record<RestorePlanResponse>("RestorePlanResponse", {
   snapshotId: { wire: "snapshot_id" },
   mode: { wire: "mode" },
@@ -3659,6 +4053,39 @@ const restorePlanResponseCodec = record<RestorePlanResponse>("RestorePlanRespons
   restartRequired: { wire: "restart_required" },
   blockers: { wire: "blockers" },
   warnings: { wire: "warnings" },
+  at: { wire: "at", codec: nullable(atPlanCodec) },
+});
+
+const baseCodec = record<Base>("Base", {
+  takenAt: { wire: "taken_at", codec: time },
+  snapshotId: { wire: "snapshot_id" },
+  target: { wire: "target" },
+  approximate: { wire: "approximate" },
+});
+
+const spanCodec = record<Span>("Span", {
+  from: { wire: "from", codec: time },
+  until: { wire: "until", codec: time },
+});
+
+const gapCodec = record<Gap>("Gap", {
+  from: { wire: "from", codec: time },
+  until: { wire: "until", codec: nullable(time) },
+  reason: { wire: "reason" },
+});
+
+const storeTimelineCodec = record<StoreTimeline>("StoreTimeline", {
+  store: { wire: "store" },
+  bases: { wire: "bases", codec: list(baseCodec) },
+  coverage: { wire: "coverage", codec: list(spanCodec) },
+  gaps: { wire: "gaps", codec: list(gapCodec) },
+  segments: { wire: "segments" },
+  storedBytes: { wire: "stored_bytes" },
+});
+
+const restorePointsResponseCodec = record<RestorePointsResponse>("RestorePointsResponse", {
+  stores: { wire: "stores", codec: list(storeTimelineCodec) },
+  failed: { wire: "failed", codec: list(failedTargetCodec) },
 });
 
 const undoPlanCodec = record<UndoPlan>("UndoPlan", {
@@ -3678,6 +4105,7 @@ const restoreUndoResponseCodec = record<RestoreUndoResponse>("RestoreUndoRespons
   lost: { wire: "lost", codec: list(problemCodec) },
   warnings: { wire: "warnings" },
   service: { wire: "service", codec: serviceReportCodec },
+  reached: { wire: "reached", codec: list(reachedStoreCodec) },
   plan: { wire: "plan", codec: undoPlanCodec },
   undone: { wire: "undone" },
 });
@@ -3959,6 +4387,24 @@ const configInitRequestCodec = record<ConfigInitRequest>("ConfigInitRequest", {
 
 const configShowRequestCodec = record<ConfigShowRequest>("ConfigShowRequest", {});
 
+const continuousCompactRequestCodec = record<ContinuousCompactRequest>("ContinuousCompactRequest", {
+  dryRun: { wire: "dry_run" },
+  store: { wire: "store" },
+  target: { wire: "target" },
+});
+
+const continuousStartRequestCodec = record<ContinuousStartRequest>("ContinuousStartRequest", {
+  store: { wire: "store" },
+});
+
+const continuousStatusRequestCodec = record<ContinuousStatusRequest>("ContinuousStatusRequest", {
+  store: { wire: "store" },
+});
+
+const continuousStopRequestCodec = record<ContinuousStopRequest>("ContinuousStopRequest", {
+  store: { wire: "store" },
+});
+
 const generateAlertsRequestCodec = record<GenerateAlertsRequest>("GenerateAlertsRequest", {
   force: { wire: "force" },
   write: { wire: "write" },
@@ -4014,11 +4460,12 @@ const metricsRenderRequestCodec = record<MetricsRenderRequest>("MetricsRenderReq
 });
 
 const restoreApplyRequestCodec = record<RestoreApplyRequest>("RestoreApplyRequest", {
-  snapshotId: { wire: "snapshot_id" },
+  at: { wire: "at", codec: nullable(time) },
   identityFile: { wire: "identity_file", codec: nullable(path) },
   into: { wire: "into", codec: nullable(path) },
   paths: { wire: "paths", codec: nullable(list(path)) },
   salvage: { wire: "salvage" },
+  snapshotId: { wire: "snapshot_id" },
   target: { wire: "target" },
 });
 
@@ -4036,11 +4483,18 @@ const restoreDiscardRequestCodec = record<RestoreDiscardRequest>("RestoreDiscard
 });
 
 const restorePlanRequestCodec = record<RestorePlanRequest>("RestorePlanRequest", {
-  snapshotId: { wire: "snapshot_id" },
+  at: { wire: "at", codec: nullable(time) },
   identityFile: { wire: "identity_file", codec: nullable(path) },
   into: { wire: "into", codec: nullable(path) },
   paths: { wire: "paths", codec: nullable(list(path)) },
   salvage: { wire: "salvage" },
+  snapshotId: { wire: "snapshot_id" },
+  target: { wire: "target" },
+});
+
+const restorePointsRequestCodec = record<RestorePointsRequest>("RestorePointsRequest", {
+  identityFile: { wire: "identity_file", codec: nullable(path) },
+  store: { wire: "store" },
   target: { wire: "target" },
 });
 
@@ -4092,6 +4546,10 @@ const backupVerifyOperation = operation("backup.verify", backupVerifyRequestCode
 const configCheckOperation = operation("config.check", configCheckRequestCodec, configCheckResponseCodec);
 const configInitOperation = operation("config.init", configInitRequestCodec, configInitResponseCodec);
 const configShowOperation = operation("config.show", configShowRequestCodec, configShowResponseCodec);
+const continuousCompactOperation = operation("continuous.compact", continuousCompactRequestCodec, continuousCompactResponseCodec);
+const continuousStartOperation = operation("continuous.start", continuousStartRequestCodec, continuousStartResponseCodec);
+const continuousStatusOperation = operation("continuous.status", continuousStatusRequestCodec, continuousStatusResponseCodec);
+const continuousStopOperation = operation("continuous.stop", continuousStopRequestCodec, continuousStopResponseCodec);
 const generateAlertsOperation = operation("generate.alerts", generateAlertsRequestCodec, generateAlertsResponseCodec);
 const generateGrafanaOperation = operation("generate.grafana", generateGrafanaRequestCodec, generateGrafanaResponseCodec);
 const generatePrometheusOperation = operation("generate.prometheus", generatePrometheusRequestCodec, generatePrometheusResponseCodec);
@@ -4105,6 +4563,7 @@ const restoreApplyOperation = operation("restore.apply", restoreApplyRequestCode
 const restoreDatabaseOperation = operation("restore.database", restoreDatabaseRequestCodec, restoreDatabaseResponseCodec);
 const restoreDiscardOperation = operation("restore.discard", restoreDiscardRequestCodec, restoreDiscardResponseCodec);
 const restorePlanOperation = operation("restore.plan", restorePlanRequestCodec, restorePlanResponseCodec);
+const restorePointsOperation = operation("restore.points", restorePointsRequestCodec, restorePointsResponseCodec);
 const restoreUndoOperation = operation("restore.undo", restoreUndoRequestCodec, restoreUndoResponseCodec);
 const restoreUndoListOperation = operation("restore.undo_list", restoreUndoListRequestCodec, restoreUndoListResponseCodec);
 const scheduleListOperation = operation("schedule.list", scheduleListRequestCodec, scheduleListResponseCodec);
@@ -4139,6 +4598,10 @@ export const operations = {
   "config.check": configCheckOperation,
   "config.init": configInitOperation,
   "config.show": configShowOperation,
+  "continuous.compact": continuousCompactOperation,
+  "continuous.start": continuousStartOperation,
+  "continuous.status": continuousStatusOperation,
+  "continuous.stop": continuousStopOperation,
   "generate.alerts": generateAlertsOperation,
   "generate.grafana": generateGrafanaOperation,
   "generate.prometheus": generatePrometheusOperation,
@@ -4152,6 +4615,7 @@ export const operations = {
   "restore.database": restoreDatabaseOperation,
   "restore.discard": restoreDiscardOperation,
   "restore.plan": restorePlanOperation,
+  "restore.points": restorePointsOperation,
   "restore.undo": restoreUndoOperation,
   "restore.undo_list": restoreUndoListOperation,
   "schedule.list": scheduleListOperation,
@@ -4453,6 +4917,65 @@ export class ConfigGroup {
   }
 }
 
+/** The operations `continuous.*`. */
+export class ContinuousGroup {
+  readonly #owner: Operations;
+
+  /**
+   * Made by its owner.
+   *
+   * @internal
+   */
+  constructor(owner: Operations) {
+    this.#owner = owner;
+  }
+
+  /**
+   * Put small segments together and remove what is too old, as the process that follows does now and then. Deletes or
+   * replaces something.
+   *
+   * @param request - What to put together.
+   * @param options - How to stop it, and who is told of its progress.
+   * @throws OpsError - What could not be done, and the repair.
+   */
+  compact(request: ContinuousCompactRequest = {}, options?: CallOptions): Promise<ContinuousCompactResponse> {
+    return this.#owner._call("continuous.compact", request, options, continuousCompactOperation);
+  }
+
+  /**
+   * Follow stores from now on, also after a restart, whatever the settings say. Adds something.
+   *
+   * @param request - Which stores.
+   * @param options - How to stop it, and who is told of its progress.
+   * @throws OpsError - What could not be done, and the repair.
+   */
+  start(request: ContinuousStartRequest = {}, options?: CallOptions): Promise<ContinuousStartResponse> {
+    return this.#owner._call("continuous.start", request, options, continuousStartOperation);
+  }
+
+  /**
+   * Say which stores are followed, how far behind what is stored is, and what is missing. Changes nothing.
+   *
+   * @param request - Which stores.
+   * @param options - How to stop it, and who is told of its progress.
+   * @throws OpsError - What could not be done, and the repair.
+   */
+  status(request: ContinuousStatusRequest = {}, options?: CallOptions): Promise<ContinuousStatusResponse> {
+    return this.#owner._call("continuous.status", request, options, continuousStatusOperation);
+  }
+
+  /**
+   * Follow stores no longer: what was committed until now is stored, and what is stored stays. Adds something.
+   *
+   * @param request - Which stores.
+   * @param options - How to stop it, and who is told of its progress.
+   * @throws OpsError - What could not be done, and the repair.
+   */
+  stop(request: ContinuousStopRequest = {}, options?: CallOptions): Promise<ContinuousStopResponse> {
+    return this.#owner._call("continuous.stop", request, options, continuousStopOperation);
+  }
+}
+
 /** The operations `generate.*`. */
 export class GenerateGroup {
   readonly #owner: Operations;
@@ -4628,7 +5151,7 @@ export class RestoreGroup {
    * @param options - How to stop it, and who is told of its progress.
    * @throws OpsError - What could not be done, and the repair.
    */
-  apply(request: RestoreApplyRequest, options?: CallOptions): Promise<RestoreApplyResponse> {
+  apply(request: RestoreApplyRequest = {}, options?: CallOptions): Promise<RestoreApplyResponse> {
     return this.#owner._call("restore.apply", request, options, restoreApplyOperation);
   }
 
@@ -4661,8 +5184,19 @@ export class RestoreGroup {
    * @param options - How to stop it, and who is told of its progress.
    * @throws OpsError - What could not be done, and the repair.
    */
-  plan(request: RestorePlanRequest, options?: CallOptions): Promise<RestorePlanResponse> {
+  plan(request: RestorePlanRequest = {}, options?: CallOptions): Promise<RestorePlanResponse> {
     return this.#owner._call("restore.plan", request, options, restorePlanOperation);
+  }
+
+  /**
+   * Say which seconds each store can go back to: bases, coverage, and gaps with their reasons. Changes nothing.
+   *
+   * @param request - What seconds to ask for.
+   * @param options - How to stop it, and who is told of its progress.
+   * @throws OpsError - What could not be done, and the repair.
+   */
+  points(request: RestorePointsRequest = {}, options?: CallOptions): Promise<RestorePointsResponse> {
+    return this.#owner._call("restore.points", request, options, restorePointsOperation);
   }
 
   /**
@@ -4770,6 +5304,8 @@ export abstract class Operations {
   readonly backup: BackupGroup = new BackupGroup(this);
   /** The operations `config.*`: `check`, `init`, `show`. */
   readonly config: ConfigGroup = new ConfigGroup(this);
+  /** The operations `continuous.*`: `compact`, `start`, `status`, `stop`. */
+  readonly continuous: ContinuousGroup = new ContinuousGroup(this);
   /** The operations `generate.*`: `alerts`, `grafana`, `prometheus`. */
   readonly generate: GenerateGroup = new GenerateGroup(this);
   /** The operations `health.*`: `check`, `history`, `state`. */
@@ -4778,7 +5314,7 @@ export abstract class Operations {
   readonly journal: JournalGroup = new JournalGroup(this);
   /** The operations `metrics.*`: `history`, `render`. */
   readonly metrics: MetricsGroup = new MetricsGroup(this);
-  /** The operations `restore.*`: `apply`, `database`, `discard`, `plan`, `undo`, `undoList`. */
+  /** The operations `restore.*`: `apply`, `database`, `discard`, `plan`, `points`, `undo`, `undoList`. */
   readonly restore: RestoreGroup = new RestoreGroup(this);
   /** The operations `schedule.*`: `list`, `run`. */
   readonly schedule: ScheduleGroup = new ScheduleGroup(this);

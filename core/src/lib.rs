@@ -11,6 +11,7 @@ pub mod cli;
 pub mod clock;
 pub mod component;
 pub mod config;
+pub mod continuous;
 pub mod embed;
 pub mod error;
 pub mod fs;

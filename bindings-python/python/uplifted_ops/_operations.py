@@ -42,6 +42,10 @@ if TYPE_CHECKING:
         ConfigCheckResponse,
         ConfigInitResponse,
         ConfigShowResponse,
+        ContinuousCompactResponse,
+        ContinuousStartResponse,
+        ContinuousStatusResponse,
+        ContinuousStopResponse,
         DrillCheck,
         GenerateAlertsResponse,
         GenerateGrafanaResponse,
@@ -60,6 +64,7 @@ if TYPE_CHECKING:
         RestoreDatabaseResponse,
         RestoreDiscardResponse,
         RestorePlanResponse,
+        RestorePointsResponse,
         RestoreUndoListResponse,
         RestoreUndoResponse,
         ScheduleListResponse,
@@ -104,6 +109,16 @@ _BACKUP_VERIFY: Response[BackupVerifyResponse] = Response("BackupVerifyResponse"
 _CONFIG_CHECK: Response[ConfigCheckResponse] = Response("ConfigCheckResponse")
 _CONFIG_INIT: Response[ConfigInitResponse] = Response("ConfigInitResponse")
 _CONFIG_SHOW: Response[ConfigShowResponse] = Response("ConfigShowResponse")
+_CONTINUOUS_COMPACT: Response[ContinuousCompactResponse] = Response(
+    "ContinuousCompactResponse",
+)
+_CONTINUOUS_START: Response[ContinuousStartResponse] = Response(
+    "ContinuousStartResponse",
+)
+_CONTINUOUS_STATUS: Response[ContinuousStatusResponse] = Response(
+    "ContinuousStatusResponse",
+)
+_CONTINUOUS_STOP: Response[ContinuousStopResponse] = Response("ContinuousStopResponse")
 _GENERATE_ALERTS: Response[GenerateAlertsResponse] = Response("GenerateAlertsResponse")
 _GENERATE_GRAFANA: Response[GenerateGrafanaResponse] = Response(
     "GenerateGrafanaResponse",
@@ -123,6 +138,7 @@ _RESTORE_DATABASE: Response[RestoreDatabaseResponse] = Response(
 )
 _RESTORE_DISCARD: Response[RestoreDiscardResponse] = Response("RestoreDiscardResponse")
 _RESTORE_PLAN: Response[RestorePlanResponse] = Response("RestorePlanResponse")
+_RESTORE_POINTS: Response[RestorePointsResponse] = Response("RestorePointsResponse")
 _RESTORE_UNDO: Response[RestoreUndoResponse] = Response("RestoreUndoResponse")
 _RESTORE_UNDO_LIST: Response[RestoreUndoListResponse] = Response(
     "RestoreUndoListResponse",
@@ -1137,6 +1153,150 @@ class ConfigGroup:
         )
 
 
+class ContinuousGroup:
+    """The operations `continuous.*`."""
+
+    __slots__ = ("_owner",)
+
+    def __init__(self, owner: Operations) -> None:
+        self._owner = owner
+
+    def compact(
+        self,
+        *,
+        dry_run: bool = False,
+        store: str | None = None,
+        target: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> ContinuousCompactResponse:
+        """Put small segments together and remove what is too old, as the process that
+        follows does now and then.
+
+        Deletes or replaces something.
+
+        Args:
+            dry_run: Say what would be done, and change nothing.
+            store: This store only. All when missing.
+            target: In this target only. In all of the settings when missing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What was put together and removed, or would be.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return self._owner._call(
+            "continuous.compact",
+            request(dry_run=dry_run, store=store, target=target),
+            _CONTINUOUS_COMPACT,
+            on_progress,
+            timeout,
+        )
+
+    def start(
+        self,
+        *,
+        store: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> ContinuousStartResponse:
+        """Follow stores from now on, also after a restart, whatever the settings say.
+
+        Adds something.
+
+        Args:
+            store: This store only. All when missing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What became of it.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return self._owner._call(
+            "continuous.start",
+            request(store=store),
+            _CONTINUOUS_START,
+            on_progress,
+            timeout,
+        )
+
+    def status(
+        self,
+        *,
+        store: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> ContinuousStatusResponse:
+        """Say which stores are followed, how far behind what is stored is, and what is
+        missing.
+
+        Changes nothing.
+
+        Args:
+            store: This store only. All when missing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            How the following of the stores stands.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return self._owner._call(
+            "continuous.status",
+            request(store=store),
+            _CONTINUOUS_STATUS,
+            on_progress,
+            timeout,
+        )
+
+    def stop(
+        self,
+        *,
+        store: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> ContinuousStopResponse:
+        """Follow stores no longer: what was committed until now is stored, and what is
+        stored stays.
+
+        Adds something.
+
+        Args:
+            store: This store only. All when missing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What became of it.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return self._owner._call(
+            "continuous.stop",
+            request(store=store),
+            _CONTINUOUS_STOP,
+            on_progress,
+            timeout,
+        )
+
+
 class GenerateGroup:
     """The operations `generate.*`."""
 
@@ -1537,11 +1697,12 @@ class RestoreGroup:
     def apply(
         self,
         *,
-        snapshot_id: str,
+        at: datetime | None = None,
         identity_file: str | os.PathLike[str] | None = None,
         into: str | os.PathLike[str] | None = None,
         paths: Sequence[str | os.PathLike[str]] | None = None,
         salvage: bool = False,
+        snapshot_id: str = "",
         target: str | None = None,
         on_progress: Callable[[Progress], object] | None = None,
         timeout: float | None = None,
@@ -1552,10 +1713,9 @@ class RestoreGroup:
         Deletes or replaces something.
 
         Args:
-            snapshot_id: The snapshot: its identifier, the beginning of it, or
-                `latest`. Or the path of an archive: one of uplifted-ops, or a `.tar`,
-                `.tar.gz` or `.tar.zst` that tar made, such as
-                `/backup/uplifted_20260101_020000.tar.gz`.
+            at: The moment to go back to: of the stores that are followed the last
+                commit that is not after it. The snapshot is then the newest one from
+                which every one of them gets there; files are as they are in it.
             identity_file: The file with the secret half of a recipient, for
                 encrypted snapshots. What the settings name when missing. Read where the
                 request runs, and never recorded.
@@ -1564,6 +1724,10 @@ class RestoreGroup:
             paths: What to restore, relative to the root. All when missing or empty.
             salvage: Restore what is undamaged, and what the keys at hand open, and
                 name the rest, instead of failing.
+            snapshot_id: The snapshot: its identifier, the beginning of it, or
+                `latest`. Or the path of an archive: one of uplifted-ops, or a `.tar`,
+                `.tar.gz` or `.tar.zst` that tar made, such as
+                `/backup/uplifted_20260101_020000.tar.gz`. May be left out with `at`.
             target: Read it from this target only.
             on_progress: Called with each `Progress`. What it raises cancels the
                 work.
@@ -1579,11 +1743,12 @@ class RestoreGroup:
         return self._owner._call(
             "restore.apply",
             request(
-                snapshot_id=snapshot_id,
+                at=None if at is None else time_to_wire(at),
                 identity_file=None if identity_file is None else path_to_wire(identity_file),
                 into=None if into is None else path_to_wire(into),
                 paths=None if paths is None else list_to_wire(paths, path_to_wire),
                 salvage=salvage,
+                snapshot_id=snapshot_id,
                 target=target,
             ),
             _RESTORE_APPLY,
@@ -1680,11 +1845,12 @@ class RestoreGroup:
     def plan(
         self,
         *,
-        snapshot_id: str,
+        at: datetime | None = None,
         identity_file: str | os.PathLike[str] | None = None,
         into: str | os.PathLike[str] | None = None,
         paths: Sequence[str | os.PathLike[str]] | None = None,
         salvage: bool = False,
+        snapshot_id: str = "",
         target: str | None = None,
         on_progress: Callable[[Progress], object] | None = None,
         timeout: float | None = None,
@@ -1694,10 +1860,9 @@ class RestoreGroup:
         Changes nothing.
 
         Args:
-            snapshot_id: The snapshot: its identifier, the beginning of it, or
-                `latest`. Or the path of an archive: one of uplifted-ops, or a `.tar`,
-                `.tar.gz` or `.tar.zst` that tar made, such as
-                `/backup/uplifted_20260101_020000.tar.gz`.
+            at: The moment to go back to: of the stores that are followed the last
+                commit that is not after it. The snapshot is then the newest one from
+                which every one of them gets there; files are as they are in it.
             identity_file: The file with the secret half of a recipient, for
                 encrypted snapshots. What the settings name when missing. Read where the
                 request runs, and never recorded.
@@ -1706,6 +1871,10 @@ class RestoreGroup:
             paths: What to restore, relative to the root. All when missing or empty.
             salvage: Restore what is undamaged, and what the keys at hand open, and
                 name the rest, instead of failing.
+            snapshot_id: The snapshot: its identifier, the beginning of it, or
+                `latest`. Or the path of an archive: one of uplifted-ops, or a `.tar`,
+                `.tar.gz` or `.tar.zst` that tar made, such as
+                `/backup/uplifted_20260101_020000.tar.gz`. May be left out with `at`.
             target: Read it from this target only.
             on_progress: Called with each `Progress`. What it raises cancels the
                 work.
@@ -1721,14 +1890,58 @@ class RestoreGroup:
         return self._owner._call(
             "restore.plan",
             request(
-                snapshot_id=snapshot_id,
+                at=None if at is None else time_to_wire(at),
                 identity_file=None if identity_file is None else path_to_wire(identity_file),
                 into=None if into is None else path_to_wire(into),
                 paths=None if paths is None else list_to_wire(paths, path_to_wire),
                 salvage=salvage,
+                snapshot_id=snapshot_id,
                 target=target,
             ),
             _RESTORE_PLAN,
+            on_progress,
+            timeout,
+        )
+
+    def points(
+        self,
+        *,
+        identity_file: str | os.PathLike[str] | None = None,
+        store: str | None = None,
+        target: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> RestorePointsResponse:
+        """Say which seconds each store can go back to: bases, coverage, and gaps with
+        their reasons.
+
+        Changes nothing.
+
+        Args:
+            identity_file: The file with the secret half of a recipient, for
+                encrypted repositories: without it the times of the bases are known only
+                roughly. Read where the request runs, and never recorded.
+            store: This store only. All when missing.
+            target: In this target only. In all of the settings when missing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            The seconds that can be gone back to.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return self._owner._call(
+            "restore.points",
+            request(
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
+                store=store,
+                target=target,
+            ),
+            _RESTORE_POINTS,
             on_progress,
             timeout,
         )
@@ -1968,6 +2181,11 @@ class Operations:
     def config(self) -> ConfigGroup:
         """The operations `config.*`."""
         return ConfigGroup(self)
+
+    @property
+    def continuous(self) -> ContinuousGroup:
+        """The operations `continuous.*`."""
+        return ContinuousGroup(self)
 
     @property
     def generate(self) -> GenerateGroup:
@@ -3037,6 +3255,150 @@ class AsyncConfigGroup:
         )
 
 
+class AsyncContinuousGroup:
+    """The operations `continuous.*`, to be awaited."""
+
+    __slots__ = ("_owner",)
+
+    def __init__(self, owner: AsyncOperations) -> None:
+        self._owner = owner
+
+    async def compact(
+        self,
+        *,
+        dry_run: bool = False,
+        store: str | None = None,
+        target: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> ContinuousCompactResponse:
+        """Put small segments together and remove what is too old, as the process that
+        follows does now and then.
+
+        Deletes or replaces something.
+
+        Args:
+            dry_run: Say what would be done, and change nothing.
+            store: This store only. All when missing.
+            target: In this target only. In all of the settings when missing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What was put together and removed, or would be.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return await self._owner._call(
+            "continuous.compact",
+            request(dry_run=dry_run, store=store, target=target),
+            _CONTINUOUS_COMPACT,
+            on_progress,
+            timeout,
+        )
+
+    async def start(
+        self,
+        *,
+        store: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> ContinuousStartResponse:
+        """Follow stores from now on, also after a restart, whatever the settings say.
+
+        Adds something.
+
+        Args:
+            store: This store only. All when missing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What became of it.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return await self._owner._call(
+            "continuous.start",
+            request(store=store),
+            _CONTINUOUS_START,
+            on_progress,
+            timeout,
+        )
+
+    async def status(
+        self,
+        *,
+        store: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> ContinuousStatusResponse:
+        """Say which stores are followed, how far behind what is stored is, and what is
+        missing.
+
+        Changes nothing.
+
+        Args:
+            store: This store only. All when missing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            How the following of the stores stands.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return await self._owner._call(
+            "continuous.status",
+            request(store=store),
+            _CONTINUOUS_STATUS,
+            on_progress,
+            timeout,
+        )
+
+    async def stop(
+        self,
+        *,
+        store: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> ContinuousStopResponse:
+        """Follow stores no longer: what was committed until now is stored, and what is
+        stored stays.
+
+        Adds something.
+
+        Args:
+            store: This store only. All when missing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What became of it.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return await self._owner._call(
+            "continuous.stop",
+            request(store=store),
+            _CONTINUOUS_STOP,
+            on_progress,
+            timeout,
+        )
+
+
 class AsyncGenerateGroup:
     """The operations `generate.*`, to be awaited."""
 
@@ -3437,11 +3799,12 @@ class AsyncRestoreGroup:
     async def apply(
         self,
         *,
-        snapshot_id: str,
+        at: datetime | None = None,
         identity_file: str | os.PathLike[str] | None = None,
         into: str | os.PathLike[str] | None = None,
         paths: Sequence[str | os.PathLike[str]] | None = None,
         salvage: bool = False,
+        snapshot_id: str = "",
         target: str | None = None,
         on_progress: Callable[[Progress], object] | None = None,
         timeout: float | None = None,
@@ -3452,10 +3815,9 @@ class AsyncRestoreGroup:
         Deletes or replaces something.
 
         Args:
-            snapshot_id: The snapshot: its identifier, the beginning of it, or
-                `latest`. Or the path of an archive: one of uplifted-ops, or a `.tar`,
-                `.tar.gz` or `.tar.zst` that tar made, such as
-                `/backup/uplifted_20260101_020000.tar.gz`.
+            at: The moment to go back to: of the stores that are followed the last
+                commit that is not after it. The snapshot is then the newest one from
+                which every one of them gets there; files are as they are in it.
             identity_file: The file with the secret half of a recipient, for
                 encrypted snapshots. What the settings name when missing. Read where the
                 request runs, and never recorded.
@@ -3464,6 +3826,10 @@ class AsyncRestoreGroup:
             paths: What to restore, relative to the root. All when missing or empty.
             salvage: Restore what is undamaged, and what the keys at hand open, and
                 name the rest, instead of failing.
+            snapshot_id: The snapshot: its identifier, the beginning of it, or
+                `latest`. Or the path of an archive: one of uplifted-ops, or a `.tar`,
+                `.tar.gz` or `.tar.zst` that tar made, such as
+                `/backup/uplifted_20260101_020000.tar.gz`. May be left out with `at`.
             target: Read it from this target only.
             on_progress: Called with each `Progress`. What it raises cancels the
                 work.
@@ -3479,11 +3845,12 @@ class AsyncRestoreGroup:
         return await self._owner._call(
             "restore.apply",
             request(
-                snapshot_id=snapshot_id,
+                at=None if at is None else time_to_wire(at),
                 identity_file=None if identity_file is None else path_to_wire(identity_file),
                 into=None if into is None else path_to_wire(into),
                 paths=None if paths is None else list_to_wire(paths, path_to_wire),
                 salvage=salvage,
+                snapshot_id=snapshot_id,
                 target=target,
             ),
             _RESTORE_APPLY,
@@ -3580,11 +3947,12 @@ class AsyncRestoreGroup:
     async def plan(
         self,
         *,
-        snapshot_id: str,
+        at: datetime | None = None,
         identity_file: str | os.PathLike[str] | None = None,
         into: str | os.PathLike[str] | None = None,
         paths: Sequence[str | os.PathLike[str]] | None = None,
         salvage: bool = False,
+        snapshot_id: str = "",
         target: str | None = None,
         on_progress: Callable[[Progress], object] | None = None,
         timeout: float | None = None,
@@ -3594,10 +3962,9 @@ class AsyncRestoreGroup:
         Changes nothing.
 
         Args:
-            snapshot_id: The snapshot: its identifier, the beginning of it, or
-                `latest`. Or the path of an archive: one of uplifted-ops, or a `.tar`,
-                `.tar.gz` or `.tar.zst` that tar made, such as
-                `/backup/uplifted_20260101_020000.tar.gz`.
+            at: The moment to go back to: of the stores that are followed the last
+                commit that is not after it. The snapshot is then the newest one from
+                which every one of them gets there; files are as they are in it.
             identity_file: The file with the secret half of a recipient, for
                 encrypted snapshots. What the settings name when missing. Read where the
                 request runs, and never recorded.
@@ -3606,6 +3973,10 @@ class AsyncRestoreGroup:
             paths: What to restore, relative to the root. All when missing or empty.
             salvage: Restore what is undamaged, and what the keys at hand open, and
                 name the rest, instead of failing.
+            snapshot_id: The snapshot: its identifier, the beginning of it, or
+                `latest`. Or the path of an archive: one of uplifted-ops, or a `.tar`,
+                `.tar.gz` or `.tar.zst` that tar made, such as
+                `/backup/uplifted_20260101_020000.tar.gz`. May be left out with `at`.
             target: Read it from this target only.
             on_progress: Called with each `Progress`. What it raises cancels the
                 work.
@@ -3621,14 +3992,58 @@ class AsyncRestoreGroup:
         return await self._owner._call(
             "restore.plan",
             request(
-                snapshot_id=snapshot_id,
+                at=None if at is None else time_to_wire(at),
                 identity_file=None if identity_file is None else path_to_wire(identity_file),
                 into=None if into is None else path_to_wire(into),
                 paths=None if paths is None else list_to_wire(paths, path_to_wire),
                 salvage=salvage,
+                snapshot_id=snapshot_id,
                 target=target,
             ),
             _RESTORE_PLAN,
+            on_progress,
+            timeout,
+        )
+
+    async def points(
+        self,
+        *,
+        identity_file: str | os.PathLike[str] | None = None,
+        store: str | None = None,
+        target: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> RestorePointsResponse:
+        """Say which seconds each store can go back to: bases, coverage, and gaps with
+        their reasons.
+
+        Changes nothing.
+
+        Args:
+            identity_file: The file with the secret half of a recipient, for
+                encrypted repositories: without it the times of the bases are known only
+                roughly. Read where the request runs, and never recorded.
+            store: This store only. All when missing.
+            target: In this target only. In all of the settings when missing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            The seconds that can be gone back to.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return await self._owner._call(
+            "restore.points",
+            request(
+                identity_file=None if identity_file is None else path_to_wire(identity_file),
+                store=store,
+                target=target,
+            ),
+            _RESTORE_POINTS,
             on_progress,
             timeout,
         )
@@ -3868,6 +4283,11 @@ class AsyncOperations:
     def config(self) -> AsyncConfigGroup:
         """The operations `config.*`."""
         return AsyncConfigGroup(self)
+
+    @property
+    def continuous(self) -> AsyncContinuousGroup:
+        """The operations `continuous.*`."""
+        return AsyncContinuousGroup(self)
 
     @property
     def generate(self) -> AsyncGenerateGroup:

@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeAlias
 from . import _codec
 
 __all__ = [
+    "AtPlan",
     "BackupBisectResponse",
     "BackupCollectResponse",
     "BackupCopyResponse",
@@ -35,6 +36,7 @@ __all__ = [
     "BackupSampleResponse",
     "BackupShowResponse",
     "BackupVerifyResponse",
+    "Base",
     "BisectCheck",
     "BisectProbe",
     "BisectVerdict",
@@ -52,10 +54,16 @@ __all__ = [
     "CollectKind",
     "CollectRefusal",
     "CollectedObject",
+    "CompactedStore",
     "ConfigCheckResponse",
     "ConfigInitResponse",
     "ConfigShowResponse",
     "ConsistencyGroup",
+    "ContinuousCompactResponse",
+    "ContinuousStartResponse",
+    "ContinuousStatusResponse",
+    "ContinuousStopResponse",
+    "ContinuousStore",
     "DeletedSnapshot",
     "Deletion",
     "DrillCheck",
@@ -71,6 +79,7 @@ __all__ = [
     "FailedTarget",
     "Finding",
     "FoundProblem",
+    "Gap",
     "GenerateAlertsResponse",
     "GenerateGrafanaResponse",
     "GenerateOutcome",
@@ -112,13 +121,16 @@ __all__ = [
     "ProblemKind",
     "Progress",
     "ProofLevel",
+    "ReachedStore",
     "RecordOutcome",
+    "RemovedSegment",
     "RestoreAction",
     "RestoreApplyResponse",
     "RestoreDatabaseResponse",
     "RestoreDiscardResponse",
     "RestoreMode",
     "RestorePlanResponse",
+    "RestorePointsResponse",
     "RestoreUndoListResponse",
     "RestoreUndoResponse",
     "RestoreUnit",
@@ -145,15 +157,20 @@ __all__ = [
     "SkipReason",
     "Skipped",
     "SpaceNeed",
+    "Span",
     "StatusResponse",
+    "StoreAt",
     "StoreRecord",
+    "StoreStanding",
     "StoreStatsResponse",
     "StoreStatus",
+    "StoreTimeline",
     "StoreVerdict",
     "StoreVerifyResponse",
     "StoredKey",
     "TargetCollection",
     "TargetResult",
+    "TargetStanding",
     "UndoArea",
     "UndoPlan",
     "Unreadable",
@@ -1993,6 +2010,202 @@ class ConfigShowResponse:
     """The file that was read, when there is one."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemovedSegment:
+    """A segment that goes."""
+
+    key: str
+    """Its key."""
+
+    reason: str
+    """Why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompactedStore:
+    """What was done with a store in a target, or would be."""
+
+    store: str
+    """The store."""
+
+    target: str
+    """The target."""
+
+    merged: int
+    """Segments that become part of a larger one."""
+
+    into: int
+    """The larger ones."""
+
+    removed: list[RemovedSegment]
+    """Segments that go."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContinuousCompactResponse:
+    """What was put together and removed, or would be."""
+
+    stores: list[CompactedStore]
+    """For each store and target."""
+
+    compacted: bool
+    """Whether it was carried out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContinuousStartResponse:
+    """What became of it."""
+
+    stores: list[str]
+    """The stores that it is about."""
+
+    following: list[str]
+    """Those that are followed now."""
+
+    notes: list[str]
+    """What to know."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetStanding:
+    """How a target stands."""
+
+    target: str
+    """The target's name."""
+
+    segments_total: int
+    """Segments that were stored there."""
+
+    bytes_total: int
+    """Their bytes."""
+
+    waiting_segments: int
+    """Segments that wait for it."""
+
+    lost_segments: int
+    """Segments that it will never have: more waited for it than may."""
+
+    stored_until: datetime | None = None
+    """Everything committed before this moment is stored there, and was read back."""
+
+    tidy_error: ErrorBody | None = None
+    """Why segments could not be put together, or old ones removed."""
+
+    error: ErrorBody | None = None
+    """What it said when it last failed; nothing once it goes on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreStanding:
+    """How the following of a store stands."""
+
+    store: str
+    """The store's name."""
+
+    kind: str
+    """Its kind."""
+
+    following: bool
+    """Whether a worker follows it at this moment."""
+
+    position: str
+    """Up to where it was read, in the driver's words."""
+
+    log_bytes: int
+    """Bytes of log that the database keeps."""
+
+    gaps_total: int
+    """How often a new base was needed."""
+
+    spool_segments: int
+    """What waits on this disk for some target."""
+
+    spool_bytes: int
+    """Its bytes."""
+
+    targets: list[TargetStanding]
+    """The targets, in the order of the settings."""
+
+    written_at: datetime | None = None
+    """When its worker last wrote this."""
+
+    stream: str | None = None
+    """The stream that is being written, 12 hexadecimal digits."""
+
+    since: datetime | None = None
+    """When that stream began."""
+
+    seen_until: datetime | None = None
+    """Everything committed before this moment was read."""
+
+    waits_for: str | None = None
+    """What keeps it from being followed."""
+
+    base_wanted_since: datetime | None = None
+    """Since when a backup is needed as a base, because nothing before it can be added
+    to: until there is one, that time cannot be gone back to.
+    """
+
+    base_wanted_because: str | None = None
+    """Why."""
+
+    trouble: ErrorBody | None = None
+    """Why the last worker ended."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContinuousStore:
+    """A store that is to be followed, or was."""
+
+    name: str
+    """The store's name."""
+
+    wanted: bool
+    """Whether it is to be followed."""
+
+    following: bool
+    """Whether a process does."""
+
+    lag_seconds: float | None = None
+    """What would be lost if this machine were gone now, in seconds of commits. Nothing
+    before anything was stored.
+    """
+
+    standing: StoreStanding | None = None
+    """How it stands. Nothing where it never was followed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContinuousStatusResponse:
+    """How the following of the stores stands."""
+
+    ok: bool
+    """Whether every store that is to be followed is, and loses no more than it may."""
+
+    stores: list[ContinuousStore]
+    """The stores that are to be followed, or were."""
+
+    leads: bool
+    """Whether the process that answers is the one that follows them."""
+
+    trouble: ErrorBody | None = None
+    """What keeps it from that."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContinuousStopResponse:
+    """What became of it."""
+
+    stores: list[str]
+    """The stores that it is about."""
+
+    following: list[str]
+    """Those that are followed now."""
+
+    notes: list[str]
+    """What to know."""
+
+
 GenerateOutcome: TypeAlias = Literal["printed", "created", "replaced", "unchanged"]
 """What became of a file.
 
@@ -2549,6 +2762,25 @@ class ServiceReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReachedStore:
+    """Where a store has come to."""
+
+    store: str
+    """The store's name."""
+
+    time: datetime
+    """The moment of the last commit in it."""
+
+    position: str
+    """Its place, in the driver's words."""
+
+    proven: bool | None = None
+    """Whether the checksum of the whole database is the one that was noted then;
+    nothing where none was.
+    """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RestoreApplyResponse:
     """What a restore or an undo did."""
 
@@ -2572,6 +2804,9 @@ class RestoreApplyResponse:
 
     service: ServiceReport
     """What was done to the service."""
+
+    reached: list[ReachedStore]
+    """Where the stores have come to, in a restore to a moment."""
 
     undo_id: str | None = None
     """What `restore.undo` takes to bring back what was replaced. Unset for a restore
@@ -2739,6 +2974,42 @@ class Holder:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StoreAt:
+    """How a store gets there."""
+
+    store: str
+    """The store's name."""
+
+    target: str
+    """The target that its changes are read from."""
+
+    base_taken_at: datetime
+    """The moment of the copy that it goes on from."""
+
+    segments: int
+    """How many segments are added to it."""
+
+    stored_bytes: int
+    """Their bytes."""
+
+    reaches: datetime | None = None
+    """The last commit that is not after the moment. Nothing when there was none since
+    the copy.
+    """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AtPlan:
+    """How a restore gets to a moment."""
+
+    at: datetime
+    """The moment."""
+
+    stores: list[StoreAt]
+    """The stores that go on from their copies."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RestorePlanResponse:
     """What a restore will do."""
 
@@ -2782,6 +3053,87 @@ class RestorePlanResponse:
 
     warnings: list[str]
     """What to know before applying it."""
+
+    at: AtPlan | None = None
+    """How it gets to the moment that was asked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Base:
+    """A snapshot that has the store."""
+
+    taken_at: datetime
+    """Everything committed before this moment is in it."""
+
+    snapshot_id: str
+    """The snapshot."""
+
+    target: str
+    """The target that has it."""
+
+    approximate: bool
+    """Whether the time is only known roughly, as that of its beginning: its manifest is
+    sealed, and no key is at hand.
+    """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """Seconds that can be gone back to."""
+
+    from_: datetime
+    """The first moment."""
+
+    until: datetime
+    """The last one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gap:
+    """Seconds that cannot."""
+
+    from_: datetime
+    """The last moment before it that can be gone back to."""
+
+    reason: str
+    """Why."""
+
+    until: datetime | None = None
+    """The first one behind it; nothing while it goes on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreTimeline:
+    """The seconds that a store can go back to."""
+
+    store: str
+    """The store's name."""
+
+    bases: list[Base]
+    """The snapshots that have it, oldest first."""
+
+    coverage: list[Span]
+    """What can be gone back to, oldest first. Spans do not touch."""
+
+    gaps: list[Gap]
+    """What cannot, between the first base and the last thing that is known."""
+
+    segments: int
+    """Segments that are stored, all targets together."""
+
+    stored_bytes: int
+    """Their bytes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestorePointsResponse:
+    """The seconds that can be gone back to."""
+
+    stores: list[StoreTimeline]
+    """The stores."""
+
+    failed: list[FailedTarget]
+    """The targets that could not be asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -2829,6 +3181,9 @@ class RestoreUndoResponse:
 
     service: ServiceReport
     """What was done to the service."""
+
+    reached: list[ReachedStore]
+    """Where the stores have come to, in a restore to a moment."""
 
     plan: UndoPlan
     """The plan."""
@@ -3456,6 +3811,35 @@ _codec.Record(
     file=_codec.PATH,
     settings=_codec.ListOf(_SHOWN_SETTING),
 )
+_REMOVED_SEGMENT = _codec.Record(RemovedSegment)
+_COMPACTED_STORE = _codec.Record(
+    CompactedStore,
+    removed=_codec.ListOf(_REMOVED_SEGMENT),
+)
+_codec.Record(ContinuousCompactResponse, stores=_codec.ListOf(_COMPACTED_STORE))
+_codec.Record(ContinuousStartResponse)
+_TARGET_STANDING = _codec.Record(
+    TargetStanding,
+    stored_until=_codec.TIME,
+    tidy_error=_ERROR_BODY,
+    error=_ERROR_BODY,
+)
+_STORE_STANDING = _codec.Record(
+    StoreStanding,
+    written_at=_codec.TIME,
+    since=_codec.TIME,
+    seen_until=_codec.TIME,
+    base_wanted_since=_codec.TIME,
+    targets=_codec.ListOf(_TARGET_STANDING),
+    trouble=_ERROR_BODY,
+)
+_CONTINUOUS_STORE = _codec.Record(ContinuousStore, standing=_STORE_STANDING)
+_codec.Record(
+    ContinuousStatusResponse,
+    stores=_codec.ListOf(_CONTINUOUS_STORE),
+    trouble=_ERROR_BODY,
+)
+_codec.Record(ContinuousStopResponse)
 _GENERATED_FILE = _codec.Record(GeneratedFile, path=_codec.PATH, kept=_codec.PATH)
 _codec.Record(GenerateAlertsResponse, files=_codec.ListOf(_GENERATED_FILE))
 _codec.Record(GenerateGrafanaResponse, files=_codec.ListOf(_GENERATED_FILE))
@@ -3491,11 +3875,13 @@ _codec.Record(
 _codec.Record(MetricsRenderResponse)
 _PROBLEM = _codec.Record(Problem, path=_codec.PATH)
 _SERVICE_REPORT = _codec.Record(ServiceReport)
+_REACHED_STORE = _codec.Record(ReachedStore, time=_codec.TIME)
 _codec.Record(
     RestoreApplyResponse,
     into=_codec.PATH,
     lost=_codec.ListOf(_PROBLEM),
     service=_SERVICE_REPORT,
+    reached=_codec.ListOf(_REACHED_STORE),
 )
 _codec.Record(RestoreDatabaseResponse)
 _UNDO_AREA = _codec.Record(UndoArea, time=_codec.TIME, paths=_codec.ListOf(_codec.PATH))
@@ -3508,6 +3894,8 @@ _RESTORE_UNIT = _codec.Record(
 )
 _SPACE_NEED = _codec.Record(SpaceNeed, folder=_codec.PATH)
 _HOLDER = _codec.Record(Holder, path=_codec.PATH)
+_STORE_AT = _codec.Record(StoreAt, base_taken_at=_codec.TIME, reaches=_codec.TIME)
+_AT_PLAN = _codec.Record(AtPlan, at=_codec.TIME, stores=_codec.ListOf(_STORE_AT))
 _codec.Record(
     RestorePlanResponse,
     into=_codec.PATH,
@@ -3516,6 +3904,21 @@ _codec.Record(
     space=_codec.ListOf(_SPACE_NEED),
     databases=_codec.ListOf(_codec.PATH),
     holders=_codec.ListOf(_HOLDER),
+    at=_AT_PLAN,
+)
+_BASE = _codec.Record(Base, taken_at=_codec.TIME)
+_SPAN = _codec.Record(Span, from_=_codec.TIME, until=_codec.TIME)
+_GAP = _codec.Record(Gap, from_=_codec.TIME, until=_codec.TIME)
+_STORE_TIMELINE = _codec.Record(
+    StoreTimeline,
+    bases=_codec.ListOf(_BASE),
+    coverage=_codec.ListOf(_SPAN),
+    gaps=_codec.ListOf(_GAP),
+)
+_codec.Record(
+    RestorePointsResponse,
+    stores=_codec.ListOf(_STORE_TIMELINE),
+    failed=_codec.ListOf(_FAILED_TARGET),
 )
 _UNDO_PLAN = _codec.Record(
     UndoPlan,
@@ -3528,6 +3931,7 @@ _codec.Record(
     into=_codec.PATH,
     lost=_codec.ListOf(_PROBLEM),
     service=_SERVICE_REPORT,
+    reached=_codec.ListOf(_REACHED_STORE),
     plan=_UNDO_PLAN,
 )
 _codec.Record(RestoreUndoListResponse, areas=_codec.ListOf(_UNDO_AREA))

@@ -6,6 +6,7 @@
 pub mod backup;
 pub mod collect;
 pub mod config;
+pub mod continuous;
 pub mod drill;
 pub mod generate;
 pub mod health;
@@ -16,6 +17,7 @@ pub mod keep;
 mod keyring;
 pub mod keys;
 pub mod metrics;
+mod moment;
 pub mod portable;
 pub mod restore;
 pub mod restore_database;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::moment::Moment;
 use super::snapshots;
 use crate::backup::manifest::{RelPath, StoreRecord};
 use crate::backup::nodes::Selection;
@@ -14,6 +15,7 @@ use crate::backup::restore::{
     self, DiscardPlan, RestoreJob, RestorePlan, RestoreReport, Service, ServiceReport, Site, UndoArea, UndoPlan,
 };
 use crate::cancel::Scope;
+use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ops::{Context, Effect, Lane, Operation, Place, RunMode, site};
 use crate::process::{Program, start_detached};
@@ -27,8 +29,14 @@ const STOP_DEADLINE: Duration = Duration::from_secs(120);
 #[serde(deny_unknown_fields)]
 pub struct RestoreRequest {
     /// The snapshot: its identifier, the beginning of it, or `latest`. Or the path of an archive: one of uplifted-ops, or a
-    /// `.tar`, `.tar.gz` or `.tar.zst` that tar made, such as `/backup/uplifted_20260101_020000.tar.gz`.
+    /// `.tar`, `.tar.gz` or `.tar.zst` that tar made, such as `/backup/uplifted_20260101_020000.tar.gz`. May be left out with
+    /// `at`.
+    #[serde(default)]
     pub snapshot_id: String,
+    /// The moment to go back to: of the stores that are followed the last commit that is not after it. The snapshot is then the
+    /// newest one from which every one of them gets there; files are as they are in it.
+    #[serde(default)]
+    pub at: Option<Timestamp>,
     /// Read it from this target only.
     #[serde(default)]
     pub target: Option<String>,
@@ -60,7 +68,10 @@ impl Operation for Plan {
     type Response = RestorePlan;
 
     async fn run(context: Arc<Context>, scope: Scope, request: RestoreRequest) -> Result<RestorePlan> {
-        with_job(context, scope, request, restore::plan).await
+        with_job(context, scope, request, |scope, job, moment| {
+            Ok(RestorePlan { at: moment.plan(), ..restore::plan(scope, job)? })
+        })
+        .await
     }
 }
 
@@ -77,9 +88,11 @@ impl Operation for Apply {
     type Response = RestoreReport;
 
     async fn run(context: Arc<Context>, scope: Scope, request: RestoreRequest) -> Result<RestoreReport> {
-        with_job(context, scope, request, |scope, job| {
+        with_job(context, scope, request, |scope, job, moment| {
             let plan = restore::plan(scope, job)?;
-            restore::apply(scope, job, &plan)
+            let mut report = restore::apply(scope, job, &plan)?;
+            report.reached = moment.reached();
+            Ok(report)
         })
         .await
     }
@@ -138,6 +151,7 @@ impl Operation for Undo {
                         lost: Vec::new(),
                         warnings: Vec::new(),
                         service: ServiceReport::default(),
+                        reached: Vec::new(),
                     },
                     false => restore::undo(&scope, site, &request.undo_id)?,
                 };
@@ -230,7 +244,7 @@ async fn with_job<T: Send + 'static>(
     context: Arc<Context>,
     scope: Scope,
     request: RestoreRequest,
-    act: impl FnOnce(&Scope, &RestoreJob<'_>) -> Result<T> + Send + 'static,
+    act: impl FnOnce(&Scope, &RestoreJob<'_>, &Moment) -> Result<T> + Send + 'static,
 ) -> Result<T> {
     let paths: Vec<PathBuf> = request.paths.iter().flatten().map(|path| path.as_path().to_owned()).collect();
     // A restore in place holds everything against what is there; another one needs to know what it brings.
@@ -238,10 +252,11 @@ async fn with_job<T: Send + 'static>(
         true => Selection::Paths(paths.clone()),
         false => Selection::All,
     };
+    let moment = Moment::find(&context, &scope, &request, &paths).await?;
     let source = snapshots::open(
         &context,
         &scope,
-        &request.snapshot_id,
+        moment.snapshot_id().unwrap_or(&request.snapshot_id),
         request.target.as_deref(),
         request.identity_file.as_ref(),
         request.salvage,
@@ -249,7 +264,10 @@ async fn with_job<T: Send + 'static>(
     )
     .await?;
     blocking(move || {
-        let check = |record: &StoreRecord, file: &std::path::Path| check_copy(&context, &scope, record, file);
+        let check = |record: &StoreRecord, file: &std::path::Path| {
+            moment.go_on(&context, &scope, record, file)?;
+            check_copy(&context, &scope, record, file)
+        };
         with_site(&context, |site| {
             let job = RestoreJob {
                 site: site.clone(),
@@ -261,7 +279,7 @@ async fn with_job<T: Send + 'static>(
                 salvage: request.salvage,
                 check: &check,
             };
-            act(&scope, &job)
+            act(&scope, &job, &moment)
         })
     })
     .await

@@ -30,13 +30,13 @@ pub(crate) struct Seal {
 
 /// Where an object goes.
 #[derive(Debug, Clone)]
-pub(super) struct Place {
+pub(in crate::backup) struct Place {
     /// The target's name.
-    pub(super) name: String,
-    pub(super) target: Arc<dyn BackupTarget>,
-    pub(super) key: String,
+    pub(in crate::backup) name: String,
+    pub(in crate::backup) target: Arc<dyn BackupTarget>,
+    pub(in crate::backup) key: String,
     /// What the object is encrypted to: it is decrypted when it is read back. None for one in clear.
-    pub(super) keys: Keys,
+    pub(in crate::backup) keys: Keys,
 }
 
 /// Reads an upload back, asks `may_show`, and makes it visible. After an error nothing is.
@@ -102,7 +102,7 @@ async fn read_range(blocks: &Arc<dyn Blocks>, range: Range<u64>) -> Result<Vec<u
 }
 
 /// Stores a small or not so small object that is at hand, under a key that nobody else uses, and reads it back.
-pub(super) async fn put(scope: &Scope, place: &Place, bytes: &[u8]) -> Result<()> {
+pub(in crate::backup) async fn put(scope: &Scope, place: &Place, bytes: &[u8]) -> Result<()> {
     if bytes.len() > MAX_BLOCK {
         return put_blocks(scope, place, Arc::new(Spooled::from(bytes.to_vec()))).await;
     }
@@ -235,7 +235,7 @@ fn joined<T>(result: std::result::Result<T, tokio::task::JoinError>) -> Result<T
 }
 
 /// Waits for a call of a target. After a cancel it has a little time to end by itself.
-pub(super) async fn in_time<T>(scope: &Scope, call: impl Future<Output = Result<T>>) -> Result<T> {
+pub(in crate::backup) async fn in_time<T>(scope: &Scope, call: impl Future<Output = Result<T>>) -> Result<T> {
     let too_late = async {
         scope.cancel.cancelled().await;
         tokio::time::sleep(GRACE).await;

@@ -7,12 +7,14 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 pub(super) use self::backup::{BackupCommand, Snapshot};
+pub(super) use self::continuous::ContinuousCommand;
 pub(super) use self::keys::{IdentityFile, KeysCommand};
 pub(super) use self::metrics::{
     GenerateCommand, GenerateOptions, HistoryOptions, MetricsCommand, MetricsFormat, MetricsOptions,
 };
 
 mod backup;
+mod continuous;
 mod keys;
 mod metrics;
 
@@ -227,6 +229,16 @@ Examples:
     )]
     Store(StoreCommand),
 
+    /// Follow databases, so that the service goes back to any second
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  uplifted-ops continuous status
+  uplifted-ops continuous start --store main"
+    )]
+    Continuous(ContinuousCommand),
+
     /// Show what runs by itself, or run one of it now
     #[command(
         args_conflicts_with_subcommands = true,
@@ -349,6 +361,7 @@ What it replaces is kept, and `uplifted-ops restore undo` brings it back.
 Examples:
   uplifted-ops restore apply latest --into /tmp/look
   uplifted-ops restore apply latest --yes
+  uplifted-ops restore apply --at 14:32:10 --into /tmp/look
   uplifted-ops restore apply 1f0c3a --yes config .env
   uplifted-ops restore apply /backup/uplifted_20260101_020000.tar.gz --into /tmp/look")]
     Apply {
@@ -357,6 +370,22 @@ Examples:
         /// Do not ask
         #[arg(long, short)]
         yes: bool,
+    },
+    /// Show which seconds can be gone back to, and which cannot, and why
+    #[command(after_help = "\
+Exits 1 when a target could not be asked.
+
+Example:
+  uplifted-ops restore points --store main")]
+    Points {
+        /// Only this database
+        #[arg(long, value_name = "NAME")]
+        store: Option<String>,
+        /// Only in this target
+        #[arg(long, value_name = "NAME")]
+        target: Option<String>,
+        #[command(flatten)]
+        key: IdentityFile,
     },
     /// Restore a database of a server into a new one beside it
     #[command(after_help = "\
@@ -421,8 +450,16 @@ Examples:
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct RestoreOptions {
-    #[command(flatten)]
-    pub(super) snapshot: Snapshot,
+    /// The beginning of a snapshot's ID, `latest`, or the path of an archive; left out with --at
+    #[arg(value_name = "ID", required_unless_present = "at")]
+    pub(super) id: Option<String>,
+    /// Only from this target
+    #[arg(long, value_name = "NAME")]
+    pub(super) target: Option<String>,
+    /// Go back to this moment: a time today here (14:32:10), a local one (2026-11-22 14:32:10), one with its zone
+    /// (2026-11-22T14:32:10Z), or an age (15m). All names are then paths
+    #[arg(long, value_name = "TIME")]
+    pub(super) at: Option<String>,
     /// Restore into this folder, which is empty or does not exist; the service is not touched
     #[arg(long, value_name = "DIR")]
     pub(super) into: Option<PathBuf>,

@@ -7,13 +7,13 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::args::{
-    BackupCommand, Command, ConfigCommand, HealthCommand, HealthOptions, IdentityFile, KeysCommand, MetricsCommand,
-    RestoreCommand, RestoreOptions, ScheduleCommand, Snapshot, StoreCommand,
+    BackupCommand, Command, ConfigCommand, ContinuousCommand, HealthCommand, HealthOptions, IdentityFile, KeysCommand,
+    MetricsCommand, RestoreCommand, RestoreOptions, ScheduleCommand, Snapshot, StoreCommand,
 };
 use super::render::{self, Renderer};
 use crate::backup::import::is_file;
 use crate::backup::manifest::RelPath;
-use crate::clock::Timestamp;
+use crate::clock::{Timestamp, time_zone};
 use crate::error::{Error, Result};
 
 /// An operation to call, and how to show its answer.
@@ -103,7 +103,7 @@ impl Invocation {
             }
             Command::Generate(command) => Self::of_generate(command)?,
             Command::Backup(command) => Self::of_backup(command)?,
-            Command::Restore(command) => Self::of_restore(command)?,
+            Command::Restore(command) => Self::of_restore(command, now)?,
             Command::Store(StoreCommand::Stats { store }) => {
                 let request = Request::new().maybe("store", store.as_deref());
                 Self::new("store.stats", request.done(), render::store::stats)
@@ -112,6 +112,7 @@ impl Invocation {
                 let request = Request::new().maybe("store", store.as_deref()).with("depth", depth.as_str());
                 Self::new("store.verify", request.done(), render::store::verify)
             }
+            Command::Continuous(command) => Self::of_continuous(command),
             Command::Schedule { command: None | Some(ScheduleCommand::List) } => {
                 Self::new("schedule.list", json!({}), render::schedule::list)
             }
@@ -285,13 +286,32 @@ impl Invocation {
         })
     }
 
-    fn of_restore(command: &RestoreCommand) -> Result<Self> {
+    fn of_continuous(command: &ContinuousCommand) -> Self {
+        let of = |store: &Option<String>| Request::new().maybe("store", store.as_deref());
+        match command {
+            ContinuousCommand::Status { store } => {
+                Self::new("continuous.status", of(store).done(), render::continuous::status)
+            }
+            ContinuousCommand::Start { store } => {
+                Self::new("continuous.start", of(store).done(), render::continuous::change)
+            }
+            ContinuousCommand::Stop { store } => {
+                Self::new("continuous.stop", of(store).done(), render::continuous::change)
+            }
+            ContinuousCommand::Compact { store, target, dry_run } => {
+                let request = of(store).maybe("target", target.as_deref()).flag("dry_run", *dry_run);
+                Self::new("continuous.compact", request.done(), render::continuous::change)
+            }
+        }
+    }
+
+    fn of_restore(command: &RestoreCommand, now: Timestamp) -> Result<Self> {
         Ok(match command {
             RestoreCommand::Plan(options) => {
-                Self::new("restore.plan", restore_request(options)?, render::restore::plan)
+                Self::new("restore.plan", restore_request(options, now)?, render::restore::plan)
             }
             RestoreCommand::Apply { options, yes } => {
-                let request = restore_request(options)?;
+                let request = restore_request(options, now)?;
                 let mut invocation = Self::new("restore.apply", request.clone(), render::restore::apply);
                 // Beside the service nothing is replaced, so there is nothing to agree to.
                 if options.into.is_none() {
@@ -304,6 +324,10 @@ impl Invocation {
                     });
                 }
                 invocation
+            }
+            RestoreCommand::Points { store, target, key } => {
+                let request = Request::new().maybe("store", store.as_deref()).maybe("target", target.as_deref());
+                Self::new("restore.points", with_identity(request, key)?.done(), render::continuous::points)
             }
             RestoreCommand::Database { snapshot, database, store, key } => {
                 let request = with_identity(of_snapshot(snapshot), key)?.with("database", database.as_str());
@@ -348,14 +372,20 @@ fn of_snapshot(snapshot: &Snapshot) -> Request {
     Request::new().with("snapshot_id", snapshot.id.as_str()).maybe("target", snapshot.target.as_deref())
 }
 
-fn restore_request(options: &RestoreOptions) -> Result<Value> {
+fn restore_request(options: &RestoreOptions, now: Timestamp) -> Result<Value> {
     let into = options.into.as_deref().map(absolute).transpose()?;
-    let paths: Vec<Value> = options.paths.iter().map(path_value).collect::<Result<_>>()?;
-    let mut snapshot = options.snapshot.clone();
-    if is_file(&snapshot.id) {
-        snapshot.id = absolute(Path::new(&snapshot.id))?;
+    let mut paths: Vec<Value> = options.paths.iter().map(path_value).collect::<Result<_>>()?;
+    let at = options.at.as_deref().map(|text| local_moment(text, now)).transpose()?;
+    let mut request = Request::new().maybe("target", options.target.as_deref());
+    match (&options.id, at) {
+        // What would be the snapshot is the first path.
+        (Some(path), Some(_)) => paths.insert(0, path_value(&path.into())?),
+        (Some(id), None) if is_file(id) => request = request.with("snapshot_id", absolute(Path::new(id))?),
+        (Some(id), None) => request = request.with("snapshot_id", id.as_str()),
+        (None, _) => {}
     }
-    Ok(with_identity(of_snapshot(&snapshot), &options.key)?
+    Ok(with_identity(request, &options.key)?
+        .maybe("at", at.map(|at| at.to_string()))
         .maybe("into", into.as_deref())
         .maybe("paths", (!paths.is_empty()).then_some(paths))
         .flag("salvage", options.salvage)
@@ -420,6 +450,21 @@ fn moment(text: &str, now: Timestamp) -> Result<Timestamp> {
     }
     let age = span(text).ok_or_else(wrong)?;
     now.checked_sub(age).map_err(|_| wrong())
+}
+
+/// As [`moment`], and a time of this machine's zone: of today (`14:32:10`), or with its date.
+fn local_moment(text: &str, now: Timestamp) -> Result<Timestamp> {
+    let zone = time_zone(None)?;
+    let text = text.trim();
+    let today = now.to_zoned(zone.clone()).date();
+    let dated = if text.contains(':') && !text.contains('-') { format!("{today}T{text}") } else { text.to_owned() };
+    match dated.parse::<jiff::civil::DateTime>() {
+        Ok(local) if !dated.ends_with(['Z', 'z']) && dated.contains(':') => local
+            .to_zoned(zone)
+            .map(|zoned| zoned.timestamp())
+            .map_err(|error| Error::invalid(format!("{text:?} is no time here: {error}"))),
+        _ => moment(text, now),
+    }
 }
 
 /// A length of time in seconds: `90s`, `15m`, `24h`, `7d`.

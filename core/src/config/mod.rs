@@ -43,10 +43,10 @@ pub use host::{Fact, HostFacts};
 pub use init::{InitFacts, InitFound, InitPlan, LeftOut, plan_init, write_init};
 pub use load::{Config, ConfigWarning, LoadInput, load};
 pub use settings::{
-    BackupSettings, COLLECTORS, CheckSettings, ComponentSettings, DrillSettings, EncryptionSettings, HealthSettings,
-    HttpSettings, JobSettings, Listed, ListedComponent, MIN_COLLECT_GRACE_HOURS, MetricsMistake, MetricsSettings,
-    PauseSettings, PolicyMistake, RestoreSettings, RetentionSettings, ScheduleSettings, ServiceSettings, Settings,
-    SinkSettings, StateSettings, WorkerSettings, excluded,
+    BackupSettings, COLLECTORS, CheckSettings, ComponentSettings, ContinuousSettings, DrillSettings,
+    EncryptionSettings, HealthSettings, HttpSettings, JobSettings, Listed, ListedComponent, MIN_COLLECT_GRACE_HOURS,
+    MetricsMistake, MetricsSettings, PauseSettings, PolicyMistake, RestoreSettings, RetentionSettings,
+    ScheduleSettings, ServiceSettings, Settings, SinkSettings, StateSettings, WorkerSettings, excluded,
 };
 pub use show::ShownSetting;
 pub(crate) use small_file::read as read_small_file;

@@ -15,11 +15,13 @@ use serde_json::{Map, Value};
 use crate::value::{ByteSize, is_tag};
 
 mod components;
+mod continuous;
 mod health;
 mod http;
 mod metrics;
 
 pub use components::{ComponentSettings, Listed, ListedComponent, SinkSettings};
+pub use continuous::ContinuousSettings;
 pub use health::{CheckSettings, HealthSettings};
 pub use http::HttpSettings;
 pub use metrics::{COLLECTORS, MetricsMistake, MetricsSettings, excluded};
@@ -51,6 +53,8 @@ pub struct Settings {
     pub schedule: ScheduleSettings,
     /// What a backup holds and how it is made.
     pub backup: BackupSettings,
+    /// Databases that are followed, so that the service goes back to any second.
+    pub continuous: ContinuousSettings,
     /// How restores guard themselves.
     pub restore: RestoreSettings,
     /// How checks are run.

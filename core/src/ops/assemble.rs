@@ -380,6 +380,7 @@ pub(crate) fn worker_context(
         pause: can_pause.then(pauser),
         recovered: Vec::new(),
         jobs: JobRoom::default(),
+        continuous: Arc::default(),
         process,
         pulses: Arc::new(Pulses::new(heartbeat, Arc::new(SystemClock))?),
         listener: Arc::default(),

@@ -371,6 +371,7 @@ impl OpsBuilder {
             pause: None,
             recovered: Vec::new(),
             jobs,
+            continuous: Arc::default(),
             process: ProcessFacts::of_this_process(Some(pool.clone())),
             pulses: Arc::new(pulses),
             listener: Arc::default(),

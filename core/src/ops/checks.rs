@@ -6,9 +6,11 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use crate::config::{CheckSettings, Config, Settings};
+use crate::continuous::folder::Folder;
 use crate::error::Result;
 use crate::health::checks::backup_age::{BackupAgeCheck, BackupTimes};
 use crate::health::checks::backup_secrets::BackupSecretsCheck;
+use crate::health::checks::continuous::ContinuousCheck;
 use crate::health::checks::disk::{DiskCheck, DiskSettings};
 use crate::health::checks::jobs::JobsCheck;
 use crate::health::checks::listener::{ListenerCheck, ListenerSeen};
@@ -122,6 +124,12 @@ pub(super) fn runner(context: &Context) -> Result<Runner> {
     if !without(&context.settings, "backup_secrets") && !context.targets.is_empty() {
         let allowed = context.settings.backup.clear_secrets == Some(true);
         add("backup_secrets", false, Arc::new(BackupSecretsCheck::new(context.state.join("keys"), allowed)))?;
+    }
+    let followed = &context.settings.continuous.stores;
+    if !without(&context.settings, "continuous") && !followed.is_empty() && !context.targets.is_empty() {
+        let (folder, settings) = (Folder::new(&context.state), context.settings.continuous.clone());
+        let look = move |now| super::follow_numbers::of_wanted(&folder, &settings, now);
+        add("continuous", false, Arc::new(ContinuousCheck::new(Arc::new(look))))?;
     }
     if !without(&context.settings, "jobs") && context.jobs.jobs().run_by_themselves() {
         add("jobs", false, Arc::new(JobsCheck::new(context.jobs.source(context.mode))))?;

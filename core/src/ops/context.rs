@@ -8,6 +8,7 @@ use crate::backup::pause::Pauser;
 use crate::backup::restore::Recovered;
 use crate::component::Registry;
 use crate::config::{Config, Settings};
+use crate::continuous::EngineStanding;
 use crate::error::{Error, ErrorKind, Result};
 use crate::health::{HealthCheck, Pulses, Runner, Watch};
 use crate::http::{ListenerView, Standing};
@@ -71,6 +72,8 @@ pub struct Context {
     pub recovered: Vec<Recovered>,
     /// What runs by itself. In the host only.
     pub jobs: JobRoom,
+    /// Whether this process follows stores, and what keeps it from that. In the host only.
+    pub continuous: Arc<EngineStanding>,
     /// The host's process. In a worker: the worker's.
     pub process: ProcessFacts,
     /// What of the host beats, see [`Ops::pulse`](crate::ops::Ops::pulse). In a worker nothing does.

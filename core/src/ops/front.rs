@@ -20,6 +20,7 @@ use super::builder::OpsBuilder;
 use super::check_history::CheckRecorder;
 use super::context::{Context, RunMode};
 use super::exports;
+use super::follow_host;
 use super::job_host::CoreHost;
 use super::operation::{Answer, Entry, Operation, Place};
 use super::recorder::Recorder;
@@ -58,7 +59,7 @@ const DROP_PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(super) struct Core {
     pub(super) context: Arc<Context>,
-    pool: Pool,
+    pub(super) pool: Pool,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) operations: &'static [Entry],
     /// Raised when it is closed or dropped.
@@ -94,6 +95,14 @@ impl Ops {
             && let Some(engine) = core.context.jobs.engine(&core.closing)
         {
             // Counted, so that closing waits until it has kept how things stand.
+            let counted = Counted::new(&core.running);
+            runtime.spawn(async move {
+                engine.run().await;
+                drop(counted);
+            });
+        }
+        if let Some(engine) = follow_host::engine(&core) {
+            // Counted, so that closing waits for what was committed last.
             let counted = Counted::new(&core.running);
             runtime.spawn(async move {
                 engine.run().await;

@@ -24,6 +24,8 @@ mod checks;
 mod context;
 mod drain;
 mod exports;
+mod follow_host;
+mod follow_numbers;
 mod front;
 pub(crate) mod history;
 mod job_host;

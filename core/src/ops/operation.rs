@@ -45,6 +45,8 @@ pub enum Lane {
     Heavy,
     /// Work that somebody waits for, at normal priority: checks, restore, queries.
     Prompt,
+    /// Following a store, at normal priority, for as long as the service lives: a worker for each store.
+    Follow,
 }
 
 impl Lane {
@@ -53,12 +55,13 @@ impl Lane {
         match self {
             Self::Heavy => "heavy",
             Self::Prompt => "prompt",
+            Self::Follow => "follow",
         }
     }
 
     /// The lane called `name`.
     pub(crate) fn from_name(name: &str) -> Option<Self> {
-        [Self::Heavy, Self::Prompt].into_iter().find(|lane| lane.as_str() == name)
+        [Self::Heavy, Self::Prompt, Self::Follow].into_iter().find(|lane| lane.as_str() == name)
     }
 }
 

@@ -5,8 +5,8 @@ use crate::error::{Error, ErrorKind, Result};
 use super::operation::Entry;
 use super::status::Status;
 use crate::api::{
-    backup, collect, config, drill, generate, health, health_history, history, journal, keep, keys, metrics, portable,
-    restore, restore_database, schedule, store,
+    backup, collect, config, continuous, drill, generate, health, health_history, history, journal, keep, keys,
+    metrics, portable, restore, restore_database, schedule, store,
 };
 
 /// Every operation of this build, sorted by name. A new one gets one line.
@@ -35,6 +35,10 @@ pub static TABLE: &[Entry] = &[
     Entry::of::<config::Check>(),
     Entry::of::<config::Init>(),
     Entry::of::<config::Show>(),
+    Entry::of::<continuous::Compact>(),
+    Entry::of::<continuous::Start>(),
+    Entry::of::<continuous::Status>(),
+    Entry::of::<continuous::Stop>(),
     Entry::of::<generate::Alerts>(),
     Entry::of::<generate::Grafana>(),
     Entry::of::<generate::Prometheus>(),
@@ -48,6 +52,7 @@ pub static TABLE: &[Entry] = &[
     Entry::of::<restore_database::RestoreDatabase>(),
     Entry::of::<restore::Discard>(),
     Entry::of::<restore::Plan>(),
+    Entry::of::<continuous::Points>(),
     Entry::of::<restore::Undo>(),
     Entry::of::<restore::UndoList>(),
     Entry::of::<schedule::List>(),

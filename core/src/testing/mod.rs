@@ -17,6 +17,8 @@
 mod case;
 pub mod check;
 mod faulty;
+#[doc(hidden)]
+pub mod ledger;
 mod memory;
 mod panics;
 #[doc(hidden)]

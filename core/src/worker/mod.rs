@@ -39,7 +39,7 @@ pub(crate) use link::PoolLink;
 pub(crate) use panics::CatchPanic;
 pub(crate) use pool::{Pool, Request as WorkerRequest};
 pub use protocol::PROTOCOL_VERSION;
-pub(crate) use protocol::{Configuration, RunRequest, method};
+pub(crate) use protocol::{Configuration, FollowCall, RunRequest, method};
 pub(crate) use spawn::Launch;
 
 /// The hidden argument that makes a program a worker. The lane and the host's identity follow it.

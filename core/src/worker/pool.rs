@@ -1,4 +1,4 @@
-//! Lending workers: one call at a time each, two for each lane, idle ones kept warm.
+//! Lending workers: one call at a time each, two for each lane, idle ones kept warm. Whoever follows a store has one of its own.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,6 +16,8 @@ use super::spawn::{Launch, Worker};
 
 /// How many workers of a lane there may be. A third call waits its turn.
 const PER_LANE: usize = 2;
+/// How many stores may be followed, each by a worker of its own.
+const FOLLOWERS: usize = 64;
 /// How long an idle worker may take to end.
 const END_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -47,6 +49,7 @@ struct Shared {
     runtime: Handle,
     heavy: LaneState,
     prompt: LaneState,
+    follow: LaneState,
     alive: watch::Sender<usize>,
     closing: Cancel,
     /// Nobody waits any longer for what does not stop.
@@ -59,6 +62,8 @@ struct Shared {
 struct LaneState {
     /// First come, first served.
     slots: Arc<Semaphore>,
+    /// How many slots there are.
+    workers: u32,
     /// The one used last is at the end, and is taken first.
     idle: Mutex<Vec<Idle>>,
 }
@@ -70,8 +75,8 @@ struct Idle {
 }
 
 impl LaneState {
-    fn new() -> Self {
-        Self { slots: Arc::new(Semaphore::new(PER_LANE)), idle: Mutex::default() }
+    fn new(workers: usize) -> Self {
+        Self { slots: Arc::new(Semaphore::new(workers)), workers: workers as u32, idle: Mutex::default() }
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
@@ -85,8 +90,9 @@ impl Pool {
         let pool = Self(Arc::new(Shared {
             launch,
             runtime: runtime.clone(),
-            heavy: LaneState::new(),
-            prompt: LaneState::new(),
+            heavy: LaneState::new(PER_LANE),
+            prompt: LaneState::new(PER_LANE),
+            follow: LaneState::new(FOLLOWERS),
             alive: watch::Sender::new(0),
             closing: Cancel::new(),
             abandoned: Cancel::new(),
@@ -117,10 +123,10 @@ impl Pool {
     /// Cancels what runs, ends every worker, and returns when none is left.
     pub(crate) async fn close(&self) {
         self.0.closing.cancel();
-        for lane in [Lane::Heavy, Lane::Prompt] {
+        for lane in [Lane::Heavy, Lane::Prompt, Lane::Follow] {
             let state = self.lane(lane);
             // Having every slot means that nothing runs.
-            let _all = state.slots.acquire_many(PER_LANE as u32).await;
+            let _all = state.slots.acquire_many(state.workers).await;
             let idle = std::mem::take(&mut *state.idle());
             for idle in idle {
                 idle.worker.end(END_PATIENCE).await;
@@ -208,7 +214,7 @@ impl Pool {
     async fn end_idle_ones(self) {
         loop {
             let mut next = None::<Instant>;
-            for state in [&self.0.heavy, &self.0.prompt] {
+            for state in [&self.0.heavy, &self.0.prompt, &self.0.follow] {
                 let mut idle = state.idle();
                 let now = Instant::now();
                 while let Some(oldest) = idle.first() {
@@ -241,6 +247,7 @@ impl Pool {
         match lane {
             Lane::Heavy => &self.0.heavy,
             Lane::Prompt => &self.0.prompt,
+            Lane::Follow => &self.0.follow,
         }
     }
 }

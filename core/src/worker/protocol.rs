@@ -123,6 +123,8 @@ pub(crate) mod method {
     pub(crate) const CONFIGURE: &str = "configure";
     /// Host to worker: an operation, [`super::RunRequest`].
     pub(crate) const RUN: &str = "run";
+    /// Host to worker: follows a store until it is cancelled, [`super::FollowCall`].
+    pub(crate) const FOLLOW: &str = "follow";
     /// Both ways: a method of a component that lives in the called process.
     pub(crate) const COMPONENT: &str = "component";
 }
@@ -154,4 +156,10 @@ impl std::fmt::Debug for Configuration {
 pub(crate) struct RunRequest {
     pub(crate) name: String,
     pub(crate) request: Value,
+}
+
+/// A store to follow, until the call is cancelled.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct FollowCall {
+    pub(crate) store: String,
 }

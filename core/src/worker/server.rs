@@ -13,7 +13,7 @@ use crate::remote::{Link, Payload};
 use super::entry::Setup;
 use super::link::HostLink;
 use super::peer::{Peer, Service};
-use super::protocol::{Configuration, RunRequest, method};
+use super::protocol::{Configuration, FollowCall, RunRequest, method};
 use super::serve::ComponentServer;
 
 /// The worker's side of the connection.
@@ -73,16 +73,26 @@ impl Server {
     async fn run(&self, ready: &Ready, request: Payload, scope: Scope) -> Result<Payload> {
         let RunRequest { name, request } = request.parse()?;
         let entry = find_operation(&name, self.setup.operations)?;
-        let progress = {
-            let (firm, outer) = (self.firm.clone(), scope.progress.clone());
-            Progress::new(move |event| {
-                firm.send_if_modified(|firm| std::mem::replace(firm, event.uninterruptible) != *firm);
-                outer.report(event);
-            })
-        };
-        let answer = entry.run(Arc::clone(&ready.context), Scope { progress, ..scope }, request).await;
+        let answer = entry.run(Arc::clone(&ready.context), self.watched(scope), request).await;
         self.firm.send_replace(false);
         Payload::of(&answer?)
+    }
+
+    async fn follow(&self, ready: &Ready, request: Payload, scope: Scope) -> Result<Payload> {
+        let FollowCall { store } = request.parse()?;
+        let ended = crate::api::continuous::follow_store(&ready.context, &self.watched(scope), &store).await;
+        self.firm.send_replace(false);
+        Payload::of(&ended?)
+    }
+
+    /// The scope of work that may say that it must not be interrupted.
+    fn watched(&self, scope: Scope) -> Scope {
+        let (firm, outer) = (self.firm.clone(), scope.progress.clone());
+        let progress = Progress::new(move |event| {
+            firm.send_if_modified(|firm| std::mem::replace(firm, event.uninterruptible) != *firm);
+            outer.report(event);
+        });
+        Scope { progress, ..scope }
     }
 }
 
@@ -99,6 +109,7 @@ impl Service for Server {
             .map_err(|_| Error::new(ErrorKind::Busy, "the worker runs another operation already"))?;
         match called {
             method::RUN => self.run(ready, request, scope).await,
+            method::FOLLOW => self.follow(ready, request, scope).await,
             method::COMPONENT => ready.components.serve(request, scope).await,
             other => Err(Error::new(ErrorKind::Unsupported, format!("a worker does not know the call {other:?}"))),
         }

@@ -47,6 +47,10 @@ id! {
     SnapshotId, 6
 }
 id! {
+    /// The name of a stream: random.
+    StreamId, 6
+}
+id! {
     /// What content it is: the first 16 bytes of its BLAKE3, keyed with the repository's blob key.
     BlobId, 16
 }
@@ -56,6 +60,13 @@ id! {
 }
 
 impl RepositoryId {
+    /// A new one.
+    pub(crate) fn random() -> Result<Self> {
+        random().map(Self)
+    }
+}
+
+impl StreamId {
     /// A new one.
     pub(crate) fn random() -> Result<Self> {
         random().map(Self)

@@ -1,6 +1,6 @@
 //! The keys of a repository's objects in its target.
 
-use super::id::{PackId, SnapshotId};
+use super::id::{BlobId, IdKey, PackId, SnapshotId, StreamId};
 use crate::clock::Timestamp;
 
 /// The record that says which repository this is.
@@ -19,6 +19,8 @@ pub(crate) const PACKS: &str = "packs/";
 pub(crate) const INDEX: &str = "index/";
 /// Where the headers of the snapshots are.
 pub(crate) const SNAPSHOTS: &str = "snapshots/";
+/// Where the streams of databases that are followed are.
+pub(crate) const STREAMS: &str = "streams/";
 /// Where the collect records are.
 pub(crate) const COLLECT: &str = "collect/";
 
@@ -87,6 +89,48 @@ pub(crate) fn collect_of(key: &str) -> Option<SnapshotId> {
     dated(key.strip_prefix(COLLECT)?)
 }
 
+/// Where the streams of the store of this name are.
+pub(crate) fn streams_of(store: &str, key: &IdKey) -> String {
+    let id: BlobId = key.blob_id(store.as_bytes());
+    format!("{STREAMS}{id}/")
+}
+
+/// A segment by its key.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct SegmentName {
+    /// The folder of its stream, with the last `/`: streams sort by the second in which they began.
+    pub(crate) folder: String,
+    pub(crate) stream: StreamId,
+    /// The numbers of the first and the last of its parts.
+    pub(crate) first: u64,
+    pub(crate) last: u64,
+}
+
+impl SegmentName {
+    /// The name of a segment of a stream of `store` that began then.
+    pub(crate) fn new(store: &str, key: &IdKey, begun: Timestamp, stream: StreamId, (first, last): (u64, u64)) -> Self {
+        let folder = format!("{}{}_{stream}/", streams_of(store, key), begun.strftime(TIME));
+        Self { folder, stream, first, last }
+    }
+
+    /// Its key; keys of a stream sort by number.
+    pub(crate) fn key(&self) -> String {
+        format!("{}{:012}-{:012}", self.folder, self.first, self.last)
+    }
+
+    /// The segment that a key names.
+    pub(crate) fn of(key: &str) -> Option<Self> {
+        let (folder, numbers) = key.rsplit_once('/')?;
+        let (store, stream) = folder.strip_prefix(STREAMS)?.split_once('/')?;
+        BlobId::parse(store.as_bytes())?;
+        let stream = StreamId(dated(stream)?.0);
+        let (first, last) = numbers.split_once('-')?;
+        let number = |text: &str| text.parse::<u64>().ok().filter(|value| format!("{value:012}") == text);
+        let (first, last) = (number(first)?, number(last)?);
+        Some(Self { folder: format!("{folder}/"), stream, first, last }).filter(|_| first <= last && first > 0)
+    }
+}
+
 fn dated(name: &str) -> Option<SnapshotId> {
     let (time, id) = name.split_once('_')?;
     let shaped = time.len() == 16
@@ -119,6 +163,13 @@ mod tests {
         assert_eq!(snapshot(time, snapshot_id), "snapshots/20260301T020005Z_cdcdcdcdcdcd");
         assert_eq!(snapshot_of(&snapshot(time, snapshot_id)), Some(snapshot_id));
         assert_eq!(collect_of(&collect(time, snapshot_id)), Some(snapshot_id));
+        let segment = SegmentName::new("main", &IdKey::new([1; 32]), time, StreamId([0xef; 6]), (7, 12));
+        assert!(segment.key().ends_with("/20260301T020005Z_efefefefefef/000000000007-000000000012"), "{segment:?}");
+        assert_eq!(SegmentName::of(&segment.key()), Some(segment.clone()));
+        check_key(&segment.key()).unwrap();
+        for wrong in ["-", "7-12", "000000000012-000000000007", "000000000000-000000000007", "000000000007"] {
+            assert_eq!(SegmentName::of(&format!("{}{wrong}", segment.folder)), None, "{wrong}");
+        }
         for wrong in [
             "packs/x.tar.zst",
             "packs/abababababababababababababababab.zst",

@@ -385,6 +385,19 @@ pub(super) fn read_map(reader: &mut Reader<'_>, id: &BlobId, size: u64) -> Resul
     map.flatten(read)
 }
 
+/// What a snapshot says about itself, without the list of its entries.
+///
+/// # Errors
+/// [`ErrorKind::Denied`] when it is sealed and no key is at hand; [`ErrorKind::Corrupt`].
+pub(crate) fn manifest_of(scope: &Scope, repository: &Repository, header: &Header) -> Result<Manifest> {
+    let closed = closed_keys(repository, header);
+    if !closed.is_empty() {
+        return Err(not_at_hand(repository, header, &closed));
+    }
+    let packs = Arc::new(Packs::open_without(scope, repository, &header.packs, closed)?);
+    read_manifest(header, &mut Reader::new(&packs)?)
+}
+
 fn read_manifest(header: &Header, reader: &mut Reader<'_>) -> Result<Manifest> {
     let damaged = |why: &str| Error::new(ErrorKind::Corrupt, format!("it is damaged: {why}"));
     let source = PieceSource::open(&header.manifest, |id| reader.blob(id))?;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::catalog::Catalog;
 use super::holders;
+use super::moment::ReachedStore;
 use super::mounts::Mounts;
 use super::plan::{RestoreMode, RestorePlan, known_databases, moving};
 use super::record::{Area, Name, Phase, Record, TREE, TradedUnit, Turn, Work};
@@ -40,6 +41,9 @@ pub struct RestoreReport {
     pub warnings: Vec<String>,
     /// What was done to the service.
     pub service: ServiceReport,
+    /// Where the stores have come to, in a restore to a moment.
+    #[serde(default)]
+    pub reached: Vec<ReachedStore>,
 }
 
 /// Carries out a plan. On an error or a cancel the service's folder is as it was, or the error says what is
@@ -77,6 +81,7 @@ fn report(plan: &RestorePlan, extracted: Extracted) -> RestoreReport {
         lost: extracted.lost,
         warnings: Vec::new(),
         service: ServiceReport::default(),
+        reached: Vec::new(),
     }
 }
 

@@ -11,6 +11,7 @@
 //! | `record` | what survives the process |
 //! | `swap` | the trades |
 //! | `apply`, `undo`, `recover` | the three ways to begin or go on |
+//! | `moment` | what is said of a restore to a moment |
 //! | `holders`, `service` | who has a database open, and how the service is stopped |
 //!
 //! Everything is synchronous and belongs on a blocking thread of the worker.
@@ -18,6 +19,7 @@
 mod apply;
 mod catalog;
 mod holders;
+mod moment;
 mod mounts;
 mod plan;
 mod record;
@@ -43,6 +45,7 @@ use crate::store::IntegrityReport;
 
 pub use apply::{RestoreReport, apply};
 pub use holders::Holder;
+pub use moment::{AtPlan, ReachedStore, StoreAt};
 pub use plan::{RestoreMode, RestorePlan, SpaceNeed, plan};
 pub use record::AREA_PREFIX;
 pub use recover::{Outcome, Recovered, recover};

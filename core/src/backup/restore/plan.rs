@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::catalog::{Catalog, requested, topmost};
 use super::holders::{self, Holder};
+use super::moment::AtPlan;
 use super::mounts::Mounts;
 use super::survey::{Spared, names_in};
 use super::units::{Action, Ground, Show, Unit, Units};
@@ -48,6 +49,9 @@ pub struct RestorePlan {
     pub blockers: Vec<String>,
     /// What to know before applying it.
     pub warnings: Vec<String>,
+    /// How it gets to the moment that was asked for.
+    #[serde(default)]
+    pub at: Option<AtPlan>,
 }
 
 /// Where a restore goes.
@@ -201,6 +205,7 @@ fn blank(job: &RestoreJob<'_>, mode: RestoreMode, into: &Path, paths: &BTreeSet<
         restart_required: false,
         blockers: Vec::new(),
         warnings: Vec::new(),
+        at: None,
     }
 }
 

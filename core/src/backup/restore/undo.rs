@@ -115,6 +115,7 @@ pub fn undo(scope: &Scope, site: &Site<'_>, undo_id: &str) -> Result<RestoreRepo
         lost: Vec::new(),
         warnings,
         service: ServiceReport::default(),
+        reached: Vec::new(),
     };
     if site.embedded {
         work.enter(Phase::Staged)?;

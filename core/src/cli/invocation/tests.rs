@@ -106,6 +106,16 @@ fn each_command_asks_for_its_operation() {
         ("restore plan 1f a b", "restore.plan", json!({ "snapshot_id": "1f", "paths": ["a", "b"] })),
         ("restore apply 1f --salvage", "restore.apply", json!({ "snapshot_id": "1f", "salvage": true })),
         ("restore plan 1f --target a", "restore.plan", json!({ "snapshot_id": "1f", "target": "a" })),
+        (
+            "restore plan --at 2026-11-22T14:32:10Z a b",
+            "restore.plan",
+            json!({ "at": "2026-11-22T14:32:10Z", "paths": ["a", "b"] }),
+        ),
+        ("restore points --store main", "restore.points", json!({ "store": "main" })),
+        ("continuous status", "continuous.status", json!({})),
+        ("continuous start --store main", "continuous.start", json!({ "store": "main" })),
+        ("continuous stop", "continuous.stop", json!({})),
+        ("continuous compact --dry-run", "continuous.compact", json!({ "dry_run": true })),
         ("restore undo u1", "restore.undo", json!({ "undo_id": "u1" })),
         ("restore undo", "restore.undo_list", json!({})),
         (

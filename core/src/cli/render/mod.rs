@@ -7,6 +7,7 @@
 pub(super) mod backup;
 pub(super) mod collect;
 pub(super) mod config;
+pub(super) mod continuous;
 pub(super) mod drill;
 mod error;
 mod fields;
@@ -54,6 +55,8 @@ pub(super) fn of_operation(name: &str) -> Renderer {
         "backup.release" => keep::release,
         "backup.collect" => collect::collect,
         "config.check" => config::check,
+        "continuous.status" => continuous::status,
+        "restore.points" => continuous::points,
         "generate.alerts" | "generate.grafana" | "generate.prometheus" => generate::files,
         "health.check" => health::check,
         "health.history" => health::history,
@@ -156,7 +159,7 @@ mod tests {
 
     #[test]
     fn no_renderer_panics_on_an_answer_it_does_not_expect() {
-        let all: [Renderer; 32] = [
+        let all: [Renderer; 35] = [
             collect::collect,
             backup::create,
             backup::snapshots,
@@ -169,6 +172,9 @@ mod tests {
             config::preview,
             config::show,
             config::check,
+            continuous::status,
+            continuous::points,
+            continuous::change,
             generate::files,
             health::check,
             health::history,

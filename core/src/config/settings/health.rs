@@ -90,8 +90,8 @@ pub struct HealthSettings {
     /// For how long what beats in the host (its event loop, its interpreter, its runtime) may be silent before the process
     /// counts as wedged, in seconds.
     pub heartbeat_seconds: f64,
-    /// The built-in checks (`disk`, `process`, `store`, `backup_age`, `backup_secrets`, `jobs`, `listener`,
-    /// `log_errors`) to leave out.
+    /// The built-in checks (`disk`, `process`, `store`, `backup_age`, `backup_secrets`, `continuous`, `jobs`,
+    /// `listener`, `log_errors`) to leave out.
     pub without: Vec<String>,
     /// `backup_age` warns past this age of the last complete backup, in seconds; past twice it fails.
     pub backup_age_seconds: f64,

@@ -30,6 +30,7 @@
 //! | [`backup_secrets`] | are the backups encrypted |
 //! | [`listener`] | is the address of `metrics.listen` ours |
 //! | [`jobs`] | did what runs by itself run, and well |
+//! | [`continuous`] | are the stores followed that are to be, and is what is stored young |
 //!
 //! Those up to `log_errors` are kinds that `[[check]]` in `ops.toml` names. The others need live objects, and are made by
 //! whoever has them.
@@ -40,6 +41,7 @@ pub mod backup_secrets;
 pub mod certificate;
 pub mod clock;
 pub mod command;
+pub mod continuous;
 pub mod cpu;
 pub mod disk;
 pub mod dns;

@@ -1,0 +1,386 @@
+//! Which seconds can be gone back to, from which base; what is missing, and why.
+//!
+//! A stream in a target is read into *runs*: segments of which each provably follows the one before it. A base lies in a run when
+//! its copy was begun after the run's first increment ended: then all that the copy lacks is in the run.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::backup::create::NamedTarget;
+use crate::backup::list::{FailedTarget, blocking};
+use crate::backup::manifest::StoreRecord;
+use crate::backup::repository::snapshot::manifest_of;
+use crate::backup::repository::streams::{Broken, Shelf, Stored, by_stream, thread};
+use crate::backup::seal::Keys;
+use crate::cancel::Scope;
+use crate::clock::Timestamp;
+use crate::error::{Error, ErrorKind, Result};
+use crate::store::follow::Continuity;
+
+/// Commits that were seen longer after the last look than this were seen too late: no state in between is known.
+const UNSEEN: jiff::SignedDuration = jiff::SignedDuration::from_secs(2);
+
+/// The seconds that a store can go back to.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct StoreTimeline {
+    /// The store's name.
+    pub store: String,
+    /// The snapshots that have it, oldest first.
+    pub bases: Vec<Base>,
+    /// What can be gone back to, oldest first. Spans do not touch.
+    pub coverage: Vec<Span>,
+    /// What cannot, between the first base and the last thing that is known.
+    pub gaps: Vec<Gap>,
+    /// Segments that are stored, all targets together.
+    pub segments: u64,
+    /// Their bytes.
+    pub stored_bytes: u64,
+}
+
+/// A snapshot that has the store.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub struct Base {
+    /// Everything committed before this moment is in it.
+    pub taken_at: Timestamp,
+    /// The snapshot.
+    pub snapshot_id: String,
+    /// The target that has it.
+    pub target: String,
+    /// Whether the time is only known roughly, as that of its beginning: its manifest is sealed, and no key is at hand.
+    pub approximate: bool,
+}
+
+/// Seconds that can be gone back to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Span {
+    /// The first moment.
+    pub from: Timestamp,
+    /// The last one.
+    pub until: Timestamp,
+}
+
+/// Seconds that cannot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Gap {
+    /// The last moment before it that can be gone back to.
+    pub from: Timestamp,
+    /// The first one behind it; nothing while it goes on.
+    pub until: Option<Timestamp>,
+    /// Why.
+    pub reason: String,
+}
+
+/// Segments of which each follows the one before it.
+#[derive(Debug, Clone)]
+pub(crate) struct Run {
+    /// Which shelf it lies on.
+    pub(crate) shelf: usize,
+    pub(crate) segments: Vec<Stored>,
+    /// A copy that was begun after this can be added to.
+    pub(crate) starts: Timestamp,
+    /// Why it does not go on from what was before.
+    pub(crate) because: String,
+}
+
+impl Run {
+    /// Up to when it tells what was committed.
+    pub(crate) fn until(&self) -> Timestamp {
+        self.segments.last().map_or(self.starts, |last| last.head.until)
+    }
+
+    /// States in it that are lost: of a difference only the end is known.
+    fn holes(&self) -> Vec<Gap> {
+        let mut holes = Vec::new();
+        let mut before = self.starts;
+        for stored in &self.segments {
+            for head in &stored.head.increments {
+                let first = head.points.first().map(|point| point.time);
+                if let Continuity::Difference { reason } = &head.continuity {
+                    let end = first.unwrap_or(head.until);
+                    holes.push(Gap { from: before, until: Some(end), reason: reason.clone() });
+                } else if let Some(first) = first.filter(|first| first.duration_since(before) > UNSEEN) {
+                    // What was committed meanwhile came all at once: the states in between were seen by nobody.
+                    let reason = "nobody followed the store at that time".to_owned();
+                    holes.push(Gap { from: before, until: Some(first), reason });
+                }
+                // A part of a transaction has no point, and what is before it is not known to be all.
+                if !head.points.is_empty() {
+                    before = before.max(head.until);
+                }
+            }
+            if stored.head.increments.is_empty() {
+                before = before.max(stored.head.until);
+            }
+        }
+        holes
+    }
+}
+
+/// A store as all targets have it.
+#[derive(Debug, Default)]
+pub(crate) struct StoreView {
+    pub(crate) store: String,
+    pub(crate) runs: Vec<Run>,
+    pub(crate) bases: Vec<Base>,
+    segments: u64,
+    stored_bytes: u64,
+}
+
+/// What the targets have of some stores.
+#[derive(Debug, Default)]
+pub(crate) struct View {
+    pub(crate) shelves: Vec<Shelf>,
+    pub(crate) stores: Vec<StoreView>,
+    /// The targets that could not be asked.
+    pub(crate) failed: Vec<FailedTarget>,
+}
+
+/// Looks what `targets` have of the stores called `stores`.
+///
+/// # Errors
+/// A cancel. A target that fails is in the result.
+pub(crate) async fn look(scope: &Scope, targets: &[NamedTarget], keys: &Keys, stores: &[String]) -> Result<View> {
+    let mut view = View {
+        stores: stores.iter().map(|store| StoreView { store: store.clone(), ..StoreView::default() }).collect(),
+        ..View::default()
+    };
+    for (name, target) in targets {
+        let shelf = match Shelf::open(scope, name, target, keys).await {
+            Ok(Some(shelf)) => shelf,
+            Ok(None) => continue,
+            Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
+            Err(error) => {
+                view.failed.push(FailedTarget { target: name.clone(), error: error.to_body() });
+                continue;
+            }
+        };
+        match look_at(scope, &shelf, view.shelves.len(), &mut view.stores).await {
+            Ok(()) => view.shelves.push(shelf),
+            Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
+            Err(error) => {
+                let number = view.shelves.len();
+                view.stores.iter_mut().for_each(|store| store.runs.retain(|run| run.shelf != number));
+                view.stores.iter_mut().for_each(|store| store.bases.retain(|base| base.target != *name));
+                view.failed.push(FailedTarget { target: name.clone(), error: error.to_body() });
+            }
+        }
+    }
+    for store in &mut view.stores {
+        store.bases.sort();
+        store.runs.sort_by_key(|run| run.starts);
+    }
+    Ok(view)
+}
+
+async fn look_at(scope: &Scope, shelf: &Shelf, number: usize, stores: &mut [StoreView]) -> Result<()> {
+    for store in stores.iter_mut() {
+        let listed = shelf.list(scope, &store.store).await?;
+        store.segments += listed.len() as u64;
+        store.stored_bytes += listed.iter().map(|(_, len)| len).sum::<u64>();
+        for (_, segments) in by_stream(listed) {
+            let names = segments.into_iter().map(|(name, _)| name).collect();
+            let (mut whole, mut broken) = (Vec::new(), Vec::new());
+            for head in shelf.heads(scope, names).await? {
+                match head {
+                    Ok(stored) => whole.push(stored),
+                    Err(error) => broken.push(error),
+                }
+            }
+            store.runs.extend(runs(number, thread(whole, |stored| &stored.name), &broken));
+        }
+    }
+    let found = bases(scope, shelf).await?;
+    for store in stores.iter_mut() {
+        let of_store = found.iter().filter(|(_, record)| record.as_ref().is_none_or(|it| it.name == store.store));
+        store.bases.extend(of_store.map(|(base, record)| match record {
+            Some(record) => Base { taken_at: record.taken_at, ..base.clone() },
+            None => base.clone(),
+        }));
+    }
+    Ok(())
+}
+
+/// The databases of the snapshots of a repository. Without a record where the manifest cannot be read for want of a key.
+async fn bases(scope: &Scope, shelf: &Shelf) -> Result<Vec<(Base, Option<StoreRecord>)>> {
+    let (repository, target, scope) = (shelf.repository.clone(), shelf.name.clone(), scope.clone());
+    blocking(move || {
+        let mut found = Vec::new();
+        for stored in repository.headers()? {
+            // A damaged one is no base, and a verify names it.
+            let Ok((header, _)) = &stored.header else { continue };
+            if header.counts.stores == 0 {
+                continue;
+            }
+            let base = Base {
+                taken_at: header.time,
+                snapshot_id: header.snapshot.to_string(),
+                target: target.clone(),
+                approximate: false,
+            };
+            match manifest_of(&scope, &repository, header) {
+                Ok(manifest) => {
+                    found.extend(manifest.stores.into_iter().map(|record| (base.clone(), Some(record))));
+                }
+                Err(error) if error.kind() == ErrorKind::Denied => {
+                    found.push((Base { approximate: true, ..base }, None));
+                }
+                Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
+                Err(_) => {}
+            }
+        }
+        Ok(found)
+    })
+    .await
+}
+
+/// Cuts a stream where a segment does not follow the one before it.
+pub(crate) fn runs(shelf: usize, segments: Vec<Stored>, broken: &[Broken]) -> Vec<Run> {
+    let mut runs: Vec<Run> = Vec::new();
+    for stored in segments {
+        let because = match runs.last().and_then(|run| run.segments.last()) {
+            None => match stored.head.increments.first().map(|head| &head.continuity) {
+                Some(Continuity::Begins { reason }) => Some(reason.clone()),
+                _ => Some(before(1, stored.name.first, broken)),
+            },
+            Some(last) => breaks(last, &stored, broken),
+        };
+        match (because, runs.last_mut()) {
+            (None, Some(run)) => run.segments.push(stored),
+            (because, _) => runs.push(Run {
+                shelf,
+                starts: stored.head.increments.first().map_or(stored.head.until, |head| head.until),
+                because: because.unwrap_or_default(),
+                segments: vec![stored],
+            }),
+        }
+    }
+    runs
+}
+
+/// Why `next` does not follow `last`; `None` when it does.
+fn breaks(last: &Stored, next: &Stored, broken: &[Broken]) -> Option<String> {
+    if next.name.first != last.name.last + 1 {
+        return Some(before(last.name.last + 1, next.name.first, broken));
+    }
+    let times = next.head.points().next().zip(last.head.points().last());
+    let goes_back = next.head.until < last.head.until || times.is_some_and(|(next, last)| next.time < last.time);
+    if next.head.previous != Some(last.link) || next.head.from != last.head.to || goes_back {
+        return Some(match next.head.previous {
+            None => format!("what was stored before segment {} was not known when it was stored", next.name.first),
+            Some(_) => format!("segment {} does not follow the one before it", next.name.first),
+        });
+    }
+    None
+}
+
+/// Why there is nothing from `first` to before `next`.
+fn before(first: u64, next: u64, broken: &[Broken]) -> String {
+    let damaged = broken.iter().find(|broken| broken.name.last >= first && broken.name.first < next);
+    match (damaged, next - first) {
+        (Some(Broken { name, error }), _) => format!("segment {} cannot be read: {}", name.first, error.message()),
+        (None, 1) => format!("segment {first} is missing"),
+        (None, _) => format!("segments {first} to {} are missing", next - 1),
+    }
+}
+
+impl StoreView {
+    /// The same with the bases of one snapshot alone, by its identifier or the beginning of it.
+    pub(crate) fn with_bases_of(&self, snapshot: &str) -> Self {
+        let bases = self.bases.iter().filter(|base| base.snapshot_id.starts_with(snapshot)).cloned().collect();
+        Self { store: self.store.clone(), runs: self.runs.clone(), bases, ..*self }
+    }
+
+    /// The bases that lie in a run, in the order of their times.
+    pub(crate) fn bases_in<'a>(&'a self, run: &'a Run) -> impl DoubleEndedIterator<Item = &'a Base> {
+        self.bases.iter().filter(|base| base.taken_at > run.starts && base.taken_at <= run.until())
+    }
+
+    /// What is covered, oldest first, in spans that do not touch; what is not.
+    pub(crate) fn timeline(&self) -> StoreTimeline {
+        let mut spans: Vec<Span> = Vec::new();
+        let mut holes: Vec<Gap> = Vec::new();
+        for run in &self.runs {
+            let Some(first) = self.bases_in(run).next() else { continue };
+            let mut from = first.taken_at;
+            for hole in run.holes() {
+                let Some(end) = hole.until else { continue };
+                if end <= from {
+                    continue;
+                }
+                if hole.from > from {
+                    spans.push(Span { from, until: hole.from });
+                }
+                holes.push(Gap { from: hole.from.max(from), ..hole });
+                // A base that was made within it brings nothing sooner: its states are those of the difference as well.
+                from = end;
+            }
+            if run.until() >= from {
+                spans.push(Span { from, until: run.until() });
+            }
+        }
+        let coverage = joined(spans);
+        let mut gaps = Vec::new();
+        for pair in coverage.windows(2) {
+            let (from, until) = (pair[0].until, pair[1].from);
+            gaps.push(Gap { from, until: Some(until), reason: self.reason(from, until, &holes) });
+        }
+        let end = coverage.last().map(|last| last.until);
+        if let Some(run) = self.runs.iter().filter(|run| end.is_none_or(|end| run.until() > end)).next_back() {
+            let from = end.unwrap_or(run.starts);
+            let reason = format!("{}; there is no backup since", self.reason(from, run.until(), &holes));
+            gaps.push(Gap { from, until: None, reason });
+        }
+        StoreTimeline {
+            store: self.store.clone(),
+            bases: self.bases.clone(),
+            coverage,
+            gaps,
+            segments: self.segments,
+            stored_bytes: self.stored_bytes,
+        }
+    }
+
+    fn reason(&self, from: Timestamp, until: Timestamp, holes: &[Gap]) -> String {
+        let hole = holes.iter().find(|hole| hole.from <= until && hole.until.is_some_and(|end| end >= from));
+        let run = self.runs.iter().find(|run| run.starts >= from && run.starts <= until);
+        match (hole, run) {
+            (Some(hole), _) => hole.reason.clone(),
+            (None, Some(run)) => run.because.clone(),
+            (None, None) => "nothing of that time is stored".to_owned(),
+        }
+    }
+}
+
+/// Spans that overlap or touch as one.
+fn joined(mut spans: Vec<Span>) -> Vec<Span> {
+    spans.sort_by_key(|span| (span.from, span.until));
+    let mut joined: Vec<Span> = Vec::new();
+    for span in spans {
+        match joined.last_mut() {
+            Some(last) if span.from <= last.until => last.until = last.until.max(span.until),
+            _ => joined.push(span),
+        }
+    }
+    joined
+}
+
+/// Why a moment cannot be gone back to, with the nearest ones that can.
+pub(crate) fn not_covered(timeline: &StoreTimeline, at: Timestamp) -> Error {
+    let before = timeline.coverage.iter().rev().find(|span| span.until < at).map(|span| span.until);
+    let after = timeline.coverage.iter().find(|span| span.from > at).map(|span| span.from);
+    let gap = timeline.gaps.iter().find(|gap| gap.from <= at && gap.until.is_none_or(|until| at <= until));
+    let why = match (gap, timeline.coverage.first(), timeline.coverage.last()) {
+        (Some(gap), ..) => gap.reason.clone(),
+        (None, None, _) => "nothing of it is stored that a backup could be rolled forward with".to_owned(),
+        (None, Some(first), _) if at < first.from => "it was not followed yet".to_owned(),
+        (None, ..) => "nothing of that time is stored yet".to_owned(),
+    };
+    let hint = match (before, after) {
+        (Some(before), Some(after)) => format!("the nearest times are {before} and {after}"),
+        (Some(before), None) => format!("the last time before it is {before}"),
+        (None, Some(after)) => format!("the first time after it is {after}"),
+        (None, None) => "`uplifted-ops restore points` prints what can be gone back to".to_owned(),
+    };
+    let message = format!("the store {:?} cannot go back to {at}: {why}", timeline.store);
+    Error::new(ErrorKind::NotFound, message).with_hint(hint)
+}

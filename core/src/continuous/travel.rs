@@ -1,0 +1,177 @@
+//! The way to a moment: which snapshot, and which increments are added to it.
+
+use std::collections::VecDeque;
+
+use async_trait::async_trait;
+
+use super::timeline::{Base, StoreView, View, not_covered};
+use crate::backup::repository::streams::{Shelf, Stored};
+use crate::cancel::Scope;
+use crate::clock::Timestamp;
+use crate::error::{Error, ErrorKind, Result};
+use crate::store::follow::{Increment, Increments, Point};
+
+/// The way of all stores of a service to a moment.
+#[derive(Debug, Clone)]
+pub(crate) struct Way {
+    pub(crate) at: Timestamp,
+    /// The snapshot that is restored.
+    pub(crate) snapshot_id: String,
+    /// How each store goes on from there.
+    pub(crate) stores: Vec<StoreWay>,
+}
+
+/// How one store goes on from its copy.
+#[derive(Debug, Clone)]
+pub(crate) struct StoreWay {
+    pub(crate) store: String,
+    pub(crate) base: Base,
+    /// The last state that is not after the moment; none when nothing was committed between the copy and it.
+    pub(crate) point: Option<Point>,
+    /// What is added, in order.
+    pub(crate) segments: Vec<Stored>,
+    pub(crate) shelf: Shelf,
+}
+
+impl View {
+    /// The way to `at`: from the newest snapshot from which each of the stores gets there without a gap.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] with the nearest moments on both sides.
+    pub(crate) fn way(&self, at: Timestamp) -> Result<Way> {
+        let followed: Vec<&StoreView> = self.stores.iter().filter(|store| !store.runs.is_empty()).collect();
+        if followed.is_empty() {
+            let failed = self.failed.first().map(|failed| Error::from(failed.error.clone()));
+            return Err(failed.unwrap_or_else(|| {
+                Error::new(ErrorKind::NotFound, "no store was followed: there is nothing to go back to a moment with")
+                    .with_hint("name stores in [continuous] of ops.toml, or restore a snapshot by its identifier")
+            }));
+        }
+        // An exact one first: a copy that no commit came after may show some that came while it was made.
+        for exact in [true, false] {
+            for snapshot in self.snapshots_before(at) {
+                let ways: Option<Vec<StoreWay>> =
+                    followed.iter().map(|store| self.way_of(store, &snapshot, at, exact)).collect();
+                if let Some(stores) = ways {
+                    return Ok(Way { at, snapshot_id: snapshot, stores });
+                }
+            }
+        }
+        let uncovered = followed
+            .iter()
+            .map(|store| store.timeline())
+            .find(|timeline| !timeline.coverage.iter().any(|span| span.from <= at && at <= span.until));
+        Err(match uncovered {
+            Some(timeline) => not_covered(&timeline, at),
+            None => Error::new(
+                ErrorKind::NotFound,
+                format!("each store can go back to {at}, but there is no snapshot from which all of them can"),
+            )
+            .with_hint("restore them one after the other, each with `paths`"),
+        })
+    }
+
+    /// The snapshots that were made before `at`, the newest first.
+    fn snapshots_before(&self, at: Timestamp) -> Vec<String> {
+        let bases = self.stores.iter().flat_map(|store| &store.bases).filter(|base| base.taken_at <= at);
+        let mut all: Vec<(Timestamp, &str)> = bases.map(|base| (base.taken_at, base.snapshot_id.as_str())).collect();
+        all.sort_unstable_by(|a, b| b.cmp(a));
+        let mut ids: Vec<String> = Vec::new();
+        for (_, id) in all {
+            if !ids.iter().any(|known| known == id) {
+                ids.push(id.to_owned());
+            }
+        }
+        ids
+    }
+
+    fn way_of(&self, store: &StoreView, snapshot: &str, at: Timestamp, exact: bool) -> Option<StoreWay> {
+        for run in store.runs.iter().rev() {
+            if run.until() < at {
+                continue;
+            }
+            let Some(base) = store.bases_in(run).rev().find(|base| base.snapshot_id == snapshot && base.taken_at <= at)
+            else {
+                continue;
+            };
+            let covered = store.timeline().coverage.iter().any(|span| span.from <= at && at <= span.until);
+            if !covered {
+                continue;
+            }
+            let first = run.segments.partition_point(|stored| stored.head.until < base.taken_at);
+            let after = |point: &&Point| point.time >= base.taken_at && point.time <= at;
+            let points = run.segments[first..].iter().flat_map(|stored| stored.head.points());
+            let point = points.filter(after).last().cloned();
+            if exact && point.is_none() {
+                continue;
+            }
+            let last = run.segments[first..].iter().take_while(|stored| {
+                point.is_some() && stored.head.points().next().is_none_or(|first| first.time <= at)
+            });
+            let segments: Vec<Stored> = last.cloned().collect();
+            return Some(StoreWay {
+                store: store.store.clone(),
+                base: base.clone(),
+                point,
+                segments,
+                shelf: self.shelves.get(run.shelf)?.clone(),
+            });
+        }
+        None
+    }
+}
+
+/// The increments of some segments that a copy needs, read as they are asked for.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    shelf: Shelf,
+    segments: VecDeque<Stored>,
+    /// What is left of the segment that is read: the next frame of it.
+    current: Option<(Stored, usize)>,
+    ready: VecDeque<Increment>,
+    taken_at: Timestamp,
+}
+
+impl Reading {
+    /// Those of `way` that a copy of `taken_at` may lack.
+    pub(crate) fn of(way: &StoreWay, taken_at: Timestamp) -> Self {
+        Self {
+            shelf: way.shelf.clone(),
+            segments: way.segments.iter().cloned().collect(),
+            current: None,
+            ready: VecDeque::new(),
+            taken_at,
+        }
+    }
+}
+
+#[async_trait]
+impl Increments for Reading {
+    async fn next(&mut self, scope: &Scope) -> Result<Option<Increment>> {
+        loop {
+            scope.cancel.check()?;
+            if let Some(increment) = self.ready.pop_front() {
+                if increment.until < self.taken_at {
+                    continue;
+                }
+                return Ok(Some(increment));
+            }
+            let (stored, frame) = match self.current.take() {
+                Some(current) => current,
+                None => match self.segments.pop_front() {
+                    Some(stored) => (stored, 0),
+                    None => return Ok(None),
+                },
+            };
+            if stored.head.frames.is_empty() {
+                self.ready.extend(stored.head.increments.iter().cloned().map(|head| head.with(Vec::new())));
+                continue;
+            }
+            let read = self.shelf.increments(scope, &stored, frame).await;
+            self.ready.extend(read.map_err(|error| error.with_context("target", &self.shelf.name))?);
+            if frame + 1 < stored.head.frames.len() {
+                self.current = Some((stored, frame + 1));
+            }
+        }
+    }
+}
