@@ -19,6 +19,7 @@ pub mod metrics;
 pub mod portable;
 pub mod restore;
 pub mod restore_database;
+pub mod restore_swap;
 pub mod schedule;
 mod snapshots;
 pub mod store;
