@@ -32,7 +32,8 @@
 //!
 //! With `backup = "physical"` it has the whole cluster instead (see `physical`): `<name>.base.tar`, `<name>.wal.tar` and
 //! `<name>.manifest.json`, from `pg_basebackup`. Such a store can be followed: its log is received as it is written
-//! (`pg_receivewal`, a slot of its own), and a copy is brought to any moment of it. That takes a user with `REPLICATION`.
+//! (`pg_receivewal`, a slot of its own), and a copy is brought to any moment of it. That takes a user with `REPLICATION`,
+//! and `pg_monitor`.
 //!
 //! # What it needs
 //!

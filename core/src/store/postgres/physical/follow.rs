@@ -51,6 +51,11 @@ pub(in crate::store::postgres) async fn begin(
         return Err(Error::new(ErrorKind::Unsupported, "the server is a standby, whose log is that of its primary")
             .with_hint("name the primary in url, or several hosts with target_session_attrs=primary"));
     }
+    if !facts.monitors {
+        let user = super::super::trouble::quoted(&facts.user);
+        return Err(Error::new(ErrorKind::Denied, format!("user {user} may not see how far the log was received"))
+            .with_hint(format!("GRANT pg_monitor TO {user}")));
+    }
     let programs = Programs::find(scope, store.server.settings.programs.as_deref(), session.version()).await?;
     if !programs.has("pg_receivewal") {
         return Err(Error::new(ErrorKind::Unsupported, "pg_receivewal is missing beside pg_dump")

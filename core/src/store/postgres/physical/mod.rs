@@ -37,6 +37,7 @@ struct Facts {
     server_version: String,
     user: String,
     replicates: bool,
+    monitors: bool,
     standby: bool,
     segment: u64,
     wal_level: String,
@@ -50,7 +51,8 @@ impl Facts {
             .ask_one(
                 DOING,
                 "SELECT (SELECT system_identifier::text FROM pg_control_system()) AS system, current_setting('server_version') AS server_version,
-                   rolname AS user, rolreplication OR rolsuper AS replicates, pg_is_in_recovery() AS standby,
+                   rolname AS user, rolreplication OR rolsuper AS replicates,
+                   pg_has_role('pg_read_all_stats', 'USAGE') AS monitors, pg_is_in_recovery() AS standby,
                    (SELECT setting::int8 FROM pg_settings WHERE name = 'wal_segment_size') AS segment,
                    current_setting('wal_level') AS wal_level,
                    (SELECT count(*) FROM pg_tablespace WHERE spcname NOT IN ('pg_default', 'pg_global')) AS tablespaces,
@@ -284,6 +286,10 @@ pub(super) async fn check_copy(
         let output = programs.program("pg_verifybackup", arguments).run(scope).await?;
         if output.status.success() {
             return Ok(IntegrityReport { ok: true, problems: Vec::new() });
+        }
+        if !matches!(output.status, crate::process::Exit::Status(1)) {
+            let message = format!("the copy was not checked: pg_verifybackup ended with {}", output.status);
+            return Err(Error::new(ErrorKind::Unavailable, message).with_hint("run it by hand, or name other programs"));
         }
         // Its words name our folder, which is nobody's concern.
         let said = last_words(&output.stderr).replace(&format!("{}/", scratch.display()), "");
