@@ -140,7 +140,8 @@ impl PostgresServer {
                 return;
             }
             let log = std::fs::read_to_string(self.folder.join("log")).unwrap_or_default();
-            let ended = log.contains("FATAL") && !log.contains("starting up");
+            let refuses = log.contains("starting up") || log.contains("not yet accepting");
+            let ended = log.contains("FATAL") && !refuses;
             assert!(!ended && began.elapsed() < PATIENCE, "PostgreSQL does not start:\n{log}");
             std::thread::sleep(Duration::from_millis(20));
         }
