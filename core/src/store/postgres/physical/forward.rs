@@ -200,7 +200,7 @@ impl Log<'_> {
     /// Takes everything out of the log that is after the moment.
     fn cut(&self, at: Lsn) -> Result<()> {
         let rest = usize::try_from(self.segment - at.0 % self.segment).unwrap_or(0);
-        if at.0 % self.segment != 0 {
+        if !at.0.is_multiple_of(self.segment) {
             self.file(at)?.write_all_at(&vec![0; rest], at.0 % self.segment)?;
         }
         let last = file_name(self.span.timeline, Lsn(at.0.saturating_sub(1)), self.segment);
@@ -257,7 +257,8 @@ async fn replay(
     server.stop(scope).await?;
     let branches = branches_at(cluster, timeline)?;
     // At the beginning of a page the place of a record is behind the page's head.
-    let reached = branches.is_some_and(|at| at == goal || (at.0 > goal.0 && at.0 - goal.0 <= 40 && goal.0 % 8192 == 0));
+    let reached =
+        branches.is_some_and(|at| at == goal || (at.0 > goal.0 && at.0 - goal.0 <= 40 && goal.0.is_multiple_of(8192)));
     if state.recovering || !reached {
         let there = branches.map_or_else(|| "nowhere".to_owned(), |at| at.to_string());
         return Err(Error::new(
