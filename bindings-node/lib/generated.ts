@@ -614,6 +614,80 @@ export interface RestorePointsRequest {
   target?: string | null | undefined;
 }
 
+/** Which database becomes the live one. */
+export interface RestoreSwapRequest {
+  /** The database that `restore.database` made, and found to be as the snapshot has it. */
+  database: string;
+  /**
+   * End the sessions that are open. Without it an open session is a reason to refuse.
+   *
+   * @defaultValue `false`
+   */
+  drain?: boolean | undefined;
+  /**
+   * How long ending them may take, in seconds (0 to 3600; 30 when missing).
+   *
+   * @defaultValue `30.0`
+   */
+  drainSeconds?: number | undefined;
+  /**
+   * Say what would be done and what is in the way, and change nothing.
+   *
+   * @defaultValue `false`
+   */
+  dryRun?: boolean | undefined;
+  /** The store. The only one of a server when missing. */
+  store?: string | null | undefined;
+}
+
+/** Which swap to take back, or whose old database to drop. */
+export interface RestoreSwapDiscardRequest {
+  /**
+   * End the sessions that are open. Without it an open session is a reason to refuse.
+   *
+   * @defaultValue `false`
+   */
+  drain?: boolean | undefined;
+  /**
+   * How long ending them may take, in seconds (0 to 3600; 30 when missing).
+   *
+   * @defaultValue `30.0`
+   */
+  drainSeconds?: number | undefined;
+  /**
+   * Say what would be done and what is in the way, and change nothing.
+   *
+   * @defaultValue `false`
+   */
+  dryRun?: boolean | undefined;
+  /** The store. The only one of a server when missing. */
+  store?: string | null | undefined;
+}
+
+/** Which swap to take back, or whose old database to drop. */
+export interface RestoreSwapUndoRequest {
+  /**
+   * End the sessions that are open. Without it an open session is a reason to refuse.
+   *
+   * @defaultValue `false`
+   */
+  drain?: boolean | undefined;
+  /**
+   * How long ending them may take, in seconds (0 to 3600; 30 when missing).
+   *
+   * @defaultValue `30.0`
+   */
+  drainSeconds?: number | undefined;
+  /**
+   * Say what would be done and what is in the way, and change nothing.
+   *
+   * @defaultValue `false`
+   */
+  dryRun?: boolean | undefined;
+  /** The store. The only one of a server when missing. */
+  store?: string | null | undefined;
+}
+
 /** What to take back. */
 export interface RestoreUndoRequest {
   /** The `undo_id` that `restore.apply` answered. */
@@ -2557,6 +2631,10 @@ export interface RestoreDatabaseResponse {
   rows: Integer;
   /** Sequences that were looked at. */
   sequences: Integer;
+  /** Tables, views, indexes, constraints, triggers and partitions that were looked for, with their owners. */
+  objects: Integer;
+  /** Large objects that there are. */
+  largeObjects: Integer;
   /** The extensions that the copy asks for. */
   extensions: string[];
   /** What is not as the copy has it. */
@@ -2763,6 +2841,92 @@ export interface RestorePointsResponse {
   stores: StoreTimeline[];
   /** The targets that could not be asked. */
   failed: FailedTarget[];
+}
+
+/** Who is connected. Never what they ask. */
+export interface SwapSession {
+  /** The database. */
+  database: string;
+  /** What the program calls itself. Empty where we may not see it. */
+  applicationName: string;
+  /** The user. Empty for a process of the server's own. */
+  user: string;
+  /** Where it comes from: an address, or `socket`. Empty where we may not see it. */
+  address: string;
+  /** How many sessions there are of that kind. */
+  sessions: Integer;
+}
+
+/** What was swapped, or would be. */
+export interface RestoreSwapResponse {
+  /** The store. */
+  store: string;
+  /** The name of the live database. */
+  live: string;
+  /** The database that takes that name; nothing where one is dropped. */
+  comesIn: string | null;
+  /** What the database is called afterwards that had the name; nothing where there was none. */
+  goesOut: string | null;
+  /** The database that is dropped. */
+  dropped: string | null;
+  /** Whether it was done. */
+  done: boolean;
+  /** Who was connected to one of them. These sessions are ended, or were. */
+  sessions: SwapSession[];
+  /** What is in the way, each with the repair. With any nothing is done. */
+  obstacles: string[];
+  /** What the database that comes in gets from the one that goes out: owner, rights, settings, comment. */
+  carried: string[];
+  /** What to know of it. */
+  notes: string[];
+}
+
+/** What was swapped, or would be. */
+export interface RestoreSwapDiscardResponse {
+  /** The store. */
+  store: string;
+  /** The name of the live database. */
+  live: string;
+  /** The database that takes that name; nothing where one is dropped. */
+  comesIn: string | null;
+  /** What the database is called afterwards that had the name; nothing where there was none. */
+  goesOut: string | null;
+  /** The database that is dropped. */
+  dropped: string | null;
+  /** Whether it was done. */
+  done: boolean;
+  /** Who was connected to one of them. These sessions are ended, or were. */
+  sessions: SwapSession[];
+  /** What is in the way, each with the repair. With any nothing is done. */
+  obstacles: string[];
+  /** What the database that comes in gets from the one that goes out: owner, rights, settings, comment. */
+  carried: string[];
+  /** What to know of it. */
+  notes: string[];
+}
+
+/** What was swapped, or would be. */
+export interface RestoreSwapUndoResponse {
+  /** The store. */
+  store: string;
+  /** The name of the live database. */
+  live: string;
+  /** The database that takes that name; nothing where one is dropped. */
+  comesIn: string | null;
+  /** What the database is called afterwards that had the name; nothing where there was none. */
+  goesOut: string | null;
+  /** The database that is dropped. */
+  dropped: string | null;
+  /** Whether it was done. */
+  done: boolean;
+  /** Who was connected to one of them. These sessions are ended, or were. */
+  sessions: SwapSession[];
+  /** What is in the way, each with the repair. With any nothing is done. */
+  obstacles: string[];
+  /** What the database that comes in gets from the one that goes out: owner, rights, settings, comment. */
+  carried: string[];
+  /** What to know of it. */
+  notes: string[];
 }
 
 /** What an undo will do. */
@@ -3980,6 +4144,8 @@ const restoreDatabaseResponseCodec = record<RestoreDatabaseResponse>("RestoreDat
   tables: { wire: "tables" },
   rows: { wire: "rows" },
   sequences: { wire: "sequences" },
+  objects: { wire: "objects" },
+  largeObjects: { wire: "large_objects" },
   extensions: { wire: "extensions" },
   problems: { wire: "problems" },
   notes: { wire: "notes" },
@@ -4086,6 +4252,53 @@ const storeTimelineCodec = record<StoreTimeline>("StoreTimeline", {
 const restorePointsResponseCodec = record<RestorePointsResponse>("RestorePointsResponse", {
   stores: { wire: "stores", codec: list(storeTimelineCodec) },
   failed: { wire: "failed", codec: list(failedTargetCodec) },
+});
+
+const swapSessionCodec = record<SwapSession>("SwapSession", {
+  database: { wire: "database" },
+  applicationName: { wire: "application_name" },
+  user: { wire: "user" },
+  address: { wire: "address" },
+  sessions: { wire: "sessions" },
+});
+
+const restoreSwapResponseCodec = record<RestoreSwapResponse>("RestoreSwapResponse", {
+  store: { wire: "store" },
+  live: { wire: "live" },
+  comesIn: { wire: "comes_in" },
+  goesOut: { wire: "goes_out" },
+  dropped: { wire: "dropped" },
+  done: { wire: "done" },
+  sessions: { wire: "sessions", codec: list(swapSessionCodec) },
+  obstacles: { wire: "obstacles" },
+  carried: { wire: "carried" },
+  notes: { wire: "notes" },
+});
+
+const restoreSwapDiscardResponseCodec = record<RestoreSwapDiscardResponse>("RestoreSwapDiscardResponse", {
+  store: { wire: "store" },
+  live: { wire: "live" },
+  comesIn: { wire: "comes_in" },
+  goesOut: { wire: "goes_out" },
+  dropped: { wire: "dropped" },
+  done: { wire: "done" },
+  sessions: { wire: "sessions", codec: list(swapSessionCodec) },
+  obstacles: { wire: "obstacles" },
+  carried: { wire: "carried" },
+  notes: { wire: "notes" },
+});
+
+const restoreSwapUndoResponseCodec = record<RestoreSwapUndoResponse>("RestoreSwapUndoResponse", {
+  store: { wire: "store" },
+  live: { wire: "live" },
+  comesIn: { wire: "comes_in" },
+  goesOut: { wire: "goes_out" },
+  dropped: { wire: "dropped" },
+  done: { wire: "done" },
+  sessions: { wire: "sessions", codec: list(swapSessionCodec) },
+  obstacles: { wire: "obstacles" },
+  carried: { wire: "carried" },
+  notes: { wire: "notes" },
 });
 
 const undoPlanCodec = record<UndoPlan>("UndoPlan", {
@@ -4498,6 +4711,28 @@ const restorePointsRequestCodec = record<RestorePointsRequest>("RestorePointsReq
   target: { wire: "target" },
 });
 
+const restoreSwapRequestCodec = record<RestoreSwapRequest>("RestoreSwapRequest", {
+  database: { wire: "database" },
+  drain: { wire: "drain" },
+  drainSeconds: { wire: "drain_seconds" },
+  dryRun: { wire: "dry_run" },
+  store: { wire: "store" },
+});
+
+const restoreSwapDiscardRequestCodec = record<RestoreSwapDiscardRequest>("RestoreSwapDiscardRequest", {
+  drain: { wire: "drain" },
+  drainSeconds: { wire: "drain_seconds" },
+  dryRun: { wire: "dry_run" },
+  store: { wire: "store" },
+});
+
+const restoreSwapUndoRequestCodec = record<RestoreSwapUndoRequest>("RestoreSwapUndoRequest", {
+  drain: { wire: "drain" },
+  drainSeconds: { wire: "drain_seconds" },
+  dryRun: { wire: "dry_run" },
+  store: { wire: "store" },
+});
+
 const restoreUndoRequestCodec = record<RestoreUndoRequest>("RestoreUndoRequest", {
   undoId: { wire: "undo_id" },
   dryRun: { wire: "dry_run" },
@@ -4564,6 +4799,9 @@ const restoreDatabaseOperation = operation("restore.database", restoreDatabaseRe
 const restoreDiscardOperation = operation("restore.discard", restoreDiscardRequestCodec, restoreDiscardResponseCodec);
 const restorePlanOperation = operation("restore.plan", restorePlanRequestCodec, restorePlanResponseCodec);
 const restorePointsOperation = operation("restore.points", restorePointsRequestCodec, restorePointsResponseCodec);
+const restoreSwapOperation = operation("restore.swap", restoreSwapRequestCodec, restoreSwapResponseCodec);
+const restoreSwapDiscardOperation = operation("restore.swap_discard", restoreSwapDiscardRequestCodec, restoreSwapDiscardResponseCodec);
+const restoreSwapUndoOperation = operation("restore.swap_undo", restoreSwapUndoRequestCodec, restoreSwapUndoResponseCodec);
 const restoreUndoOperation = operation("restore.undo", restoreUndoRequestCodec, restoreUndoResponseCodec);
 const restoreUndoListOperation = operation("restore.undo_list", restoreUndoListRequestCodec, restoreUndoListResponseCodec);
 const scheduleListOperation = operation("schedule.list", scheduleListRequestCodec, scheduleListResponseCodec);
@@ -4616,6 +4854,9 @@ export const operations = {
   "restore.discard": restoreDiscardOperation,
   "restore.plan": restorePlanOperation,
   "restore.points": restorePointsOperation,
+  "restore.swap": restoreSwapOperation,
+  "restore.swap_discard": restoreSwapDiscardOperation,
+  "restore.swap_undo": restoreSwapUndoOperation,
   "restore.undo": restoreUndoOperation,
   "restore.undo_list": restoreUndoListOperation,
   "schedule.list": scheduleListOperation,
@@ -5200,6 +5441,40 @@ export class RestoreGroup {
   }
 
   /**
+   * Let a database that was restored beside the live one take its name; the live one is put aside. Deletes or replaces
+   * something.
+   *
+   * @param request - Which database becomes the live one.
+   * @param options - How to stop it, and who is told of its progress.
+   * @throws OpsError - What could not be done, and the repair.
+   */
+  swap(request: RestoreSwapRequest, options?: CallOptions): Promise<RestoreSwapResponse> {
+    return this.#owner._call("restore.swap", request, options, restoreSwapOperation);
+  }
+
+  /**
+   * Drop for good the database that a swap put aside. Deletes or replaces something.
+   *
+   * @param request - Which swap to take back, or whose old database to drop.
+   * @param options - How to stop it, and who is told of its progress.
+   * @throws OpsError - What could not be done, and the repair.
+   */
+  swapDiscard(request: RestoreSwapDiscardRequest = {}, options?: CallOptions): Promise<RestoreSwapDiscardResponse> {
+    return this.#owner._call("restore.swap_discard", request, options, restoreSwapDiscardOperation);
+  }
+
+  /**
+   * Take a swap of databases back: what was put aside becomes the live one again. Deletes or replaces something.
+   *
+   * @param request - Which swap to take back, or whose old database to drop.
+   * @param options - How to stop it, and who is told of its progress.
+   * @throws OpsError - What could not be done, and the repair.
+   */
+  swapUndo(request: RestoreSwapUndoRequest = {}, options?: CallOptions): Promise<RestoreSwapUndoResponse> {
+    return this.#owner._call("restore.swap_undo", request, options, restoreSwapUndoOperation);
+  }
+
+  /**
    * Take a restore back: what it replaced becomes the service again. Deletes or replaces something.
    *
    * @param request - What to take back.
@@ -5314,7 +5589,10 @@ export abstract class Operations {
   readonly journal: JournalGroup = new JournalGroup(this);
   /** The operations `metrics.*`: `history`, `render`. */
   readonly metrics: MetricsGroup = new MetricsGroup(this);
-  /** The operations `restore.*`: `apply`, `database`, `discard`, `plan`, `points`, `undo`, `undoList`. */
+  /**
+   * The operations `restore.*`: `apply`, `database`, `discard`, `plan`, `points`, `swap`, `swapDiscard`, `swapUndo`,
+   * `undo`, `undoList`.
+   */
   readonly restore: RestoreGroup = new RestoreGroup(this);
   /** The operations `schedule.*`: `list`, `run`. */
   readonly schedule: ScheduleGroup = new ScheduleGroup(this);

@@ -89,7 +89,12 @@ fn every_operation_has_a_request() {
 }
 
 /// What no case can expect, because the runners have no server for it: its success is shown end to end (`e2e/postgres.rs`).
-const NEEDS_A_SERVER: &str = "restore.database: response";
+const NEEDS_A_SERVER: [&str; 4] = [
+    "restore.database: response",
+    "restore.swap: response",
+    "restore.swap_discard: response",
+    "restore.swap_undo: response",
+];
 
 #[test]
 fn every_operation_has_a_case_of_success_and_one_of_an_error() {
@@ -104,6 +109,6 @@ fn every_operation_has_a_case_of_success_and_one_of_an_error() {
             ["response", "error"].iter().filter(|what| !of(what)).map(|what| format!("{}: {what}", entry.name)),
         );
     }
-    lacking.retain(|lacking| lacking != NEEDS_A_SERVER);
+    lacking.retain(|lacking| !NEEDS_A_SERVER.contains(&lacking.as_str()));
     assert!(lacking.is_empty(), "no case expects\n{}", lacking.join("\n"));
 }

@@ -65,6 +65,9 @@ if TYPE_CHECKING:
         RestoreDiscardResponse,
         RestorePlanResponse,
         RestorePointsResponse,
+        RestoreSwapDiscardResponse,
+        RestoreSwapResponse,
+        RestoreSwapUndoResponse,
         RestoreUndoListResponse,
         RestoreUndoResponse,
         ScheduleListResponse,
@@ -139,6 +142,13 @@ _RESTORE_DATABASE: Response[RestoreDatabaseResponse] = Response(
 _RESTORE_DISCARD: Response[RestoreDiscardResponse] = Response("RestoreDiscardResponse")
 _RESTORE_PLAN: Response[RestorePlanResponse] = Response("RestorePlanResponse")
 _RESTORE_POINTS: Response[RestorePointsResponse] = Response("RestorePointsResponse")
+_RESTORE_SWAP: Response[RestoreSwapResponse] = Response("RestoreSwapResponse")
+_RESTORE_SWAP_DISCARD: Response[RestoreSwapDiscardResponse] = Response(
+    "RestoreSwapDiscardResponse",
+)
+_RESTORE_SWAP_UNDO: Response[RestoreSwapUndoResponse] = Response(
+    "RestoreSwapUndoResponse",
+)
 _RESTORE_UNDO: Response[RestoreUndoResponse] = Response("RestoreUndoResponse")
 _RESTORE_UNDO_LIST: Response[RestoreUndoListResponse] = Response(
     "RestoreUndoListResponse",
@@ -1942,6 +1952,149 @@ class RestoreGroup:
                 target=target,
             ),
             _RESTORE_POINTS,
+            on_progress,
+            timeout,
+        )
+
+    def swap(
+        self,
+        *,
+        database: str,
+        drain: bool = False,
+        drain_seconds: float = 30.0,
+        dry_run: bool = False,
+        store: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> RestoreSwapResponse:
+        """Let a database that was restored beside the live one take its name; the live
+        one is put aside.
+
+        Deletes or replaces something.
+
+        Args:
+            database: The database that `restore.database` made, and found to be as
+                the snapshot has it.
+            drain: End the sessions that are open. Without it an open session is a
+                reason to refuse.
+            drain_seconds: How long ending them may take, in seconds (0 to 3600; 30
+                when missing).
+            dry_run: Say what would be done and what is in the way, and change
+                nothing.
+            store: The store. The only one of a server when missing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What was swapped, or would be.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return self._owner._call(
+            "restore.swap",
+            request(
+                database=database,
+                drain=drain,
+                drain_seconds=drain_seconds,
+                dry_run=dry_run,
+                store=store,
+            ),
+            _RESTORE_SWAP,
+            on_progress,
+            timeout,
+        )
+
+    def swap_discard(
+        self,
+        *,
+        drain: bool = False,
+        drain_seconds: float = 30.0,
+        dry_run: bool = False,
+        store: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> RestoreSwapDiscardResponse:
+        """Drop for good the database that a swap put aside.
+
+        Deletes or replaces something.
+
+        Args:
+            drain: End the sessions that are open. Without it an open session is a
+                reason to refuse.
+            drain_seconds: How long ending them may take, in seconds (0 to 3600; 30
+                when missing).
+            dry_run: Say what would be done and what is in the way, and change
+                nothing.
+            store: The store. The only one of a server when missing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What was swapped, or would be.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return self._owner._call(
+            "restore.swap_discard",
+            request(
+                drain=drain,
+                drain_seconds=drain_seconds,
+                dry_run=dry_run,
+                store=store,
+            ),
+            _RESTORE_SWAP_DISCARD,
+            on_progress,
+            timeout,
+        )
+
+    def swap_undo(
+        self,
+        *,
+        drain: bool = False,
+        drain_seconds: float = 30.0,
+        dry_run: bool = False,
+        store: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> RestoreSwapUndoResponse:
+        """Take a swap of databases back: what was put aside becomes the live one again.
+
+        Deletes or replaces something.
+
+        Args:
+            drain: End the sessions that are open. Without it an open session is a
+                reason to refuse.
+            drain_seconds: How long ending them may take, in seconds (0 to 3600; 30
+                when missing).
+            dry_run: Say what would be done and what is in the way, and change
+                nothing.
+            store: The store. The only one of a server when missing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What was swapped, or would be.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return self._owner._call(
+            "restore.swap_undo",
+            request(
+                drain=drain,
+                drain_seconds=drain_seconds,
+                dry_run=dry_run,
+                store=store,
+            ),
+            _RESTORE_SWAP_UNDO,
             on_progress,
             timeout,
         )
@@ -4044,6 +4197,149 @@ class AsyncRestoreGroup:
                 target=target,
             ),
             _RESTORE_POINTS,
+            on_progress,
+            timeout,
+        )
+
+    async def swap(
+        self,
+        *,
+        database: str,
+        drain: bool = False,
+        drain_seconds: float = 30.0,
+        dry_run: bool = False,
+        store: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> RestoreSwapResponse:
+        """Let a database that was restored beside the live one take its name; the live
+        one is put aside.
+
+        Deletes or replaces something.
+
+        Args:
+            database: The database that `restore.database` made, and found to be as
+                the snapshot has it.
+            drain: End the sessions that are open. Without it an open session is a
+                reason to refuse.
+            drain_seconds: How long ending them may take, in seconds (0 to 3600; 30
+                when missing).
+            dry_run: Say what would be done and what is in the way, and change
+                nothing.
+            store: The store. The only one of a server when missing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What was swapped, or would be.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return await self._owner._call(
+            "restore.swap",
+            request(
+                database=database,
+                drain=drain,
+                drain_seconds=drain_seconds,
+                dry_run=dry_run,
+                store=store,
+            ),
+            _RESTORE_SWAP,
+            on_progress,
+            timeout,
+        )
+
+    async def swap_discard(
+        self,
+        *,
+        drain: bool = False,
+        drain_seconds: float = 30.0,
+        dry_run: bool = False,
+        store: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> RestoreSwapDiscardResponse:
+        """Drop for good the database that a swap put aside.
+
+        Deletes or replaces something.
+
+        Args:
+            drain: End the sessions that are open. Without it an open session is a
+                reason to refuse.
+            drain_seconds: How long ending them may take, in seconds (0 to 3600; 30
+                when missing).
+            dry_run: Say what would be done and what is in the way, and change
+                nothing.
+            store: The store. The only one of a server when missing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What was swapped, or would be.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return await self._owner._call(
+            "restore.swap_discard",
+            request(
+                drain=drain,
+                drain_seconds=drain_seconds,
+                dry_run=dry_run,
+                store=store,
+            ),
+            _RESTORE_SWAP_DISCARD,
+            on_progress,
+            timeout,
+        )
+
+    async def swap_undo(
+        self,
+        *,
+        drain: bool = False,
+        drain_seconds: float = 30.0,
+        dry_run: bool = False,
+        store: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        timeout: float | None = None,
+    ) -> RestoreSwapUndoResponse:
+        """Take a swap of databases back: what was put aside becomes the live one again.
+
+        Deletes or replaces something.
+
+        Args:
+            drain: End the sessions that are open. Without it an open session is a
+                reason to refuse.
+            drain_seconds: How long ending them may take, in seconds (0 to 3600; 30
+                when missing).
+            dry_run: Say what would be done and what is in the way, and change
+                nothing.
+            store: The store. The only one of a server when missing.
+            on_progress: Called with each `Progress`. What it raises cancels the
+                work.
+            timeout: Seconds after which the work is cancelled, with
+                `TimedOutError`.
+
+        Returns:
+            What was swapped, or would be.
+
+        Raises:
+            OpsError: What could not be done, and the repair.
+        """
+        return await self._owner._call(
+            "restore.swap_undo",
+            request(
+                drain=drain,
+                drain_seconds=drain_seconds,
+                dry_run=dry_run,
+                store=store,
+            ),
+            _RESTORE_SWAP_UNDO,
             on_progress,
             timeout,
         )

@@ -131,6 +131,9 @@ __all__ = [
     "RestoreMode",
     "RestorePlanResponse",
     "RestorePointsResponse",
+    "RestoreSwapDiscardResponse",
+    "RestoreSwapResponse",
+    "RestoreSwapUndoResponse",
     "RestoreUndoListResponse",
     "RestoreUndoResponse",
     "RestoreUnit",
@@ -168,6 +171,7 @@ __all__ = [
     "StoreVerdict",
     "StoreVerifyResponse",
     "StoredKey",
+    "SwapSession",
     "TargetCollection",
     "TargetResult",
     "TargetStanding",
@@ -2842,6 +2846,14 @@ class RestoreDatabaseResponse:
     sequences: int
     """Sequences that were looked at."""
 
+    objects: int
+    """Tables, views, indexes, constraints, triggers and partitions that were looked
+    for, with their owners.
+    """
+
+    large_objects: int
+    """Large objects that there are."""
+
     extensions: list[str]
     """The extensions that the copy asks for."""
 
@@ -3134,6 +3146,143 @@ class RestorePointsResponse:
 
     failed: list[FailedTarget]
     """The targets that could not be asked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SwapSession:
+    """Who is connected. Never what they ask."""
+
+    database: str
+    """The database."""
+
+    application_name: str
+    """What the program calls itself. Empty where we may not see it."""
+
+    user: str
+    """The user. Empty for a process of the server's own."""
+
+    address: str
+    """Where it comes from: an address, or `socket`. Empty where we may not see it."""
+
+    sessions: int
+    """How many sessions there are of that kind."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreSwapResponse:
+    """What was swapped, or would be."""
+
+    store: str
+    """The store."""
+
+    live: str
+    """The name of the live database."""
+
+    done: bool
+    """Whether it was done."""
+
+    sessions: list[SwapSession]
+    """Who was connected to one of them. These sessions are ended, or were."""
+
+    obstacles: list[str]
+    """What is in the way, each with the repair. With any nothing is done."""
+
+    carried: list[str]
+    """What the database that comes in gets from the one that goes out: owner, rights,
+    settings, comment.
+    """
+
+    notes: list[str]
+    """What to know of it."""
+
+    comes_in: str | None = None
+    """The database that takes that name; nothing where one is dropped."""
+
+    goes_out: str | None = None
+    """What the database is called afterwards that had the name; nothing where there was
+    none.
+    """
+
+    dropped: str | None = None
+    """The database that is dropped."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreSwapDiscardResponse:
+    """What was swapped, or would be."""
+
+    store: str
+    """The store."""
+
+    live: str
+    """The name of the live database."""
+
+    done: bool
+    """Whether it was done."""
+
+    sessions: list[SwapSession]
+    """Who was connected to one of them. These sessions are ended, or were."""
+
+    obstacles: list[str]
+    """What is in the way, each with the repair. With any nothing is done."""
+
+    carried: list[str]
+    """What the database that comes in gets from the one that goes out: owner, rights,
+    settings, comment.
+    """
+
+    notes: list[str]
+    """What to know of it."""
+
+    comes_in: str | None = None
+    """The database that takes that name; nothing where one is dropped."""
+
+    goes_out: str | None = None
+    """What the database is called afterwards that had the name; nothing where there was
+    none.
+    """
+
+    dropped: str | None = None
+    """The database that is dropped."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreSwapUndoResponse:
+    """What was swapped, or would be."""
+
+    store: str
+    """The store."""
+
+    live: str
+    """The name of the live database."""
+
+    done: bool
+    """Whether it was done."""
+
+    sessions: list[SwapSession]
+    """Who was connected to one of them. These sessions are ended, or were."""
+
+    obstacles: list[str]
+    """What is in the way, each with the repair. With any nothing is done."""
+
+    carried: list[str]
+    """What the database that comes in gets from the one that goes out: owner, rights,
+    settings, comment.
+    """
+
+    notes: list[str]
+    """What to know of it."""
+
+    comes_in: str | None = None
+    """The database that takes that name; nothing where one is dropped."""
+
+    goes_out: str | None = None
+    """What the database is called afterwards that had the name; nothing where there was
+    none.
+    """
+
+    dropped: str | None = None
+    """The database that is dropped."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -3920,6 +4069,10 @@ _codec.Record(
     stores=_codec.ListOf(_STORE_TIMELINE),
     failed=_codec.ListOf(_FAILED_TARGET),
 )
+_SWAP_SESSION = _codec.Record(SwapSession)
+_codec.Record(RestoreSwapResponse, sessions=_codec.ListOf(_SWAP_SESSION))
+_codec.Record(RestoreSwapDiscardResponse, sessions=_codec.ListOf(_SWAP_SESSION))
+_codec.Record(RestoreSwapUndoResponse, sessions=_codec.ListOf(_SWAP_SESSION))
 _UNDO_PLAN = _codec.Record(
     UndoPlan,
     area=_UNDO_AREA,

@@ -21,6 +21,7 @@ mod moment;
 pub mod portable;
 pub mod restore;
 pub mod restore_database;
+pub mod restore_swap;
 pub mod schedule;
 mod snapshots;
 pub mod store;

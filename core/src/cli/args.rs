@@ -406,6 +406,43 @@ Example:
         #[command(flatten)]
         key: IdentityFile,
     },
+    /// Let a database that was restored beside the live one take its name
+    #[command(after_help = "\
+NAME is one that `uplifted-ops restore database` made. The live database is put aside under another name, with nobody let in;
+the new one gets its owner, rights and settings. Who is connected is in the way, unless --drain ends these sessions. On a
+terminal it shows the plan and asks; elsewhere it demands --yes.
+
+Examples:
+  uplifted-ops restore swap shop_yesterday --dry-run
+  uplifted-ops restore swap shop_yesterday --drain --yes")]
+    Swap {
+        /// The database
+        #[arg(value_name = "NAME")]
+        database: String,
+        #[command(flatten)]
+        options: SwapOptions,
+    },
+    /// Take a swap of databases back
+    #[command(after_help = "\
+What was put aside gets its name back, and what had come in the one that it had. A swap that was interrupted is undone, too.
+
+Examples:
+  uplifted-ops restore swap-undo --dry-run
+  uplifted-ops restore swap-undo --drain --yes")]
+    SwapUndo {
+        #[command(flatten)]
+        options: SwapOptions,
+    },
+    /// Drop for good the database that a swap put aside
+    #[command(after_help = "\
+It cannot be undone, and neither can the swap afterwards.
+
+Example:
+  uplifted-ops restore swap-discard --store main")]
+    SwapDiscard {
+        #[command(flatten)]
+        options: SwapOptions,
+    },
     /// Put back what a restore replaced, or list what can be put back
     #[command(after_help = "\
 With an ID it shows what comes back and asks on a terminal; elsewhere it demands --yes. What is there now can be brought
@@ -446,6 +483,25 @@ Examples:
         #[arg(long, short)]
         yes: bool,
     },
+}
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct SwapOptions {
+    /// The store; the only one of a server when not given
+    #[arg(long, value_name = "STORE")]
+    pub(super) store: Option<String>,
+    /// End the sessions that are open
+    #[arg(long)]
+    pub(super) drain: bool,
+    /// How long ending them may take; 30 when not given
+    #[arg(long, value_name = "SECONDS", requires = "drain")]
+    pub(super) drain_seconds: Option<f64>,
+    /// Say what would be done, and do nothing
+    #[arg(long, conflicts_with = "yes")]
+    pub(super) dry_run: bool,
+    /// Do not ask
+    #[arg(long, short)]
+    pub(super) yes: bool,
 }
 
 #[derive(Debug, Clone, Args)]

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::args::{
     BackupCommand, Command, ConfigCommand, ContinuousCommand, HealthCommand, HealthOptions, IdentityFile, KeysCommand,
-    MetricsCommand, RestoreCommand, RestoreOptions, ScheduleCommand, Snapshot, StoreCommand,
+    MetricsCommand, RestoreCommand, RestoreOptions, ScheduleCommand, Snapshot, StoreCommand, SwapOptions,
 };
 use super::render::{self, Renderer};
 use crate::backup::import::is_file;
@@ -305,6 +305,15 @@ impl Invocation {
         }
     }
 
+    fn swap(operation: &'static str, database: Option<&String>, options: &SwapOptions, question: &'static str) -> Self {
+        let request = |dry_run| {
+            let request = Request::new().maybe("database", database.map(String::as_str));
+            let request = request.maybe("store", options.store.as_deref()).flag("drain", options.drain);
+            request.maybe("drain_seconds", options.drain_seconds).flag("dry_run", dry_run).done()
+        };
+        Self::planned(operation, request, render::restore::swap, question, options.dry_run, options.yes)
+    }
+
     fn of_restore(command: &RestoreCommand, now: Timestamp) -> Result<Self> {
         Ok(match command {
             RestoreCommand::Plan(options) => {
@@ -333,6 +342,16 @@ impl Invocation {
                 let request = with_identity(of_snapshot(snapshot), key)?.with("database", database.as_str());
                 let request = request.maybe("store", store.as_deref()).done();
                 Self::new("restore.database", request, render::restore::database)
+            }
+            RestoreCommand::Swap { database, options } => {
+                let question = "Let it take the name of the live database?";
+                Self::swap("restore.swap", Some(database), options, question)
+            }
+            RestoreCommand::SwapUndo { options } => {
+                Self::swap("restore.swap_undo", None, options, "Take the swap back?")
+            }
+            RestoreCommand::SwapDiscard { options } => {
+                Self::swap("restore.swap_discard", None, options, "Drop that database for good?")
             }
             RestoreCommand::Undo { id: Some(id), dry_run, yes } => {
                 let request = |dry_run| Request::new().with("undo_id", id.as_str()).flag("dry_run", dry_run).done();

@@ -6,7 +6,7 @@ use super::operation::Entry;
 use super::status::Status;
 use crate::api::{
     backup, collect, config, continuous, drill, generate, health, health_history, history, journal, keep, keys,
-    metrics, portable, restore, restore_database, schedule, store,
+    metrics, portable, restore, restore_database, restore_swap, schedule, store,
 };
 
 /// Every operation of this build, sorted by name. A new one gets one line.
@@ -53,6 +53,9 @@ pub static TABLE: &[Entry] = &[
     Entry::of::<restore::Discard>(),
     Entry::of::<restore::Plan>(),
     Entry::of::<continuous::Points>(),
+    Entry::of::<restore_swap::RestoreSwap>(),
+    Entry::of::<restore_swap::RestoreSwapDiscard>(),
+    Entry::of::<restore_swap::RestoreSwapUndo>(),
     Entry::of::<restore::Undo>(),
     Entry::of::<restore::UndoList>(),
     Entry::of::<schedule::List>(),

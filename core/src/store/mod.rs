@@ -15,6 +15,7 @@ use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 
 use follow::{FollowRequest, Follower, Increments, Reached, Until};
+use swap::{SwapReport, SwapRequest};
 
 /// A database under our care.
 ///
@@ -71,6 +72,22 @@ pub trait Store: Send + Sync + Debug {
         let kind = self.capability().kind;
         Err(Error::new(ErrorKind::Unsupported, format!("a store of kind {kind:?} has no database beside its own"))
             .with_hint("restore it into a folder: restore.apply with `into`"))
+    }
+
+    /// Lets a database that [`Store::restore_as`] made, and found as the copy has it, take the name of the live one, which stays
+    /// beside it under another; takes that back; drops for good what was put aside. See [`swap`].
+    ///
+    /// Whatever moment it is interrupted at, asking for the same, or for the undo, finds out how far it came and ends it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] from a store whose databases have no names, which is what it says when it does not implement
+    /// this; [`ErrorKind::Refused`] with what is in the way; [`ErrorKind::Busy`] when a session does not end in time, and
+    /// then the live database is as it was.
+    async fn swap(&self, scope: &Scope, request: &SwapRequest) -> Result<SwapReport> {
+        let _ = (scope, request);
+        let kind = self.capability().kind;
+        Err(Error::new(ErrorKind::Unsupported, format!("a store of kind {kind:?} has no database beside its own"))
+            .with_hint("files are swapped by restore.apply, and back by restore.undo"))
     }
 
     /// Begins to follow the live database; see [`follow`].
@@ -223,6 +240,12 @@ pub struct RestoredDatabase {
     pub rows: u64,
     /// Sequences that were looked at.
     pub sequences: u64,
+    /// Tables, views, indexes, constraints, triggers and partitions that were looked for, with their owners.
+    #[serde(default)]
+    pub objects: u64,
+    /// Large objects that there are.
+    #[serde(default)]
+    pub large_objects: u64,
     /// The extensions that the copy asks for.
     pub extensions: Vec<String>,
     /// What is not as the copy has it.
@@ -257,3 +280,4 @@ pub mod follow;
 pub mod postgres;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+pub mod swap;

@@ -92,6 +92,17 @@ impl PostgresServer {
         Self::start_in(folder, self.programs.clone(), &PostgresOptions::default())
     }
 
+    /// A server on a copy of a cluster, which stays as it is.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn on_a_copy(&self, cluster: &Path) -> Self {
+        let folder = scratch();
+        let data = folder.join("data");
+        run(Command::new("cp").args(["-a", "--reflink=auto"]).arg(cluster).arg(&data));
+        Self::start_in(folder, self.programs.clone(), &PostgresOptions::default())
+    }
+
     fn start_in(folder: PathBuf, programs: PathBuf, options: &PostgresOptions) -> Self {
         let data = folder.join("data");
         let port = free_port();
@@ -114,17 +125,7 @@ impl PostgresServer {
         let mut access = options.access.join("\n");
         access.push_str("\nlocal all,replication all trust\nhost all,replication all 127.0.0.1/32 trust\n");
         write(&data.join("pg_hba.conf"), &access);
-        let log = std::fs::File::create(folder.join("log")).unwrap();
-        let mut watch = as_user(Path::new("sh"));
-        watch
-            .args(["-c", "\"$1\" -D \"$2\" & server=$!; read end; kill -QUIT $server; wait $server", "sh"])
-            .arg(programs.join("postgres"))
-            .arg(&data)
-            .stdin(Stdio::piped())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .current_dir("/");
-        let watch = watch.spawn().expect("sh starts");
+        let watch = watch(&programs, &folder);
         let server = Self { watch, folder, programs, port };
         server.wait();
         server
@@ -139,7 +140,8 @@ impl PostgresServer {
                 return;
             }
             let log = std::fs::read_to_string(self.folder.join("log")).unwrap_or_default();
-            let ended = log.contains("FATAL") && !log.contains("starting up");
+            let refuses = log.contains("starting up") || log.contains("not yet accepting");
+            let ended = log.contains("FATAL") && !refuses;
             assert!(!ended && began.elapsed() < PATIENCE, "PostgreSQL does not start:\n{log}");
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -186,9 +188,13 @@ impl PostgresServer {
     /// # Panics
     /// When it cannot be opened.
     pub fn hold(&self, database: &str, statements: &str) -> HeldConnection {
+        self.held(&self.uri(database), statements)
+    }
+
+    fn held(&self, uri: &str, statements: &str) -> HeldConnection {
         use std::io::{BufRead, Write};
         let mut command = as_user(&self.programs.join("psql"));
-        command.args(["-XqAt", "-d", &self.uri(database)]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.args(["-XqAt", "-d", uri]).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut psql = command.spawn().expect("psql starts");
         let input = psql.stdin.as_mut().unwrap();
         writeln!(input, "{statements};\n\\echo held").unwrap();
@@ -196,6 +202,30 @@ impl PostgresServer {
         let mut lines = std::io::BufReader::new(output).lines();
         assert!(lines.any(|line| line.is_ok_and(|line| line == "held")), "psql ended");
         HeldConnection(psql)
+    }
+
+    /// A connection of another user, without a transaction.
+    ///
+    /// # Panics
+    /// When it cannot be opened.
+    pub fn hold_as(&self, database: &str, user: &str) -> HeldConnection {
+        self.held(&self.uri(database).replace("user=postgres", &format!("user={user}")), "SELECT 1")
+    }
+
+    /// Whether that extension can be had.
+    pub fn has_extension(&self, name: &str) -> bool {
+        let asked = format!("SELECT count(*) FROM pg_available_extensions WHERE name = '{name}'");
+        self.sql("postgres", &asked) == "1"
+    }
+
+    /// Ends the server as if the machine had lost its power, and starts it again where it was.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn restart(&mut self) {
+        self.stop();
+        self.watch = watch(&self.programs, &self.folder);
+        self.wait();
     }
 
     /// Ends the server as if the machine had lost its power.
@@ -221,6 +251,21 @@ impl Drop for HeldConnection {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// Starts the server of a folder, which ends with us.
+fn watch(programs: &Path, folder: &Path) -> Child {
+    let log = std::fs::File::create(folder.join("log")).unwrap();
+    let mut watch = as_user(Path::new("sh"));
+    watch
+        .args(["-c", "\"$1\" -D \"$2\" & server=$!; read end; kill -QUIT $server; wait $server", "sh"])
+        .arg(programs.join("postgres"))
+        .arg(folder.join("data"))
+        .stdin(Stdio::piped())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .current_dir("/");
+    watch.spawn().expect("sh starts")
 }
 
 /// Whom servers run as: us, unless we are root.

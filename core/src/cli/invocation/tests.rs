@@ -123,6 +123,13 @@ fn each_command_asks_for_its_operation() {
             "restore.database",
             json!({ "snapshot_id": "1f", "database": "copy", "store": "main" }),
         ),
+        (
+            "restore swap copy --store main --drain --drain-seconds 5",
+            "restore.swap",
+            json!({ "database": "copy", "store": "main", "drain": true, "drain_seconds": 5.0 }),
+        ),
+        ("restore swap-undo --drain", "restore.swap_undo", json!({ "drain": true })),
+        ("restore swap-discard --dry-run", "restore.swap_discard", json!({ "dry_run": true })),
         ("restore discard u1 u2", "restore.discard", json!({ "undo_ids": ["u1", "u2"] })),
         ("restore discard u1 --dry-run", "restore.discard", json!({ "undo_ids": ["u1"], "dry_run": true })),
         ("store stats", "store.stats", json!({})),

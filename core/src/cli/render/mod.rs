@@ -62,6 +62,7 @@ pub(super) fn of_operation(name: &str) -> Renderer {
         "health.history" => health::history,
         "metrics.history" => history::history,
         "restore.database" => restore::database,
+        "restore.swap" | "restore.swap_discard" | "restore.swap_undo" => restore::swap,
         "store.stats" => store::stats,
         "store.verify" => store::verify,
         _ => |value, view| fields::fields(value, &[], view),

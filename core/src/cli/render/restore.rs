@@ -1,4 +1,4 @@
-//! `restore plan|apply|database|undo|discard`.
+//! `restore plan|apply|database|swap|undo|discard`.
 
 use serde_json::Value;
 
@@ -64,6 +64,39 @@ pub(in crate::cli) fn database(value: &Value, view: &View) -> String {
     for line in list(value, "problems").iter().chain(list(value, "notes")).filter_map(Value::as_str) {
         out.push_str(&format!("  {}\n", clean(line)));
     }
+    out
+}
+
+/// What a swap of databases did, or would do: names, who is connected, what is in the way.
+pub(in crate::cli) fn swap(value: &Value, view: &View) -> String {
+    let done = value.get("done").and_then(Value::as_bool).unwrap_or(false);
+    let verdict = if done { view.paint(Tone::Good, "done") } else { "plan".to_owned() };
+    let [store, live, new, old, dropped] =
+        ["store", "live", "comes_in", "goes_out", "dropped"].map(|name| clean(text(value, name)));
+    let mut out = format!("{verdict}: database {live} of store {store}\n");
+    for (word, name) in [("becomes it:", new), ("is called afterwards:", old), ("is dropped:", dropped)] {
+        if !name.is_empty() {
+            out.push_str(&format!("  {word} {name}\n"));
+        }
+    }
+    let sessions = list(value, "sessions");
+    if !sessions.is_empty() {
+        let mut table = Table::new(["SESSIONS", "DATABASE", "PROGRAM", "USER", "FROM"], &[0]);
+        for one in sessions.iter().take(SHOWN) {
+            table.row([
+                number(one, "sessions").map(super::count).unwrap_or_default().into(),
+                clean(text(one, "database")).into(),
+                clean(text(one, "application_name")).into(),
+                clean(text(one, "user")).into(),
+                clean(text(one, "address")).into(),
+            ]);
+        }
+        out.push_str(&table.show(view));
+        out.push_str(&more(sessions.len()));
+    }
+    out.push_str(&sentences(value, "carried", Tone::Plain, "carried over:", view));
+    out.push_str(&sentences(value, "notes", Tone::Plain, "note:", view));
+    out.push_str(&sentences(value, "obstacles", Tone::Bad, "in the way:", view));
     out
 }
 

@@ -1,6 +1,6 @@
 //! Reading the archive that `pg_dump` wrote: its table of contents, and all of its data.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -21,6 +21,8 @@ pub(super) struct TableOfContents {
     pub(super) writer: u32,
     /// The extensions.
     pub(super) extensions: Vec<String>,
+    /// What has a name, each as its line says it: kind, schema, name, owner. Only of the kinds of [`KINDS`].
+    pub(super) objects: BTreeSet<String>,
 }
 
 /// What the data of an archive holds.
@@ -30,7 +32,24 @@ pub(super) struct Data {
     pub(super) rows: BTreeMap<String, u64>,
     /// Where each sequence stands, by the same kind of name.
     pub(super) sequences: BTreeMap<String, i64>,
+    /// Large objects.
+    pub(super) large_objects: u64,
 }
+
+/// The kinds of entries that are held against a restored database.
+const KINDS: [&str; 11] = [
+    "TABLE ",
+    "TABLE ATTACH ",
+    "VIEW ",
+    "MATERIALIZED VIEW ",
+    "SEQUENCE ",
+    "FOREIGN TABLE ",
+    "INDEX ",
+    "CONSTRAINT ",
+    "FK CONSTRAINT ",
+    "CHECK CONSTRAINT ",
+    "TRIGGER ",
+];
 
 /// The archive in a folder: that with the name, or the only one there.
 ///
@@ -166,8 +185,13 @@ impl Lines {
         }
         // `2; 3079 16385 EXTENSION - vector `
         let entry = line.split_once("; ").map(|(_, entry)| entry);
-        let name = entry.and_then(|entry| entry.splitn(3, ' ').nth(2)?.strip_prefix("EXTENSION - "));
-        self.contents.extensions.extend(name.map(|name| name.trim().to_owned()));
+        let Some(entry) = entry.and_then(|entry| entry.splitn(3, ' ').nth(2)) else { return };
+        self.contents.extensions.extend(entry.strip_prefix("EXTENSION - ").map(|name| name.trim().to_owned()));
+        // Those of indexes are told by the index, and data is counted.
+        let other = ["INDEX ATTACH ", "TABLE DATA ", "SEQUENCE SET ", "SEQUENCE OWNED BY ", "MATERIALIZED VIEW DATA "];
+        if KINDS.iter().any(|kind| entry.starts_with(kind)) && !other.iter().any(|kind| entry.starts_with(kind)) {
+            self.contents.objects.insert(entry.to_owned());
+        }
     }
 
     /// A line of the schema. The first that creates a database comes before everything that people write.
@@ -198,6 +222,8 @@ impl Lines {
                 self.inside = Some(rest[..name_len(rest)].to_owned());
                 self.rows = 0;
             }
+        } else if line.starts_with("SELECT pg_catalog.lo_open('") {
+            self.data.large_objects += 1;
         } else if let Some(rest) = line.strip_prefix("SELECT pg_catalog.setval('") {
             // `SELECT pg_catalog.setval('public.orders_id_seq', 5, true);`
             let Some((name, rest)) = rest.rsplit_once("', ") else { return };
@@ -255,6 +281,10 @@ mod tests {
                     ;     Dumped by pg_dump version: 16.1\n;\n2; 3079 16385 EXTENSION - vector \n3381; 0 0 COMMENT - EXTENSION vector \n\
                     215; 1259 16390 TABLE public t postgres\n";
         let contents = told(text, Lines::list, 5).contents;
-        assert_eq!(contents, TableOfContents { server: 15, writer: 16, extensions: vec!["vector".to_owned()] });
+        let objects = BTreeSet::from(["TABLE public t postgres".to_owned()]);
+        assert_eq!(
+            contents,
+            TableOfContents { server: 15, writer: 16, extensions: vec!["vector".to_owned()], objects }
+        );
     }
 }

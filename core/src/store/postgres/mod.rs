@@ -8,6 +8,7 @@
 //! # password = "env:DB_PASSWORD"   # goes before that of the url, PGPASSWORD and ~/.pgpass
 //! # statement_timeout_seconds = 10 # how long the server may take for one question
 //! # programs = "/usr/lib/postgresql/16/bin"   # the folder of pg_dump and pg_restore; found by itself where packages put it
+//! # backup = "logical"             # or "physical": the files of the whole cluster, which can be followed
 //! # role_passwords = false         # whether backups have the (hashed) passwords of roles; only superusers may read them
 //! ```
 //!
@@ -29,6 +30,11 @@
 //! unless `role_passwords = true`. `pg_dump` of the server's version or a newer one is looked for in `programs`, below
 //! `/usr/lib/postgresql`, and in `PATH`.
 //!
+//! With `backup = "physical"` it has the whole cluster instead (see `physical`): `<name>.base.tar`, `<name>.wal.tar` and
+//! `<name>.manifest.json`, from `pg_basebackup`. Such a store can be followed: its log is received as it is written
+//! (`pg_receivewal`, a slot of its own), and a copy is brought to any moment of it. That takes a user with `REPLICATION`,
+//! and `pg_monitor`.
+//!
 //! # What it needs
 //!
 //! A user that may connect. `GRANT pg_monitor TO …` shows it every number; what it may not see is named in `missing`, with the
@@ -36,15 +42,19 @@
 //! through PgBouncer, too. In `pg_stat_activity` it is `uplifted-ops`.
 
 mod archive;
+mod check;
+mod compare;
 mod conninfo;
 mod dump;
 mod files;
 pub(crate) mod numbers;
+mod physical;
 mod place;
 mod programs;
 mod restore;
 mod session;
 mod stats;
+mod swap;
 #[cfg(test)]
 mod tests;
 mod trouble;
@@ -61,11 +71,14 @@ use serde::{Deserialize, Serialize};
 use self::place::Place;
 use self::programs::Programs;
 pub(crate) use self::session::Session;
+use super::follow::{FollowRequest, Follower, Increments, Reached, Until};
+use super::swap::{SwapReport, SwapRequest};
 use super::{
     CheckDepth, CopyFacts, Inspection, IntegrityReport, MaintenanceOutcome, MaintenanceTask, QueryAnswer,
     RestoredDatabase, Store, StoreCapability, StoreSnapshot, StoreStats, TableCount,
 };
 use crate::cancel::Scope;
+use crate::clock::Timestamp;
 use crate::component::{BuildContext, Kind, Placement};
 use crate::config::reference;
 use crate::error::{Error, ErrorKind, Result};
@@ -96,6 +109,9 @@ pub struct PostgresSettings {
     /// The folder of `pg_dump`, `pg_dumpall` and `pg_restore`. Looked for where packages put them unless set.
     #[serde(default)]
     pub programs: Option<PathBuf>,
+    /// What a backup has of it: the database, or the files of its whole cluster, which can be followed.
+    #[serde(default)]
+    pub backup: PostgresBackup,
     /// Whether a backup has the (hashed) passwords of the server's roles. Only a superuser may read them.
     #[serde(default)]
     pub role_passwords: bool,
@@ -109,9 +125,21 @@ impl PostgresSettings {
             password: None,
             statement_timeout_seconds: ten(),
             programs: None,
+            backup: PostgresBackup::Logical,
             role_passwords: false,
         }
     }
+}
+
+/// What a backup has of a PostgreSQL store.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PostgresBackup {
+    /// The one database, by `pg_dump`: small, of any version, restored beside the live one.
+    #[default]
+    Logical,
+    /// The files of the whole cluster, by `pg_basebackup`: quick to restore, to any moment of the log, by the same version alone.
+    Physical,
 }
 
 fn ten() -> f64 {
@@ -184,7 +212,10 @@ impl Server {
 #[derive(Debug, Clone)]
 pub struct PostgresStore {
     name: String,
+    service: String,
     server: Server,
+    /// The folder in which it is remembered what was restored and swapped.
+    state: PathBuf,
 }
 
 impl PostgresStore {
@@ -195,7 +226,11 @@ impl PostgresStore {
     pub fn new(context: &BuildContext, settings: PostgresSettings) -> Result<Self> {
         let server = Server::new(settings, &context.root);
         let server = server.map_err(|error| error.while_doing(format!("settings of {:?}", context.name)))?;
-        Ok(Self { name: context.name.clone(), server })
+        Ok(Self { name: context.name.clone(), service: context.service.clone(), server, state: context.state.clone() })
+    }
+
+    fn is_physical(&self) -> bool {
+        self.server.settings.backup == PostgresBackup::Physical
     }
 
     /// What the archive is called in a snapshot.
@@ -213,12 +248,6 @@ impl PostgresStore {
         let plain = |c: char| if c.is_alphanumeric() || matches!(c, '-' | '_') { c } else { '-' };
         self.name.chars().map(plain).collect()
     }
-
-    fn not_yet<T>(&self, what: &str) -> Result<T> {
-        Err(Error::new(ErrorKind::Unsupported, format!("stores of kind postgres cannot be {what} in this version"))
-            .with_hint("use pg_dump until then")
-            .with_context("store", &self.name))
-    }
 }
 
 #[async_trait]
@@ -227,7 +256,10 @@ impl Store for PostgresStore {
         StoreCapability {
             kind: KIND.name.to_owned(),
             file: None,
-            copy_files: vec![self.archive_name().into(), self.globals_name().into()],
+            copy_files: match self.is_physical() {
+                true => physical::names(self).map(PathBuf::from).to_vec(),
+                false => vec![self.archive_name().into(), self.globals_name().into()],
+            },
             side_files: Vec::new(),
             maintenance: Vec::new(),
         }
@@ -238,15 +270,22 @@ impl Store for PostgresStore {
         stats::of(&numbers)
     }
 
-    async fn verify(&self, _: &Scope, _: CheckDepth) -> Result<IntegrityReport> {
-        self.not_yet("verified")
+    async fn verify(&self, scope: &Scope, depth: CheckDepth) -> Result<IntegrityReport> {
+        check::live(self, scope, depth).await.map_err(|error| error.with_context("store", &self.name))
     }
 
     async fn snapshot_to(&self, scope: &Scope, dir: &Path) -> Result<StoreSnapshot> {
-        dump::take(self, scope, dir).await
+        match self.is_physical() {
+            true => physical::take(self, scope, dir).await,
+            false => dump::take(self, scope, dir).await,
+        }
     }
 
     async fn check_copy(&self, scope: &Scope, dir: &Path, depth: CheckDepth) -> Result<IntegrityReport> {
+        // What the copy is decides, not what the settings say by now.
+        if dir.join(&physical::names(self)[0]).is_file() {
+            return physical::check_copy(self, scope, dir, depth).await;
+        }
         let file = dump::archive_in(self, dir)?;
         let programs = Programs::newest(scope, self.server.settings.programs.as_deref()).await?;
         let listed = archive::list(scope, &programs, &file).await?;
@@ -260,7 +299,7 @@ impl Store for PostgresStore {
 
     async fn inspect_copy(&self, scope: &Scope, dir: &Path, inspection: &Inspection) -> Result<CopyFacts> {
         let mut facts = CopyFacts::default();
-        if inspection.rows {
+        if inspection.rows && !dir.join(&physical::names(self)[0]).is_file() {
             let file = dump::archive_in(self, dir)?;
             let programs = Programs::newest(scope, self.server.settings.programs.as_deref()).await?;
             let data = archive::read(scope, &programs, &file).await?.map_err(|why| {
@@ -283,6 +322,31 @@ impl Store for PostgresStore {
 
     async fn restore_as(&self, scope: &Scope, dir: &Path, name: &str) -> Result<RestoredDatabase> {
         restore::into_new(self, scope, dir, name).await.map_err(|error| error.with_context("store", &self.name))
+    }
+
+    async fn follow(&self, scope: &Scope, request: FollowRequest) -> Result<Box<dyn Follower>> {
+        if !self.is_physical() {
+            return Err(Error::new(ErrorKind::Unsupported, "a database whose backups are logical cannot be followed")
+                .with_hint("set backup = \"physical\" for this store: its log belongs to copies of the whole cluster")
+                .with_context("store", &self.name));
+        }
+        physical::begin(self, scope, request).await.map_err(|error| error.with_context("store", &self.name))
+    }
+
+    async fn roll_forward(
+        &self,
+        scope: &Scope,
+        dir: &Path,
+        taken_at: Timestamp,
+        increments: &mut dyn Increments,
+        until: &Until,
+    ) -> Result<Reached> {
+        let reached = physical::roll_forward(self, scope, dir, taken_at, increments, until).await;
+        reached.map_err(|error| error.with_context("store", &self.name))
+    }
+
+    async fn swap(&self, scope: &Scope, request: &SwapRequest) -> Result<SwapReport> {
+        swap::run(self, scope, request).await.map_err(|error| error.with_context("store", &self.name))
     }
 
     async fn maintain(&self, _: &Scope, tasks: &[MaintenanceTask]) -> Result<Vec<MaintenanceOutcome>> {

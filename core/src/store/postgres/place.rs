@@ -177,6 +177,18 @@ impl Place {
         Self { database: name.to_owned(), ..self.clone() }
     }
 
+    /// The same, but for a server of ours behind a socket.
+    pub(super) fn at_socket(&self, folder: &Path, port: u16) -> Self {
+        Self {
+            hosts: vec![Host::Socket { folder: folder.to_owned(), port }],
+            wanted: Wanted::Any,
+            options: None,
+            passfile: None,
+            password: None,
+            ..self.clone()
+        }
+    }
+
     /// The password for a server; and why there is none, for the error of one that wants it.
     pub(super) fn password(&self, host: &Host) -> (Option<Secret>, Option<String>) {
         if let Some(password) = &self.password {

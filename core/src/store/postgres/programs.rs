@@ -75,6 +75,16 @@ impl Programs {
         Ok(found)
     }
 
+    /// Whether there is one of that name.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.folder.join(name).is_file()
+    }
+
+    /// Where one of them is.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
     /// One of them, with arguments.
     pub(super) fn program(&self, name: &str, arguments: impl IntoIterator<Item = OsString>) -> Program {
         let argv = std::iter::once(self.folder.join(name).into_os_string()).chain(arguments).collect();

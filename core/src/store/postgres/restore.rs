@@ -3,7 +3,6 @@
 //! What fails on the way is removed again, since it was ours. What was restored and is not as the archive has it stays, to be
 //! looked at, and is told as not well.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -12,7 +11,7 @@ use super::place::Place;
 use super::programs::{self, Programs};
 use super::session::Session;
 use super::trouble::quoted;
-use super::{PostgresStore, archive, dump};
+use super::{PostgresStore, archive, check, compare, dump, swap};
 use crate::cancel::Scope;
 use crate::error::{Error, ErrorKind, Result};
 use crate::process::last_words;
@@ -20,19 +19,6 @@ use crate::store::RestoredDatabase;
 
 /// The longest name (`NAMEDATALEN` less one).
 const LONGEST: usize = 63;
-/// Tables that are asked for by one question.
-const BATCH: usize = 200;
-
-#[derive(Debug, Deserialize)]
-struct Name {
-    name: String,
-}
-
-#[derive(Debug, Deserialize)]
-struct Number {
-    name: String,
-    number: i64,
-}
 
 #[derive(Debug, Deserialize)]
 struct Rights {
@@ -55,7 +41,7 @@ pub(super) async fn into_new(store: &PostgresStore, scope: &Scope, dir: &Path, n
     let named = store.server.settings.programs.as_deref();
     let newest = Programs::newest(scope, named).await?;
     let contents = archive::list(scope, &newest, &file).await?.map_err(|why| unreadable(&file, &why))?;
-    let (place, session) = beside(store, scope).await?;
+    let (place, session) = beside(store, scope, &[]).await?;
     if session.version() < contents.server {
         let message = format!(
             "the archive is of PostgreSQL {}, the server is {}, which is older",
@@ -96,13 +82,16 @@ pub(super) async fn into_new(store: &PostgresStore, scope: &Scope, dir: &Path, n
             Err(left) => error.with_context("left", format!("the unfinished database {name:?}: {}", left.message())),
         });
     }
-    let version = session.version().to_string();
+    let mut restored = filled?;
+    restored.ok = restored.problems.is_empty();
+    restored.server_version = session.version().to_string();
+    // A swap asks for it.
+    if let Err(error) = swap::remember(store, scope, &session, name, restored.ok).await {
+        let why = error.message();
+        restored.notes.push(format!("it is not remembered that this was verified, which a swap asks for: {why}"));
+    }
     session.close().await;
-    filled.map(|mut restored| {
-        restored.ok = restored.problems.is_empty();
-        restored.server_version = version;
-        restored
-    })
+    Ok(restored)
 }
 
 fn unreadable(file: &Path, why: &str) -> Error {
@@ -110,11 +99,12 @@ fn unreadable(file: &Path, why: &str) -> Error {
         .with_hint("use another snapshot")
 }
 
-/// A connection to any database of the server: ours may be what was lost.
-async fn beside(store: &PostgresStore, scope: &Scope) -> Result<(Place, Session)> {
+/// A connection to any database of the server but those of `avoid`: ours may be what was lost.
+pub(super) async fn beside(store: &PostgresStore, scope: &Scope, avoid: &[String]) -> Result<(Place, Session)> {
     let place = store.server.place()?;
     let mut first = None;
-    for database in [place.database.clone(), "postgres".to_owned(), "template1".to_owned()] {
+    let databases = [place.database.clone(), "postgres".to_owned(), "template1".to_owned()];
+    for database in databases.into_iter().filter(|database| !avoid.contains(database)) {
         let place = place.in_database(&database);
         match Session::open(scope, &place, store.server.statement_timeout).await {
             Ok(session) => return Ok((place, session)),
@@ -162,9 +152,19 @@ async fn fill(
     let place = place.in_database(name);
     let new = Session::open(scope, &place, store.server.statement_timeout).await?;
     let asked = async {
-        compare_rows(&new, &data.rows, &mut restored).await?;
-        compare_sequences(&new, &data.sequences, &mut restored).await?;
-        look_at_the_rest(&new, &contents.extensions, &mut restored).await?;
+        compare::with_archive(&new, &contents, &data, is_superuser, &mut restored).await?;
+        let unchecked = match is_superuser {
+            true => match check::restored(scope, programs, &place, &new).await? {
+                Ok(problems) => {
+                    restored.problems.extend(problems);
+                    None
+                }
+                Err(why) => Some(why),
+            },
+            false => Some("only a superuser may lend amcheck to it"),
+        };
+        let note = |why: &str| format!("its pages and indexes were not looked at: {why}");
+        restored.notes.extend(unchecked.map(note));
         // Without statistics every plan is a guess.
         new.run("gather statistics", "SET statement_timeout = 0; ANALYZE").await
     };
@@ -190,79 +190,4 @@ fn failed(text: &str, last: &str, globals: &str) -> Error {
         "look at the server's log".to_owned()
     };
     Error::new(ErrorKind::Unavailable, format!("the archive was not restored: {said}")).with_hint(hint)
-}
-
-/// What belongs to an extension brings rows of its own.
-const OF_EXTENSIONS: &str = "SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname) AS name
-    FROM pg_depend d JOIN pg_class c ON c.oid = d.objid JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE d.classid = 'pg_class'::regclass AND d.deptype = 'e'";
-
-async fn compare_rows(session: &Session, rows: &BTreeMap<String, u64>, restored: &mut RestoredDatabase) -> Result<()> {
-    const DOING: &str = "count the rows that were restored";
-    let foreign: Vec<Name> = session.ask_within(DOING, OF_EXTENSIONS).await?;
-    let tables: Vec<(&String, u64)> = rows
-        .iter()
-        .filter(|(table, _)| foreign.iter().all(|it| it.name != **table))
-        .map(|(table, rows)| (table, *rows))
-        .collect();
-    for batch in tables.chunks(BATCH) {
-        let each = |(table, _): &(&String, u64)| {
-            format!("SELECT '{}' AS name, count(*) AS number FROM ONLY {table}", table.replace('\'', "''"))
-        };
-        let counted: Vec<Number> =
-            session.ask_within(DOING, &batch.iter().map(each).collect::<Vec<_>>().join(" UNION ALL ")).await?;
-        let counted: BTreeMap<&str, i64> = counted.iter().map(|it| (it.name.as_str(), it.number)).collect();
-        for (table, rows) in batch {
-            let there = counted.get(table.as_str()).copied().unwrap_or(0);
-            restored.tables += 1;
-            restored.rows += u64::try_from(there).unwrap_or(0);
-            if i128::from(there) != i128::from(*rows) {
-                restored.problems.push(format!("{table} has {there} rows, the archive has {rows}"));
-            }
-        }
-    }
-    Ok(())
-}
-
-async fn compare_sequences(
-    session: &Session,
-    stand: &BTreeMap<String, i64>,
-    restored: &mut RestoredDatabase,
-) -> Result<()> {
-    const DOING: &str = "look where the sequences stand";
-    let all: Vec<(&String, &i64)> = stand.iter().collect();
-    for batch in all.chunks(BATCH) {
-        let each = |(name, _): &(&String, &i64)| {
-            format!("SELECT '{}' AS name, last_value AS number FROM {name}", name.replace('\'', "''"))
-        };
-        let found: Vec<Number> =
-            session.ask_within(DOING, &batch.iter().map(each).collect::<Vec<_>>().join(" UNION ALL ")).await?;
-        for Number { name, number } in found {
-            restored.sequences += 1;
-            if stand.get(&name) != Some(&number) {
-                restored.problems.push(format!("the sequence {name} stands at {number}, not where the archive has it"));
-            }
-        }
-    }
-    Ok(())
-}
-
-async fn look_at_the_rest(session: &Session, extensions: &[String], restored: &mut RestoredDatabase) -> Result<()> {
-    const DOING: &str = "look at what was restored";
-    let there: Vec<Name> = session.ask_within(DOING, "SELECT extname AS name FROM pg_extension").await?;
-    for extension in extensions {
-        if there.iter().all(|it| it.name != *extension) {
-            restored.problems.push(format!("the extension {extension} is missing"));
-        }
-    }
-    restored.extensions = extensions.to_vec();
-    let invalid = "SELECT indexrelid::regclass::text AS name FROM pg_index WHERE NOT indisvalid";
-    let invalid: Vec<Name> = session.ask_within(DOING, invalid).await?;
-    restored.problems.extend(invalid.into_iter().map(|index| format!("the index {} is not valid", index.name)));
-    let unchecked = "SELECT conrelid::regclass::text || ' ' || quote_ident(conname) AS name FROM pg_constraint
-        WHERE NOT convalidated AND contype IN ('c', 'f') ORDER BY 1";
-    let unchecked: Vec<Name> = session.ask_within(DOING, unchecked).await?;
-    let note = |constraint: Name| format!("the constraint {} is NOT VALID, as it is in the archive", constraint.name);
-    restored.notes.extend(unchecked.into_iter().map(note));
-    Ok(())
 }

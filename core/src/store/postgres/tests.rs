@@ -1,9 +1,12 @@
 //! The store against real servers, each of its own.
 
 mod backing;
+mod checking;
 mod connecting;
 mod looking;
+mod physical;
 mod restoring;
+mod swapping;
 
 use super::*;
 use crate::testing::postgres::{PostgresOptions, PostgresServer};
