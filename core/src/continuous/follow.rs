@@ -76,18 +76,33 @@ pub(super) struct State {
     told: Option<Duration>,
 }
 
+impl State {
+    fn want_base(&mut self, because: &str, since: Timestamp) {
+        self.standing.base_wanted_since = self.standing.base_wanted_since.max(Some(since));
+        self.standing.base_wanted_because = Some(because.to_owned());
+        self.told = None;
+    }
+}
+
 impl Shared {
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that a base is needed.
+    /// Notes that a base is needed that was begun after `since`: a stream begins.
     pub(super) fn want_base(&self, because: &str, since: Timestamp) {
         let mut state = self.state();
-        state.standing.base_wanted_since = Some(since);
-        state.standing.base_wanted_because = Some(because.to_owned());
+        state.want_base(because, since);
         state.standing.gaps_total += 1;
-        state.told = None;
+    }
+
+    /// Notes the same for what was lost on its way into a target. What is lost as long as that goes on is one gap, and an
+    /// earlier wish does not do: the base that it gets may be older than the loss.
+    pub(super) fn want_base_after_loss(&self, because: &str, since: Timestamp) {
+        let mut state = self.state();
+        let is_new = state.standing.base_wanted_since.is_none();
+        state.want_base(because, since);
+        state.standing.gaps_total += u64::from(is_new);
     }
 
     /// Writes down how things stand, unless that was done just now.
@@ -434,8 +449,9 @@ impl Reader<'_> {
             }
             lost.iter().any(|lost| *lost > 0)
         };
-        if lost && self.shared.state().standing.base_wanted_since.is_none() {
-            self.shared.want_base("more waited for a target than continuous.spool_limit_bytes allows", since);
+        if lost {
+            let because = "more waited for a target than continuous.spool_limit_bytes allows";
+            self.shared.want_base_after_loss(because, since);
         }
         self.shared.changed.send_modify(|count| *count += 1);
         Ok(())

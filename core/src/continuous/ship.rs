@@ -135,10 +135,7 @@ impl Shipper {
         if place.first > 1 && previous.is_none() {
             // Nothing that is there can be added to what comes from here on.
             let because = format!("target {:?} lacks what was stored before", self.target.0);
-            let wanted = self.shared.state().standing.base_wanted_since;
-            if wanted.is_none() {
-                self.shared.want_base(&because, head.until);
-            }
+            self.shared.want_base_after_loss(&because, head.until);
         }
         self.end = Some(End { stream: place.stream, last: place.last, link: Some(link) });
         self.shipped(&waiting, bytes)

@@ -325,7 +325,7 @@ impl StoreView {
             gaps.push(Gap { from, until: Some(until), reason: self.reason(from, until, &holes) });
         }
         let end = coverage.last().map(|last| last.until);
-        if let Some(run) = self.runs.iter().filter(|run| end.is_none_or(|end| run.until() > end)).next_back() {
+        if let Some(run) = self.runs.iter().rfind(|run| end.is_none_or(|end| run.until() > end)) {
             let from = end.unwrap_or(run.starts);
             let reason = format!("{}; there is no backup since", self.reason(from, run.until(), &holes));
             gaps.push(Gap { from, until: None, reason });

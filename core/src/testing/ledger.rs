@@ -229,7 +229,7 @@ impl Store for Ledger {
         }
         let mut bytes = copy.read(0)?;
         bytes.truncate(end as usize);
-        fs::remove_file(&copy.path).map_err(|e| Error::io("replace the copy", e))?;
+        crate::fs::remove_file(&copy.path)?;
         copy.write(0, &bytes)?;
         let sum = blake3::hash(&bytes).to_hex().to_string();
         let proven = point.checksum.as_ref().map(|checksum| *checksum == sum);

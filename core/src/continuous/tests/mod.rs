@@ -416,6 +416,10 @@ async fn a_host_that_can_open_nothing_follows_and_puts_together() {
     following.kill().await;
     let following = scene.follow().await;
     let two = scene.commit("another").await;
+    // Enough of them to be worth putting together.
+    for more in ["a third", "a fourth", "a fifth"] {
+        scene.commit(more).await;
+    }
     following.stop().await;
     for name in scene.segments() {
         scene.memory.tamper(&name, |bytes| {
