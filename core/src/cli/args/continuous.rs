@@ -1,4 +1,4 @@
-//! The arguments of `continuous`.
+//! `uplifted-ops continuous`.
 
 use clap::Subcommand;
 
