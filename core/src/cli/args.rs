@@ -1,6 +1,5 @@
 //! What may be typed: the commands, their options, and the examples in `--help`.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
