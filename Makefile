@@ -15,7 +15,7 @@ help: ## Print the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile
 
 setup: ## Find or install the programs that the tests start
-	@sh .ci/setup g++ age zstd sqlite3 restic prometheus prometheus-alertmanager redis-server strace python3 'python3-venv:python3 -c "import ensurepip, venv"' nodejs:node npm \
+	@sh .ci/setup g++ age busybox zstd sqlite3 restic prometheus prometheus-alertmanager redis-server strace python3 'python3-venv:python3 -c "import ensurepip, venv"' nodejs:node npm \
 		sshfs openssh-client:ssh openssh-server:/usr/sbin/sshd openssh-sftp-server:/usr/lib/openssh/sftp-server 'postgresql:ls /usr/lib/postgresql/*/bin/postgres'
 	@CARGO_TARGET_DIR=$${CARGO_TARGET_DIR:-target} sh .ci/postgres
 

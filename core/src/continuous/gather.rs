@@ -45,7 +45,7 @@ impl Line {
 
     /// From where a driver goes on.
     pub(super) fn resume(&self) -> Resume {
-        Resume { position: self.to.clone(), checksum: self.checksum.clone() }
+        Resume { position: self.to.clone(), checksum: self.checksum.clone(), until: self.until }
     }
 }
 

@@ -109,6 +109,8 @@ pub struct Resume {
     pub position: String,
     /// The checksum of its last point.
     pub checksum: Option<String>,
+    /// Its [`Increment::until`]: what comes first need not hold everything up to now.
+    pub until: Timestamp,
 }
 
 /// Where and how to follow.

@@ -77,6 +77,6 @@ fn program(name: &str) -> Command {
         .into_iter()
         .flat_map(|paths| std::env::split_paths(&paths).collect::<Vec<PathBuf>>())
         .any(|folder| folder.join(name).is_file());
-    assert!(found, "{name} is missing: run `make setup`, or install the Debian package age");
+    assert!(found, "{name} is missing: run `make setup`, or install its Debian package");
     Command::new(name)
 }

@@ -203,7 +203,7 @@ async fn a_copy_is_brought_to_each_moment_and_what_is_missing_is_found_before() 
         // It is dropped, and goes on elsewhere from what is stored.
         drop(follower);
         insert(&scene, 6);
-        let resume = Resume { position: fifth.position.clone(), checksum: None };
+        let resume = Resume { position: fifth.position.clone(), checksum: None, until: fifth.time };
         let mut follower = scene.follow(Some(resume), 1 << 30).await;
         let before = log.len();
         let sixth = catch_up(&scene, &mut follower, &mut log).await;
@@ -333,7 +333,7 @@ async fn log_that_is_gone_is_named_and_never_skipped() {
             }
         };
         recycle(&scene.server);
-        let resume = Resume { position: second.position.clone(), checksum: None };
+        let resume = Resume { position: second.position.clone(), checksum: None, until: second.time };
         let mut follower = scene.follow(Some(resume), 1 << 30).await;
         let before = log.len();
         let third = catch_up(&scene, &mut follower, &mut log).await;
@@ -344,7 +344,7 @@ async fn log_that_is_gone_is_named_and_never_skipped() {
         );
         // More than is allowed is not held: the server's disk comes first.
         drop(follower);
-        let resume = Resume { position: third.position.clone(), checksum: None };
+        let resume = Resume { position: third.position.clone(), checksum: None, until: third.time };
         scene
             .server
             .sql("postgres", "CREATE TABLE load AS SELECT g, repeat(md5(g::text), 20) FROM generate_series(1, 9000) g");
@@ -362,7 +362,8 @@ async fn log_that_is_gone_is_named_and_never_skipped() {
             (resume.position.replacen(|c: char| c.is_ascii_digit(), "x", 1), "this is server"),
             (resume.position.replacen(":1:", ":7:", 1), "of timeline 7"),
         ] {
-            let mut follower = scene.follow(Some(Resume { position, checksum: None }), 1 << 30).await;
+            let mut follower =
+                scene.follow(Some(Resume { position, checksum: None, until: Timestamp::UNIX_EPOCH }), 1 << 30).await;
             let before = log.len();
             catch_up(&scene, &mut follower, &mut log).await;
             assert!(

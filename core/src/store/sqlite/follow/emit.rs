@@ -48,8 +48,8 @@ pub(super) struct Emit {
 }
 
 impl Emit {
-    /// `position` is where the last increment ended, empty where there was none.
-    pub(super) fn new(sender: Sender<Increment>, cache: Cache, position: String, now: Timestamp) -> Self {
+    /// `position` is where the last increment ended, empty where there was none; it has everything before `known`.
+    pub(super) fn new(sender: Sender<Increment>, cache: Cache, position: String, known: Timestamp) -> Self {
         Self {
             sender,
             cache,
@@ -61,8 +61,8 @@ impl Emit {
             within_transaction: false,
             checksum: None,
             continuity: Continuity::Continues,
-            looked: now,
-            until: now,
+            looked: known,
+            until: known,
             batch: BTreeMap::new(),
             floor: u32::MAX,
         }

@@ -77,7 +77,9 @@ pub(super) async fn begin(
         shared.store(number);
     }
     shared.standing(|standing| standing.position.clone_from(&position));
-    let emit = Emit::new(sender, Cache::new(request.cache), position, scope.clock.now());
+    // What was committed since the last increment that was stored may come in several.
+    let known = request.resume.as_ref().map_or_else(|| scope.clock.now(), |resume| resume.until);
+    let emit = Emit::new(sender, Cache::new(request.cache), position, known);
     let limit = request.log_limit_bytes;
     let chase = Chase::new(Arc::clone(database), Arc::clone(&shared), emit, request.resume.as_ref(), limit);
     let thread = std::thread::Builder::new()

@@ -81,9 +81,9 @@ impl Shelf {
     }
 
     fn resume(&self) -> Option<Resume> {
-        let position = self.0.last()?.to.clone();
+        let Increment { to: position, until, .. } = self.0.last()?.clone();
         let checksum = self.0.iter().rev().find_map(|increment| increment.points.last())?.checksum.clone();
-        Some(Resume { position, checksum })
+        Some(Resume { position, checksum, until })
     }
 
     fn points(&self) -> Vec<Point> {
