@@ -153,7 +153,7 @@ fn take(lengths: &mut &[u8]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::{Definition, Encoding, Exposition, Format, Registry};
+    use crate::metrics::{Definition, Encoding, Exposition, Registry};
 
     #[test]
     fn lengths_come_out_as_they_went_in() {
