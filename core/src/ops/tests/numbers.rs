@@ -194,8 +194,8 @@ async fn a_day_without_a_scraper_loses_nothing_and_takes_no_more_memory() {
     }
     tokio::time::timeout(HANG, clock.sleepers(1)).await.unwrap();
     let (span, bytes) = kept(&ops).await;
-    // An hour, and the chunk of 120 samples that it begins in.
-    assert!(span <= 3.0 * 3600.0, "{span} s are kept");
+    // An hour, and the chunk of 120 samples that it begins in, of which the test may have skipped some.
+    assert!(span <= 4.0 * 3600.0, "{span} s are kept");
     assert!(most > 0.0 && bytes < 2.0 * most, "{bytes} bytes a series after a day, {most} after two hours");
     assert!(page(&ops).await.contains("\nunscraped_day_total 1440\n"));
 }
