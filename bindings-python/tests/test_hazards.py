@@ -41,7 +41,8 @@ HERE = str(Path(__file__).parent)
 def gone(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
+        # The second is what a read says whose process ended after the file was opened.
         return True
 
 
