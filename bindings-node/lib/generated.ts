@@ -123,6 +123,11 @@ export interface BackupDeleteRequest {
 
 /** What to rehearse. */
 export interface BackupDrillRequest {
+  /**
+   * The moment to go on to where stores are followed: the snapshot is then the newest from which it can be reached,
+   * unless one is named. When missing, a random one of those that are covered behind the snapshot.
+   */
+  at?: Date | null | undefined;
   /** What to do beside restoring and checking integrity. When missing, all that the settings have. */
   checks?: readonly DrillCheck[] | null | undefined;
   /**
@@ -1183,6 +1188,8 @@ export type DrillPhase =
   | "integrity"
   /** The rows of every table, against those of the backup or of the drill before. */
   | "rows"
+  /** Going on to a moment behind the snapshot, and the integrity of the databases there. */
+  | "moment"
   /** The service's migrations on the restored copy. */
   | "migrate"
   /** Queries that must hold. */
@@ -1234,6 +1241,29 @@ export interface DrilledDatabase {
   tables: DrilledTable[];
 }
 
+/** Where a store has come to. */
+export interface ReachedStore {
+  /** The store's name. */
+  store: string;
+  /** The moment of the last commit in it. */
+  time: Date;
+  /** Its place, in the driver's words. */
+  position: string;
+  /** Whether the checksum of the whole database is the one that was noted then; nothing where none was. */
+  proven: boolean | null;
+}
+
+/** A moment behind a snapshot that its databases went on to. */
+export interface DrilledMoment {
+  /** The moment: the one that was asked for, or any that is covered. */
+  at: Date;
+  /**
+   * How far each store that something was committed to came. A database whose checksum is not the one that was noted
+   * then is a problem.
+   */
+  stores: ReachedStore[];
+}
+
 /** What a drill found. */
 export interface BackupDrillResponse {
   /** The snapshot. */
@@ -1259,6 +1289,11 @@ export interface BackupDrillResponse {
   warnings: string[];
   /** The databases that were restored. */
   databases: DrilledDatabase[];
+  /**
+   * The moment behind the snapshot that the databases went on to. Nothing where no store is followed, or nothing was
+   * stored since.
+   */
+  moment: DrilledMoment | null;
   /** Regular files that were restored. */
   restoredFiles: Integer;
   /** Bytes of the files' content, as the snapshot has it. */
@@ -2579,18 +2614,6 @@ export interface ServiceReport {
   healthy: boolean | null;
 }
 
-/** Where a store has come to. */
-export interface ReachedStore {
-  /** The store's name. */
-  store: string;
-  /** The moment of the last commit in it. */
-  time: Date;
-  /** Its place, in the driver's words. */
-  position: string;
-  /** Whether the checksum of the whole database is the one that was noted then; nothing where none was. */
-  proven: boolean | null;
-}
-
 /** What a restore or an undo did. */
 export interface RestoreApplyResponse {
   /** The snapshot. */
@@ -3484,6 +3507,18 @@ const drilledDatabaseCodec = record<DrilledDatabase>("DrilledDatabase", {
   tables: { wire: "tables", codec: list(drilledTableCodec) },
 });
 
+const reachedStoreCodec = record<ReachedStore>("ReachedStore", {
+  store: { wire: "store" },
+  time: { wire: "time", codec: time },
+  position: { wire: "position" },
+  proven: { wire: "proven" },
+});
+
+const drilledMomentCodec = record<DrilledMoment>("DrilledMoment", {
+  at: { wire: "at", codec: time },
+  stores: { wire: "stores", codec: list(reachedStoreCodec) },
+});
+
 const backupDrillResponseCodec = record<BackupDrillResponse>("BackupDrillResponse", {
   snapshotId: { wire: "snapshot_id" },
   snapshotTime: { wire: "snapshot_time", codec: nullable(time) },
@@ -3495,6 +3530,7 @@ const backupDrillResponseCodec = record<BackupDrillResponse>("BackupDrillRespons
   problems: { wire: "problems", codec: list(drillProblemCodec) },
   warnings: { wire: "warnings" },
   databases: { wire: "databases", codec: list(drilledDatabaseCodec) },
+  moment: { wire: "moment", codec: nullable(drilledMomentCodec) },
   restoredFiles: { wire: "restored_files" },
   sizeBytes: { wire: "size_bytes" },
   into: { wire: "into", codec: nullable(path) },
@@ -4116,13 +4152,6 @@ const serviceReportCodec = record<ServiceReport>("ServiceReport", {
   healthy: { wire: "healthy" },
 });
 
-const reachedStoreCodec = record<ReachedStore>("ReachedStore", {
-  store: { wire: "store" },
-  time: { wire: "time", codec: time },
-  position: { wire: "position" },
-  proven: { wire: "proven" },
-});
-
 const restoreApplyResponseCodec = record<RestoreApplyResponse>("RestoreApplyResponse", {
   snapshotId: { wire: "snapshot_id" },
   restoredFiles: { wire: "restored_files" },
@@ -4499,6 +4528,7 @@ const backupDeleteRequestCodec = record<BackupDeleteRequest>("BackupDeleteReques
 });
 
 const backupDrillRequestCodec = record<BackupDrillRequest>("BackupDrillRequest", {
+  at: { wire: "at", codec: nullable(time) },
   checks: { wire: "checks" },
   identityFile: { wire: "identity_file", codec: nullable(path) },
   into: { wire: "into", codec: nullable(path) },

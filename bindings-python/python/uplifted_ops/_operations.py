@@ -405,6 +405,7 @@ class BackupGroup:
     def drill(
         self,
         *,
+        at: datetime | None = None,
         checks: Sequence[DrillCheck] | None = None,
         identity_file: str | os.PathLike[str] | None = None,
         into: str | os.PathLike[str] | None = None,
@@ -419,6 +420,9 @@ class BackupGroup:
         Changes nothing.
 
         Args:
+            at: The moment to go on to where stores are followed: the snapshot is
+                then the newest from which it can be reached, unless one is named. When
+                missing, a random one of those that are covered behind the snapshot.
             checks: What to do beside restoring and checking integrity. When
                 missing, all that the settings have.
             identity_file: The file with the secret half of a recipient, for
@@ -444,6 +448,7 @@ class BackupGroup:
         return self._owner._call(
             "backup.drill",
             request(
+                at=None if at is None else time_to_wire(at),
                 checks=None if checks is None else list_to_wire(checks),
                 identity_file=None if identity_file is None else path_to_wire(identity_file),
                 into=None if into is None else path_to_wire(into),
@@ -2650,6 +2655,7 @@ class AsyncBackupGroup:
     async def drill(
         self,
         *,
+        at: datetime | None = None,
         checks: Sequence[DrillCheck] | None = None,
         identity_file: str | os.PathLike[str] | None = None,
         into: str | os.PathLike[str] | None = None,
@@ -2664,6 +2670,9 @@ class AsyncBackupGroup:
         Changes nothing.
 
         Args:
+            at: The moment to go on to where stores are followed: the snapshot is
+                then the newest from which it can be reached, unless one is named. When
+                missing, a random one of those that are covered behind the snapshot.
             checks: What to do beside restoring and checking integrity. When
                 missing, all that the settings have.
             identity_file: The file with the secret half of a recipient, for
@@ -2689,6 +2698,7 @@ class AsyncBackupGroup:
         return await self._owner._call(
             "backup.drill",
             request(
+                at=None if at is None else time_to_wire(at),
                 checks=None if checks is None else list_to_wire(checks),
                 identity_file=None if identity_file is None else path_to_wire(identity_file),
                 into=None if into is None else path_to_wire(into),

@@ -71,6 +71,7 @@ __all__ = [
     "DrillProblem",
     "DrillStep",
     "DrilledDatabase",
+    "DrilledMoment",
     "DrilledTable",
     "ErrorBody",
     "ErrorKind",
@@ -781,6 +782,7 @@ DrillPhase: TypeAlias = Literal[
     "restore",
     "integrity",
     "rows",
+    "moment",
     "migrate",
     "queries",
     "command",
@@ -792,6 +794,8 @@ DrillPhase: TypeAlias = Literal[
 - `restore`: Restoring its files, until the disk has them.
 - `integrity`: The integrity of every database.
 - `rows`: The rows of every table, against those of the backup or of the drill before.
+- `moment`: Going on to a moment behind the snapshot, and the integrity of the databases
+  there.
 - `migrate`: The service's migrations on the restored copy.
 - `queries`: Queries that must hold.
 - `command`: The service's own look at the restored copy.
@@ -861,6 +865,38 @@ class DrilledDatabase:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReachedStore:
+    """Where a store has come to."""
+
+    store: str
+    """The store's name."""
+
+    time: datetime
+    """The moment of the last commit in it."""
+
+    position: str
+    """Its place, in the driver's words."""
+
+    proven: bool | None = None
+    """Whether the checksum of the whole database is the one that was noted then;
+    nothing where none was.
+    """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrilledMoment:
+    """A moment behind a snapshot that its databases went on to."""
+
+    at: datetime
+    """The moment: the one that was asked for, or any that is covered."""
+
+    stores: list[ReachedStore]
+    """How far each store that something was committed to came. A database whose
+    checksum is not the one that was noted then is a problem.
+    """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BackupDrillResponse:
     """What a drill found."""
 
@@ -904,6 +940,11 @@ class BackupDrillResponse:
 
     snapshot_time: datetime | None = None
     """When it was made: what is proven is that the service can be as it was then."""
+
+    moment: DrilledMoment | None = None
+    """The moment behind the snapshot that the databases went on to. Nothing where no
+    store is followed, or nothing was stored since.
+    """
 
     into: str | None = None
     """The folder that keeps the restored copy. Nothing when it was removed."""
@@ -2766,25 +2807,6 @@ class ServiceReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReachedStore:
-    """Where a store has come to."""
-
-    store: str
-    """The store's name."""
-
-    time: datetime
-    """The moment of the last commit in it."""
-
-    position: str
-    """Its place, in the driver's words."""
-
-    proven: bool | None = None
-    """Whether the checksum of the whole database is the one that was noted then;
-    nothing where none was.
-    """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class RestoreApplyResponse:
     """What a restore or an undo did."""
 
@@ -3844,12 +3866,19 @@ _DRILLED_DATABASE = _codec.Record(
     taken_at=_codec.TIME,
     tables=_codec.ListOf(_DRILLED_TABLE),
 )
+_REACHED_STORE = _codec.Record(ReachedStore, time=_codec.TIME)
+_DRILLED_MOMENT = _codec.Record(
+    DrilledMoment,
+    at=_codec.TIME,
+    stores=_codec.ListOf(_REACHED_STORE),
+)
 _codec.Record(
     BackupDrillResponse,
     snapshot_time=_codec.TIME,
     steps=_codec.ListOf(_DRILL_STEP),
     problems=_codec.ListOf(_DRILL_PROBLEM),
     databases=_codec.ListOf(_DRILLED_DATABASE),
+    moment=_DRILLED_MOMENT,
     into=_codec.PATH,
 )
 _codec.Record(BackupExportResponse, output=_codec.PATH)
@@ -4024,7 +4053,6 @@ _codec.Record(
 _codec.Record(MetricsRenderResponse)
 _PROBLEM = _codec.Record(Problem, path=_codec.PATH)
 _SERVICE_REPORT = _codec.Record(ServiceReport)
-_REACHED_STORE = _codec.Record(ReachedStore, time=_codec.TIME)
 _codec.Record(
     RestoreApplyResponse,
     into=_codec.PATH,

@@ -25,6 +25,8 @@ use crate::ops::{Context, Effect, Lane, Operation, Place};
 
 /// How long a store may take to be followed, or not to be any more.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// How long is waited for a process that leads: one that starts needs a moment.
+const LEADER_PATIENCE: Duration = Duration::from_secs(4);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 
 /// Which stores.
@@ -366,7 +368,7 @@ async fn change(
     off_thread(move || about.iter().try_for_each(|store| of.wish(store, followed))).await?;
     let mut notes = Vec::new();
     // Somebody must be there who does it: the process that leads, which may be another one.
-    let until = scope.clock.monotonic() + PATIENCE;
+    let began = scope.clock.monotonic();
     let following = loop {
         scope.cancel.check()?;
         let (of, about) = (folder.clone(), names.clone());
@@ -376,8 +378,9 @@ async fn change(
         })
         .await?;
         let done = if followed { following.len() == names.len() } else { following.is_empty() };
-        let nobody = !leader && scope.clock.monotonic() + PATIENCE > until + Duration::from_secs(4);
-        if done || nobody || scope.clock.monotonic() >= until {
+        let waited = scope.clock.monotonic().saturating_sub(began);
+        let patience = if leader { PATIENCE } else { LEADER_PATIENCE };
+        if done || waited >= patience {
             if !done && followed {
                 notes.push(match leader {
                     true => "it is not followed yet: `uplifted-ops continuous status` says why".to_owned(),

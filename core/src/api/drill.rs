@@ -14,6 +14,8 @@ use crate::backup::manifest::RelPath;
 use crate::backup::probe::Tester;
 use crate::backup::sample::{SampleJob, SampleReport, sample};
 use crate::cancel::Scope;
+use crate::clock::Timestamp;
+use crate::continuous::rehearse::Rehearsal;
 use crate::error::{Error, Result};
 use crate::ops::history;
 use crate::ops::{Context, Effect, Lane, Operation, Place};
@@ -26,6 +28,9 @@ pub struct DrillRequest {
     pub snapshot_id: Option<String>,
     /// Restore the copy in this target. When missing, the one of the target that was not drilled for the longest time.
     pub target: Option<String>,
+    /// The moment to go on to where stores are followed: the snapshot is then the newest from which it can be reached, unless one
+    /// is named. When missing, a random one of those that are covered behind the snapshot.
+    pub at: Option<Timestamp>,
     /// What to do beside restoring and checking integrity. When missing, all that the settings have.
     pub checks: Option<Vec<DrillCheck>>,
     /// A folder, missing or empty, that receives the restored copy and keeps it. When missing, the copy is made in
@@ -62,11 +67,24 @@ impl Operation for Drill {
         let earlier = history::drills(&context.journal)?;
         let targets = targets(&context, request.target.as_deref())?;
         let keys = keyring::for_reading(&context, &scope, &targets, request.identity_file.as_ref()).await?;
+        let onward = Rehearsal {
+            targets: targets.clone(),
+            keys: keys.clone(),
+            checkers: checkers(&context),
+            stores: context.stores.iter().map(|store| store.name.clone()).collect(),
+            at: request.at,
+            part: at_random()?,
+        };
+        let snapshot = match (request.snapshot_id, request.at) {
+            (Some(snapshot), _) => snapshot,
+            (None, Some(at)) => onward.snapshot_for(&scope, at).await?,
+            (None, None) => "latest".to_owned(),
+        };
         let job = DrillJob {
             targets: targets.clone(),
             keys,
             service: Some(context.settings().service.name.clone()),
-            snapshot: request.snapshot_id.unwrap_or_else(|| "latest".to_owned()),
+            snapshot,
             into,
             checks,
             tester: tester(&context),
@@ -76,6 +94,7 @@ impl Operation for Drill {
             threads: backup.threads,
             drilled: earlier.times,
             earlier: earlier.rows,
+            onward: Some(Arc::new(onward)),
         };
         or_missing(&context, &scope, &targets, drill(&scope, job).await).await
     }
@@ -83,6 +102,12 @@ impl Operation for Drill {
     fn healthy(response: &DrillReport) -> bool {
         response.ok
     }
+}
+
+/// A number from 0 to 1, evenly spread.
+fn at_random() -> Result<f64> {
+    let number = getrandom::u32().map_err(|error| Error::internal(format!("no random number: {error}")))?;
+    Ok(f64::from(number) / f64::from(u32::MAX))
 }
 
 /// What puts restored copies to the test, by the settings.

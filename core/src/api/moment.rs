@@ -10,10 +10,9 @@ use crate::backup::restore::{AtPlan, ReachedStore, StoreAt};
 use crate::cancel::Scope;
 use crate::clock::Timestamp;
 use crate::continuous::timeline::{View, look};
-use crate::continuous::travel::{Reading, StoreWay, Way};
-use crate::error::{Error, ErrorKind, Result};
+use crate::continuous::travel::{StoreWay, Way};
+use crate::error::{Error, Result};
 use crate::ops::Context;
-use crate::store::follow::{Reached, Until};
 
 /// Where a restore goes, and how far it came.
 #[derive(Debug, Default)]
@@ -26,7 +25,7 @@ impl Moment {
     /// The way to the moment of a request; nothing where it names none.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`] with the nearest moments on both sides.
+    /// [`NotFound`](crate::ErrorKind::NotFound) with the nearest moments on both sides.
     pub(super) async fn find(
         context: &Context,
         scope: &Scope,
@@ -78,33 +77,11 @@ impl Moment {
     pub(super) fn go_on(&self, context: &Context, scope: &Scope, record: &StoreRecord, file: &Path) -> Result<()> {
         let Some(way) = &self.way else { return Ok(()) };
         let Some(store) = way.stores.iter().find(|store| store.store == record.name) else { return Ok(()) };
-        // Nothing was committed since the copy.
-        if store.point.is_none() {
-            return Ok(());
-        }
-        scope.progress.stage(format!("going on with database {}", record.name));
         let driver = snapshots::checkers(context).store_for(record, file)?;
         let folder = file.parent().unwrap_or(file);
-        let mut reading = Reading::of(store, record.taken_at);
         let runtime = tokio::runtime::Handle::current();
-        let until = Until::Time(way.at);
-        let rolled = driver.roll_forward(scope, folder, record.taken_at, &mut reading, &until);
-        let Reached { point, proven } = runtime.block_on(rolled).map_err(|error| {
-            error.while_doing(format!("adding what was committed until {} to {}", way.at, record.name))
-        })?;
-        if proven == Some(false) {
-            return Err(Error::new(
-                ErrorKind::Corrupt,
-                format!("the database {} is not what it was at {}: its checksum differs", record.name, point.time),
-            )
-            .with_hint("name an earlier moment, or restore a snapshot by its identifier"));
-        }
-        self.reached.lock().unwrap_or_else(PoisonError::into_inner).push(ReachedStore {
-            store: record.name.clone(),
-            time: point.time,
-            position: point.position,
-            proven,
-        });
+        let went = runtime.block_on(store.go_on(scope, driver.as_ref(), record, folder, way.at))?;
+        self.reached.lock().unwrap_or_else(PoisonError::into_inner).extend(went);
         Ok(())
     }
 }
@@ -114,9 +91,7 @@ fn choose(view: &View, at: Timestamp, snapshot: &str) -> Result<Way> {
     if snapshot.is_empty() {
         return view.way(at);
     }
-    let mut of_it = View { shelves: view.shelves.clone(), stores: Vec::new(), failed: Vec::new() };
-    of_it.stores = view.stores.iter().map(|store| store.with_bases_of(snapshot)).collect();
-    of_it.way(at).map_err(|error| error.while_doing(format!("from the snapshot {snapshot:?}")))
+    view.of_snapshot(snapshot).way(at).map_err(|error| error.while_doing(format!("from the snapshot {snapshot:?}")))
 }
 
 /// The stores that a restore of `paths` brings.

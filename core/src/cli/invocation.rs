@@ -102,7 +102,7 @@ impl Invocation {
                 Self::of_metrics(command.as_ref().unwrap_or(&render))?
             }
             Command::Generate(command) => Self::of_generate(command)?,
-            Command::Backup(command) => Self::of_backup(command)?,
+            Command::Backup(command) => Self::of_backup(command, now)?,
             Command::Restore(command) => Self::of_restore(command, now)?,
             Command::Store(StoreCommand::Stats { store }) => {
                 let request = Request::new().maybe("store", store.as_deref());
@@ -181,7 +181,7 @@ impl Invocation {
         })
     }
 
-    fn of_backup(command: &BackupCommand) -> Result<Self> {
+    fn of_backup(command: &BackupCommand, now: Timestamp) -> Result<Self> {
         Ok(match command {
             BackupCommand::Keys(command) => return Self::of_keys(command),
             BackupCommand::Create { label, tags, target, layout, anew } => {
@@ -204,11 +204,13 @@ impl Invocation {
                 let request = with_identity(of_snapshot(snapshot), key)?.with("depth", depth.as_str());
                 Self::new("backup.verify", request.done(), render::backup::verify)
             }
-            BackupCommand::Drill { id, target, checks, into, key } => {
+            BackupCommand::Drill { id, target, at, checks, into, key } => {
                 let into = into.as_deref().map(absolute).transpose()?;
+                let at = at.as_deref().map(|text| local_moment(text, now)).transpose()?;
                 let request = with_identity(Request::new(), key)?
                     .maybe("snapshot_id", id.as_deref())
                     .maybe("target", target.as_deref())
+                    .maybe("at", at.map(|at| at.to_string()))
                     .maybe("checks", (!checks.is_empty()).then(|| checks.clone()))
                     .maybe("into", into.as_deref());
                 Self::new("backup.drill", request.done(), render::drill::drill)

@@ -12,6 +12,7 @@
 //! | `follow` | all of that, for one store, in a worker of its own |
 //! | `timeline` | which seconds can be gone back to, from which base; what is missing, and why |
 //! | `travel` | the way to one of them |
+//! | `rehearse` | the one that a drill goes to |
 //! | `compact` | many small segments into few, and what is too old |
 //! | `engine` | in the process that leads: keeps a worker for each store, and asks for backups |
 //!
@@ -23,6 +24,7 @@ pub(crate) mod engine;
 pub(crate) mod folder;
 pub(crate) mod follow;
 mod gather;
+pub(crate) mod rehearse;
 mod ship;
 mod spool;
 pub(crate) mod standing;

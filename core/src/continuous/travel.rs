@@ -1,15 +1,19 @@
 //! The way to a moment: which snapshot, and which increments are added to it.
 
 use std::collections::VecDeque;
+use std::path::Path;
 
 use async_trait::async_trait;
 
-use super::timeline::{Base, StoreView, View, not_covered};
+use super::timeline::{Base, Span, StoreView, View, not_covered};
+use crate::backup::manifest::StoreRecord;
 use crate::backup::repository::streams::{Shelf, Stored};
+use crate::backup::restore::ReachedStore;
 use crate::cancel::Scope;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::follow::{Increment, Increments, Point};
+use crate::store::Store;
+use crate::store::follow::{Increment, Increments, Point, Reached, Until};
 
 /// The way of all stores of a service to a moment.
 #[derive(Debug, Clone)]
@@ -34,6 +38,30 @@ pub(crate) struct StoreWay {
 }
 
 impl View {
+    /// The same with the bases of one snapshot alone, by its identifier or the beginning of it.
+    pub(crate) fn of_snapshot(&self, snapshot: &str) -> Self {
+        let stores = self.stores.iter().map(|store| store.with_bases_of(snapshot)).collect();
+        Self { shelves: self.shelves.clone(), stores, failed: Vec::new() }
+    }
+
+    /// One of the moments that all followed stores can go back to: the one at `part` (0 to 1) of them. Nothing where there is
+    /// none.
+    pub(crate) fn any_moment(&self, part: f64) -> Option<Timestamp> {
+        let followed = self.stores.iter().filter(|store| !store.runs.is_empty());
+        let common = followed.map(|store| store.timeline().coverage).reduce(|a, b| in_both(&a, &b))?;
+        let length = |span: &Span| span.until.as_millisecond() - span.from.as_millisecond() + 1;
+        let mut at = (common.iter().map(length).sum::<i64>() as f64 * part) as i64;
+        for span in &common {
+            if at < length(span) {
+                // Of the first millisecond a part is before the span.
+                let moment = Timestamp::from_millisecond(span.from.as_millisecond() + at).ok()?;
+                return Some(moment.clamp(span.from, span.until));
+            }
+            at -= length(span);
+        }
+        common.last().map(|last| last.until)
+    }
+
     /// The way to `at`: from the newest snapshot from which each of the stores gets there without a gap.
     ///
     /// # Errors
@@ -118,6 +146,46 @@ impl View {
             });
         }
         None
+    }
+}
+
+/// What two lists of spans, each in order, have in common.
+fn in_both(a: &[Span], b: &[Span]) -> Vec<Span> {
+    let pairs = a.iter().flat_map(|a| b.iter().map(move |b| (a, b)));
+    let common = pairs.map(|(a, b)| Span { from: a.from.max(b.from), until: a.until.min(b.until) });
+    common.filter(|span| span.from <= span.until).collect()
+}
+
+impl StoreWay {
+    /// Adds to the restored copy in `folder`, which `record` is about, what was committed until `at`; nothing where nothing was.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`] when what is stored does not lead there, or leads to another state.
+    pub(crate) async fn go_on(
+        &self,
+        scope: &Scope,
+        driver: &dyn Store,
+        record: &StoreRecord,
+        folder: &Path,
+        at: Timestamp,
+    ) -> Result<Option<ReachedStore>> {
+        if self.point.is_none() {
+            return Ok(None);
+        }
+        scope.progress.stage(format!("going on with database {}", record.name));
+        let mut reading = Reading::of(self, record.taken_at);
+        let rolled = driver.roll_forward(scope, folder, record.taken_at, &mut reading, &Until::Time(at)).await;
+        let Reached { point, proven } = rolled
+            .map_err(|error| error.while_doing(format!("adding what was committed until {at} to {}", record.name)))?;
+        if proven == Some(false) {
+            return Err(Error::new(
+                ErrorKind::Corrupt,
+                format!("the database {} is not what it was at {}: its checksum differs", record.name, point.time),
+            )
+            .with_hint("name an earlier moment, or restore a snapshot by its identifier"));
+        }
+        let Point { time, position, .. } = point;
+        Ok(Some(ReachedStore { store: record.name.clone(), time, position, proven }))
     }
 }
 

@@ -1,4 +1,4 @@
-//! When to ask those who tell numbers: one question at a time, and none too soon after the last, however many pages want it.
+//! When to ask those who tell numbers, and what they said: one question at a time, and none too soon after the last, however many pages want it.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// What was told, by those of one kind.
 #[derive(Default)]
-pub(super) struct Told<T>(Mutex<State<T>>);
+pub(super) struct Asked<T>(Mutex<State<T>>);
 
 #[derive(Default)]
 struct State<T> {
@@ -16,7 +16,7 @@ struct State<T> {
     asking: bool,
 }
 
-impl<T> Told<T> {
+impl<T> Asked<T> {
     /// The right to ask, until it is dropped, unless somebody has it or the last question came less than `spacing` before
     /// `now`.
     pub(super) fn claim(self: &Arc<Self>, now: Duration, spacing: Duration) -> Option<Asking<T>> {
@@ -42,14 +42,14 @@ impl<T> Told<T> {
     }
 }
 
-impl<T> fmt::Debug for Told<T> {
+impl<T> fmt::Debug for Asked<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Told").finish_non_exhaustive()
+        f.debug_struct("Asked").finish_non_exhaustive()
     }
 }
 
 /// The right to ask. It is given back when this is dropped, also with a task that is.
-pub(super) struct Asking<T>(Arc<Told<T>>);
+pub(super) struct Asking<T>(Arc<Asked<T>>);
 
 impl<T> Asking<T> {
     /// Notes an answer.
@@ -70,13 +70,13 @@ mod tests {
 
     #[test]
     fn one_asks_at_a_time_and_not_too_soon() {
-        let (told, second) = (Arc::new(Told::<Vec<u32>>::default()), Duration::from_secs(1));
-        let first = told.claim(second, second).unwrap();
-        assert!(told.claim(3 * second, second).is_none(), "the first is still at it");
+        let (numbers, second) = (Arc::new(Asked::<Vec<u32>>::default()), Duration::from_secs(1));
+        let first = numbers.claim(second, second).unwrap();
+        assert!(numbers.claim(3 * second, second).is_none(), "the first is still at it");
         first.tell(|known| known.push(7));
         drop(first);
-        assert!(told.claim(second * 3 / 2, second).is_none(), "that was asked just now");
-        assert!(told.claim(2 * second, second).is_some());
-        assert_eq!(told.known(), [7]);
+        assert!(numbers.claim(second * 3 / 2, second).is_none(), "that was asked just now");
+        assert!(numbers.claim(2 * second, second).is_some());
+        assert_eq!(numbers.known(), [7]);
     }
 }

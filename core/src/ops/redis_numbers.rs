@@ -17,7 +17,7 @@ use crate::config::Settings;
 use crate::health::checks::redis::{Answer, KIND, RedisCheck};
 use crate::metrics::{Family, MetricKind};
 
-use super::asking::Told;
+use super::asking::Asked;
 
 /// Two questions come no closer than this.
 const SPACING: Duration = Duration::from_secs(1);
@@ -27,7 +27,7 @@ const SPACING: Duration = Duration::from_secs(1);
 pub struct RedisNumbers {
     servers: Vec<(String, RedisCheck)>,
     patience: Duration,
-    told: Arc<Told<Known>>,
+    told: Arc<Asked<Known>>,
 }
 
 /// `None` for one that did not answer.

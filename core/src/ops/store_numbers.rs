@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::metrics::{Family, MetricKind};
 use crate::store::{Store, StoreStats};
 
-use super::asking::Told;
+use super::asking::Asked;
 use super::context::Named;
 use super::store_facts;
 
@@ -27,7 +27,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct StoreNumbers {
     period: Duration,
-    told: Arc<Told<BTreeMap<String, Known>>>,
+    told: Arc<Asked<BTreeMap<String, Known>>>,
 }
 
 #[derive(Debug, Clone)]

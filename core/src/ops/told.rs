@@ -101,8 +101,6 @@ fn read(context: &Context, now: Timestamp) -> Result<Vec<Family>> {
     }
     if settings.collects("stores") {
         families.extend(super::follow_numbers::families(context, now)?);
-    }
-    if settings.collects("stores") {
         families.extend(context.store_numbers.families());
     }
     families.extend(context.redis_numbers.families());

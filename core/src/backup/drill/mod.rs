@@ -6,7 +6,11 @@
 //!
 //! Rows are held against the count that the backup took of its copy. A snapshot without one is held against the drill
 //! before: then a loss is a warning, since the service may have deleted its rows.
+//!
+//! Where stores are followed the databases then go on to a moment behind the snapshot, which nobody knows before: what is stored
+//! of that time is proven by the checksum of the whole database that was noted then. What the service tests comes after it.
 
+mod onward;
 mod report;
 mod rows;
 
@@ -30,7 +34,10 @@ use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::{Inspection, IntegrityReport};
 
-pub use report::{DrillPhase, DrillProblem, DrillReport, DrillStep, DrilledDatabase, DrilledTable, ProofLevel};
+pub use onward::{Onward, OnwardWay};
+pub use report::{
+    DrillPhase, DrillProblem, DrillReport, DrillStep, DrilledDatabase, DrilledMoment, DrilledTable, ProofLevel,
+};
 pub use rows::EarlierRows;
 
 /// What a drill does beside restoring and checking integrity.
@@ -81,6 +88,8 @@ pub struct DrillJob {
     pub drilled: Vec<(String, Timestamp)>,
     /// What the last drill that went well counted.
     pub earlier: EarlierRows,
+    /// What knows the moments behind the snapshot.
+    pub onward: Option<Arc<dyn Onward>>,
 }
 
 /// Restores a snapshot and puts it to the test. What is wrong with the snapshot is in the report.
@@ -147,6 +156,16 @@ async fn test(run: &mut Run<'_>, job: &DrillJob, manifest: &Manifest, restored: 
         }
         run.report.warnings.extend(counted.warnings);
     }
+    if let Some(onward) = &job.onward
+        && let Some(way) = onward.way(scope, manifest).await?
+    {
+        let went = onward::go_on(scope, tester, way.as_ref(), manifest, folder);
+        run.report.moment = run.step(DrillPhase::Moment, went).await?;
+        if run.report.steps.last().is_some_and(|step| !step.ok) {
+            run.report.warnings.push("nothing else was tested: the databases are between two moments".to_owned());
+            return Ok(());
+        }
+    }
     let settings = &tester.settings;
     if job.checks.contains(&DrillCheck::Migrate) && !settings.migrate.is_empty() {
         run.step(DrillPhase::Migrate, program(scope, tester, folder, DrillPhase::Migrate, &settings.migrate)).await?;
@@ -192,6 +211,7 @@ impl<'a> Run<'a> {
             problems: Vec::new(),
             warnings: Vec::new(),
             databases: Vec::new(),
+            moment: None,
             restored_files: 0,
             size_bytes: 0,
             into: None,

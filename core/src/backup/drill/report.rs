@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::backup::manifest::RelPath;
+use crate::backup::restore::ReachedStore;
 use crate::clock::Timestamp;
 
 /// What a drill found.
@@ -30,6 +31,9 @@ pub struct DrillReport {
     pub warnings: Vec<String>,
     /// The databases that were restored.
     pub databases: Vec<DrilledDatabase>,
+    /// The moment behind the snapshot that the databases went on to. Nothing where no store is followed, or nothing was stored
+    /// since.
+    pub moment: Option<DrilledMoment>,
     /// Regular files that were restored.
     pub restored_files: u64,
     /// Bytes of the files' content, as the snapshot has it.
@@ -75,6 +79,8 @@ pub enum DrillPhase {
     Integrity,
     /// The rows of every table, against those of the backup or of the drill before.
     Rows,
+    /// Going on to a moment behind the snapshot, and the integrity of the databases there.
+    Moment,
     /// The service's migrations on the restored copy.
     Migrate,
     /// Queries that must hold.
@@ -97,6 +103,7 @@ impl DrillPhase {
             Self::Restore => "restoring",
             Self::Integrity => "checking the restored databases",
             Self::Rows => "counting rows",
+            Self::Moment => "going on to a moment behind the snapshot",
             Self::Migrate => "migrating the restored copy",
             Self::Queries => "asking the restored databases",
             Self::Command => "letting the service look at the restored copy",
@@ -139,4 +146,14 @@ pub struct DrilledTable {
     pub rows: u64,
     /// Its rows when the backup was made; nothing where they were not counted.
     pub rows_at_backup: Option<u64>,
+}
+
+/// A moment behind a snapshot that its databases went on to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DrilledMoment {
+    /// The moment: the one that was asked for, or any that is covered.
+    pub at: Timestamp,
+    /// How far each store that something was committed to came. A database whose checksum is not the one that was noted then is
+    /// a problem.
+    pub stores: Vec<ReachedStore>,
 }

@@ -87,6 +87,7 @@ impl Scene {
             limits: Limits::default(),
             threads: 2,
             drilled: Vec::new(),
+            onward: None,
             earlier: EarlierRows::new(),
         }
     }

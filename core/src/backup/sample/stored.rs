@@ -1,7 +1,7 @@
 //! What a target stores, and reading a part of it.
 //!
 //! An archive is read by ranges, since one may be larger than a run. The objects of a repository are small and proven as a whole:
-//! packs by the digest in the headers that need them, indexes by their mac. Headers and records of collections are read,
+//! packs by the digest in the headers that need them, indexes by their mac, segments by both. Headers and records of collections are read,
 //! and so proven, by every run.
 
 use std::collections::{BTreeMap, HashMap};
@@ -20,7 +20,9 @@ use crate::backup::repository::header::NeededPack;
 use crate::backup::repository::id::PackId;
 use crate::backup::repository::index::{self, Lines};
 use crate::backup::repository::names;
+use crate::backup::repository::names::SegmentName;
 use crate::backup::repository::open::{Repository, StoredHeader};
+use crate::backup::repository::streams::Shelf;
 use crate::backup::seal::{Keys, keyring};
 use crate::backup::target::{BackupTarget, MAX_BLOCK, Object};
 use crate::backup::verify::{FoundProblem, sealed};
@@ -60,6 +62,7 @@ enum Kind {
     SealedArchive,
     Pack(NeededPack),
     Index(PackId),
+    Segment(SegmentName),
 }
 
 impl Stored {
@@ -160,6 +163,9 @@ impl Stored {
                 }
             }
         }
+        let segment = |object: Object| Some((SegmentName::of(&object.key)?, object));
+        let segments = there.into_values().filter_map(segment);
+        self.items.extend(segments.map(|(name, object)| Item { object, kind: Kind::Segment(name) }));
         self.repository = Some(repository);
         Ok(())
     }
@@ -189,6 +195,7 @@ impl Stored {
         self.items.iter().any(|item| match &item.kind {
             Kind::SealedArchive => true,
             Kind::Pack(pack) => pack.fingerprint.is_some(),
+            Kind::Segment(_) => self.repository.as_ref().is_some_and(|repository| repository.sealed),
             Kind::Archive | Kind::Index(_) => false,
         })
     }
@@ -228,6 +235,11 @@ impl Stored {
                 let (repository, pack, key, size) = (repository.clone(), *pack, key.clone(), object.size_bytes);
                 blocking(move || read_index(&repository, pack, &key, size)).await.map(|()| Vec::new())
             }
+            (Kind::Segment(segment), Some(repository)) => {
+                let (target, repository, keys) = (Arc::clone(&self.target), repository.clone(), self.keys.clone());
+                let shelf = Shelf { name: name.clone(), target, repository, keys };
+                read_segment(&self.scope, &shelf, segment).await.map(|()| Vec::new())
+            }
             (Kind::SealedArchive, _) => {
                 let found = sealed::problem(&self.scope, &self.target, object, &self.keys, true).await;
                 return found.map(|found| {
@@ -265,6 +277,7 @@ impl Stored {
                     Kind::Archive | Kind::SealedArchive => "damaged_archive",
                     Kind::Pack(_) => "damaged_pack",
                     Kind::Index(_) => "damaged_index",
+                    Kind::Segment(_) => "damaged_segment",
                 };
                 let message = format!("{key}: {}", error.message());
                 Ok(vec![FoundProblem { target: name, path: None, kind: kind.to_owned(), message }])
@@ -299,4 +312,14 @@ fn read_pack(scope: &Scope, repository: &Repository, pack: &NeededPack) -> Resul
 fn read_index(repository: &Repository, pack: PackId, key: &str, size: u64) -> Result<()> {
     let bytes = repository.objects.read(key, size)?;
     index::read(&bytes, repository.id, pack, &repository.key, Lines::All, |_| Ok(())).map(drop)
+}
+
+/// Holds the stored bytes of a segment against its head, encrypted or not.
+async fn read_segment(scope: &Scope, shelf: &Shelf, name: &SegmentName) -> Result<()> {
+    let stored = shelf.head(scope, name).await?;
+    for number in 0..stored.head.frames.len() {
+        scope.cancel.check()?;
+        shelf.stored_frame(scope, &stored, number).await?;
+    }
+    Ok(())
 }

@@ -71,9 +71,11 @@ Examples:
     #[command(after_help = "\
 Touches neither the service nor the backup. Exits 1 when the backup does not stand every test.
 Queries, migrations and a program of the service are settings: [backup.drill].
+Where stores are followed the copy goes on to a moment behind the backup, and is compared with what was noted then.
 
 Examples:
   uplifted-ops backup drill
+  uplifted-ops backup drill --at 2026-07-01T14:32:10Z
   uplifted-ops backup drill 1f0c3a --into /tmp/look
   uplifted-ops backup drill --check rows --check queries")]
     Drill {
@@ -83,6 +85,9 @@ Examples:
         /// Restore the copy in this target; when not given, in the one that waited longest for a drill
         #[arg(long, value_name = "NAME")]
         target: Option<String>,
+        /// Where stores are followed: the moment to go on to; a random one behind the backup when not given
+        #[arg(long, value_name = "TIME")]
+        at: Option<String>,
         /// Beside restoring and integrity only these, may be given again; all that the settings have when not given
         #[arg(long = "check", value_name = "CHECK", value_parser = ["rows", "migrate", "queries", "command"])]
         checks: Vec<String>,

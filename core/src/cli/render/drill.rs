@@ -15,6 +15,18 @@ fn flag(value: &Value, name: &str) -> bool {
     value.get(name).and_then(Value::as_bool).unwrap_or(false)
 }
 
+/// The moment that a drill went on to.
+fn went_on(moment: &Value) -> String {
+    let of = |store: &Value| {
+        let name = clean(text(store, "store"));
+        if flag(store, "proven") { format!("{name} is what it was then") } else { format!("{name} came there") }
+    };
+    let stores: Vec<String> = list(moment, "stores").iter().map(of).collect();
+    let stores =
+        if stores.is_empty() { "nothing was committed since the backup".to_owned() } else { stores.join(", ") };
+    format!("  went on to {}: {stores}\n", time(text(moment, "at")))
+}
+
 /// What a drill did, step by step.
 pub(in crate::cli) fn drill(value: &Value, view: &View) -> String {
     let id = view.paint(Tone::Strong, &clean(text(value, "snapshot_id")));
@@ -51,6 +63,9 @@ pub(in crate::cli) fn drill(value: &Value, view: &View) -> String {
         let (tables, rows) = (counted(tables.len() as u64, "table", "tables"), counted(rows, "row", "rows"));
         let known = if flag(value, "ok") { known } else { "" };
         out.push_str(&format!("  database {name}: {sound}, {rows} in {tables}{known}\n"));
+    }
+    if let Some(moment) = value.get("moment").filter(|moment| !moment.is_null()) {
+        out.push_str(&went_on(moment));
     }
     out.push_str(&problems(list(value, "problems"), "step", view));
     for warning in list(value, "warnings").iter().filter_map(Value::as_str).take(SHOWN) {
@@ -164,6 +179,8 @@ mod tests {
             "databases": [{ "name": "main", "sound": true, "tables": [
                 { "table": "users", "rows": 1200, "rows_at_backup": 1200 },
                 { "table": "orders", "rows": 34, "rows_at_backup": 34 } ] }],
+            "moment": { "at": "2026-11-22T09:14:02.5Z", "stores": [
+                { "store": "main", "time": "2026-11-22T09:14:01Z", "position": "7", "proven": true } ] },
             "problems": [], "warnings": ["the snapshot was partial"], "into": null,
         });
         assert_eq!(
@@ -175,6 +192,7 @@ ok: 1f0c3a9b22de in local can be restored, in 10.2 s
   restore  8.20 s  ok
   queries  0.40 s  ok
   database main: sound, 1,234 rows in 2 tables, as many as when it was backed up
+  went on to 2026-11-22 09:14:02 UTC: main is what it was then
 note: the snapshot was partial
 "
         );

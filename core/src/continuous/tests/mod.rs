@@ -2,6 +2,7 @@
 
 mod hostile;
 mod plans;
+mod proving;
 
 use std::path::PathBuf;
 use std::sync::Arc;
