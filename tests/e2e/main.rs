@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests set up their own scenes")]
 
+mod any_second;
 mod encryption;
 mod layouts;
 mod live;
