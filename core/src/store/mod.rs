@@ -58,7 +58,8 @@ pub trait Store: Send + Sync + Debug {
     }
 
     /// Replaces the database by the copy in `dir`, which is checked first and stays. Refused while another
-    /// process has the database open.
+    /// process has the database open. [`ErrorKind::Unsupported`] where the database is one of a server: it is restored
+    /// beside, by [`Store::restore_as`].
     async fn restore_from(&self, scope: &Scope, dir: &Path) -> Result<()>;
 
     /// Puts the copy in `dir`, which stays, into a new database called `name` beside the live one, which is not touched, and

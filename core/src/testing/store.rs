@@ -58,6 +58,12 @@ pub trait Fixture: Send + Sync {
     /// folder.
     async fn footprint(&self) -> Result<Vec<(PathBuf, Vec<u8>)>>;
 
+    /// The rows of a database that [`Store::restore_as`] has made beside the live one. Only asked of a store that restores beside,
+    /// see [`restore_puts_the_copy_in_place`](cases).
+    async fn rows_beside(&self, database: &str) -> Result<u64> {
+        Err(Error::new(ErrorKind::Unsupported, format!("there is no database {database:?} beside the live one")))
+    }
+
     /// A new empty folder.
     fn empty_folder(&self) -> Result<PathBuf>;
 }
@@ -100,8 +106,11 @@ pub fn cases() -> Vec<Case> {
             "inspect_copy counts the rows of the copy and changes nothing, or says that it is unsupported"
         ),
         case!(a_cancelled_call_leaves_nothing, "a cancel is honoured, and nothing is left in dir"),
-        case!(restore_puts_the_copy_in_place, "restore_from replaces the database by the copy, which stays"),
-        case!(restore_refuses, "restore_from checks the copy first, and refuses a database that is open elsewhere"),
+        case!(
+            restore_puts_the_copy_in_place,
+            "restore_from replaces the database by the copy, which stays; a database of a server is restored beside"
+        ),
+        case!(restore_refuses, "a restore checks the copy first, and refuses a database that is open, or there, already"),
         case!(maintenance_answers_for_every_task, "a task that the store does not know is skipped, with the reason"),
     ]
 }
@@ -290,6 +299,15 @@ async fn restore_puts_the_copy_in_place(fixture: &dyn Fixture) -> Result<()> {
     fixture.commit(30).await?;
     let (store, scope, out) = (fixture.store(), Scope::default(), fixture.empty_folder()?);
     store.snapshot_to(&scope, &out).await?;
+    if restores_beside(fixture, &out).await? {
+        fixture.commit(12).await?;
+        let restored = store.restore_as(&scope, &out, "beside").await?;
+        let (beside, live) = (fixture.rows_beside("beside").await?, fixture.rows().await?);
+        return demand(
+            restored.ok && (beside, live) == (30, 42),
+            format_args!("30 rows beside the 42 that are live, not {beside} and {live}: {:?}", restored.problems),
+        );
+    }
     for _ in 0..2 {
         fixture.commit(12).await?;
         store.restore_from(&scope, &out).await?;
@@ -305,7 +323,19 @@ async fn restore_refuses(fixture: &dyn Fixture) -> Result<()> {
     fixture.commit(500).await?;
     let (store, scope, out) = (fixture.store(), Scope::default(), fixture.empty_folder()?);
     store.snapshot_to(&scope, &out).await?;
+    let beside = restores_beside(fixture, &out).await?;
     fixture.commit(1).await?;
+    if beside {
+        store.restore_as(&scope, &out, "beside").await?;
+        let there = store.restore_as(&scope, &out, "beside").await.map_err(|error| error.kind()).err();
+        demand(there == Some(ErrorKind::Refused), format_args!("a name that is taken is refused, not {there:?}"))?;
+        fixture.damage(&out).await?;
+        let damaged = store.restore_as(&scope, &out, "another").await.map_err(|error| error.kind()).err();
+        demand(damaged == Some(ErrorKind::Corrupt), format_args!("a damaged copy is corrupt, not {damaged:?}"))?;
+        demand(fixture.rows_beside("another").await.is_err(), "nothing is left of what could not be restored")?;
+        let rows = fixture.rows().await?;
+        return demand(rows == 501, format_args!("the 501 rows are untouched, not {rows}"));
+    }
     let held = fixture.hold_open().await?;
     if held.is_some() {
         let open = store.restore_from(&scope, &out).await.map_err(|error| error.kind()).err();
@@ -317,6 +347,24 @@ async fn restore_refuses(fixture: &dyn Fixture) -> Result<()> {
     demand(damaged == Some(ErrorKind::Corrupt), format_args!("a damaged copy is corrupt, not {damaged:?}"))?;
     let rows = fixture.rows().await?;
     demand(rows == 501, format_args!("the 501 rows are untouched, not {rows}"))
+}
+
+/// Whether a restore of this store goes beside the live database, which is that of a server: in place it says so, and changes
+/// nothing.
+async fn restores_beside(fixture: &dyn Fixture, copy: &Path) -> Result<bool> {
+    let store = fixture.store();
+    if store.capability().file.is_some() {
+        return Ok(false);
+    }
+    let before = fixture.footprint().await?;
+    match store.restore_from(&Scope::default(), copy).await {
+        Err(error) if error.kind() == ErrorKind::Unsupported => {
+            demand(error.hint().is_some(), "what cannot be restored in place hints at the other way")?;
+            demand(fixture.footprint().await? == before, "the live database is as it was")?;
+            Ok(true)
+        }
+        _ => Ok(false),
+    }
 }
 
 /// `maintain` answers for each task in order, done or with a reason, and loses no row.

@@ -316,7 +316,7 @@ impl Store for PostgresStore {
 
     async fn restore_from(&self, _: &Scope, _: &Path) -> Result<()> {
         Err(Error::new(ErrorKind::Unsupported, "a live PostgreSQL database is never replaced in place")
-            .with_hint("restore into a new database, and rename it once the service has let go of the old one")
+            .with_hint("`uplifted-ops restore database` makes a new one beside it, and `restore swap` lets it take the name")
             .with_context("store", &self.name))
     }
 

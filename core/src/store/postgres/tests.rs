@@ -6,6 +6,7 @@ mod connecting;
 mod looking;
 mod physical;
 mod restoring;
+mod suite;
 mod swapping;
 
 use super::*;
