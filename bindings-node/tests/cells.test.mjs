@@ -244,17 +244,67 @@ test("labels may be anything", async () => {
   assert.equal((await page())['c_labels_total{a="second",b="2"}'], 1);
 });
 
-test("counting in a finaliser, and while others count", async () => {
+test("counting in a signal handler, a finaliser and while garbage is collected, beside a thread that counts and readers", async () => {
   const { code, stderr } = await child(
     `
+    import { once } from "node:events";
     import { setImmediate as turn } from "node:timers/promises";
-    import { Counter, register } from "uplifted-ops/metrics";
-    const counter = new Counter({ name: "c_total", help: "C", labelNames: ["n"] });
-    const gone = new FinalizationRegistry((n) => counter.inc({ n }));
-    for (let n = 0; n < 1000; n++) gone.register({}, String(n % 10));
-    for (let round = 0; round < 10; round++) { gc(); await turn(); counter.reset; }
-    const sum = (await counter.get()).values.reduce((sum, { value }) => sum + value, 0);
-    if (sum !== 1000) throw new Error(String(sum));
+    import { PerformanceObserver } from "node:perf_hooks";
+    import { Worker } from "node:worker_threads";
+    import { Counter, Histogram, register } from "uplifted-ops/metrics";
+    const counter = new Counter({ name: "c_total", help: "C", labelNames: ["from"] });
+    const took = new Histogram({ name: "c_seconds", help: "C", buckets: [1, 2] });
+
+    let rings = 0;
+    process.on("SIGUSR2", () => {
+      rings++;
+      counter.inc({ from: "signal" });
+      counter.labels("signal-" + (rings % 3)).inc();
+      took.observe(0.5);
+    });
+    let pauses = 0;
+    new PerformanceObserver((list) => {
+      for (const _ of list.getEntries()) pauses++, counter.inc({ from: "gc" });
+    }).observe({ entryTypes: ["gc"] });
+    let ends = 0;
+    const gone = new FinalizationRegistry((n) => {
+      ends++;
+      counter.inc({ from: "finaliser" });
+      counter.labels("finaliser-" + n).inc();
+      took.observe(1.5);
+    });
+    for (let n = 0; n < 1000; n++) gone.register({}, n % 10);
+
+    const worker = new Worker(
+      'const { Counter } = require("uplifted-ops/metrics");' +
+      'const counter = new Counter({ name: "c_total", help: "C", labelNames: ["from"] });' +
+      'for (let n = 0; n < 100000; n++) counter.labels("thread-" + (n % 50)).inc();',
+      { eval: true },
+    );
+    const ended = once(worker, "exit");
+    for (let round = 0; ends < 1000 || rings < 50; round++) {
+      if (round > 20000) throw new Error(ends + " finalisers, " + rings + " signals");
+      process.kill(process.pid, "SIGUSR2");
+      gc();
+      await turn();
+      if (round % 10 === 0) await register.metrics();
+    }
+    await ended;
+    // No signal is under way any more.
+    for (let last = -1; last !== rings; await turn()) last = rings;
+    process.removeAllListeners("SIGUSR2");
+    const sums = {};
+    for (const { labels, value } of (await counter.get()).values) {
+      const from = labels.from.split("-")[0] + (labels.from.includes("-") ? "-n" : "");
+      sums[from] = (sums[from] ?? 0) + value;
+    }
+    const page = await register.metrics();
+    const threads = [...page.matchAll(/^c_total\\{from="thread-.*\\} (.*)$/gm)].reduce((sum, [, value]) => sum + Number(value), 0);
+    const observed = (await took.get()).values.find(({ metricName }) => metricName === "c_seconds_count").value;
+    const found = [sums.signal, sums["signal-n"], sums.finaliser, sums["finaliser-n"], sums.gc, threads, observed];
+    const wanted = [rings, rings, 1000, 1000, pauses, 100000, rings + 1000];
+    if (String(found) !== String(wanted) || pauses === 0) throw new Error(found + " instead of " + wanted);
+    process.exit(0);
   `,
     { flags: ["--expose-gc"] },
   );

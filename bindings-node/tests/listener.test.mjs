@@ -20,10 +20,10 @@ const HOST = `
 `;
 
 /** A Node of its own that listens, killed when the test ends. */
-async function host(test, code) {
+async function host(test, code, root = folder()) {
   const file = join(fresh, `child-${Math.random().toString(36).slice(2)}.mjs`);
   writeFileSync(file, HOST + code);
-  const child = spawn(process.execPath, [file, folder()], { stdio: ["pipe", "pipe", "inherit"] });
+  const child = spawn(process.execPath, [file, root], { stdio: ["pipe", "pipe", "inherit"] });
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
   test.after(() => {
     child.kill("SIGKILL");
@@ -102,6 +102,39 @@ test("collect functions are called for the listener, which shows the last known 
   await sleep(150);
   const [, , thrown] = await seen();
   assert.ok(thrown > then, `${thrown}`);
+});
+
+test("what the collect functions of another process say is in the sum, until that process is gone", async (t) => {
+  const root = folder();
+  const code = (name) => `
+    import { Counter, Gauge } from "uplifted-ops/metrics";
+    const seen = new Counter({ name: "h_seen_total", help: "Seen" });
+    const waits = new Gauge({ name: "h_waits", help: "Waits", labelNames: ["process"], collect() {
+      seen.inc();
+      this.set({ process: "${name}" }, process.pid);
+    } });
+  `;
+  const own = '{process="first"}';
+  const first = await host(t, code("first"), root);
+  const second = await host(t, code("second"), root);
+  const asked = (address, name) =>
+    page(address).then((text) => Number(new RegExp(`^${name} (.*)$`, "m").exec(text)?.[1] ?? NaN));
+  const escaped = (text) => text.replace(/[{}]/g, "\\$&");
+  // Each is asked when somebody asks it; what it said then is in the file that the other reads.
+  const [mine, other] = [`h_waits${escaped(own)}`, `h_waits${escaped('{process="second"}')}`];
+  assert.equal(await asked(first.address, mine), first.child.pid);
+  assert.equal(await asked(second.address, other), second.child.pid);
+  await until(async () => (await asked(first.address, other)) === second.child.pid);
+  await until(async () => (await asked(second.address, mine)) === first.child.pid);
+  // A counter that a collect function adds to is summed as any other is.
+  const before = await asked(first.address, "h_seen_total");
+  await sleep(150);
+  await asked(second.address, "h_seen_total");
+  await until(async () => (await asked(first.address, "h_seen_total")) >= before + 2);
+  second.child.kill("SIGKILL");
+  await until(async () => Number.isNaN(await asked(first.address, other)));
+  assert.equal(await asked(first.address, mine), first.child.pid);
+  assert.ok((await asked(first.address, "h_seen_total")) >= before + 2);
 });
 
 test("an event loop that is blocked is seen by /livez, which answers all along", async (t) => {

@@ -140,6 +140,20 @@ test("buckets", () => {
   assert.throws(() => exponentialBuckets(1, 2, 0), Error);
 });
 
+test("bounds that are not ascending are refused, and leave no name", async () => {
+  for (const buckets of [[1, 1], [2, 1], [1, 2, 2, 3], [NaN], [-Infinity, 1], [Infinity, 1]]) {
+    const registers = [new Registry()];
+    assert.throws(
+      () => new Histogram({ name: "p_bounds", help: "Bounds", registers, buckets }),
+      (error) => /the bounds of histogram "p_bounds"/.test(error.message) && /ascending/.test(error.hint),
+      `${buckets}`,
+    );
+    const fine = new Histogram({ name: "p_bounds", help: "Bounds", registers, buckets: [1, 2, Infinity] });
+    fine.observe(1);
+    assert.match(await registers[0].metrics(), /^p_bounds_bucket\{le="1.0"\} 1$/m);
+  }
+});
+
 test("exemplars", async () => {
   const registry = new Registry(Registry.OPENMETRICS_CONTENT_TYPE);
   const given = { registers: [registry], help: "Help", enableExemplars: true };

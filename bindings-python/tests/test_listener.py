@@ -188,6 +188,46 @@ def test_another_process_takes_over_when_one_is_killed(host: Callable[..., Host]
     print(f"taken over within {time.monotonic() - began:.3f} s")
 
 
+def test_what_a_process_collects_itself_is_on_its_own_page_and_what_it_counts_is_on_all(
+    host: Callable[..., Host],
+) -> None:
+    program = """
+from uplifted_ops.prometheus_client import REGISTRY, Counter, Gauge
+from uplifted_ops.prometheus_client.core import GaugeMetricFamily
+counted = Counter("l_asked", "Asked")
+class Own:
+    def describe(self):
+        return [GaugeMetricFamily("l_own", "Own")]
+    def collect(self):
+        counted.inc()
+        yield GaugeMetricFamily("l_own", "Own", value=os.getpid())
+REGISTRY.register(Own())
+Gauge("l_now", "Now", ["process"]).labels(str(os.getpid())).set_function(lambda: 7)
+with Ops(sys.argv[1], settings=settings) as ops:
+    told(ops)
+"""
+
+    def page(of: Host) -> dict[str, float]:
+        with urllib.request.urlopen(f"http://{of.address}/metrics", timeout=PATIENCE) as answer:
+            lines = [line for line in answer.read().decode().splitlines() if line.startswith("l_")]
+        return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines)}
+
+    first, second = host(program), host(program)
+    asked = 0.0
+    for it in (first, second, first, second):
+        shown = page(it)
+        # As many as there are families of it: what each process collects would be a second value of the same series.
+        assert shown["l_own"] == it.process.pid, shown
+        assert shown[f'l_now{{process="{it.process.pid}"}}'] == 7, shown
+        # The page may be read before, or after its collectors counted; none of what they counted is lost.
+        assert shown["l_asked_total"] >= asked, shown
+        asked = shown["l_asked_total"]
+    second.process.kill()
+    second.process.wait(PATIENCE)
+    after = page(first)
+    assert after["l_own"] == first.process.pid and after["l_asked_total"] >= asked, after
+
+
 def test_a_forked_child_keeps_no_address(host: Callable[..., Host]) -> None:
     address = free_port()
     parent = host(

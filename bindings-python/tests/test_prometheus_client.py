@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from uplifted_ops import _native
+from uplifted_ops import InvalidInputError, _native
 from uplifted_ops.prometheus_client import (
     CONTENT_TYPE_LATEST,
     REGISTRY,
@@ -489,6 +489,18 @@ def test_counting_from_a_signal_handler_a_finaliser_and_during_collection(regist
     assert counter.labels("signal")._get() == rings
     assert sum(took._get()[0]) == 3_000 + rings
     assert sum(counter.labels(f"loop-{n}")._get() for n in range(50)) == 3_000
+
+
+@pytest.mark.parametrize("bounds", [[1, 1], [2, 1], [1, 2, 2, 3], [math.nan], [-math.inf, 1], [math.inf, 1]])
+def test_bounds_that_are_not_ascending_are_refused_and_leave_no_name(
+    registry: CollectorRegistry, bounds: list[float]
+) -> None:
+    with pytest.raises(InvalidInputError, match="the bounds of histogram \"h\"") as refused:
+        Histogram("h", "H", buckets=bounds, registry=registry)
+    assert refused.value.hint is not None and "ascending" in refused.value.hint
+    fine = Histogram("h", "H", buckets=[1, 2, math.inf], registry=registry)
+    fine.observe(1)
+    assert registry.get_sample_value("h_bucket", {"le": "1.0"}) == 1
 
 
 def test_threads_and_readers(registry: CollectorRegistry) -> None:

@@ -140,6 +140,14 @@ impl ManualClock {
         let _ = self.sleepers.subscribe().wait_for(|sleepers| waiting(sleepers) >= count).await;
     }
 
+    /// Returns when a task sleeps that is to wake exactly `wait` from now.
+    pub async fn sleeper_for(&self, wait: Duration) {
+        let until = self.monotonic() + wait;
+        let waits = |sleepers: &Vec<(u64, Duration)>| sleepers.iter().any(|(_, end)| *end == until);
+        // The sender lives as long as this clock.
+        let _ = self.sleepers.subscribe().wait_for(waits).await;
+    }
+
     /// Sets the wall clock alone, as an administrator or NTP would.
     pub fn jump_to(&self, now: Timestamp) {
         self.lock().0 = now;

@@ -214,71 +214,36 @@ unsafe extern "C" fn counter_add(
     }
 }
 
-unsafe extern "C" fn gauge_inc(
-    this: *mut PyObject,
-    arguments: *const *mut PyObject,
-    count: ffi::Py_ssize_t,
-    names: *mut PyObject,
-) -> *mut PyObject {
-    // SAFETY: as CPython calls a method.
-    unsafe {
-        let by = if count == 0 && names.is_null() { Some(1.0) } else { only(arguments, count, names) };
-        if let (Some(gauge), Some(by)) = (held::<Gauge>(this).series(), by) {
-            gauge.add(by);
-            return none();
+/// A method that takes one number: what it does with it, what it takes when there is none, and which method does the rest.
+macro_rules! of_a_number {
+    ($name:ident, $class:ty, $otherwise:expr, $slowly:literal, |$series:ident, $number:ident| $act:expr) => {
+        unsafe extern "C" fn $name(
+            this: *mut PyObject,
+            arguments: *const *mut PyObject,
+            count: ffi::Py_ssize_t,
+            names: *mut PyObject,
+        ) -> *mut PyObject {
+            // SAFETY: as CPython calls a method.
+            unsafe {
+                let otherwise: Option<f64> = $otherwise;
+                let number = match otherwise {
+                    Some(number) if count == 0 && names.is_null() => Some(number),
+                    _ => only(arguments, count, names),
+                };
+                if let (Some($series), Some($number)) = (held::<$class>(this).series(), number) {
+                    $act;
+                    return none();
+                }
+                slowly(this, $slowly, arguments, count, names)
+            }
         }
-        slowly(this, c"_inc", arguments, count, names)
-    }
+    };
 }
 
-unsafe extern "C" fn gauge_dec(
-    this: *mut PyObject,
-    arguments: *const *mut PyObject,
-    count: ffi::Py_ssize_t,
-    names: *mut PyObject,
-) -> *mut PyObject {
-    // SAFETY: as CPython calls a method.
-    unsafe {
-        let by = if count == 0 && names.is_null() { Some(1.0) } else { only(arguments, count, names) };
-        if let (Some(gauge), Some(by)) = (held::<Gauge>(this).series(), by) {
-            gauge.add(-by);
-            return none();
-        }
-        slowly(this, c"_dec", arguments, count, names)
-    }
-}
-
-unsafe extern "C" fn gauge_set(
-    this: *mut PyObject,
-    arguments: *const *mut PyObject,
-    count: ffi::Py_ssize_t,
-    names: *mut PyObject,
-) -> *mut PyObject {
-    // SAFETY: as CPython calls a method.
-    unsafe {
-        if let (Some(gauge), Some(value)) = (held::<Gauge>(this).series(), only(arguments, count, names)) {
-            gauge.set(value);
-            return none();
-        }
-        slowly(this, c"_set", arguments, count, names)
-    }
-}
-
-unsafe extern "C" fn observe(
-    this: *mut PyObject,
-    arguments: *const *mut PyObject,
-    count: ffi::Py_ssize_t,
-    names: *mut PyObject,
-) -> *mut PyObject {
-    // SAFETY: as CPython calls a method.
-    unsafe {
-        if let (Some(histogram), Some(value)) = (held::<Histogram>(this).series(), only(arguments, count, names)) {
-            histogram.observe(value);
-            return none();
-        }
-        slowly(this, c"_observe", arguments, count, names)
-    }
-}
+of_a_number!(gauge_inc, Gauge, Some(1.0), c"_inc", |gauge, by| gauge.add(by));
+of_a_number!(gauge_dec, Gauge, Some(1.0), c"_dec", |gauge, by| gauge.add(-by));
+of_a_number!(gauge_set, Gauge, None, c"_set", |gauge, value| gauge.set(value));
+of_a_number!(observe, Histogram, None, c"_observe", |histogram, value| histogram.observe(value));
 
 /// A class whose instances have children by label values.
 pub(super) trait Parent {

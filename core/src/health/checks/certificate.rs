@@ -119,7 +119,10 @@ impl HealthCheck for CertificateCheck {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use std::net::{TcpListener, TcpStream};
+
     use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+    use rustls::ServerConnection;
 
     use super::*;
     use crate::clock::{ManualClock, Timestamp};
@@ -133,7 +136,7 @@ pub(super) mod tests {
     }
 
     /// How a server with this certificate speaks TLS.
-    pub(in super::super) fn served(pem: &str, key: &KeyPair) -> Arc<rustls::ServerConfig> {
+    fn served(pem: &str, key: &KeyPair) -> Arc<rustls::ServerConfig> {
         use rustls::pki_types::pem::PemObject;
         use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
@@ -142,6 +145,23 @@ pub(super) mod tests {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let versions = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
         Arc::new(versions.unwrap().with_no_client_auth().with_single_cert(chain, key).unwrap())
+    }
+
+    /// A server of this certificate on a loopback port, which does the same with one connection after the other; its port.
+    pub(in super::super) fn serving(
+        pem: &str,
+        key: &KeyPair,
+        serve: impl Fn(ServerConnection, TcpStream) + Send + 'static,
+    ) -> u16 {
+        let config = served(pem, key);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            for socket in listener.incoming() {
+                serve(ServerConnection::new(Arc::clone(&config)).unwrap(), socket.unwrap());
+            }
+        });
+        port
     }
 
     /// An authority, and a certificate that it signed for `localhost`, valid until the given day.

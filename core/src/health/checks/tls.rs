@@ -234,24 +234,20 @@ mod tests {
     use std::io::Write;
     use std::net::TcpListener;
 
-    use rustls::ServerConnection;
-
-    use super::super::certificate::tests::{at, issued, served, signs_itself};
+    use super::super::certificate::tests::{at, issued, serving, signs_itself};
     use super::*;
     use CheckStatus::{Fail, Pass, Warn};
 
     /// A server of this certificate on a loopback port, which shakes hands one after the other.
     fn server(pem: &str, key: &rcgen::KeyPair) -> String {
-        let config = served(pem, key);
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        std::thread::spawn(move || {
-            for socket in listener.incoming() {
-                let mut connection = ServerConnection::new(Arc::clone(&config)).unwrap();
-                let mut socket = socket.unwrap();
-                while connection.is_handshaking() && connection.complete_io(&mut socket).is_ok() {}
-            }
-        });
+        let port =
+            serving(
+                pem,
+                key,
+                |mut connection, mut socket| {
+                    while connection.is_handshaking() && connection.complete_io(&mut socket).is_ok() {}
+                },
+            );
         format!("localhost:{port}")
     }
 

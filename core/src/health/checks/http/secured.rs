@@ -60,33 +60,25 @@ impl Secured {
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
-    use std::net::TcpListener;
-    use std::sync::Arc;
 
-    use rustls::{ServerConnection, StreamOwned};
+    use rustls::StreamOwned;
 
-    use super::super::super::certificate::tests::{at, issued, served, signs_itself};
+    use super::super::super::certificate::tests::{at, issued, serving, signs_itself};
     use super::super::HttpCheck;
     use super::*;
     use crate::health::HealthCheck;
 
     /// A server of this certificate on a loopback port, which answers each request in the same way.
     fn server(pem: &str, key: &rcgen::KeyPair) -> String {
-        let config = served(pem, key);
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        std::thread::spawn(move || {
-            for socket in listener.incoming() {
-                let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
-                let mut stream = StreamOwned::new(connection, socket.unwrap());
-                let (mut head, mut byte) = (Vec::new(), [0]);
-                while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|read| read == 1) {
-                    head.push(byte[0]);
-                }
-                let location = if head.starts_with(b"GET /moved ") { "302 Found\r\nLocation: /" } else { "200 OK" };
-                let answer = format!("HTTP/1.1 {location}\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
-                let _ = stream.write_all(answer.as_bytes()).and_then(|()| stream.flush());
+        let port = serving(pem, key, |connection, socket| {
+            let mut stream = StreamOwned::new(connection, socket);
+            let (mut head, mut byte) = (Vec::new(), [0]);
+            while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|read| read == 1) {
+                head.push(byte[0]);
             }
+            let location = if head.starts_with(b"GET /moved ") { "302 Found\r\nLocation: /" } else { "200 OK" };
+            let answer = format!("HTTP/1.1 {location}\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
+            let _ = stream.write_all(answer.as_bytes()).and_then(|()| stream.flush());
         });
         format!("https://localhost:{port}")
     }
