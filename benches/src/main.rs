@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "a harness measures real time and starts real programs")]
 
 mod contenders;
+mod follow;
 mod generate;
 mod harness;
 mod health;
@@ -40,6 +41,11 @@ enum Command {
     Health(health::Options),
     /// Time counting and the page beside other libraries, and print a Markdown table
     Metrics(metrics::Options),
+    /// Time following a database: lag, cost, loss when killed, and the way back, beside Litestream
+    Follow(follow::Options),
+    /// The writer of `follow`
+    #[command(hide = true)]
+    FollowWriter(follow::WriterOptions),
     /// Soak the sum over processes: an hour's worth of restarts under load, whose sum must be exact
     Churn(metrics::churn::Options),
 }
@@ -50,6 +56,8 @@ fn main() -> ExitCode {
         Command::Run(options) => harness::run(&options).map(|report| println!("{report}")),
         Command::Health(options) => health::run(&options).map(|report| println!("{report}")),
         Command::Metrics(options) => metrics::run(&options).map(|report| println!("{report}")),
+        Command::Follow(options) => follow::run(&options).map(|report| println!("{report}")),
+        Command::FollowWriter(options) => follow::write(&options).map(|nothing| print!("{nothing}")),
         Command::Churn(options) => metrics::churn::run(&options).map(|report| println!("{report}")),
     };
     match done {

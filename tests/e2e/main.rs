@@ -8,6 +8,7 @@ mod layouts;
 mod live;
 mod locks;
 mod main_job;
+mod moments;
 mod mounts;
 mod plain_tools;
 mod postgres;

@@ -13,6 +13,7 @@ use crate::backup::list::blocking;
 use crate::backup::repository::names::{self, SegmentName};
 use crate::backup::repository::segment::{Place, Segment};
 use crate::backup::repository::streams::{Shelf, Stored, by_stream, thread};
+use crate::backup::target::MAX_BLOCK;
 use crate::cancel::Scope;
 use crate::clock::Timestamp;
 use crate::config::ContinuousSettings;
@@ -20,8 +21,8 @@ use crate::error::Result;
 
 /// How often a target is looked at.
 const PERIOD: Duration = Duration::from_secs(600);
-/// The most bytes that are put together.
-const MOST_BYTES: u64 = 32 << 20;
+/// The most bytes that are put together: one block of a target. A few times that is in memory on the way.
+const MOST_BYTES: u64 = MAX_BLOCK as u64;
 /// The most increments: each has a line in the head.
 const MOST_INCREMENTS: usize = 40_000;
 /// Fewer segments than this are left as they are.

@@ -28,10 +28,8 @@ use crate::store::follow::{FollowRequest, Follower};
 const IDLE: Duration = Duration::from_secs(60);
 /// How long the last segments may take on their way into the targets, once it is to end.
 const LAST_SHIP: Duration = Duration::from_secs(10);
-/// A driver looks at its log now and then: what it did not hand over may be this young, and is committed all the same.
-const UNSEEN: Duration = Duration::from_millis(300);
-/// How long a driver may take until that it hands out nothing means that there is nothing.
-const SETTLED: Duration = Duration::from_secs(10);
+/// How long a driver is asked at once for what was committed last.
+const ASK: Duration = Duration::from_millis(50);
 /// How long the last commits may take to be read.
 const LAST_READ: Duration = Duration::from_secs(5);
 /// How often it is written down how things stand, at most.
@@ -72,6 +70,8 @@ pub(super) struct Shared {
 pub(super) struct State {
     pub(super) spool: Spool,
     pub(super) standing: StoreStanding,
+    /// Whether something was read that is not on this disk yet.
+    gathers: bool,
     /// When it was last written down, on the monotonic clock.
     told: Option<Duration>,
 }
@@ -114,12 +114,12 @@ impl Shared {
                 return Ok(());
             }
             state.told = Some(now);
-            let State { spool, standing, .. } = &mut *state;
+            let State { spool, standing, gathers, .. } = &mut *state;
             (standing.spool_segments, standing.spool_bytes) = spool.size();
             for (number, target) in standing.targets.iter_mut().enumerate() {
                 target.waiting_segments = spool.waiting(number);
                 // All that was read is there: so is the time in which nothing was committed.
-                if target.waiting_segments == 0 && target.stored_until.is_some() && target.lost_segments == 0 {
+                if !*gathers && target.waiting_segments == 0 && target.stored_until.is_some() && target.lost_segments == 0 {
                     target.stored_until = target.stored_until.max(standing.seen_until);
                 }
             }
@@ -208,6 +208,8 @@ async fn share(job: &FollowJob) -> Result<Arc<Shared>> {
         following: true,
         targets: job.targets.iter().map(|(name, _)| target(name)).collect(),
         trouble: None,
+        // What the worker before this one read is not all on this disk.
+        seen_until: None,
         ..before
     };
     Ok(Arc::new(Shared {
@@ -215,7 +217,7 @@ async fn share(job: &FollowJob) -> Result<Arc<Shared>> {
         keys: job.keys.clone(),
         settings: job.settings.clone(),
         folder: job.folder.clone(),
-        state: Mutex::new(State { spool, standing, told: None }),
+        state: Mutex::new(State { spool, standing, gathers: false, told: None }),
         changed: watch::Sender::new(0),
         ending: Cancel::new(),
     }))
@@ -292,38 +294,31 @@ async fn run(scope: &Scope, job: &FollowJob, shared: &Arc<Shared>, line: Option<
     };
     let mut follower = job.store.follow(scope, request).await?;
     let who = Who { store: job.name.clone(), kind: job.store.capability().kind, host: job.host.clone() };
-    let mut reader = Reader { shared, gather: Gather::new(who, line), spooled: None, quiet: false, took: false };
+    let mut reader = Reader { shared, gather: Gather::new(who, line), spooled: None };
     shared.tell(scope, true).await?;
     let every = job.settings.ship_every();
     let mut since = None::<Duration>;
-    let began = scope.clock.monotonic();
-    let mut stored = began;
+    let mut stored = scope.clock.monotonic();
     let ended = loop {
         if scope.cancel.is_cancelled() {
             break Ok(());
         }
         let now = scope.clock.monotonic();
         let patience = since.map_or(every, |since| every.saturating_sub(now.saturating_sub(since)));
-        let asked = before(scope.clock.now());
         match follower.next(scope, patience.max(Duration::from_millis(1))).await {
             Ok(Some(increment)) => {
                 reader.take(scope, increment).await?;
                 since = since.or(Some(now));
             }
-            // A driver that goes on where another one ended first finds out what was committed meanwhile.
-            Ok(None) if reader.took || now.saturating_sub(began) > SETTLED => {
-                reader.quiet = true;
-                reader.nothing_before(asked);
-            }
-            Ok(None) => {}
+            Ok(None) => reader.nothing_before(follower.standing().seen_until),
             Err(error) if error.kind() == ErrorKind::Cancelled && scope.cancel.is_cancelled() => break Ok(()),
             Err(error) => break Err(error),
         }
         let now = scope.clock.monotonic();
         let due = since.is_some_and(|since| now.saturating_sub(since) >= every) || reader.gather.is_full();
-        let is_idle = since.is_none() && reader.quiet && now.saturating_sub(stored) >= IDLE;
+        let is_idle = since.is_none() && now.saturating_sub(stored) >= IDLE;
         if due || is_idle {
-            if reader.store(scope, &mut *follower, is_idle.then_some(asked)).await? {
+            if reader.store(scope, &mut *follower, is_idle).await? {
                 stored = now;
             }
             since = None;
@@ -335,32 +330,26 @@ async fn run(scope: &Scope, job: &FollowJob, shared: &Arc<Shared>, line: Option<
     say_last(scope);
     let own = scope.uncancelled();
     let until = own.clock.monotonic() + LAST_READ;
-    let mut seen = before(own.clock.now());
     while ended.is_ok() && own.clock.monotonic() < until {
-        match follower.next(&own, UNSEEN).await {
-            Ok(Some(increment)) => {
-                reader.take(&own, increment).await?;
-                seen = before(own.clock.now());
-            }
+        match follower.next(&own, ASK).await {
+            Ok(Some(increment)) => reader.take(&own, increment).await?,
             Ok(None) => {
-                if reader.took {
-                    reader.nothing_before(seen);
-                }
+                reader.nothing_before(follower.standing().seen_until);
                 break;
             }
             Err(_) => break,
         }
         if reader.gather.is_full() {
-            reader.store(&own, &mut *follower, None).await?;
+            reader.store(&own, &mut *follower, false).await?;
         }
     }
-    let last = reader.store(&own, &mut *follower, (ended.is_ok() && reader.took).then_some(seen)).await;
+    // What was committed last, and behind it the time in which nothing was.
+    let last = async {
+        reader.store(&own, &mut *follower, false).await?;
+        reader.store(&own, &mut *follower, ended.is_ok()).await
+    };
+    let last = last.await;
     ended.and(last.map(|_| ()))
-}
-
-/// The moment before which nothing is unseen at `now`.
-fn before(now: Timestamp) -> Timestamp {
-    now.checked_sub(UNSEEN).unwrap_or(now)
 }
 
 /// What reads, and spools.
@@ -369,26 +358,11 @@ struct Reader<'a> {
     gather: Gather,
     /// Up to where it is on this disk.
     spooled: Option<String>,
-    /// Whether this worker looked, and saw nothing, since the last increment.
-    quiet: bool,
-    /// Whether it took any.
-    took: bool,
 }
 
 impl Reader<'_> {
     async fn take(&mut self, scope: &Scope, increment: crate::store::follow::Increment) -> Result<()> {
         let until = increment.until;
-        // So that the time in which there was nothing to see is told from one in which nobody looked.
-        let seen = self.shared.state().standing.seen_until.filter(|_| !self.gather.has_some());
-        let line = self.gather.line().map(|line| line.until);
-        if let (Some(seen), Some(line), true) = (seen, line, self.quiet)
-            && seen.duration_since(line) > jiff::SignedDuration::from_secs(1)
-            && seen <= until
-            && let Some(ready) = self.gather.idle(seen)?
-        {
-            self.spool(ready).await?;
-        }
-        (self.quiet, self.took) = (false, true);
         let (before, begun) = self.gather.take(increment, scope.clock.now())?;
         if let Some(ready) = before {
             self.spool(ready).await?;
@@ -400,14 +374,15 @@ impl Reader<'_> {
             state.standing.stream = place.map(|place| place.stream.to_string());
             state.standing.since = place.map(|place| place.begun);
         }
-        self.nothing_before(until);
+        self.shared.state().gathers = self.gather.has_some();
+        self.nothing_before(Some(until));
         Ok(())
     }
 
     /// Notes that everything committed before `time` was read.
-    fn nothing_before(&self, time: Timestamp) {
+    fn nothing_before(&self, time: Option<Timestamp>) {
         let seen = &mut self.shared.state().standing.seen_until;
-        *seen = (*seen).max(Some(time));
+        *seen = (*seen).max(time);
     }
 
     fn look_at(&self, follower: &dyn Follower) {
@@ -421,10 +396,12 @@ impl Reader<'_> {
         state.standing.since = place.map(|place| place.begun);
     }
 
-    /// Spools what was gathered, or that nothing was committed before `idle`. Says whether there was something.
-    async fn store(&mut self, scope: &Scope, follower: &mut dyn Follower, idle: Option<Timestamp>) -> Result<bool> {
-        let ready = match idle {
-            Some(seen) if !self.gather.has_some() => self.gather.idle(seen)?,
+    /// Spools what was gathered, or where that is nothing, and it `is_idle`, that nothing was committed. Says whether there was
+    /// something.
+    async fn store(&mut self, scope: &Scope, follower: &mut dyn Follower, is_idle: bool) -> Result<bool> {
+        let seen = self.shared.state().standing.seen_until;
+        let ready = match seen {
+            Some(seen) if is_idle && !self.gather.has_some() => self.gather.idle(seen)?,
             _ => self.gather.end()?,
         };
         let Some(ready) = ready else { return Ok(false) };
@@ -447,6 +424,7 @@ impl Reader<'_> {
             for (target, lost) in state.standing.targets.iter_mut().zip(&lost) {
                 target.lost_segments += lost;
             }
+            state.gathers = self.gather.has_some();
             lost.iter().any(|lost| *lost > 0)
         };
         if lost {

@@ -30,6 +30,8 @@ pub(super) struct Line {
     pub(super) to: String,
     pub(super) checksum: Option<String>,
     pub(super) until: Timestamp,
+    /// That of the last point, where it is known.
+    time: Timestamp,
 }
 
 impl Line {
@@ -40,6 +42,7 @@ impl Line {
             to: segment.to.clone(),
             checksum: segment.checksum.clone(),
             until: segment.until,
+            time: segment.points().last().map_or(Timestamp::MIN, |point| point.time),
         }
     }
 
@@ -159,19 +162,18 @@ impl Gather {
                 last: 0,
             };
             let (to, until) = (increment.from.clone(), Timestamp::MIN);
-            self.line = Some(Line { place, to, checksum: None, until });
+            self.line = Some(Line { place, to, checksum: None, until, time: until });
             increment.continuity = Continuity::Begins { reason: reason.clone() };
             begun = Some(Begun { reason, since: increment.until });
         }
         let Some(line) = &mut self.line else { return Err(Error::internal("a stream was begun and is not there")) };
-        for point in &mut increment.points {
-            point.time = point.time.max(line.until.min(increment.until));
-        }
+        // A driver that resumes may have seen a point before the time in which it is known that nothing was committed.
+        let earliest = line.time.max(line.until.min(increment.until));
         increment.until = increment.until.max(line.until);
-        let mut last = Timestamp::MIN;
+        increment.since = increment.since.min(increment.until);
         for point in &mut increment.points {
-            point.time = point.time.max(last);
-            last = point.time;
+            point.time = point.time.max(earliest).max(line.time);
+            line.time = point.time;
         }
         line.until = increment.until;
         line.to.clone_from(&increment.to);
@@ -201,13 +203,7 @@ impl Gather {
     /// What was gathered, as a segment. Takes its time: compresses.
     pub(super) fn end(&mut self) -> Result<Option<Ready>> {
         let (Some(open), Some(line)) = (self.open.take(), &self.line) else { return Ok(None) };
-        let Open { place, from, mut heads, plain, .. } = open;
-        // Across segments as well: the points of one are not before those of the one before it.
-        let mut last = Timestamp::MIN;
-        for point in heads.iter_mut().flat_map(|head| &mut head.points) {
-            point.time = point.time.max(last);
-            last = point.time;
-        }
+        let Open { place, from, heads, plain, .. } = open;
         let packed = pack(&plain)?;
         let frame = Frame {
             stored_bytes: packed.len() as u64,

@@ -2,6 +2,9 @@
 //!
 //! A stream in a target is read into *runs*: segments of which each provably follows the one before it. A base lies in a run when
 //! its copy was begun after the run's first increment ended: then all that the copy lacks is in the run.
+//!
+//! What comes back for a moment is the last state that was seen until then: nothing in it is younger than the moment, and what
+//! it lacks is younger than [`TOLERANCE`] before it. Where the looks lay further apart than that, the time between them is a gap.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -17,8 +20,9 @@ use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::follow::Continuity;
 
-/// Commits that were seen longer after the last look than this were seen too late: no state in between is known.
-const UNSEEN: jiff::SignedDuration = jiff::SignedDuration::from_secs(2);
+/// What is committed less than this before a moment may be missing in what comes back for it. Between two looks that are
+/// further apart no state is known.
+pub(crate) const TOLERANCE: jiff::SignedDuration = jiff::SignedDuration::from_secs(1);
 
 /// The seconds that a store can go back to.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -83,30 +87,42 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// Up to when it tells what was committed.
+    /// Up to when it tells what was committed. The last state was seen when the look was over, and the time until then is
+    /// told as well as any other.
     pub(crate) fn until(&self) -> Timestamp {
-        self.segments.last().map_or(self.starts, |last| last.head.until)
+        let Some(last) = self.segments.last() else { return self.starts };
+        let seen = last.head.points().last().map_or(last.head.until, |point| point.time);
+        seen.clamp(last.head.until, after(last.head.until))
     }
 
-    /// States in it that are lost: of a difference only the end is known.
+    /// The times in it of which no state is known, or none that is young enough.
     fn holes(&self) -> Vec<Gap> {
         let mut holes = Vec::new();
-        let mut before = self.starts;
+        // What is committed before this is in what was gone through; the time of its last point.
+        let (mut before, mut seen) = (self.starts, self.starts);
+        // Since when a transaction or a look comes in parts.
+        let mut open: Option<Timestamp> = None;
         for stored in &self.segments {
             for head in &stored.head.increments {
-                let first = head.points.first().map(|point| point.time);
-                if let Continuity::Difference { reason } = &head.continuity {
-                    let end = first.unwrap_or(head.until);
-                    holes.push(Gap { from: before, until: Some(end), reason: reason.clone() });
-                } else if let Some(first) = first.filter(|first| first.duration_since(before) > UNSEEN) {
-                    // What was committed meanwhile came all at once: the states in between were seen by nobody.
-                    let reason = "nobody followed the store at that time".to_owned();
-                    holes.push(Gap { from: before, until: Some(first), reason });
+                let since = head.since.unwrap_or(before);
+                let since = *open.insert(open.map_or(since, |open| open.min(since)));
+                // A part has no point, and what is before it is not known to be all.
+                let Some(point) = head.points.last() else { continue };
+                open = None;
+                let reason = match &head.continuity {
+                    Continuity::Begins { .. } => None,
+                    Continuity::Difference { reason } => Some(reason.clone()),
+                    Continuity::Continues if point.time > after(since) => {
+                        Some("nobody followed the store at that time".to_owned())
+                    }
+                    Continuity::Continues => None,
+                };
+                // The state before it is good for as long as what it lacks is young.
+                let from = seen.clamp(since, after(since));
+                if let Some(reason) = reason.filter(|_| point.time > from) {
+                    holes.push(Gap { from, until: Some(point.time), reason });
                 }
-                // A part of a transaction has no point, and what is before it is not known to be all.
-                if !head.points.is_empty() {
-                    before = before.max(head.until);
-                }
+                (before, seen) = (before.max(head.until), seen.max(point.time));
             }
             if stored.head.increments.is_empty() {
                 before = before.max(stored.head.until);
@@ -114,6 +130,11 @@ impl Run {
         }
         holes
     }
+}
+
+/// The moment up to which a state is good that lacks what was committed from `time` on.
+fn after(time: Timestamp) -> Timestamp {
+    time.checked_add(TOLERANCE).unwrap_or(Timestamp::MAX)
 }
 
 /// A store as all targets have it.

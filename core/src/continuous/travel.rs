@@ -30,8 +30,11 @@ pub(crate) struct Way {
 pub(crate) struct StoreWay {
     pub(crate) store: String,
     pub(crate) base: Base,
-    /// The last state that is not after the moment; none when nothing was committed between the copy and it.
+    /// The last state that is not after the moment. Where nothing was committed between the copy and the moment it is the one
+    /// before the copy, whose checksum proves that the copy has nothing younger; none where the driver has no checksums.
     pub(crate) point: Option<Point>,
+    /// The first increment that is needed ended at this moment or later.
+    pub(crate) begins: Timestamp,
     /// What is added, in order.
     pub(crate) segments: Vec<Stored>,
     pub(crate) shelf: Shelf,
@@ -126,13 +129,18 @@ impl View {
             if !covered {
                 continue;
             }
-            let first = run.segments.partition_point(|stored| stored.head.until < base.taken_at);
-            let after = |point: &&Point| point.time >= base.taken_at && point.time <= at;
-            let points = run.segments[first..].iter().flat_map(|stored| stored.head.points());
-            let point = points.filter(after).last().cloned();
-            if exact && point.is_none() {
+            let increments = run.segments.iter().flat_map(|stored| &stored.head.increments);
+            let points = increments.flat_map(|head| head.points.iter().map(|point| (point, head.until)));
+            let last = points.take_while(|(point, _)| point.time <= at).last();
+            if exact && last.is_none_or(|(point, _)| point.time < base.taken_at) {
                 continue;
             }
+            let last = last.filter(|(point, _)| point.time >= base.taken_at || point.checksum.is_some());
+            let (point, begins) = match last {
+                Some((point, until)) => (Some(point.clone()), until.min(base.taken_at)),
+                None => (None, base.taken_at),
+            };
+            let first = run.segments.partition_point(|stored| stored.head.until < begins);
             let last = run.segments[first..].iter().take_while(|stored| {
                 point.is_some() && stored.head.points().next().is_none_or(|first| first.time <= at)
             });
@@ -141,6 +149,7 @@ impl View {
                 store: store.store.clone(),
                 base: base.clone(),
                 point,
+                begins,
                 segments,
                 shelf: self.shelves.get(run.shelf)?.clone(),
             });
@@ -197,7 +206,7 @@ pub(crate) struct Reading {
     /// What is left of the segment that is read: the next frame of it.
     current: Option<(Stored, usize)>,
     ready: VecDeque<Increment>,
-    taken_at: Timestamp,
+    begins: Timestamp,
 }
 
 impl Reading {
@@ -208,7 +217,7 @@ impl Reading {
             segments: way.segments.iter().cloned().collect(),
             current: None,
             ready: VecDeque::new(),
-            taken_at,
+            begins: way.begins.min(taken_at),
         }
     }
 }
@@ -219,7 +228,7 @@ impl Increments for Reading {
         loop {
             scope.cancel.check()?;
             if let Some(increment) = self.ready.pop_front() {
-                if increment.until < self.taken_at {
+                if increment.until < self.begins {
                     continue;
                 }
                 return Ok(Some(increment));

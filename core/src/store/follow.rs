@@ -9,6 +9,13 @@
 //! A copy shows a state between two moments, [`StoreSnapshot::taken_at`](super::StoreSnapshot) and the end of the copy. Whoever
 //! rolls it forward begins with the first increment whose [`Increment::until`] is not before `taken_at`. Increments bring whole
 //! pages (or a log that is replayed from a known place), so what the copy had already changes nothing in the end.
+//!
+//! # Which states are known
+//!
+//! A follower looks, and looks again: of the commits between two looks only the state at the second is known. An increment says
+//! when the look before it was ([`Increment::since`]), and its points when they were seen. From the one to the other the last
+//! point before is a state that lacks commits that are younger than `since`, and no others. Whoever promises a second refuses
+//! the time between two looks that are further apart than that.
 
 use std::fmt::Debug;
 use std::path::PathBuf;
@@ -51,6 +58,9 @@ pub struct FollowerStanding {
     pub log_bytes: u64,
     /// What keeps it from following, for people; `None` while it follows.
     pub waits_for: Option<String>,
+    /// Everything committed before this moment, by our clock, was in what [`Follower::next`] returned by now; `None` before
+    /// the first look is over. It goes on while nothing is committed, and stands still while the database cannot be read.
+    pub seen_until: Option<Timestamp>,
 }
 
 /// What was committed between two positions.
@@ -64,6 +74,9 @@ pub struct Increment {
     pub continuity: Continuity,
     /// The moments that can be gone back to within it, in order. Empty where a transaction goes on in the next increment.
     pub points: Vec<Point>,
+    /// What is in it was committed at this moment or later, by our clock: that of the look before. After a
+    /// [`Resume`] it is that one's `until`. The beginning of time where it is not known.
+    pub since: Timestamp,
     /// Everything committed before this moment is in it or in those before it, by our clock.
     pub until: Timestamp,
     /// The changes, in the driver's own form; at most [`MAX_PAYLOAD`] bytes.
@@ -76,7 +89,7 @@ pub const MAX_PAYLOAD: usize = 4 << 20;
 /// A state of the database that was committed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Point {
-    /// When it was seen by our clock: it was committed before, and after the time of the point before it.
+    /// When it was seen by our clock: it was committed before, and after the [`Increment::since`] of its increment.
     pub time: Timestamp,
     /// Its place, in the driver's words (an LSN).
     pub position: String,

@@ -159,6 +159,8 @@ impl Store for Ledger {
             at: HEAD.len() as u64,
             hasher: blake3::Hasher::new(),
             begins: Some("the ledger is followed from its beginning".to_owned()),
+            since: request.resume.as_ref().map_or_else(|| scope.clock.now(), |resume| resume.until),
+            seen: None,
         };
         if let Some(resume) = request.resume {
             let at: u64 = resume.position.parse().map_err(|_| Error::invalid("a position is a number"))?;
@@ -249,6 +251,9 @@ struct LedgerFollower {
     /// Of what is before it.
     hasher: blake3::Hasher,
     begins: Option<String>,
+    /// When it looked last, and everything that it found was handed over.
+    since: Timestamp,
+    seen: Option<Timestamp>,
 }
 
 impl LedgerFollower {
@@ -280,7 +285,8 @@ impl LedgerFollower {
             Some(reason) => Continuity::Begins { reason },
             None => Continuity::Continues,
         };
-        Ok(Some(Increment { from, to: self.at.to_string(), continuity, points, until: now, payload: bytes }))
+        let since = self.since;
+        Ok(Some(Increment { from, to: self.at.to_string(), continuity, points, since, until: now, payload: bytes }))
     }
 }
 
@@ -290,13 +296,20 @@ impl Follower for LedgerFollower {
         let until = scope.clock.monotonic() + patience;
         loop {
             scope.cancel.check()?;
-            // Read before the look: what is seen was committed before it is over.
-            if let Some(mut increment) = self.look(scope.clock.now())? {
+            let looked = scope.clock.now();
+            if let Some(mut increment) = self.look(looked)? {
+                // What is seen was committed before the look is over.
                 let now = scope.clock.now();
-                increment.until = now;
                 increment.points.iter_mut().for_each(|point| point.time = now);
+                if increment.payload.len() as u64 * 2 < MOST {
+                    self.since = looked;
+                } else {
+                    // There may be more than went into it.
+                    increment.until = self.since;
+                }
                 return Ok(Some(increment));
             }
+            (self.since, self.seen) = (looked, Some(looked));
             if scope.clock.monotonic() >= until {
                 return Ok(None);
             }
@@ -309,6 +322,6 @@ impl Follower for LedgerFollower {
     }
 
     fn standing(&self) -> FollowerStanding {
-        FollowerStanding { position: self.at.to_string(), log_bytes: 0, waits_for: None }
+        FollowerStanding { position: self.at.to_string(), log_bytes: 0, waits_for: None, seen_until: self.seen }
     }
 }

@@ -1,7 +1,7 @@
 //! A snapshot's header: what it is, and which packs it needs.
 
 use super::id::{BlobId, IdKey, PackId, RepositoryId, SnapshotId};
-use super::lines::{Fields, Kind, RecordReader, RecordWriter};
+use super::lines::{Fields, Kind, RecordWriter, read_with_mac};
 use crate::backup::manifest::{Digest, Outcome};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
@@ -143,20 +143,13 @@ impl Header {
     /// [`ErrorKind::Corrupt`] when it is damaged, not genuine, or of another repository;
     /// [`ErrorKind::Unsupported`] when it is too new.
     pub(crate) fn read(bytes: &[u8], repository: RepositoryId, key: &IdKey) -> Result<(Self, Digest)> {
-        let mut reader = RecordReader::with_mac(bytes, KIND, key)?;
         let mut draft = Draft::default();
-        while let Some(mut fields) = reader.next()? {
-            draft.take(&mut fields)?;
-            fields.end()?;
-        }
+        let mac = read_with_mac(bytes, KIND, key, |fields| draft.take(fields))?;
         let header = draft.finish()?;
         if header.repository != repository {
             return Err(corrupt(format!("it belongs to the repository {}", header.repository)));
         }
-        // What the mac proves is all but the mac's own line, which has a fixed length.
-        let mac = bytes.len().checked_sub(65).and_then(|at| super::id::unhex_lower(&bytes[at..at + 64]));
-        let mac = mac.ok_or_else(|| corrupt("its mac is missing".to_owned()))?;
-        Ok((header, Digest(mac)))
+        Ok((header, mac))
     }
 }
 

@@ -145,6 +145,26 @@ enum Proof {
     Mac(Box<blake3::Hasher>),
 }
 
+/// Reads a record that is in memory whole, and returns its mac. `take` gets each line, and takes all fields of it.
+///
+/// # Errors
+/// Those of [`RecordReader::with_mac`] and of `take`.
+pub(crate) fn read_with_mac(
+    bytes: &[u8],
+    kind: Kind,
+    key: &IdKey,
+    mut take: impl FnMut(&mut Fields<'_>) -> Result<()>,
+) -> Result<Digest> {
+    let mut reader = RecordReader::with_mac(bytes, kind, key)?;
+    while let Some(mut fields) = reader.next()? {
+        take(&mut fields)?;
+        fields.end()?;
+    }
+    // What the mac proves is all but the mac's own line, which has a fixed length.
+    let mac = bytes.len().checked_sub(65).and_then(|at| unhex_lower(&bytes[at..at + 64]));
+    mac.map(Digest).ok_or_else(|| corrupt(kind, reader.number, "its mac is missing"))
+}
+
 impl<R: BufRead> RecordReader<R> {
     /// Starts a record that is proven already, by the id of its blob.
     ///

@@ -3,15 +3,16 @@
 //! The head says all but the changes themselves, so that a host without the key of an encrypted repository can tell the times
 //! that it covers, go on behind it, and put several together: what follows the head is whole frames, each sealed for itself.
 
-use super::id::{IdKey, RepositoryId, StreamId, unhex_lower};
-use super::lines::{Fields, Kind, RecordReader, RecordWriter};
+use super::id::{IdKey, RepositoryId, StreamId};
+use super::lines::{Fields, Kind, RecordWriter, read_with_mac};
 use crate::backup::manifest::Digest;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::follow::{Continuity, Increment, Point};
 use crate::value::hex;
 
-const KIND: Kind = Kind::new("segment");
+/// Version 1 does not say since when an increment was looked for.
+const KIND: Kind = Kind { word: "segment", version: 2 };
 
 /// The longest head, in bytes.
 pub(crate) const MAX_HEAD: u64 = 16 << 20;
@@ -78,6 +79,8 @@ pub(crate) struct Head {
     pub(crate) to: String,
     pub(crate) continuity: Continuity,
     pub(crate) until: Timestamp,
+    /// See [`Increment::since`]; none in a segment of version 1.
+    pub(crate) since: Option<Timestamp>,
     /// Bytes of its payload, which follow those of the one before it. None crosses a frame's end.
     pub(crate) len: u64,
     pub(crate) points: Vec<Point>,
@@ -91,6 +94,7 @@ impl Head {
             to: increment.to.clone(),
             continuity: increment.continuity.clone(),
             until: increment.until,
+            since: Some(increment.since).filter(|since| *since > Timestamp::MIN),
             len: increment.payload.len() as u64,
             points: increment.points.clone(),
         }
@@ -98,8 +102,8 @@ impl Head {
 
     /// The increment with its payload.
     pub(crate) fn with(self, payload: Vec<u8>) -> Increment {
-        let Self { from, to, continuity, until, points, .. } = self;
-        Increment { from, to, continuity, points, until, payload }
+        let Self { from, to, continuity, until, since, points, .. } = self;
+        Increment { from, to, continuity, points, since: since.unwrap_or(Timestamp::MIN), until, payload }
     }
 }
 
@@ -131,7 +135,11 @@ impl Segment {
                 .text(frame.sealed_to.as_deref().unwrap_or(CLEAR));
         }
         for head in &self.increments {
-            record.line("increment").text(&head.from).text(&head.to).number(head.until).number(head.len);
+            let line = record.line("increment").text(&head.from).text(&head.to).number(head.until).number(head.len);
+            match head.since {
+                Some(since) => drop(line.number(since)),
+                None => drop(line),
+            }
             match &head.continuity {
                 Continuity::Continues => {}
                 Continuity::Difference { reason } => drop(record.line("difference").text(reason)),
@@ -151,19 +159,14 @@ impl Segment {
     /// [`ErrorKind::Corrupt`] when it is damaged, not genuine, of another repository, or says what cannot be;
     /// [`ErrorKind::Unsupported`] when it is too new.
     pub(crate) fn read(bytes: &[u8], repository: RepositoryId, key: &IdKey) -> Result<(Self, Digest)> {
-        let mut reader = RecordReader::with_mac(bytes, KIND, key)?;
         let mut draft = Draft::default();
-        while let Some(mut fields) = reader.next()? {
-            draft.take(&mut fields)?;
-            fields.end()?;
-        }
+        let mac = read_with_mac(bytes, KIND, key, |fields| draft.take(fields))?;
         let segment = draft.finish()?;
         if segment.repository != repository {
             return Err(corrupt(format!("it belongs to the repository {}", segment.repository)));
         }
         segment.check()?;
-        let mac = bytes.len().checked_sub(65).and_then(|at| unhex_lower(&bytes[at..at + 64]));
-        Ok((segment, Digest(mac.ok_or_else(|| corrupt("its mac is missing".to_owned()))?)))
+        Ok((segment, mac))
     }
 
     /// What the segment behind it names as the one before it.
@@ -246,6 +249,9 @@ impl Segment {
             }
             if head.until > self.until {
                 return wrong("an increment ends after it does");
+            }
+            if head.since.is_some_and(|since| since > head.until) {
+                return wrong("an increment ends before it begins");
             }
         }
         if at != ends.last().copied().unwrap_or(0) {
@@ -336,6 +342,7 @@ impl Draft {
                     continuity: Continuity::Continues,
                     until: fields.time()?,
                     len: fields.number::<u32>()?.into(),
+                    since: if fields.more() { Some(fields.time()?) } else { None },
                     points: Vec::new(),
                 });
                 true

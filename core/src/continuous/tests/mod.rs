@@ -1,5 +1,6 @@
 //! Following a ledger into targets in memory, and back to any moment.
 
+mod fixture;
 mod hostile;
 mod plans;
 mod proving;
@@ -145,7 +146,7 @@ impl Scene {
             let view = self.view().await;
             let runs = view.stores[0].runs.iter();
             let stored = runs.filter_map(|run| run.segments.last()).find(|last| last.head.to == position);
-            moment = stored.map_or(moment, |last| last.head.until);
+            moment = stored.and_then(|last| last.head.points().last()).map_or(moment, |point| point.time);
             stored.is_some()
         })
         .await;

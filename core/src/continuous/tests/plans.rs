@@ -141,6 +141,7 @@ fn increment(from: u64, to: u64, second: i64) -> Increment {
         to: to.to_string(),
         continuity: Continuity::Continues,
         points: vec![Point { time, position: to.to_string(), checksum: None }],
+        since: time,
         until: time,
         payload: vec![1],
     }

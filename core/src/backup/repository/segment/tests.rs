@@ -6,7 +6,8 @@ pub(crate) fn point(second: i64, position: &str) -> Point {
 
 fn head(from: &str, to: &str, len: u64, points: Vec<Point>) -> Head {
     let until = Timestamp::from_second(50).unwrap();
-    Head { from: from.into(), to: to.into(), continuity: Continuity::Continues, until, len, points }
+    let since = Timestamp::from_second(40).ok();
+    Head { from: from.into(), to: to.into(), continuity: Continuity::Continues, until, since, len, points }
 }
 
 fn frame(plain_bytes: u64) -> Frame {
@@ -75,7 +76,7 @@ fn a_head_round_trips_and_ends_where_it_says() {
 #[test]
 fn a_genuine_head_that_cannot_be_is_refused() {
     type Change = fn(&mut Segment);
-    let changes: [(&str, Change); 13] = [
+    let changes: [(&str, Change); 14] = [
         ("numbers", |it| it.place.first = 0),
         ("numbers", |it| it.place = Place { first: 3, last: 2, ..it.place.clone() }),
         ("behind it calls", |it| it.place.last = 2),
@@ -89,6 +90,7 @@ fn a_genuine_head_that_cannot_be_is_refused() {
         ("crosses the end", |it| (it.increments[0].len, it.increments[1].len) = (4, 1 + 3)),
         ("points are out of order", |it| it.increments[2].points[0] = point(10, "30 x")),
         ("does not end where", |it| it.to = "31".into()),
+        ("ends before it begins", |it| it.increments[1].since = Timestamp::from_second(51).ok()),
     ];
     for (says, change) in changes {
         let mut segment = sample();
@@ -99,6 +101,7 @@ fn a_genuine_head_that_cannot_be_is_refused() {
     }
     let mut later = sample();
     later.increments[0].continuity = Continuity::Continues;
+    later.increments[1].since = None;
     assert!(read(&later).unwrap_err().message().contains("does not say why"));
     later.place = Place { first: 2, last: 2, ..later.place };
     assert_eq!(read(&later).unwrap(), later);

@@ -72,6 +72,7 @@ pub(in crate::store::postgres) async fn begin(
         position: Position { system: facts.system.clone(), timeline: facts.timeline(), lsn: Lsn(0) },
         begins: None,
         ready: VecDeque::new(),
+        since: request.resume.as_ref().map_or_else(|| scope.clock.now(), |resume| resume.until),
         session: Some(session),
         receiver: None,
         standing: FollowerStanding::default(),
@@ -112,6 +113,8 @@ struct LogFollower {
     /// Why the next increment continues nothing.
     begins: Option<String>,
     ready: VecDeque<Increment>,
+    /// Everything committed before this is in the increments that were made.
+    since: Timestamp,
     session: Option<Session>,
     receiver: Option<Receiver>,
     standing: FollowerStanding,
@@ -312,12 +315,16 @@ impl LogFollower {
         let received = stand.received.as_deref().map(str::parse::<Lsn>).transpose()?;
         let Some(received) = received.filter(|received| *received >= self.position.lsn) else { return Ok(()) };
         self.standing.waits_for = None;
-        if end > self.position.lsn && received >= end {
-            return self.cut(end, until, seen);
+        if received >= end {
+            if end > self.position.lsn {
+                self.cut(end, until, seen)?;
+            }
+            self.since = until;
+            return Ok(());
         }
         // A receiver that is far behind is no reason to keep what it has brought: the moment comes later.
         if received.0 - self.position.lsn.0 > MAX_PAYLOAD as u64 && received < end {
-            return self.pieces(received, until, Vec::new());
+            return self.pieces(received, self.since, Vec::new());
         }
         Ok(())
     }
@@ -344,6 +351,7 @@ impl LogFollower {
                 to: self.position.to_string(),
                 continuity,
                 points: if to == end { points.clone() } else { Vec::new() },
+                since: self.since,
                 until,
                 payload: payload(self.segment, self.version, &bytes),
             });
@@ -441,6 +449,7 @@ impl Follower for LogFollower {
             }
             let now = scope.clock.monotonic();
             if now >= until {
+                self.standing.seen_until = self.receiver.is_some().then_some(self.since);
                 return Ok(None);
             }
             tokio::select! {

@@ -124,7 +124,7 @@ impl Chase {
         loop {
             let before = self.emit.place;
             self.catch_up(task, sitting)?;
-            self.shared.looked();
+            self.shared.looked(self.emit.until());
             sitting.mark.stored(self.shared.stored(), &sitting.file)?;
             let (moved, place) = (self.emit.place != before, self.emit.place);
             dirty |= moved;
@@ -221,12 +221,13 @@ impl Chase {
         }
         self.emit.resume(table, None);
         // The table is that of the end: there is one point, there.
+        self.emit.found = None;
         self.frames(task, sitting, &header, end.frame, false)?;
         self.emit.save(sitting.file.identity)
     }
 
     fn begin_anew(&mut self, task: &Task, sitting: &mut Sitting, reason: String) -> Result<()> {
-        self.emit.looked = task.scope.clock.now();
+        (self.emit.looked, self.emit.found) = (task.scope.clock.now(), None);
         let (table, place) = sitting.table(task, &self.database)?;
         self.emit.begin(task, sitting.file.identity, table, place, reason)?;
         self.knowledge = Knowledge::All(sitting.file.identity);
@@ -261,6 +262,8 @@ impl Chase {
             if sitting.log.head()? != head {
                 continue;
             }
+            // What this look finds was committed before this, however long it takes to read it.
+            self.emit.found = Some(task.scope.clock.now());
             sitting.extent = extent;
             sitting.require_files()?;
             let (place, held) = (self.emit.place, sitting.mark.protects());
@@ -378,7 +381,7 @@ impl Chase {
             sitting.mark.begin(task, &self.database, &sitting.file)?;
         }
         self.emit.abandon();
-        self.emit.looked = task.scope.clock.now();
+        (self.emit.looked, self.emit.found) = (task.scope.clock.now(), None);
         let emit = std::cell::RefCell::new(&mut self.emit);
         let differs = || Continuity::Difference { reason: reason.to_owned() };
         let mut said = false;

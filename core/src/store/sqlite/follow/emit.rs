@@ -40,6 +40,8 @@ pub(super) struct Emit {
     continuity: Continuity,
     /// When the log was last looked at before what is being put together was found.
     pub(super) looked: Timestamp,
+    /// When what is being put together was known to be committed, all of it; `None` for when it is handed over.
+    pub(super) found: Option<Timestamp>,
     until: Timestamp,
     /// The last image of each page.
     batch: BTreeMap<u32, Vec<u8>>,
@@ -62,6 +64,7 @@ impl Emit {
             checksum: None,
             continuity: Continuity::Continues,
             looked: known,
+            found: None,
             until: known,
             batch: BTreeMap::new(),
             floor: u32::MAX,
@@ -157,8 +160,14 @@ impl Emit {
         self.send(task, Position { number: self.number, place, part: 0 }, Some(size))
     }
 
+    /// Everything that was committed before this moment was handed over.
+    pub(super) fn until(&self) -> Timestamp {
+        self.until
+    }
+
     fn send(&mut self, task: &Task, position: Position, size: Option<u32>) -> Result<()> {
         task.check()?;
+        let since = self.until;
         let floor = self.floor;
         let batch = std::mem::take(&mut self.batch);
         self.floor = u32::MAX;
@@ -173,7 +182,7 @@ impl Emit {
         }
         self.cache.note(&self.table, floor, &hashes, &position, self.checksum.as_deref())?;
         let points = size.map(|_| Point {
-            time: task.scope.clock.now(),
+            time: self.found.unwrap_or_else(|| task.scope.clock.now()),
             position: position.clone(),
             checksum: self.checksum.clone(),
         });
@@ -183,6 +192,7 @@ impl Emit {
             to: position,
             continuity: std::mem::replace(&mut self.continuity, Continuity::Continues),
             points: points.into_iter().collect(),
+            since,
             until: self.until,
             payload: payload::encode(self.table.page_size, size.unwrap_or(0), &void, images),
         };

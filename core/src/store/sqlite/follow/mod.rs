@@ -53,6 +53,7 @@ use super::blocking::Task;
 use super::gate::Identity;
 use super::live::LiveFile;
 use crate::cancel::{Cancel, Scope};
+use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::follow::{FollowRequest, Follower, FollowerStanding, Increment};
 
@@ -86,7 +87,7 @@ pub(super) async fn begin(
         .name("follow".to_owned())
         .spawn(move || chase.run(&task))
         .map_err(|e| Error::io("start a thread", e))?;
-    Ok(Box::new(SqliteFollower { increments: Some(increments), shared, cancel, thread: Some(thread) }))
+    Ok(Box::new(SqliteFollower { increments: Some(increments), shared, seen: None, cancel, thread: Some(thread) }))
 }
 
 /// Follows one SQLite database on a thread of its own.
@@ -94,6 +95,8 @@ pub(super) async fn begin(
 struct SqliteFollower {
     increments: Option<mpsc::Receiver<Increment>>,
     shared: Arc<Shared>,
+    /// Everything that was committed before this was taken by the caller.
+    seen: Option<Timestamp>,
     cancel: Cancel,
     thread: Option<std::thread::JoinHandle<()>>,
 }
@@ -116,10 +119,18 @@ impl Follower for SqliteFollower {
                 increment = increments.recv() => return increment.map(Some).ok_or_else(ended),
                 () = scope.clock.sleep(pause) => {}
             }
+            // In this order: what the looks found that are over by now is in the channel.
+            let (looks, seen) = (self.shared.looks(), self.shared.seen());
+            if let Ok(increment) = increments.try_recv() {
+                return Ok(Some(increment));
+            }
             // The look that was under way at the call, and the one after it.
-            match self.shared.looks() {
+            match looks {
                 Some(now) if now < before.unwrap_or(0) + 2 => pause = AGAIN,
-                _ => return Ok(None),
+                _ => {
+                    self.seen = seen;
+                    return Ok(None);
+                }
             }
         }
     }
@@ -134,7 +145,7 @@ impl Follower for SqliteFollower {
     }
 
     fn standing(&self) -> FollowerStanding {
-        self.shared.stands()
+        FollowerStanding { seen_until: self.seen, ..self.shared.stands() }
     }
 }
 

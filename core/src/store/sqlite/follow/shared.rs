@@ -3,6 +3,7 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::clock::Timestamp;
 use crate::store::follow::FollowerStanding;
 
 /// Shared by both.
@@ -17,6 +18,7 @@ struct State {
     stop: bool,
     stored: u64,
     looks: u64,
+    seen: Option<Timestamp>,
     standing: FollowerStanding,
 }
 
@@ -44,9 +46,16 @@ impl Shared {
         self.lock().stored
     }
 
-    /// Everything that was committed before this look began is handed over.
-    pub(super) fn looked(&self) {
-        self.lock().looks += 1;
+    /// A look is over, and everything that was committed before `seen` is handed over.
+    pub(super) fn looked(&self, seen: Timestamp) {
+        let mut state = self.lock();
+        state.looks += 1;
+        state.seen = Some(seen);
+    }
+
+    /// Everything that was committed before this is handed over; `None` before the first look is over.
+    pub(super) fn seen(&self) -> Option<Timestamp> {
+        self.lock().seen
     }
 
     /// How many looks are over; `None` while something keeps it from looking.

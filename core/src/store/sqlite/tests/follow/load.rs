@@ -17,6 +17,7 @@ fn append(shelf: &mut std::fs::File, increment: &Increment) {
         increment.to,
         increment.continuity,
         increment.points,
+        increment.since,
         increment.until,
         increment.payload.len()
     ])
@@ -34,10 +35,10 @@ pub(super) fn load(path: &Path, goes_on: bool) -> Shelf {
     while let Some(len) = bytes.get(at..at + 4) {
         let len = u32::from_le_bytes(len.try_into().unwrap()) as usize;
         let Some(head) = bytes.get(at + 4..at + 4 + len) else { break };
-        let (from, to, continuity, points, until, size): (_, _, _, _, _, usize) = serde_json::from_slice(head).unwrap();
+        let (from, to, continuity, points, since, until, size): (_, _, _, _, _, _, usize) = serde_json::from_slice(head).unwrap();
         let Some(payload) = bytes.get(at + 4 + len..at + 4 + len + size) else { break };
         at += 4 + len + size;
-        shelf.0.push(Increment { from, to, continuity, points, until, payload: payload.to_vec() });
+        shelf.0.push(Increment { from, to, continuity, points, since, until, payload: payload.to_vec() });
     }
     if goes_on && path.exists() {
         std::fs::File::options().write(true).open(path).unwrap().set_len(at as u64).unwrap();
