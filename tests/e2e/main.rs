@@ -10,6 +10,7 @@ mod main_job;
 mod mounts;
 mod plain_tools;
 mod postgres;
+mod postgres_past;
 mod retention;
 mod sealed_repository;
 mod sftp;

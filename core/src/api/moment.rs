@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::restore::RestoreRequest;
 use super::{keyring, snapshots};
-use crate::backup::manifest::StoreRecord;
+use crate::backup::manifest::{RelPath, StoreRecord};
 use crate::backup::restore::{AtPlan, ReachedStore, StoreAt};
 use crate::cancel::Scope;
 use crate::clock::Timestamp;
@@ -13,7 +13,17 @@ use crate::continuous::timeline::{View, look};
 use crate::continuous::travel::{Reading, StoreWay, Way};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ops::Context;
+use crate::store::Store;
 use crate::store::follow::{Reached, Until};
+
+/// What a request says of where a restore comes from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct From<'a> {
+    pub(super) at: Option<Timestamp>,
+    pub(super) snapshot_id: &'a str,
+    pub(super) target: Option<&'a str>,
+    pub(super) identity_file: Option<&'a RelPath>,
+}
 
 /// Where a restore goes, and how far it came.
 #[derive(Debug, Default)]
@@ -33,8 +43,23 @@ impl Moment {
         request: &RestoreRequest,
         paths: &[PathBuf],
     ) -> Result<Self> {
-        let Some(at) = request.at else {
-            if request.snapshot_id.is_empty() {
+        let stores = stores_at(context, paths, request.into.is_some());
+        let from = From {
+            at: request.at,
+            snapshot_id: &request.snapshot_id,
+            target: request.target.as_deref(),
+            identity_file: request.identity_file.as_ref(),
+        };
+        Self::of(context, scope, from, &stores).await
+    }
+
+    /// The way of `stores` to the moment that `from` names; nothing where it names none.
+    ///
+    /// # Errors
+    /// As [`Moment::find`].
+    pub(super) async fn of(context: &Context, scope: &Scope, from: From<'_>, stores: &[String]) -> Result<Self> {
+        let Some(at) = from.at else {
+            if from.snapshot_id.is_empty() {
                 return Err(Error::invalid("neither a snapshot nor a moment was named")
                     .with_hint("name snapshot_id, which may be \"latest\", or at"));
             }
@@ -44,10 +69,10 @@ impl Moment {
             return Err(Error::invalid(format!("{at} has not come yet")).with_hint("name a moment of the past"));
         }
         scope.progress.stage("looking for the way to that moment");
-        let targets = snapshots::targets(context, request.target.as_deref())?;
-        let keys = keyring::for_reading(context, scope, &targets, request.identity_file.as_ref()).await?;
-        let view = look(scope, &targets, &keys, &stores_at(context, paths)).await?;
-        Ok(Self { way: Some(choose(&view, at, &request.snapshot_id)?), reached: Mutex::default() })
+        let targets = snapshots::targets(context, from.target)?;
+        let keys = keyring::for_reading(context, scope, &targets, from.identity_file).await?;
+        let view = look(scope, &targets, &keys, stores).await?;
+        Ok(Self { way: Some(choose(&view, at, from.snapshot_id)?), reached: Mutex::default() })
     }
 
     /// The snapshot that it begins with.
@@ -76,6 +101,22 @@ impl Moment {
 
     /// Adds to the restored database `file` what was committed until the moment. Belongs on a thread that may wait.
     pub(super) fn go_on(&self, context: &Context, scope: &Scope, record: &StoreRecord, file: &Path) -> Result<()> {
+        if self.way.is_none() {
+            return Ok(());
+        }
+        let driver = snapshots::checkers(context).store_for(record, file)?;
+        let folder = file.parent().unwrap_or(file);
+        tokio::runtime::Handle::current().block_on(self.roll(scope, record, &*driver, folder))
+    }
+
+    /// Adds to the copy of `record` in `folder` what was committed until the moment.
+    pub(super) async fn roll(
+        &self,
+        scope: &Scope,
+        record: &StoreRecord,
+        driver: &dyn Store,
+        folder: &Path,
+    ) -> Result<()> {
         let Some(way) = &self.way else { return Ok(()) };
         let Some(store) = way.stores.iter().find(|store| store.store == record.name) else { return Ok(()) };
         // Nothing was committed since the copy.
@@ -83,13 +124,10 @@ impl Moment {
             return Ok(());
         }
         scope.progress.stage(format!("going on with database {}", record.name));
-        let driver = snapshots::checkers(context).store_for(record, file)?;
-        let folder = file.parent().unwrap_or(file);
         let mut reading = Reading::of(store, record.taken_at);
-        let runtime = tokio::runtime::Handle::current();
         let until = Until::Time(way.at);
-        let rolled = driver.roll_forward(scope, folder, record.taken_at, &mut reading, &until);
-        let Reached { point, proven } = runtime.block_on(rolled).map_err(|error| {
+        let rolled = driver.roll_forward(scope, folder, record.taken_at, &mut reading, &until).await;
+        let Reached { point, proven } = rolled.map_err(|error| {
             error.while_doing(format!("adding what was committed until {} to {}", way.at, record.name))
         })?;
         if proven == Some(false) {
@@ -119,15 +157,17 @@ fn choose(view: &View, at: Timestamp, snapshot: &str) -> Result<Way> {
     of_it.way(at).map_err(|error| error.while_doing(format!("from the snapshot {snapshot:?}")))
 }
 
-/// The stores that a restore of `paths` brings.
-fn stores_at(context: &Context, paths: &[PathBuf]) -> Vec<String> {
-    let of_it = |file: Option<PathBuf>| match file {
-        Some(file) => {
-            let file = file.strip_prefix(&context.root).unwrap_or(&file);
-            paths.is_empty() || paths.iter().any(|path| file.starts_with(path))
+/// The stores that a restore of `paths` brings. Into a folder it brings the copies of databases that are on a server, too; in
+/// place it never does.
+fn stores_at(context: &Context, paths: &[PathBuf], into: bool) -> Vec<String> {
+    let asked = |file: &Path| paths.is_empty() || paths.iter().any(|path| file.starts_with(path));
+    let of_it = |store: &dyn Store| {
+        let capability = store.capability();
+        match capability.file {
+            Some(file) => asked(file.strip_prefix(&context.root).unwrap_or(&file)),
+            None => into && capability.copy_files.iter().any(|file| asked(file)),
         }
-        None => true,
     };
-    let stores = context.stores.iter().filter(|store| of_it(store.component.capability().file));
+    let stores = context.stores.iter().filter(|store| of_it(&*store.component));
     stores.map(|store| store.name.clone()).collect()
 }

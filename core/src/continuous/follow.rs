@@ -311,7 +311,11 @@ async fn run(scope: &Scope, job: &FollowJob, shared: &Arc<Shared>, line: Option<
                 since = since.or(Some(now));
             }
             // A driver that goes on where another one ended first finds out what was committed meanwhile.
-            Ok(None) if reader.took || now.saturating_sub(began) > SETTLED => {
+            // One that waits for something has seen nothing because it could not look.
+            Ok(None)
+                if follower.standing().waits_for.is_none()
+                    && (reader.took || now.saturating_sub(began) > SETTLED) =>
+            {
                 reader.quiet = true;
                 reader.nothing_before(asked);
             }
@@ -343,7 +347,7 @@ async fn run(scope: &Scope, job: &FollowJob, shared: &Arc<Shared>, line: Option<
                 seen = before(own.clock.now());
             }
             Ok(None) => {
-                if reader.took {
+                if reader.took && follower.standing().waits_for.is_none() {
                     reader.nothing_before(seen);
                 }
                 break;

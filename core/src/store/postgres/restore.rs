@@ -19,6 +19,7 @@ use crate::store::RestoredDatabase;
 
 /// The longest name (`NAMEDATALEN` less one).
 const LONGEST: usize = 63;
+const DOING: &str = "restore into a new database";
 
 #[derive(Debug, Deserialize)]
 struct Rights {
@@ -32,11 +33,7 @@ struct Rights {
 /// # Errors
 /// Why that was not possible; then there is no such database.
 pub(super) async fn into_new(store: &PostgresStore, scope: &Scope, dir: &Path, name: &str) -> Result<RestoredDatabase> {
-    const DOING: &str = "restore into a new database";
-    if name.is_empty() || name.len() > LONGEST || name.contains('\0') {
-        return Err(Error::invalid(format!("{name:?} is no name of a database"))
-            .with_hint(format!("name it with 1 to {LONGEST} bytes")));
-    }
+    check_name(name)?;
     let file = dump::archive_in(store, dir)?;
     let named = store.server.settings.programs.as_deref();
     let newest = Programs::newest(scope, named).await?;
@@ -51,24 +48,7 @@ pub(super) async fn into_new(store: &PostgresStore, scope: &Scope, dir: &Path, n
         return Err(Error::new(ErrorKind::Refused, message)
             .with_hint(format!("restore it to a server of {} or later", contents.server)));
     }
-    let text = name.replace('\'', "''");
-    let rights = format!(
-        "SELECT EXISTS (SELECT FROM pg_database WHERE datname = '{text}') AS exists, rolcreatedb OR rolsuper AS creates,
-          rolsuper AS is_superuser FROM pg_roles WHERE rolname = current_user"
-    );
-    let rights: Rights = session.ask_one(DOING, &rights).await?;
-    if rights.exists {
-        return Err(Error::new(
-            ErrorKind::Refused,
-            format!("there is a database {name:?} already, and none is ever replaced"),
-        )
-        .with_hint("name one that does not exist"));
-    }
-    if !rights.creates {
-        let user = quoted(&place.user);
-        return Err(Error::new(ErrorKind::Denied, format!("user {user} may not create a database"))
-            .with_hint(format!("ALTER ROLE {user} CREATEDB")));
-    }
+    let rights = may_create(&session, &place, name).await?;
     let programs = Programs::find(scope, named, contents.writer.max(session.version())).await?;
     let how = archive::how_to_create(scope, &programs, &file).await?;
     scope.progress.stage(format!("restoring database {name}"));
@@ -92,6 +72,48 @@ pub(super) async fn into_new(store: &PostgresStore, scope: &Scope, dir: &Path, n
     }
     session.close().await;
     Ok(restored)
+}
+
+/// Refuses what would be refused at the end of a long way.
+///
+/// # Errors
+/// Why there can be no new database called `name`.
+pub(super) async fn refuse_early(store: &PostgresStore, scope: &Scope, name: &str) -> Result<()> {
+    check_name(name)?;
+    let (place, session) = beside(store, scope, &[]).await?;
+    may_create(&session, &place, name).await?;
+    session.close().await;
+    Ok(())
+}
+
+fn check_name(name: &str) -> Result<()> {
+    if name.is_empty() || name.len() > LONGEST || name.contains('\0') {
+        return Err(Error::invalid(format!("{name:?} is no name of a database"))
+            .with_hint(format!("name it with 1 to {LONGEST} bytes")));
+    }
+    Ok(())
+}
+
+async fn may_create(session: &Session, place: &Place, name: &str) -> Result<Rights> {
+    let text = name.replace('\'', "''");
+    let rights = format!(
+        "SELECT EXISTS (SELECT FROM pg_database WHERE datname = '{text}') AS exists, rolcreatedb OR rolsuper AS creates,
+          rolsuper AS is_superuser FROM pg_roles WHERE rolname = current_user"
+    );
+    let rights: Rights = session.ask_one(DOING, &rights).await?;
+    if rights.exists {
+        return Err(Error::new(
+            ErrorKind::Refused,
+            format!("there is a database {name:?} already, and none is ever replaced"),
+        )
+        .with_hint("name one that does not exist"));
+    }
+    if !rights.creates {
+        let user = quoted(&place.user);
+        return Err(Error::new(ErrorKind::Denied, format!("user {user} may not create a database"))
+            .with_hint(format!("ALTER ROLE {user} CREATEDB")));
+    }
+    Ok(rights)
 }
 
 fn unreadable(file: &Path, why: &str) -> Error {

@@ -32,6 +32,8 @@ use crate::value::random_hex;
 const DOING: &str = "follow the server's log";
 /// How often the server is asked how far its log and we are.
 const LOOK: Duration = Duration::from_millis(200);
+/// Log that was not received for so long is waited for aloud.
+const LATE: Duration = Duration::from_secs(1);
 /// The length of a page of the log, and the longest head of one, in bytes.
 const PAGE: u64 = 8192;
 const PAGE_HEAD: u64 = 40;
@@ -64,7 +66,7 @@ pub(in crate::store::postgres) async fn begin(
     let mut follower = LogFollower {
         store: store.clone(),
         programs,
-        slot: slot_name(store, &facts.system),
+        slot: slot_name(store),
         cache: request.cache,
         limit: request.log_limit_bytes,
         version: session.version(),
@@ -72,6 +74,7 @@ pub(in crate::store::postgres) async fn begin(
         position: Position { system: facts.system.clone(), timeline: facts.timeline(), lsn: Lsn(0) },
         begins: None,
         ready: VecDeque::new(),
+        caught_up_at: None,
         session: Some(session),
         receiver: None,
         standing: FollowerStanding::default(),
@@ -84,7 +87,7 @@ pub(in crate::store::postgres) async fn begin(
 }
 
 /// The slot's name: of the service and the store, as far as it can be one of a slot.
-fn slot_name(store: &PostgresStore, _system: &str) -> String {
+fn slot_name(store: &PostgresStore) -> String {
     let plain = |c: char| if c.is_ascii_lowercase() || c.is_ascii_digit() { c } else { '_' };
     let name = format!("uplifted_ops_{}_{}", store.service, store.name).to_lowercase();
     name.chars().map(plain).take(60).collect()
@@ -112,6 +115,8 @@ struct LogFollower {
     /// Why the next increment continues nothing.
     begins: Option<String>,
     ready: VecDeque<Increment>,
+    /// When it was last asked, on the monotonic clock, and there was nothing that had not been received.
+    caught_up_at: Option<Duration>,
     session: Option<Session>,
     receiver: Option<Receiver>,
     standing: FollowerStanding,
@@ -263,7 +268,7 @@ impl LogFollower {
     /// Looks once. Whether there is something to hand out.
     async fn look(&mut self, scope: &Scope) -> Result<()> {
         // What was committed before this is before the end that is asked for next.
-        let until = scope.clock.now();
+        let (until, began) = (scope.clock.now(), scope.clock.monotonic());
         if self.session.is_none() {
             self.session(scope).await?;
         }
@@ -310,8 +315,14 @@ impl LogFollower {
             end = Lsn(end.0 - end.0 % PAGE);
         }
         let received = stand.received.as_deref().map(str::parse::<Lsn>).transpose()?;
+        if end <= self.position.lsn || received.is_some_and(|received| received >= end) {
+            self.caught_up_at = Some(began);
+            self.standing.waits_for = None;
+        } else if self.caught_up_at.is_none_or(|at| scope.clock.monotonic().saturating_sub(at) > LATE) {
+            // Silence would be taken for a time in which nothing was committed.
+            self.standing.waits_for = Some(format!("the server's log up to {end} has not been received yet"));
+        }
         let Some(received) = received.filter(|received| *received >= self.position.lsn) else { return Ok(()) };
-        self.standing.waits_for = None;
         if end > self.position.lsn && received >= end {
             return self.cut(end, until, seen);
         }
