@@ -44,6 +44,10 @@ impl Moment {
         paths: &[PathBuf],
     ) -> Result<Self> {
         let stores = stores_at(context, paths, request.into.is_some());
+        if request.at.is_some() && stores.is_empty() && on_servers(context).next().is_some() {
+            return Err(Error::new(ErrorKind::NotFound, "a restore in place brings no database that is on a server")
+                .with_hint("restore.database with `at` puts it beside the live one, and restore.swap gives it its name"));
+        }
         let from = From {
             at: request.at,
             snapshot_id: &request.snapshot_id,
@@ -92,6 +96,20 @@ impl Moment {
             reaches: store.point.as_ref().map(|point| point.time),
         };
         Some(AtPlan { at: way.at, stores: way.stores.iter().map(store).collect() })
+    }
+
+    /// What to know of a restore to it: a restore in place leaves the databases of servers as they are.
+    pub(super) fn warnings(&self, context: &Context, in_place: bool) -> Vec<String> {
+        if self.way.is_none() || !in_place {
+            return Vec::new();
+        }
+        let stays = |name: &str| {
+            format!(
+                "the database of {name} stays as it is on its server: `uplifted-ops restore database NAME --store {name} --at \
+                 TIME` puts that of the moment beside it"
+            )
+        };
+        on_servers(context).map(stays).collect()
     }
 
     /// Where the stores have come to.
@@ -155,6 +173,12 @@ fn choose(view: &View, at: Timestamp, snapshot: &str) -> Result<Way> {
     let mut of_it = View { shelves: view.shelves.clone(), stores: Vec::new(), failed: Vec::new() };
     of_it.stores = view.stores.iter().map(|store| store.with_bases_of(snapshot)).collect();
     of_it.way(at).map_err(|error| error.while_doing(format!("from the snapshot {snapshot:?}")))
+}
+
+/// The stores whose databases are on a server.
+fn on_servers(context: &Context) -> impl Iterator<Item = &str> {
+    let of_server = context.stores.iter().filter(|store| store.component.capability().file.is_none());
+    of_server.map(|store| store.name.as_str())
 }
 
 /// The stores that a restore of `paths` brings. Into a folder it brings the copies of databases that are on a server, too; in

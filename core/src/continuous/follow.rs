@@ -311,11 +311,7 @@ async fn run(scope: &Scope, job: &FollowJob, shared: &Arc<Shared>, line: Option<
                 since = since.or(Some(now));
             }
             // A driver that goes on where another one ended first finds out what was committed meanwhile.
-            // One that waits for something has seen nothing because it could not look.
-            Ok(None)
-                if follower.standing().waits_for.is_none()
-                    && (reader.took || now.saturating_sub(began) > SETTLED) =>
-            {
+            Ok(None) if saw_all(&*follower) && (reader.took || now.saturating_sub(began) > SETTLED) => {
                 reader.quiet = true;
                 reader.nothing_before(asked);
             }
@@ -347,7 +343,7 @@ async fn run(scope: &Scope, job: &FollowJob, shared: &Arc<Shared>, line: Option<
                 seen = before(own.clock.now());
             }
             Ok(None) => {
-                if reader.took && follower.standing().waits_for.is_none() {
+                if reader.took && saw_all(&*follower) {
                     reader.nothing_before(seen);
                 }
                 break;
@@ -360,6 +356,12 @@ async fn run(scope: &Scope, job: &FollowJob, shared: &Arc<Shared>, line: Option<
     }
     let last = reader.store(&own, &mut *follower, (ended.is_ok() && reader.took).then_some(seen)).await;
     ended.and(last.map(|_| ()))
+}
+
+/// Whether a follower that has nothing to hand out has seen everything: one that could not look, or is behind, has not.
+fn saw_all(follower: &dyn Follower) -> bool {
+    let standing = follower.standing();
+    standing.waits_for.is_none() && !standing.behind
 }
 
 /// The moment before which nothing is unseen at `now`.

@@ -51,6 +51,8 @@ pub struct FollowerStanding {
     pub log_bytes: u64,
     /// What keeps it from following, for people; `None` while it follows.
     pub waits_for: Option<String>,
+    /// Whether there is something that it has not read yet: then nothing being there to hand out says nothing.
+    pub behind: bool,
 }
 
 /// What was committed between two positions.

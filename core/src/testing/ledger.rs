@@ -309,6 +309,6 @@ impl Follower for LedgerFollower {
     }
 
     fn standing(&self) -> FollowerStanding {
-        FollowerStanding { position: self.at.to_string(), log_bytes: 0, waits_for: None }
+        FollowerStanding { position: self.at.to_string(), log_bytes: 0, waits_for: None, behind: false }
     }
 }
