@@ -10,6 +10,7 @@ mod health;
 mod machine;
 mod memory;
 mod metrics;
+mod postgres;
 mod program;
 mod random;
 mod report;
@@ -40,6 +41,8 @@ enum Command {
     Health(health::Options),
     /// Time counting and the page beside other libraries, and print a Markdown table
     Metrics(metrics::Options),
+    /// Time dump, restore and the next day's dump of PostgreSQL beside its own programs, and print a Markdown report
+    Postgres(postgres::Options),
     /// Soak the sum over processes: an hour's worth of restarts under load, whose sum must be exact
     Churn(metrics::churn::Options),
 }
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         Command::Run(options) => harness::run(&options).map(|report| println!("{report}")),
         Command::Health(options) => health::run(&options).map(|report| println!("{report}")),
         Command::Metrics(options) => metrics::run(&options).map(|report| println!("{report}")),
+        Command::Postgres(options) => postgres::run(&options).map(|report| println!("{report}")),
         Command::Churn(options) => metrics::churn::run(&options).map(|report| println!("{report}")),
     };
     match done {

@@ -190,13 +190,17 @@ fn a_database_goes_back_to_the_second_before_a_delete_while_its_server_runs() {
 
         // The cluster itself, in a folder: a server starts on it, and has the same.
         let into = scene.beside(&"a-folder-whose-path-is-too-long-for-a-socket".repeat(3));
-        let apply: Vec<String> = commands(1, &good)[0].iter().map(|word| word.replace("/srv/back", into.to_str().unwrap())).collect();
+        let apply: Vec<String> =
+            commands(1, &good)[0].iter().map(|word| word.replace("/srv/back", into.to_str().unwrap())).collect();
         let applied = run(&apply);
         assert_eq!(applied["reached"][0]["store"], "shop", "{applied}");
         let copy = server.on_a_copy(&into.join("shop.cluster"));
         assert_eq!(copy.sql("shop", ROWS), rows);
         let in_place = scene.call("restore.plan", &json!({"at": good}));
-        assert!(in_place.error_kind() == "not_found" && in_place.json.to_string().contains("restore.swap"), "{in_place:?}");
+        assert!(
+            in_place.error_kind() == "not_found" && in_place.json.to_string().contains("restore.swap"),
+            "{in_place:?}"
+        );
 
         let early = scene.call("restore.database", &json!({"at": "2020-01-01T00:00:00Z", "database": "never"}));
         assert_eq!(early.error_kind(), "not_found");
@@ -243,7 +247,8 @@ fn what_was_not_received_is_never_claimed_and_a_restore_that_is_killed_leaves_no
     signal(*receiver, rustix::process::Signal::STOP);
     server.sql("shop", "INSERT INTO orders (t) VALUES ('unseen')");
     let unseen = now(&server);
-    let hangs = wait(standing, |it| it["waits_for"].as_str().is_some_and(|why| why.contains("has not been received yet")));
+    let hangs =
+        wait(standing, |it| it["waits_for"].as_str().is_some_and(|why| why.contains("has not been received yet")));
     assert!(hangs["seen_until"].as_str().unwrap() < unseen.as_str(), "it was not seen: {hangs:#}");
     signal(*receiver, rustix::process::Signal::CONT);
     wait(standing, |it| it["waits_for"].is_null() && it["seen_until"].as_str().unwrap() > unseen.as_str());
@@ -252,7 +257,9 @@ fn what_was_not_received_is_never_claimed_and_a_restore_that_is_killed_leaves_no
     let timeline = stored_beyond(&server, "shop", &scene, &moment);
     // While it hung nobody saw what was committed: a gap by name, and nothing in it is guessed.
     let gaps = timeline["gaps"].as_array().unwrap();
-    let hung = |gap: &Value| gap["from"].as_str().unwrap() < unseen.as_str() && gap["until"].as_str().unwrap() > unseen.as_str();
+    let hung = |gap: &Value| {
+        gap["from"].as_str().unwrap() < unseen.as_str() && gap["until"].as_str().unwrap() > unseen.as_str()
+    };
     assert!(gaps.iter().any(hung), "{timeline:#}");
     let guessed = scene.call("restore.database", &json!({"at": unseen, "database": "guessed"}));
     assert_eq!(guessed.error_kind(), "not_found");

@@ -46,7 +46,9 @@ impl Moment {
         let stores = stores_at(context, paths, request.into.is_some());
         if request.at.is_some() && stores.is_empty() && on_servers(context).next().is_some() {
             return Err(Error::new(ErrorKind::NotFound, "a restore in place brings no database that is on a server")
-                .with_hint("restore.database with `at` puts it beside the live one, and restore.swap gives it its name"));
+                .with_hint(
+                    "restore.database with `at` puts it beside the live one, and restore.swap gives it its name",
+                ));
         }
         let from = From {
             at: request.at,

@@ -36,7 +36,8 @@ impl Checkers {
         // What is no file is not told by its file: the service's own settings say how it is read.
         if kind.detect.is_none() {
             let mut of_kind = self.live.iter().filter(|store| store.capability().kind == record.kind);
-            let its = |store: &&Arc<dyn Store>| store.capability().copy_files.iter().any(|it| it == record.path.as_path());
+            let its =
+                |store: &&Arc<dyn Store>| store.capability().copy_files.iter().any(|it| it == record.path.as_path());
             if let Some(live) = of_kind.clone().find(its).or_else(|| of_kind.next()) {
                 return Ok(Arc::clone(live));
             }

@@ -129,8 +129,7 @@ pub(super) async fn of(
     // Its end is the proof that nobody has lost the snapshot on the way.
     session.run("end the snapshot's transaction: the copy is not consistent", "COMMIT").await?;
     let globals = dir.join(store.globals_name());
-    let without =
-        globals_of(scope, &programs, place, &session, &globals, store.server.settings.role_passwords).await?;
+    let without = globals_of(scope, &programs, place, &session, &globals, store.server.settings.role_passwords).await?;
 
     session.close().await;
 

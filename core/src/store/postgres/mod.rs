@@ -303,7 +303,10 @@ impl Store for PostgresStore {
 
     async fn inspect_copy(&self, scope: &Scope, dir: &Path, inspection: &Inspection) -> Result<CopyFacts> {
         let mut facts = CopyFacts::default();
-        if inspection.rows && !dir.join(&physical::names(self)[0]).is_file() && !physical::cluster_in(self, dir).is_dir() {
+        if inspection.rows
+            && !dir.join(&physical::names(self)[0]).is_file()
+            && !physical::cluster_in(self, dir).is_dir()
+        {
             let file = dump::archive_in(self, dir)?;
             let programs = Programs::newest(scope, self.server.settings.programs.as_deref()).await?;
             let data = archive::read(scope, &programs, &file).await?.map_err(|why| {

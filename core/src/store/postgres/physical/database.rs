@@ -78,12 +78,11 @@ async fn take_out(store: &PostgresStore, scope: &Scope, cluster: &Path, into: &P
     let (server, session) = opened(store, scope, cluster).await?;
     let place = server.superuser(&session, &wanted.database).await?;
     session.close().await;
-    let session = Session::open(scope, &place, store.server.statement_timeout).await.map_err(|error| {
-        match error.kind() {
+    let session =
+        Session::open(scope, &place, store.server.statement_timeout).await.map_err(|error| match error.kind() {
             ErrorKind::NotFound => error.with_hint("name a moment at which the cluster had that database"),
             _ => error,
-        }
-    })?;
+        })?;
     dump::of(store, scope, into, &place, session).await?;
     server.stop(scope).await.map(drop)
 }
