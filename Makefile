@@ -67,6 +67,7 @@ bench: ## Time backup, verify and restore beside their peers; SCALE=0.02 ROUNDS=
 	$(CARGO) build --release --quiet -p uplifted-ops -p uplifted-example -p uplifted-bench --features uplifted-ops/encryption
 	@$(BIN)/uplifted-bench churn
 	@$(BIN)/uplifted-bench run --scale $(SCALE) --rounds $(ROUNDS)
+	@$(BIN)/uplifted-bench postgres --rounds $(ROUNDS) --tables 50000
 	UPLIFTED_OPS_STRESS_RUNS=1000 $(CARGO) test --release -p uplifted-ops-tests --test e2e -- --nocapture live::
 
 bench-bindings: ## What a call costs from Python and from Node

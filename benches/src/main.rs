@@ -11,6 +11,7 @@ mod health;
 mod machine;
 mod memory;
 mod metrics;
+mod postgres;
 mod program;
 mod random;
 mod report;
@@ -46,6 +47,8 @@ enum Command {
     /// The writer of `follow`
     #[command(hide = true)]
     FollowWriter(follow::WriterOptions),
+    /// Time dump, restore and the next day's dump of PostgreSQL beside its own programs, and print a Markdown report
+    Postgres(postgres::Options),
     /// Soak the sum over processes: an hour's worth of restarts under load, whose sum must be exact
     Churn(metrics::churn::Options),
 }
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         Command::Metrics(options) => metrics::run(&options).map(|report| println!("{report}")),
         Command::Follow(options) => follow::run(&options).map(|report| println!("{report}")),
         Command::FollowWriter(options) => follow::write(&options).map(|nothing| print!("{nothing}")),
+        Command::Postgres(options) => postgres::run(&options).map(|report| println!("{report}")),
         Command::Churn(options) => metrics::churn::run(&options).map(|report| println!("{report}")),
     };
     match done {

@@ -545,15 +545,25 @@ export interface RestoreApplyRequest {
 
 /** Which database to restore, and what to call it. */
 export interface RestoreDatabaseRequest {
-  /** The snapshot: its identifier, the beginning of it, or `latest`. */
-  snapshotId: string;
   /** The name of the new database. There must be none of that name: none is ever replaced. */
   database: string;
+  /**
+   * The moment to go back to: the last commit that is not after it. The store has to be followed (`continuous.start`),
+   * and a server of the same version of PostgreSQL has to be installed on this machine. The snapshot is then the newest
+   * one from which it gets there.
+   */
+  at?: Date | null | undefined;
   /**
    * The file with the secret half of a recipient, for encrypted snapshots. What the settings name when missing. Read
    * where the request runs, and never recorded.
    */
   identityFile?: PathInput | null | undefined;
+  /**
+   * The snapshot: its identifier, the beginning of it, or `latest`. May be left out with `at`.
+   *
+   * @defaultValue `""`
+   */
+  snapshotId?: string | undefined;
   /** The store whose database it is. The only one of a server when missing. */
   store?: string | null | undefined;
   /** Read it from this target only. */
@@ -2664,6 +2674,8 @@ export interface RestoreDatabaseResponse {
   problems: string[];
   /** What to know of it. */
   notes: string[];
+  /** The last commit in it, where it was brought to a moment. Nothing where none came after the snapshot. */
+  reached: ReachedStore | null;
 }
 
 /** What a restore replaced, kept. */
@@ -4178,6 +4190,7 @@ const restoreDatabaseResponseCodec = record<RestoreDatabaseResponse>("RestoreDat
   extensions: { wire: "extensions" },
   problems: { wire: "problems" },
   notes: { wire: "notes" },
+  reached: { wire: "reached", codec: nullable(reachedStoreCodec) },
 });
 
 const undoAreaCodec = record<UndoArea>("UndoArea", {
@@ -4713,9 +4726,10 @@ const restoreApplyRequestCodec = record<RestoreApplyRequest>("RestoreApplyReques
 });
 
 const restoreDatabaseRequestCodec = record<RestoreDatabaseRequest>("RestoreDatabaseRequest", {
-  snapshotId: { wire: "snapshot_id" },
   database: { wire: "database" },
+  at: { wire: "at", codec: nullable(time) },
   identityFile: { wire: "identity_file", codec: nullable(path) },
+  snapshotId: { wire: "snapshot_id" },
   store: { wire: "store" },
   target: { wire: "target" },
 });

@@ -12,6 +12,7 @@ mod moments;
 mod mounts;
 mod plain_tools;
 mod postgres;
+mod postgres_past;
 mod retention;
 mod sealed_repository;
 mod sftp;

@@ -1774,9 +1774,10 @@ class RestoreGroup:
     def database(
         self,
         *,
-        snapshot_id: str,
         database: str,
+        at: datetime | None = None,
         identity_file: str | os.PathLike[str] | None = None,
+        snapshot_id: str = "",
         store: str | None = None,
         target: str | None = None,
         on_progress: Callable[[Progress], object] | None = None,
@@ -1788,13 +1789,17 @@ class RestoreGroup:
         Adds something.
 
         Args:
-            snapshot_id: The snapshot: its identifier, the beginning of it, or
-                `latest`.
             database: The name of the new database. There must be none of that name:
                 none is ever replaced.
+            at: The moment to go back to: the last commit that is not after it. The
+                store has to be followed (`continuous.start`), and a server of the same
+                version of PostgreSQL has to be installed on this machine. The snapshot
+                is then the newest one from which it gets there.
             identity_file: The file with the secret half of a recipient, for
                 encrypted snapshots. What the settings name when missing. Read where the
                 request runs, and never recorded.
+            snapshot_id: The snapshot: its identifier, the beginning of it, or
+                `latest`. May be left out with `at`.
             store: The store whose database it is. The only one of a server when
                 missing.
             target: Read it from this target only.
@@ -1812,9 +1817,10 @@ class RestoreGroup:
         return self._owner._call(
             "restore.database",
             request(
-                snapshot_id=snapshot_id,
                 database=database,
+                at=None if at is None else time_to_wire(at),
                 identity_file=None if identity_file is None else path_to_wire(identity_file),
+                snapshot_id=snapshot_id,
                 store=store,
                 target=target,
             ),
@@ -4024,9 +4030,10 @@ class AsyncRestoreGroup:
     async def database(
         self,
         *,
-        snapshot_id: str,
         database: str,
+        at: datetime | None = None,
         identity_file: str | os.PathLike[str] | None = None,
+        snapshot_id: str = "",
         store: str | None = None,
         target: str | None = None,
         on_progress: Callable[[Progress], object] | None = None,
@@ -4038,13 +4045,17 @@ class AsyncRestoreGroup:
         Adds something.
 
         Args:
-            snapshot_id: The snapshot: its identifier, the beginning of it, or
-                `latest`.
             database: The name of the new database. There must be none of that name:
                 none is ever replaced.
+            at: The moment to go back to: the last commit that is not after it. The
+                store has to be followed (`continuous.start`), and a server of the same
+                version of PostgreSQL has to be installed on this machine. The snapshot
+                is then the newest one from which it gets there.
             identity_file: The file with the secret half of a recipient, for
                 encrypted snapshots. What the settings name when missing. Read where the
                 request runs, and never recorded.
+            snapshot_id: The snapshot: its identifier, the beginning of it, or
+                `latest`. May be left out with `at`.
             store: The store whose database it is. The only one of a server when
                 missing.
             target: Read it from this target only.
@@ -4062,9 +4073,10 @@ class AsyncRestoreGroup:
         return await self._owner._call(
             "restore.database",
             request(
-                snapshot_id=snapshot_id,
                 database=database,
+                at=None if at is None else time_to_wire(at),
                 identity_file=None if identity_file is None else path_to_wire(identity_file),
+                snapshot_id=snapshot_id,
                 store=store,
                 target=target,
             ),

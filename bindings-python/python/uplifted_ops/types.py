@@ -2885,6 +2885,11 @@ class RestoreDatabaseResponse:
     notes: list[str]
     """What to know of it."""
 
+    reached: ReachedStore | None = None
+    """The last commit in it, where it was brought to a moment. Nothing where none came
+    after the snapshot.
+    """
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UndoArea:
@@ -4060,7 +4065,7 @@ _codec.Record(
     service=_SERVICE_REPORT,
     reached=_codec.ListOf(_REACHED_STORE),
 )
-_codec.Record(RestoreDatabaseResponse)
+_codec.Record(RestoreDatabaseResponse, reached=_REACHED_STORE)
 _UNDO_AREA = _codec.Record(UndoArea, time=_codec.TIME, paths=_codec.ListOf(_codec.PATH))
 _codec.Record(RestoreDiscardResponse, areas=_codec.ListOf(_UNDO_AREA))
 _RESTORE_UNIT = _codec.Record(

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::restore::RestoreRequest;
 use super::{keyring, snapshots};
-use crate::backup::manifest::StoreRecord;
+use crate::backup::manifest::{RelPath, StoreRecord};
 use crate::backup::restore::{AtPlan, ReachedStore, StoreAt};
 use crate::cancel::Scope;
 use crate::clock::Timestamp;
@@ -13,6 +13,16 @@ use crate::continuous::timeline::{View, look};
 use crate::continuous::travel::{StoreWay, Way};
 use crate::error::{Error, Result};
 use crate::ops::Context;
+use crate::store::Store;
+
+/// What a request says of where a restore comes from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Origin<'a> {
+    pub(super) at: Option<Timestamp>,
+    pub(super) snapshot_id: &'a str,
+    pub(super) target: Option<&'a str>,
+    pub(super) identity_file: Option<&'a RelPath>,
+}
 
 /// Where a restore goes, and how far it came.
 #[derive(Debug, Default)]
@@ -32,8 +42,29 @@ impl Moment {
         request: &RestoreRequest,
         paths: &[PathBuf],
     ) -> Result<Self> {
-        let Some(at) = request.at else {
-            if request.snapshot_id.is_empty() {
+        let stores = stores_at(context, paths, request.into.is_some());
+        if request.at.is_some() && stores.is_empty() && on_servers(context).next().is_some() {
+            return Err(Error::new(ErrorKind::NotFound, "a restore in place brings no database that is on a server")
+                .with_hint(
+                    "restore.database with `at` puts it beside the live one, and restore.swap gives it its name",
+                ));
+        }
+        let origin = Origin {
+            at: request.at,
+            snapshot_id: &request.snapshot_id,
+            target: request.target.as_deref(),
+            identity_file: request.identity_file.as_ref(),
+        };
+        Self::of(context, scope, origin, &stores).await
+    }
+
+    /// The way of `stores` to the moment that `origin` names; nothing where it names none.
+    ///
+    /// # Errors
+    /// As [`Moment::find`].
+    pub(super) async fn of(context: &Context, scope: &Scope, origin: Origin<'_>, stores: &[String]) -> Result<Self> {
+        let Some(at) = origin.at else {
+            if origin.snapshot_id.is_empty() {
                 return Err(Error::invalid("neither a snapshot nor a moment was named")
                     .with_hint("name snapshot_id, which may be \"latest\", or at"));
             }
@@ -43,10 +74,10 @@ impl Moment {
             return Err(Error::invalid(format!("{at} has not come yet")).with_hint("name a moment of the past"));
         }
         scope.progress.stage("looking for the way to that moment");
-        let targets = snapshots::targets(context, request.target.as_deref())?;
-        let keys = keyring::for_reading(context, scope, &targets, request.identity_file.as_ref()).await?;
-        let view = look(scope, &targets, &keys, &stores_at(context, paths)).await?;
-        Ok(Self { way: Some(choose(&view, at, &request.snapshot_id)?), reached: Mutex::default() })
+        let targets = snapshots::targets(context, origin.target)?;
+        let keys = keyring::for_reading(context, scope, &targets, origin.identity_file).await?;
+        let view = look(scope, &targets, &keys, stores).await?;
+        Ok(Self { way: Some(choose(&view, at, origin.snapshot_id)?), reached: Mutex::default() })
     }
 
     /// The snapshot that it begins with.
@@ -68,6 +99,20 @@ impl Moment {
         Some(AtPlan { at: way.at, stores: way.stores.iter().map(store).collect() })
     }
 
+    /// What to know of a restore to it: a restore in place leaves the databases of servers as they are.
+    pub(super) fn warnings(&self, context: &Context, in_place: bool) -> Vec<String> {
+        if self.way.is_none() || !in_place {
+            return Vec::new();
+        }
+        let stays = |name: &str| {
+            format!(
+                "the database of {name} stays as it is on its server: `uplifted-ops restore database NAME --store {name} --at \
+                 TIME` puts that of the moment beside it"
+            )
+        };
+        on_servers(context).map(stays).collect()
+    }
+
     /// Where the stores have come to.
     pub(super) fn reached(&self) -> Vec<ReachedStore> {
         self.reached.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -75,12 +120,25 @@ impl Moment {
 
     /// Adds to the restored database `file` what was committed until the moment. Belongs on a thread that may wait.
     pub(super) fn go_on(&self, context: &Context, scope: &Scope, record: &StoreRecord, file: &Path) -> Result<()> {
-        let Some(way) = &self.way else { return Ok(()) };
-        let Some(store) = way.stores.iter().find(|store| store.store == record.name) else { return Ok(()) };
+        if self.way.is_none() {
+            return Ok(());
+        }
         let driver = snapshots::checkers(context).store_for(record, file)?;
         let folder = file.parent().unwrap_or(file);
-        let runtime = tokio::runtime::Handle::current();
-        let went = runtime.block_on(store.go_on(scope, driver.as_ref(), record, folder, way.at))?;
+        tokio::runtime::Handle::current().block_on(self.roll(scope, record, &*driver, folder))
+    }
+
+    /// Adds to the copy of `record` in `folder` what was committed until the moment.
+    pub(super) async fn roll(
+        &self,
+        scope: &Scope,
+        record: &StoreRecord,
+        driver: &dyn Store,
+        folder: &Path,
+    ) -> Result<()> {
+        let Some(way) = &self.way else { return Ok(()) };
+        let Some(store) = way.stores.iter().find(|store| store.store == record.name) else { return Ok(()) };
+        let went = store.go_on(scope, driver, record, folder, way.at).await?;
         self.reached.lock().unwrap_or_else(PoisonError::into_inner).extend(went);
         Ok(())
     }
@@ -94,15 +152,23 @@ fn choose(view: &View, at: Timestamp, snapshot: &str) -> Result<Way> {
     view.of_snapshot(snapshot).way(at).map_err(|error| error.while_doing(format!("from the snapshot {snapshot:?}")))
 }
 
-/// The stores that a restore of `paths` brings.
-fn stores_at(context: &Context, paths: &[PathBuf]) -> Vec<String> {
-    let of_it = |file: Option<PathBuf>| match file {
-        Some(file) => {
-            let file = file.strip_prefix(&context.root).unwrap_or(&file);
-            paths.is_empty() || paths.iter().any(|path| file.starts_with(path))
+/// The stores whose databases are on a server.
+fn on_servers(context: &Context) -> impl Iterator<Item = &str> {
+    let of_server = context.stores.iter().filter(|store| store.component.capability().file.is_none());
+    of_server.map(|store| store.name.as_str())
+}
+
+/// The stores that a restore of `paths` brings. Into a folder it brings the copies of databases that are on a server, too; in
+/// place it never does.
+fn stores_at(context: &Context, paths: &[PathBuf], into: bool) -> Vec<String> {
+    let asked = |file: &Path| paths.is_empty() || paths.iter().any(|path| file.starts_with(path));
+    let of_it = |store: &dyn Store| {
+        let capability = store.capability();
+        match capability.file {
+            Some(file) => asked(file.strip_prefix(&context.root).unwrap_or(&file)),
+            None => into && capability.copy_files.iter().any(|file| asked(file)),
         }
-        None => true,
     };
-    let stores = context.stores.iter().filter(|store| of_it(store.component.capability().file));
+    let stores = context.stores.iter().filter(|store| of_it(&*store.component));
     stores.map(|store| store.name.clone()).collect()
 }

@@ -68,8 +68,10 @@ impl Operation for Plan {
     type Response = RestorePlan;
 
     async fn run(context: Arc<Context>, scope: Scope, request: RestoreRequest) -> Result<RestorePlan> {
-        with_job(context, scope, request, |scope, job, moment| {
-            Ok(RestorePlan { at: moment.plan(), ..restore::plan(scope, job)? })
+        with_job(context, scope, request, |context, scope, job, moment| {
+            let mut plan = RestorePlan { at: moment.plan(), ..restore::plan(scope, job)? };
+            plan.warnings.extend(moment.warnings(context, job.into.is_none()));
+            Ok(plan)
         })
         .await
     }
@@ -88,8 +90,9 @@ impl Operation for Apply {
     type Response = RestoreReport;
 
     async fn run(context: Arc<Context>, scope: Scope, request: RestoreRequest) -> Result<RestoreReport> {
-        with_job(context, scope, request, |scope, job, moment| {
-            let plan = restore::plan(scope, job)?;
+        with_job(context, scope, request, |context, scope, job, moment| {
+            let mut plan = restore::plan(scope, job)?;
+            plan.warnings.extend(moment.warnings(context, job.into.is_none()));
             let mut report = restore::apply(scope, job, &plan)?;
             report.reached = moment.reached();
             Ok(report)
@@ -244,7 +247,7 @@ async fn with_job<T: Send + 'static>(
     context: Arc<Context>,
     scope: Scope,
     request: RestoreRequest,
-    act: impl FnOnce(&Scope, &RestoreJob<'_>, &Moment) -> Result<T> + Send + 'static,
+    act: impl FnOnce(&Context, &Scope, &RestoreJob<'_>, &Moment) -> Result<T> + Send + 'static,
 ) -> Result<T> {
     let paths: Vec<PathBuf> = request.paths.iter().flatten().map(|path| path.as_path().to_owned()).collect();
     // A restore in place holds everything against what is there; another one needs to know what it brings.
@@ -279,7 +282,7 @@ async fn with_job<T: Send + 'static>(
                 salvage: request.salvage,
                 check: &check,
             };
-            act(&scope, &job, &moment)
+            act(&context, &scope, &job, &moment)
         })
     })
     .await

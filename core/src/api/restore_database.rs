@@ -1,15 +1,19 @@
-//! `restore.database`: a database of a snapshot, put beside the live one on its server.
+//! `restore.database`: a database of a snapshot, or of a moment, put beside the live one on its server.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::moment::{Moment, Origin};
 use super::snapshots;
 use crate::backup::bisect;
 use crate::backup::manifest::{RelPath, StoreRecord};
 use crate::backup::nodes::Selection;
+use crate::backup::restore::ReachedStore;
 use crate::cancel::Scope;
+use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ops::{Context, Effect, Lane, Operation, Place};
 use crate::store::RestoredDatabase;
@@ -18,8 +22,14 @@ use crate::store::RestoredDatabase;
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RestoreDatabaseRequest {
-    /// The snapshot: its identifier, the beginning of it, or `latest`.
+    /// The snapshot: its identifier, the beginning of it, or `latest`. May be left out with `at`.
+    #[serde(default)]
     pub snapshot_id: String,
+    /// The moment to go back to: the last commit that is not after it. The store has to be followed (`continuous.start`), and a
+    /// server of the same version of PostgreSQL has to be installed on this machine. The snapshot is then the newest one from
+    /// which it gets there.
+    #[serde(default)]
+    pub at: Option<Timestamp>,
     /// The store whose database it is. The only one of a server when missing.
     #[serde(default)]
     pub store: Option<String>,
@@ -44,6 +54,9 @@ pub struct RestoreDatabaseResponse {
     /// The new database, and whether it is as the snapshot has it.
     #[serde(flatten)]
     pub restored: RestoredDatabase,
+    /// The last commit in it, where it was brought to a moment. Nothing where none came after the snapshot.
+    #[serde(default)]
+    pub reached: Option<ReachedStore>,
 }
 
 /// `restore.database`
@@ -64,10 +77,18 @@ impl Operation for RestoreDatabase {
         scope: Scope,
         request: RestoreDatabaseRequest,
     ) -> Result<RestoreDatabaseResponse> {
+        let stores = [store_of(&context, request.store.as_deref(), request.at.is_some())].into_iter().flatten();
+        let origin = Origin {
+            at: request.at,
+            snapshot_id: &request.snapshot_id,
+            target: request.target.as_deref(),
+            identity_file: request.identity_file.as_ref(),
+        };
+        let moment = Moment::of(&context, &scope, origin, &stores.collect::<Vec<_>>()).await?;
         let source = snapshots::open(
             &context,
             &scope,
-            &request.snapshot_id,
+            moment.snapshot_id().unwrap_or(&request.snapshot_id),
             request.target.as_deref(),
             request.identity_file.as_ref(),
             false,
@@ -76,21 +97,36 @@ impl Operation for RestoreDatabase {
         .await?;
         let record = the_record(&context, &source.manifest().stores, request.store.as_deref())?.clone();
         let store = Arc::clone(&context.store(&record.name)?.component);
-        let selection = Selection::Paths(vec![record.path.as_path().to_owned()]);
+        let files = std::iter::once(record.path.as_path().to_owned()).chain(store.capability().copy_files);
+        let selection = Selection::Paths(files.collect::<BTreeSet<_>>().into_iter().collect());
         let snapshot_id = source.manifest().snapshot_id.clone();
         let (base, in_memory) = (context.scratch(), context.settings().backup.scratch_in_memory);
         let (threads, limits) = (context.settings().backup.threads, snapshots::limits(&context));
         scope.progress.stage(format!("extracting database {}", record.name));
         let scratch = bisect::extract(&scope, source, selection, base, in_memory, threads, limits).await?;
-        let restored = store.restore_as(&scope, scratch.path(), &request.database).await;
+        let restored = match moment.roll(&scope, &record, &*store, scratch.path()).await {
+            Ok(()) => store.restore_as(&scope, scratch.path(), &request.database).await,
+            Err(error) => Err(error),
+        };
         // Its removal may take as long as its making.
         let _ = tokio::task::spawn_blocking(move || drop(scratch)).await;
-        Ok(RestoreDatabaseResponse { snapshot_id, store: record.name, restored: restored? })
+        let reached = moment.reached().pop();
+        Ok(RestoreDatabaseResponse { snapshot_id, store: record.name, restored: restored?, reached })
     }
 
     fn healthy(response: &RestoreDatabaseResponse) -> bool {
         response.restored.ok
     }
+}
+
+/// The store that goes to a moment: the one of the request, or the only one that is no file.
+fn store_of(context: &Context, store: Option<&str>, to_a_moment: bool) -> Option<String> {
+    if let Some(store) = store {
+        return Some(store.to_owned());
+    }
+    let mut of_server = context.stores.iter().filter(|it| it.component.capability().file.is_none());
+    let only = of_server.next().filter(|_| to_a_moment)?;
+    of_server.next().is_none().then(|| only.name.clone())
 }
 
 /// The record of the store, or of the only one that is no file.

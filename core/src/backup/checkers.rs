@@ -34,10 +34,13 @@ impl Checkers {
             }
         };
         // What is no file is not told by its file: the service's own settings say how it is read.
-        if kind.detect.is_none()
-            && let Some(live) = self.live.iter().find(|store| store.capability().kind == record.kind)
-        {
-            return Ok(Arc::clone(live));
+        if kind.detect.is_none() {
+            let mut of_kind = self.live.iter().filter(|store| store.capability().kind == record.kind);
+            let its =
+                |store: &&Arc<dyn Store>| store.capability().copy_files.iter().any(|it| it == record.path.as_path());
+            if let Some(live) = of_kind.clone().find(its).or_else(|| of_kind.next()) {
+                return Ok(Arc::clone(live));
+            }
         }
         let settings = kind.detect.map_or_else(Map::new, |detect| (detect.settings)(file));
         let folder = file.parent().unwrap_or(file).to_owned();

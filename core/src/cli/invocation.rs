@@ -340,9 +340,19 @@ impl Invocation {
                 let request = Request::new().maybe("store", store.as_deref()).maybe("target", target.as_deref());
                 Self::new("restore.points", with_identity(request, key)?.done(), render::continuous::points)
             }
-            RestoreCommand::Database { snapshot, database, store, key } => {
-                let request = with_identity(of_snapshot(snapshot), key)?.with("database", database.as_str());
-                let request = request.maybe("store", store.as_deref()).done();
+            RestoreCommand::Database { names, target, at, store, key } => {
+                let at = at.as_deref().map(|text| local_moment(text, now)).transpose()?;
+                let (snapshot, database) = match (&names[..], at) {
+                    ([database], Some(_)) => (None, database),
+                    ([snapshot, database], _) => (Some(snapshot.as_str()), database),
+                    _ => {
+                        return Err(Error::invalid("neither a snapshot nor a moment was named")
+                            .with_hint("uplifted-ops restore database latest NAME, or NAME --at 14:32:10"));
+                    }
+                };
+                let request = Request::new().maybe("snapshot_id", snapshot).maybe("target", target.as_deref());
+                let request = with_identity(request, key)?.maybe("at", at.map(|at| at.to_string()));
+                let request = request.with("database", database.as_str()).maybe("store", store.as_deref()).done();
                 Self::new("restore.database", request, render::restore::database)
             }
             RestoreCommand::Swap { database, options } => {

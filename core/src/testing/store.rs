@@ -110,7 +110,10 @@ pub fn cases() -> Vec<Case> {
             restore_puts_the_copy_in_place,
             "restore_from replaces the database by the copy, which stays; a database of a server is restored beside"
         ),
-        case!(restore_refuses, "a restore checks the copy first, and refuses a database that is open, or there, already"),
+        case!(
+            restore_refuses,
+            "a restore checks the copy first, and refuses a database that is open, or there, already"
+        ),
         case!(maintenance_answers_for_every_task, "a task that the store does not know is skipped, with the reason"),
     ]
 }

@@ -97,7 +97,10 @@ fn check(
     }
     // An engine that opens a database may touch it and its folder.
     for path in [Some(path), path.parent()].into_iter().flatten() {
-        if let Some(entry) = catalog.entry(path) {
+        // What was brought to a moment may be called otherwise then.
+        if let Some(entry) = catalog.entry(path)
+            && dir.node(path)?.is_some()
+        {
             stamp(dir, path, &entry)?;
         }
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{IdentityFile, Snapshot};
+use super::IdentityFile;
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum RestoreCommand {
@@ -54,16 +54,23 @@ Example:
     /// Restore a database of a server into a new one beside it
     #[command(after_help = "\
 There must be no database of that name: none is ever replaced. What was restored is held against the backup: rows,
-sequences, extensions, indexes. Exits 1 when it is not as the backup has it.
+sequences, extensions, indexes. Exits 1 when it is not as the backup has it. `uplifted-ops restore swap` lets it take the
+name of the live one.
 
-Example:
-  uplifted-ops restore database latest shop_yesterday --store main")]
+Examples:
+  uplifted-ops restore database latest shop_yesterday --store main
+  uplifted-ops restore database shop_1432 --at 14:32:10")]
     Database {
-        #[command(flatten)]
-        snapshot: Snapshot,
-        /// The name of the new database
-        #[arg(value_name = "NAME")]
-        database: String,
+        /// The beginning of a snapshot's ID, or `latest`, and the name of the new database; with --at the name alone
+        #[arg(value_names = ["ID", "NAME"], num_args = 1..=2, required = true)]
+        names: Vec<String>,
+        /// Only from this target
+        #[arg(long, value_name = "NAME")]
+        target: Option<String>,
+        /// Go back to this moment: a time today here (14:32:10), a local one (2026-11-22 14:32:10), one with its zone
+        /// (2026-11-22T14:32:10Z), or an age (15m)
+        #[arg(long, value_name = "TIME")]
+        at: Option<String>,
         /// The store whose database it is; the only one of a server when not given
         #[arg(long, value_name = "STORE")]
         store: Option<String>,

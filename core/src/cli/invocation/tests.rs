@@ -124,6 +124,11 @@ fn each_command_asks_for_its_operation() {
             json!({ "snapshot_id": "1f", "database": "copy", "store": "main" }),
         ),
         (
+            "restore database copy --at 2026-11-22T14:32:10Z",
+            "restore.database",
+            json!({ "at": "2026-11-22T14:32:10Z", "database": "copy" }),
+        ),
+        (
             "restore swap copy --store main --drain --drain-seconds 5",
             "restore.swap",
             json!({ "database": "copy", "store": "main", "drain": true, "drain_seconds": 5.0 }),

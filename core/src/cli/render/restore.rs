@@ -61,6 +61,9 @@ pub(in crate::cli) fn database(value: &Value, view: &View) -> String {
     let rows = counted(number(value, "rows").unwrap_or(0), "row", "rows");
     let [name, store, id] = ["database", "store", "snapshot_id"].map(|name| clean(text(value, name)));
     let mut out = format!("{verdict}: {name} from {store} of {id}, {tables}, {rows}\n");
+    if let Some(reached) = value.get("reached").filter(|reached| reached.is_object()) {
+        out.push_str(&format!("  as it was at its commit of {}\n", clean(text(reached, "time"))));
+    }
     for line in list(value, "problems").iter().chain(list(value, "notes")).filter_map(Value::as_str) {
         out.push_str(&format!("  {}\n", clean(line)));
     }

@@ -97,9 +97,22 @@ pub(super) async fn take(store: &PostgresStore, scope: &Scope, dir: &Path) -> Re
 }
 
 async fn make(store: &PostgresStore, scope: &Scope, dir: &Path) -> Result<StoreSnapshot> {
-    const DOING: &str = "take a snapshot of the database";
-    let place = store.server.place()?;
     let session = store.server.connect(scope).await?;
+    of(store, scope, dir, &store.server.place()?, session).await
+}
+
+/// Dumps the database of `place`, to which `session` is connected.
+///
+/// # Errors
+/// Why that was not possible.
+pub(super) async fn of(
+    store: &PostgresStore,
+    scope: &Scope,
+    dir: &Path,
+    place: &Place,
+    session: Session,
+) -> Result<StoreSnapshot> {
+    const DOING: &str = "take a snapshot of the database";
     let programs = Programs::find(scope, store.server.settings.programs.as_deref(), session.version()).await?;
     let taken_at = scope.clock.now();
     session
@@ -111,13 +124,12 @@ async fn make(store: &PostgresStore, scope: &Scope, dir: &Path) -> Result<StoreS
         .await?;
     let facts: Facts = session.one_within(DOING, FACTS).await?;
     let file = dir.join(store.archive_name());
-    let (rows, ()) = tokio::try_join!(count(&session), dump(scope, &programs, &place, &session, &facts, &file),)?;
+    let (rows, ()) = tokio::try_join!(count(&session), dump(scope, &programs, place, &session, &facts, &file),)?;
     let extensions: Vec<Named> = session.ask_within(DOING, EXTENSIONS).await?;
     // Its end is the proof that nobody has lost the snapshot on the way.
     session.run("end the snapshot's transaction: the copy is not consistent", "COMMIT").await?;
     let globals = dir.join(store.globals_name());
-    let without =
-        globals_of(scope, &programs, &place, &session, &globals, store.server.settings.role_passwords).await?;
+    let without = globals_of(scope, &programs, place, &session, &globals, store.server.settings.role_passwords).await?;
 
     session.close().await;
 

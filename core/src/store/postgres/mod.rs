@@ -282,6 +282,10 @@ impl Store for PostgresStore {
     }
 
     async fn check_copy(&self, scope: &Scope, dir: &Path, depth: CheckDepth) -> Result<IntegrityReport> {
+        let cluster = physical::cluster_in(self, dir);
+        if cluster.is_dir() {
+            return physical::check_cluster(self, scope, &cluster, depth).await;
+        }
         // What the copy is decides, not what the settings say by now.
         if dir.join(&physical::names(self)[0]).is_file() {
             return physical::check_copy(self, scope, dir, depth).await;
@@ -299,7 +303,10 @@ impl Store for PostgresStore {
 
     async fn inspect_copy(&self, scope: &Scope, dir: &Path, inspection: &Inspection) -> Result<CopyFacts> {
         let mut facts = CopyFacts::default();
-        if inspection.rows && !dir.join(&physical::names(self)[0]).is_file() {
+        if inspection.rows
+            && !dir.join(&physical::names(self)[0]).is_file()
+            && !physical::cluster_in(self, dir).is_dir()
+        {
             let file = dump::archive_in(self, dir)?;
             let programs = Programs::newest(scope, self.server.settings.programs.as_deref()).await?;
             let data = archive::read(scope, &programs, &file).await?.map_err(|why| {
@@ -316,12 +323,23 @@ impl Store for PostgresStore {
 
     async fn restore_from(&self, _: &Scope, _: &Path) -> Result<()> {
         Err(Error::new(ErrorKind::Unsupported, "a live PostgreSQL database is never replaced in place")
-            .with_hint("`uplifted-ops restore database` makes a new one beside it, and `restore swap` lets it take the name")
+            .with_hint(
+                "`uplifted-ops restore database` makes a new one beside it, and `restore swap` lets it take the name",
+            )
             .with_context("store", &self.name))
     }
 
     async fn restore_as(&self, scope: &Scope, dir: &Path, name: &str) -> Result<RestoredDatabase> {
-        restore::into_new(self, scope, dir, name).await.map_err(|error| error.with_context("store", &self.name))
+        let restored = async {
+            if !dir.join(&physical::names(self)[0]).is_file() && !physical::cluster_in(self, dir).is_dir() {
+                return restore::into_new(self, scope, dir, name).await;
+            }
+            // Before the long way is gone.
+            restore::refuse_early(self, scope, name).await?;
+            let dumped = physical::dump_of(self, scope, dir).await?;
+            restore::into_new(self, scope, dumped.path(), name).await
+        };
+        restored.await.map_err(|error| error.with_context("store", &self.name))
     }
 
     async fn follow(&self, scope: &Scope, request: FollowRequest) -> Result<Box<dyn Follower>> {
@@ -349,7 +367,9 @@ impl Store for PostgresStore {
         swap::run(self, scope, request).await.map_err(|error| error.with_context("store", &self.name))
     }
 
-    async fn maintain(&self, _: &Scope, tasks: &[MaintenanceTask]) -> Result<Vec<MaintenanceOutcome>> {
+    async fn maintain(&self, scope: &Scope, tasks: &[MaintenanceTask]) -> Result<Vec<MaintenanceOutcome>> {
+        // Of a database that is not there nobody says that it is taken care of.
+        self.server.connect(scope).await.map_err(|error| error.with_context("store", &self.name))?.close().await;
         let skipped = |task: &MaintenanceTask| MaintenanceOutcome {
             task: *task,
             done: false,

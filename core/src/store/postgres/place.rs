@@ -177,6 +177,11 @@ impl Place {
         Self { database: name.to_owned(), ..self.clone() }
     }
 
+    /// The same, but for the user.
+    pub(super) fn as_user(&self, name: &str) -> Self {
+        Self { user: name.to_owned(), ..self.clone() }
+    }
+
     /// The same, but for a server of ours behind a socket.
     pub(super) fn at_socket(&self, folder: &Path, port: u16) -> Self {
         Self {

@@ -19,6 +19,7 @@ use crate::store::RestoredDatabase;
 
 /// The longest name (`NAMEDATALEN` less one).
 const LONGEST: usize = 63;
+const DOING: &str = "restore into a new database";
 
 #[derive(Debug, Deserialize)]
 struct Rights {
@@ -32,11 +33,7 @@ struct Rights {
 /// # Errors
 /// Why that was not possible; then there is no such database.
 pub(super) async fn into_new(store: &PostgresStore, scope: &Scope, dir: &Path, name: &str) -> Result<RestoredDatabase> {
-    const DOING: &str = "restore into a new database";
-    if name.is_empty() || name.len() > LONGEST || name.contains('\0') {
-        return Err(Error::invalid(format!("{name:?} is no name of a database"))
-            .with_hint(format!("name it with 1 to {LONGEST} bytes")));
-    }
+    check_name(name)?;
     let file = dump::archive_in(store, dir)?;
     let named = store.server.settings.programs.as_deref();
     let newest = Programs::newest(scope, named).await?;
@@ -51,6 +48,61 @@ pub(super) async fn into_new(store: &PostgresStore, scope: &Scope, dir: &Path, n
         return Err(Error::new(ErrorKind::Refused, message)
             .with_hint(format!("restore it to a server of {} or later", contents.server)));
     }
+    let rights = may_create(&session, &place, name).await?;
+    let programs = Programs::find(scope, named, contents.writer.max(session.version())).await?;
+    let how = archive::how_to_create(scope, &programs, &file).await?;
+    scope.progress.stage(format!("restoring database {name}"));
+    session.run(DOING, &format!("CREATE DATABASE {}{how}", quoted(name))).await?;
+    let filled = fill(store, scope, &programs, &place, &session, &file, name, rights.is_superuser).await;
+    if let Err(error) = filled {
+        let dropped =
+            session.run("remove it again", &format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", quoted(name))).await;
+        // pg_restore ends alike whether the server or the archive is at fault.
+        let error = match error.kind() {
+            ErrorKind::Cancelled => error,
+            _ => match archive::read(scope, &programs, &file).await? {
+                Ok(_) => error,
+                Err(why) => unreadable(&file, &why),
+            },
+        };
+        return Err(match dropped {
+            Ok(()) => error,
+            Err(left) => error.with_context("left", format!("the unfinished database {name:?}: {}", left.message())),
+        });
+    }
+    let mut restored = filled?;
+    restored.ok = restored.problems.is_empty();
+    restored.server_version = session.version().to_string();
+    // A swap asks for it.
+    if let Err(error) = swap::remember(store, scope, &session, name, restored.ok).await {
+        let why = error.message();
+        restored.notes.push(format!("it is not remembered that this was verified, which a swap asks for: {why}"));
+    }
+    session.close().await;
+    Ok(restored)
+}
+
+/// Refuses what would be refused at the end of a long way.
+///
+/// # Errors
+/// Why there can be no new database called `name`.
+pub(super) async fn refuse_early(store: &PostgresStore, scope: &Scope, name: &str) -> Result<()> {
+    check_name(name)?;
+    let (place, session) = beside(store, scope, &[]).await?;
+    may_create(&session, &place, name).await?;
+    session.close().await;
+    Ok(())
+}
+
+fn check_name(name: &str) -> Result<()> {
+    if name.is_empty() || name.len() > LONGEST || name.contains('\0') {
+        return Err(Error::invalid(format!("{name:?} is no name of a database"))
+            .with_hint(format!("name it with 1 to {LONGEST} bytes")));
+    }
+    Ok(())
+}
+
+async fn may_create(session: &Session, place: &Place, name: &str) -> Result<Rights> {
     let text = name.replace('\'', "''");
     let rights = format!(
         "SELECT EXISTS (SELECT FROM pg_database WHERE datname = '{text}') AS exists, rolcreatedb OR rolsuper AS creates,
@@ -69,29 +121,7 @@ pub(super) async fn into_new(store: &PostgresStore, scope: &Scope, dir: &Path, n
         return Err(Error::new(ErrorKind::Denied, format!("user {user} may not create a database"))
             .with_hint(format!("ALTER ROLE {user} CREATEDB")));
     }
-    let programs = Programs::find(scope, named, contents.writer.max(session.version())).await?;
-    let how = archive::how_to_create(scope, &programs, &file).await?;
-    scope.progress.stage(format!("restoring database {name}"));
-    session.run(DOING, &format!("CREATE DATABASE {}{how}", quoted(name))).await?;
-    let filled = fill(store, scope, &programs, &place, &session, &file, name, rights.is_superuser).await;
-    if let Err(error) = filled {
-        let dropped =
-            session.run("remove it again", &format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", quoted(name))).await;
-        return Err(match dropped {
-            Ok(()) => error,
-            Err(left) => error.with_context("left", format!("the unfinished database {name:?}: {}", left.message())),
-        });
-    }
-    let mut restored = filled?;
-    restored.ok = restored.problems.is_empty();
-    restored.server_version = session.version().to_string();
-    // A swap asks for it.
-    if let Err(error) = swap::remember(store, scope, &session, name, restored.ok).await {
-        let why = error.message();
-        restored.notes.push(format!("it is not remembered that this was verified, which a swap asks for: {why}"));
-    }
-    session.close().await;
-    Ok(restored)
+    Ok(rights)
 }
 
 fn unreadable(file: &Path, why: &str) -> Error {

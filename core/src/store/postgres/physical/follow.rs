@@ -32,6 +32,9 @@ use crate::value::random_hex;
 const DOING: &str = "follow the server's log";
 /// How often the server is asked how far its log and we are.
 const LOOK: Duration = Duration::from_millis(200);
+/// Log that was not received for so long is named as what is waited for. Commits that are not waited for (`synchronous_commit =
+/// off`) are sent within 0.6 s.
+const LATE: Duration = Duration::from_secs(5);
 /// The length of a page of the log, and the longest head of one, in bytes.
 const PAGE: u64 = 8192;
 const PAGE_HEAD: u64 = 40;
@@ -64,7 +67,7 @@ pub(in crate::store::postgres) async fn begin(
     let mut follower = LogFollower {
         store: store.clone(),
         programs,
-        slot: slot_name(store, &facts.system),
+        slot: slot_name(store),
         cache: request.cache,
         limit: request.log_limit_bytes,
         version: session.version(),
@@ -73,6 +76,7 @@ pub(in crate::store::postgres) async fn begin(
         begins: None,
         ready: VecDeque::new(),
         since: request.resume.as_ref().map_or_else(|| scope.clock.now(), |resume| resume.until),
+        caught_up_at: scope.clock.monotonic(),
         session: Some(session),
         receiver: None,
         standing: FollowerStanding::default(),
@@ -85,7 +89,7 @@ pub(in crate::store::postgres) async fn begin(
 }
 
 /// The slot's name: of the service and the store, as far as it can be one of a slot.
-fn slot_name(store: &PostgresStore, _system: &str) -> String {
+fn slot_name(store: &PostgresStore) -> String {
     let plain = |c: char| if c.is_ascii_lowercase() || c.is_ascii_digit() { c } else { '_' };
     let name = format!("uplifted_ops_{}_{}", store.service, store.name).to_lowercase();
     name.chars().map(plain).take(60).collect()
@@ -115,6 +119,8 @@ struct LogFollower {
     ready: VecDeque<Increment>,
     /// Everything committed before this is in the increments that were made.
     since: Timestamp,
+    /// When it was last asked, on the monotonic clock, and there was nothing that had not been received.
+    caught_up_at: Duration,
     session: Option<Session>,
     receiver: Option<Receiver>,
     standing: FollowerStanding,
@@ -266,7 +272,7 @@ impl LogFollower {
     /// Looks once. Whether there is something to hand out.
     async fn look(&mut self, scope: &Scope) -> Result<()> {
         // What was committed before this is before the end that is asked for next.
-        let until = scope.clock.now();
+        let (until, began) = (scope.clock.now(), scope.clock.monotonic());
         if self.session.is_none() {
             self.session(scope).await?;
         }
@@ -313,17 +319,20 @@ impl LogFollower {
             end = Lsn(end.0 - end.0 % PAGE);
         }
         let received = stand.received.as_deref().map(str::parse::<Lsn>).transpose()?;
-        let Some(received) = received.filter(|received| *received >= self.position.lsn) else { return Ok(()) };
-        self.standing.waits_for = None;
-        if received >= end {
+        if end <= self.position.lsn || received.is_some_and(|received| received >= end) {
+            (self.caught_up_at, self.standing.waits_for) = (began, None);
             if end > self.position.lsn {
                 self.cut(end, until, seen)?;
             }
             self.since = until;
             return Ok(());
         }
+        if scope.clock.monotonic().saturating_sub(self.caught_up_at) > LATE {
+            self.standing.waits_for = Some(format!("the server's log up to {end} has not been received yet"));
+        }
+        let Some(received) = received.filter(|received| *received >= self.position.lsn) else { return Ok(()) };
         // A receiver that is far behind is no reason to keep what it has brought: the moment comes later.
-        if received.0 - self.position.lsn.0 > MAX_PAYLOAD as u64 && received < end {
+        if received.0 - self.position.lsn.0 > MAX_PAYLOAD as u64 {
             return self.pieces(received, self.since, Vec::new());
         }
         Ok(())
@@ -449,7 +458,7 @@ impl Follower for LogFollower {
             }
             let now = scope.clock.monotonic();
             if now >= until {
-                self.standing.seen_until = self.receiver.is_some().then_some(self.since);
+                self.standing.seen_until = Some(self.since);
                 return Ok(None);
             }
             tokio::select! {

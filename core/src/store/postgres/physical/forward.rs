@@ -5,11 +5,11 @@
 //! another server, of another timeline or of another version is found before the server starts; after it has, the place where
 //! its own timeline branches off proves how far it came.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::super::PostgresStore;
 use super::super::programs::Programs;
-use super::private::PrivateServer;
+use super::private::{PrivateServer, programs_of};
 use super::wal::{Lsn, Position, file_name, piece};
 use super::{Span, names, span, unpack};
 use crate::cancel::Scope;
@@ -19,7 +19,12 @@ use crate::fs;
 use crate::store::follow::{Continuity, Increment, Increments, Point, Reached, Until};
 
 /// What the folder of a cluster that was brought to a moment is called, after the store's name.
-pub(in crate::store::postgres) const SUFFIX: &str = "cluster";
+const SUFFIX: &str = "cluster";
+
+/// Where a copy in `dir` is once it was brought to a moment.
+pub(in crate::store::postgres) fn cluster_in(store: &PostgresStore, dir: &Path) -> PathBuf {
+    dir.join(format!("{}.{SUFFIX}", store.file_stem()))
+}
 
 /// Brings the copy in `dir` to `until`: it is a cluster in a folder then, cleanly stopped, and no tar any more.
 ///
@@ -33,20 +38,10 @@ pub(in crate::store::postgres) async fn roll_forward(
     increments: &mut dyn Increments,
     until: &Until,
 ) -> Result<Reached> {
-    let cluster = dir.join(format!("{}.{SUFFIX}", store.file_stem()));
+    let cluster = cluster_in(store, dir);
     let span = span(&dir.join(&names(store)[2]))?;
     unpack(store, dir, &cluster).await?;
-    let version = std::fs::read_to_string(cluster.join("PG_VERSION"))
-        .map_err(|error| Error::io(format!("read the version of {cluster:?}"), error))?;
-    let version: u32 = version.trim().parse().unwrap_or(0);
-    let programs = Programs::find(scope, store.server.settings.programs.as_deref(), version).await?;
-    if programs.version != version || !programs.has("postgres") || !programs.has("pg_ctl") {
-        let message =
-            format!("the copy is of PostgreSQL {version}, and only a server of that version brings it to a moment");
-        return Err(Error::new(ErrorKind::Unsupported, message).with_hint(format!(
-            "install postgresql-{version}, or name the folder with postgres and pg_ctl of {version} as programs"
-        )));
-    }
+    let (version, programs) = programs_of(store, scope, &cluster).await?;
     let system = system(scope, &programs, &cluster).await?;
     let mut log = Log { cluster: &cluster, system, version, span, segment: 0, end: None, point: None };
     log.take(scope, taken_at, increments, until).await?;

@@ -5,6 +5,7 @@
 //! can be restored without any other log, and `<name>.manifest.json`, PostgreSQL's own list of files with their checksums. `tar`
 //! and any PostgreSQL of its version recover it: unpack the first, unpack the second into its `pg_wal`, start the server.
 
+mod database;
 mod follow;
 mod forward;
 mod private;
@@ -15,8 +16,9 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+pub(super) use self::database::{check_cluster, dump_of};
 pub(super) use self::follow::begin;
-pub(super) use self::forward::roll_forward;
+pub(super) use self::forward::{cluster_in, roll_forward};
 use self::wal::Lsn;
 use super::PostgresStore;
 use super::programs::{self, Programs};

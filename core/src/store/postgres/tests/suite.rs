@@ -82,7 +82,8 @@ impl Fixture for OnPostgres {
         let copy = self.named("copy");
         self.server.sql("postgres", &format!("CREATE DATABASE {copy}"));
         let mut restore = Command::new(self.server.programs().join("pg_restore"));
-        let status = restore.args(["--exit-on-error", "-d", &self.server.url(&copy)]).arg(archive(dir)).status().unwrap();
+        let status =
+            restore.args(["--exit-on-error", "-d", &self.server.url(&copy)]).arg(archive(dir)).status().unwrap();
         assert!(status.success());
         let rows = self.count(&copy);
         self.server.sql("postgres", &format!("DROP DATABASE {copy}"));
@@ -90,8 +91,9 @@ impl Fixture for OnPostgres {
     }
 
     async fn damage(&self, dir: &Path) -> Result<()> {
+        // Within the table of contents, which is what a quick check reads.
         let file = std::fs::OpenOptions::new().write(true).open(archive(dir)).unwrap();
-        file.set_len(file.metadata().unwrap().len() / 2).unwrap();
+        file.set_len(200).unwrap();
         Ok(())
     }
 
@@ -126,6 +128,24 @@ impl Drop for OnPostgres {
             self.server.sql("postgres", &format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"));
         }
     }
+}
+
+/// A quick check reads no data; a restore does, and its failure names what is at fault.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archive_whose_data_is_cut_off_is_corrupt_and_nothing_is_left_of_it() {
+    let server = Arc::new(PostgresServer::start());
+    let fixture = OnPostgres::new(&server, 0);
+    fixture.commit(5000).await.unwrap();
+    let (store, scope, copy) = (fixture.store(), Scope::default(), fixture.empty_folder().unwrap());
+    store.snapshot_to(&scope, &copy).await.unwrap();
+    let file = std::fs::OpenOptions::new().write(true).open(archive(&copy)).unwrap();
+    file.set_len(file.metadata().unwrap().len() / 2).unwrap();
+    assert!(!store.check_copy(&scope, &copy, CheckDepth::Full).await.unwrap().ok);
+    let error = store.restore_as(&scope, &copy, "beside").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+    assert!(error.hint().is_some());
+    assert!(fixture.rows_beside("beside").await.is_err());
+    assert_eq!(fixture.rows().await.unwrap(), 5000);
 }
 
 #[tokio::test(flavor = "multi_thread")]
