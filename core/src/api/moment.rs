@@ -11,7 +11,7 @@ use crate::cancel::Scope;
 use crate::clock::Timestamp;
 use crate::continuous::timeline::{View, look};
 use crate::continuous::travel::{StoreWay, Way};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::ops::Context;
 use crate::store::Store;
 
@@ -35,7 +35,7 @@ impl Moment {
     /// The way to the moment of a request; nothing where it names none.
     ///
     /// # Errors
-    /// [`NotFound`](crate::ErrorKind::NotFound) with the nearest moments on both sides.
+    /// [`ErrorKind::NotFound`] with the nearest moments on both sides.
     pub(super) async fn find(
         context: &Context,
         scope: &Scope,
