@@ -72,7 +72,9 @@ impl Host {
         let children = format!("/proc/{0}/task", self.0.id());
         let Ok(tasks) = std::fs::read_dir(children) else { return Vec::new() };
         let lists = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("children")).ok());
-        lists.flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<u32>>()).collect()
+        lists
+            .flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<u32>>())
+            .collect()
     }
 
     fn signal_workers(&self, signal: &str) {

@@ -15,7 +15,10 @@ const RATE: u32 = 500;
 
 /// Kills each of them so often.
 pub(super) fn run(place: &Place, kills: u32, report: &mut String) -> Result<(), Failure> {
-    writeln!(report, "\n| killed {kills} times at {RATE} transactions a second | lost s, median | most s | lost transactions, most | again up to date after s, most |")?;
+    writeln!(
+        report,
+        "\n| killed {kills} times at {RATE} transactions a second | lost s, median | most s | lost transactions, most | again up to date after s, most |"
+    )?;
     writeln!(report, "| --- | ---: | ---: | ---: | ---: |")?;
     for who in place.all().into_iter().filter(|who| *who != Who::Nobody) {
         place.fresh()?;
@@ -44,7 +47,8 @@ pub(super) fn run(place: &Place, kills: u32, report: &mut String) -> Result<(), 
         }
         drop(follower);
         let commits = writer.finish()?;
-        let lost = |(until, killed): &(f64, f64)| commits.iter().filter(|it| it.at > *until && it.at <= *killed).count();
+        let lost =
+            |(until, killed): &(f64, f64)| commits.iter().filter(|it| it.at > *until && it.at <= *killed).count();
         let most = losses.iter().map(lost).max().unwrap_or(0);
         let mut seconds: Vec<f64> = losses.iter().map(|(until, killed)| (killed - until).max(0.0)).collect();
         seconds.sort_unstable_by(f64::total_cmp);

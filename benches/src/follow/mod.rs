@@ -96,7 +96,10 @@ fn load(place: &Place, options: &Options, rate: u32, report: &mut String) -> Res
             rounds.push(once(place, *who, rate, options.seconds)?);
         }
     }
-    writeln!(report, "\n| {rate} transactions a second | p50 ms | p99 ms | most ms | processor % | lag p50 s | p99 s | most s |")?;
+    writeln!(
+        report,
+        "\n| {rate} transactions a second | p50 ms | p99 ms | most ms | processor % | lag p50 s | p99 s | most s |"
+    )?;
     writeln!(report, "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")?;
     for (who, rounds) in &rounds {
         let of = |get: &dyn Fn(&Round) -> f64| median(rounds.iter().map(get).collect());

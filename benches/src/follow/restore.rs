@@ -8,8 +8,8 @@ use uplifted_example::Failure;
 use uplifted_ops::clock::Timestamp;
 
 use super::followers::{Follower, Place, Who};
-use super::writer::{self, Writer, now};
 use super::median;
+use super::writer::{self, Writer, now};
 use crate::machine;
 use crate::program::measure;
 
@@ -48,7 +48,11 @@ pub(super) fn run(place: &Place, megabytes: u64, rounds: u32, report: &mut Strin
     }
     let (plain, gone_on) = (median(plain), median(gone_on));
     let size = fs::metadata(place.database())?.len() / 1_000_000;
-    writeln!(report, "\n| restore of {size} MB, {segments} segments, {} transactions | s | ratio |", LOAD.0 as f64 * LOAD.1)?;
+    writeln!(
+        report,
+        "\n| restore of {size} MB, {segments} segments, {} transactions | s | ratio |",
+        LOAD.0 as f64 * LOAD.1
+    )?;
     writeln!(report, "| --- | ---: | ---: |\n| the snapshot | {plain:.2} | 1.00 |")?;
     writeln!(report, "| to the second | {gone_on:.2} | {:.2} |", gone_on / plain)?;
     Ok(())

@@ -39,7 +39,9 @@ pub(crate) fn now() -> f64 {
 /// Makes a database in WAL mode with `rows` rows of `bytes` bytes each.
 pub(crate) fn create(path: &Path, rows: u64, bytes: u32) -> Result<(), Failure> {
     let db = Connection::open(path)?;
-    db.execute_batch("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; CREATE TABLE w (id INTEGER PRIMARY KEY, a, b)")?;
+    db.execute_batch(
+        "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; CREATE TABLE w (id INTEGER PRIMARY KEY, a, b)",
+    )?;
     db.execute_batch("CREATE INDEX wa ON w (a); BEGIN")?;
     let mut insert = db.prepare("INSERT INTO w (a, b) VALUES (random(), randomblob(?))")?;
     for _ in 0..rows {

@@ -119,7 +119,11 @@ impl Shared {
             for (number, target) in standing.targets.iter_mut().enumerate() {
                 target.waiting_segments = spool.waiting(number);
                 // All that was read is there: so is the time in which nothing was committed.
-                if !*gathers && target.waiting_segments == 0 && target.stored_until.is_some() && target.lost_segments == 0 {
+                if !*gathers
+                    && target.waiting_segments == 0
+                    && target.stored_until.is_some()
+                    && target.lost_segments == 0
+                {
                     target.stored_until = target.stored_until.max(standing.seen_until);
                 }
             }

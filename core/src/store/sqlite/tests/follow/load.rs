@@ -35,7 +35,8 @@ pub(super) fn load(path: &Path, goes_on: bool) -> Shelf {
     while let Some(len) = bytes.get(at..at + 4) {
         let len = u32::from_le_bytes(len.try_into().unwrap()) as usize;
         let Some(head) = bytes.get(at + 4..at + 4 + len) else { break };
-        let (from, to, continuity, points, since, until, size): (_, _, _, _, _, _, usize) = serde_json::from_slice(head).unwrap();
+        let (from, to, continuity, points, since, until, size): (_, _, _, _, _, _, usize) =
+            serde_json::from_slice(head).unwrap();
         let Some(payload) = bytes.get(at + 4 + len..at + 4 + len + size) else { break };
         at += 4 + len + size;
         shelf.0.push(Increment { from, to, continuity, points, since, until, payload: payload.to_vec() });
