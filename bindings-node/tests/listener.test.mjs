@@ -113,6 +113,8 @@ test("what the collect functions of another process say is in the sum, until tha
       seen.inc();
       this.set({ process: "${name}" }, process.pid);
     } });
+    // A listener alone keeps no process.
+    process.stdin.resume();
   `;
   const own = '{process="first"}';
   const first = await host(t, code("first"), root);
@@ -124,15 +126,15 @@ test("what the collect functions of another process say is in the sum, until tha
   const [mine, other] = [`h_waits${escaped(own)}`, `h_waits${escaped('{process="second"}')}`];
   assert.equal(await asked(first.address, mine), first.child.pid);
   assert.equal(await asked(second.address, other), second.child.pid);
-  await until(async () => (await asked(first.address, other)) === second.child.pid);
-  await until(async () => (await asked(second.address, mine)) === first.child.pid);
+  await until(async () => (await asked(first.address, other)) === second.child.pid, "the second one's number on the first one's page");
+  await until(async () => (await asked(second.address, mine)) === first.child.pid, "the first one's number on the second one's page");
   // A counter that a collect function adds to is summed as any other is.
   const before = await asked(first.address, "h_seen_total");
   await sleep(150);
   await asked(second.address, "h_seen_total");
-  await until(async () => (await asked(first.address, "h_seen_total")) >= before + 2);
+  await until(async () => (await asked(first.address, "h_seen_total")) >= before + 2, "the sum of what both counted");
   second.child.kill("SIGKILL");
-  await until(async () => Number.isNaN(await asked(first.address, other)));
+  await until(async () => Number.isNaN(await asked(first.address, other)), "the end of what the second one said");
   assert.equal(await asked(first.address, mine), first.child.pid);
   assert.ok((await asked(first.address, "h_seen_total")) >= before + 2);
 });

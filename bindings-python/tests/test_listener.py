@@ -203,7 +203,7 @@ class Own:
         yield GaugeMetricFamily("l_own", "Own", value=os.getpid())
 REGISTRY.register(Own())
 Gauge("l_now", "Now", ["process"]).labels(str(os.getpid())).set_function(lambda: 7)
-with Ops(sys.argv[1], settings=settings) as ops:
+with Ops(settings, root=sys.argv[1]) as ops:
     told(ops)
 """
 
