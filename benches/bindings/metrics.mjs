@@ -4,12 +4,18 @@
 //
 // Run by `uplifted-bench metrics`, one process for each contender and round (what the compiler learns of one must not slow
 // another), in a folder that has the package and its peers installed.
+import { mkdtempSync } from "node:fs";
 import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 const contender = process.argv[2];
 const require = createRequire(join(process.cwd(), "x.js"));
-const library = require(contender === "uplifted-ops" ? "uplifted-ops/prom-client" : contender);
+const ours = contender.startsWith("uplifted-ops");
+const library = require(ours ? "uplifted-ops/prom-client" : contender);
+// An `Ops` makes this process one of several: from there on what is counted is copied to a file that others read.
+const root = contender === "uplifted-ops, multi-process" && mkdtempSync(join(tmpdir(), "uplifted-bench-"));
+const sharing = root && new (require("uplifted-ops").Ops)({ root });
 
 const counters = Array.from({ length: 8 }, (_, n) => new library.Counter({ name: `bench_${n}_total`, help: "One of eight" }));
 const labelNames = ["method", "path", "status"];
@@ -57,7 +63,7 @@ const jobs = {
     for (let n = 0; n < count; n++) traced.observe({ value: (n & 1023) / 80 });
   }],
 };
-if (contender === "uplifted-ops") {
+if (ours) {
   // Theirs take nothing but an object there.
   jobs["observe, where examples are kept, by the number alone"] = [5_000_000, (count) => {
     const traced = tracing();
@@ -100,4 +106,5 @@ for (let round = 0; round < 5; round++) {
   pages.push(Number(process.hrtime.bigint() - began));
 }
 found[`page of ${SERIES.toLocaleString("en")} series`] = Math.min(...pages);
+if (sharing) await sharing.close();
 console.log(JSON.stringify(found));

@@ -65,6 +65,9 @@ fn flood(address: SocketAddr, path: &str, options: &Options) -> Result<(u64, f64
     for _ in 0..options.connections {
         connections.push(connect(address)?);
     }
+    // Whose thread has answered has its name.
+    connections[0].write_all(request.as_bytes())?;
+    answer(&mut connections[0])?;
     let (began, before) = (Instant::now(), processor_seconds()?);
     let mut requests = 0;
     while began.elapsed().as_secs_f64() < options.seconds {

@@ -188,6 +188,28 @@ def test_another_process_takes_over_when_one_is_killed(host: Callable[..., Host]
     print(f"taken over within {time.monotonic() - began:.3f} s")
 
 
+def test_examples_and_facts_stay_with_what_several_processes_counted(host: Callable[..., Host]) -> None:
+    program = """
+from uplifted_ops.prometheus_client import Histogram, Info
+Histogram("l_took", "Took", buckets=[1]).observe(0.5, {"pid": str(os.getpid())})
+with Ops(settings, root=sys.argv[1]) as ops:
+    Histogram("l_later", "Later", buckets=[1]).observe(0.5, {"pid": str(os.getpid())})
+    Info("l_about", "About").info({"pid": str(os.getpid())})
+    told(ops)
+"""
+    hosts = host(program), host(program)
+    for it in hosts:
+        asked = urllib.request.Request(f"http://{it.address}/metrics", headers={"Accept": "application/openmetrics-text"})
+        with urllib.request.urlopen(asked, timeout=PATIENCE) as answer:
+            page = answer.read().decode().splitlines()
+        pid = it.process.pid
+        for name in ("l_took", "l_later"):
+            # The sum of both, and behind it the example of the one that is asked.
+            (bucket,) = [line for line in page if line.startswith(f'{name}_bucket{{le="1.0"}}')]
+            assert bucket.startswith(f'{name}_bucket{{le="1.0"}} 2 # {{pid="{pid}"}} 0.5'), bucket
+        assert [line for line in page if line.startswith("l_about")] == [f'l_about_info{{pid="{pid}"}} 1'], page
+
+
 def test_what_a_process_collects_itself_is_on_its_own_page_and_what_it_counts_is_on_all(
     host: Callable[..., Host],
 ) -> None:

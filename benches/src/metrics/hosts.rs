@@ -19,12 +19,17 @@ struct Host {
 const HOSTS: [Host; 2] = [
     Host {
         language: "Python",
-        contenders: &["uplifted-ops", "prometheus_client", "prometheus_client, multi-process"],
+        contenders: &[
+            "uplifted-ops",
+            "uplifted-ops, multi-process",
+            "prometheus_client",
+            "prometheus_client, multi-process",
+        ],
         script: "metrics.py",
     },
     Host {
         language: "Node",
-        contenders: &["uplifted-ops", "prom-client", "@prometheus-io/client"],
+        contenders: &["uplifted-ops", "uplifted-ops, multi-process", "prom-client", "@prometheus-io/client"],
         script: "metrics.mjs",
     },
 ];

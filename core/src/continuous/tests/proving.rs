@@ -122,8 +122,8 @@ async fn a_drill_goes_on_to_any_moment_and_finds_one_that_does_not_come_back() {
 
     // A payload that is not what it was: the way to the end does not come back any more, the snapshot does.
     let view = scene.view().await;
-    let segments = view.stores[0].runs.iter().flat_map(|run| &run.segments);
-    let last = segments.filter(|stored| !stored.head.frames.is_empty()).next_back().unwrap().name.key();
+    let mut segments = view.stores[0].runs.iter().flat_map(|run| &run.segments);
+    let last = segments.rfind(|stored| !stored.head.frames.is_empty()).unwrap().name.key();
     scene.memory.tamper(&last, |bytes| *bytes.last_mut().unwrap() ^= 1);
     let (damaged, _) = scene.drill(None, 1.0).await;
     assert!(!damaged.ok);
