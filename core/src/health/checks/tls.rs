@@ -24,10 +24,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme};
+use rustls::ClientConnection;
+use rustls::pki_types::{CertificateDer, ServerName};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +36,7 @@ use crate::cancel::Scope;
 use crate::component::{Kind, Placement};
 use crate::error::{Error, Result};
 use crate::health::{Blocking, CheckOutcome, CheckStatus, HealthCheck};
+use crate::tls::{self, Identity};
 
 /// The kind, for the registry.
 pub const KIND: Kind<dyn HealthCheck> = Kind {
@@ -128,13 +127,9 @@ pub(super) fn shown(
     host: &ServerName<'static>,
     timeout: Duration,
 ) -> Result<Vec<CertificateDer<'static>>, String> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| format!("cannot be asked: {error}"))?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Shown(provider)))
-        .with_no_client_auth();
+    // Whatever it shows is let through, to be judged afterwards, when no more is sent.
+    let config = tls::client_that_asks_for(Identity::Anybody, false, None, None)
+        .map_err(|error| format!("cannot be asked: {error}"))?;
     let no_answer = |error: io::Error| match error.kind() {
         io::ErrorKind::ConnectionRefused => "does not answer: connection refused".to_owned(),
         io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => too_late(timeout),
@@ -186,46 +181,6 @@ impl HealthCheck for TlsCheck {
                 Ok(CheckOutcome::new(CheckStatus::Fail, message))
             }
         }
-    }
-}
-
-/// Lets every certificate through to be judged afterwards, when no more is sent. That the server holds the key of the
-/// one that it shows is verified here.
-#[derive(Debug)]
-struct Shown(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Shown {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> std::result::Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
     }
 }
 
