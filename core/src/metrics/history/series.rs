@@ -18,6 +18,9 @@ pub(super) struct Held {
     pub(super) kind: MetricKind,
     sealed: VecDeque<Sealed>,
     open: Open,
+    /// Whether that one goes back as far as is kept: it gets no more, however few it has. A series that is seldom there would need
+    /// days for a full one, and keep them all.
+    long: bool,
     /// The last round in which it was there.
     round: u64,
     key_len: usize,
@@ -25,7 +28,7 @@ pub(super) struct Held {
 
 impl Held {
     pub(super) fn new(kind: MetricKind, key_len: usize) -> Self {
-        Self { kind, sealed: VecDeque::new(), open: Open::default(), round: 0, key_len }
+        Self { kind, sealed: VecDeque::new(), open: Open::default(), long: false, round: 0, key_len }
     }
 
     /// Adds a sample of this round.
@@ -45,9 +48,10 @@ impl Held {
     }
 
     fn point(&mut self, point: Point) {
-        if self.open.is_full() {
+        if self.open.is_full() || self.long {
             self.sealed.push_back(self.open.seal());
             self.open = Open::default();
+            self.long = false;
         }
         self.open.push(point);
     }
@@ -60,6 +64,7 @@ impl Held {
         if self.open.last().is_some_and(|(time, _)| time < cut) {
             self.open = Open::default();
         }
+        self.long = self.open.first().is_some_and(|first| first < cut);
     }
 
     /// When its first sample is.

@@ -93,6 +93,9 @@ fn it_holds_what_a_plain_list_holds() {
             let wanted = expected.iter().filter(|(time, _)| *time >= cut).count();
             assert!(found.len() >= wanted, "{name}: {} of {wanted}", found.len());
             assert!(found.len() <= wanted + usize::from(chunk::CHUNK_SAMPLES), "{name}: {} of {wanted}", found.len());
+            // However seldom it was there: a chunk is no longer than the window, and a round.
+            let oldest = cut - window as i64 * 1000 - 30_000;
+            assert!(found.first().is_none_or(|(time, _)| *time >= oldest), "{name}: {found:?}");
         }
         let stats = history.stats();
         assert_eq!(stats.samples, samples);

@@ -22,6 +22,7 @@ impl OnPostgres {
     fn new(server: &Arc<PostgresServer>, number: u32) -> Self {
         let database = format!("case_{number}");
         server.sql("postgres", &format!("CREATE DATABASE {database}"));
+        server.sql(&database, "CREATE EXTENSION amcheck");
         server.sql(&database, "CREATE TABLE numbers (id serial PRIMARY KEY, text text NOT NULL)");
         let root = tempfile::tempdir().unwrap();
         Self { server: Arc::clone(server), database, root, folders: 0.into() }
