@@ -4,7 +4,7 @@
 //
 // Run by `uplifted-bench metrics`, one process for each contender and round (what the compiler learns of one must not slow
 // another), in a folder that has the package and its peers installed.
-import { mkdtempSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -15,7 +15,7 @@ const ours = contender.startsWith("uplifted-ops");
 const library = require(ours ? "uplifted-ops/prom-client" : contender);
 // An `Ops` makes this process one of several: from there on what is counted is copied to a file that others read.
 const root = contender === "uplifted-ops, multi-process" && mkdtempSync(join(tmpdir(), "uplifted-bench-"));
-const sharing = root && new (require("uplifted-ops").Ops)({ root });
+const sharing = root && await require("uplifted-ops").Ops.create({ root });
 
 const counters = Array.from({ length: 8 }, (_, n) => new library.Counter({ name: `bench_${n}_total`, help: "One of eight" }));
 const labelNames = ["method", "path", "status"];
@@ -106,5 +106,8 @@ for (let round = 0; round < 5; round++) {
   pages.push(Number(process.hrtime.bigint() - began));
 }
 found[`page of ${SERIES.toLocaleString("en")} series`] = Math.min(...pages);
-if (sharing) await sharing.close();
+if (sharing) {
+  await sharing.close();
+  rmSync(root, { recursive: true });
+}
 console.log(JSON.stringify(found));

@@ -9,6 +9,7 @@ Run by `uplifted-bench metrics`, one process for each contender and round, with 
 import atexit
 import json
 import os
+import shutil
 import sys
 import tempfile
 import timeit
@@ -43,8 +44,9 @@ def main(who: str) -> None:
         if who.endswith("multi-process"):
             from uplifted_ops import Ops
 
-            sharing = Ops(root=tempfile.mkdtemp(prefix="uplifted-bench-"))
-            atexit.register(sharing.close)
+            root = tempfile.mkdtemp(prefix="uplifted-bench-")
+            atexit.register(shutil.rmtree, root)
+            atexit.register(Ops(root=root).close)
     else:
         if who == "prometheus_client, multi-process":
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="uplifted-bench-")

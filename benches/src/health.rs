@@ -31,9 +31,8 @@ const P99: Duration = Duration::from_millis(5);
 
 /// Measures, and writes the table.
 pub(crate) fn run(options: &Options) -> Result<String, Failure> {
-    let folder = std::env::temp_dir().join(format!("uplifted-bench-health-{}", std::process::id()));
-    std::fs::create_dir_all(&folder)?;
-    let ops = Ops::builder().root(&folder).environment([]).setting("metrics.listen", "127.0.0.1:0").build()?;
+    let folder = tempfile::tempdir()?;
+    let ops = Ops::builder().root(folder.path()).environment([]).setting("metrics.listen", "127.0.0.1:0").build()?;
     let listener = ops.context().listener().ok_or("this build does not listen")?;
     let address: SocketAddr = listener.address.parse()?;
     let mut report = String::from("| what | result | target |\n| --- | ---: | ---: |\n");
@@ -54,7 +53,6 @@ pub(crate) fn run(options: &Options) -> Result<String, Failure> {
         writeln!(report, "| {what} | {:.2}, {:.2}, {:.2} ms | {target} |", at(0.5), at(0.99), at(1.0))?;
     }
     drop(ops);
-    std::fs::remove_dir_all(&folder)?;
     Ok(report)
 }
 

@@ -14,11 +14,14 @@ use crate::continuous::travel::{StoreWay, Way};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ops::Context;
 use crate::store::Store;
+use crate::store::follow::Until;
 
 /// What a request says of where a restore comes from.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Origin<'a> {
     pub(super) at: Option<Timestamp>,
+    /// A place in the log of the store, before that moment or, without one, before the newest.
+    pub(super) place: Option<&'a str>,
     pub(super) snapshot_id: &'a str,
     pub(super) target: Option<&'a str>,
     pub(super) identity_file: Option<&'a RelPath>,
@@ -28,6 +31,8 @@ pub(super) struct Origin<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Moment {
     way: Option<Way>,
+    /// A place before it, in the words of the store.
+    place: Option<String>,
     reached: Mutex<Vec<ReachedStore>>,
 }
 
@@ -51,6 +56,7 @@ impl Moment {
         }
         let origin = Origin {
             at: request.at,
+            place: None,
             snapshot_id: &request.snapshot_id,
             target: request.target.as_deref(),
             identity_file: request.identity_file.as_ref(),
@@ -63,21 +69,22 @@ impl Moment {
     /// # Errors
     /// As [`Moment::find`].
     pub(super) async fn of(context: &Context, scope: &Scope, origin: Origin<'_>, stores: &[String]) -> Result<Self> {
-        let Some(at) = origin.at else {
+        if origin.at.is_none() && origin.place.is_none() {
             if origin.snapshot_id.is_empty() {
                 return Err(Error::invalid("neither a snapshot nor a moment was named")
                     .with_hint("name snapshot_id, which may be \"latest\", or at"));
             }
             return Ok(Self::default());
-        };
-        if at > scope.clock.now() {
+        }
+        if let Some(at) = origin.at.filter(|at| *at > scope.clock.now()) {
             return Err(Error::invalid(format!("{at} has not come yet")).with_hint("name a moment of the past"));
         }
         scope.progress.stage("looking for the way to that moment");
         let targets = snapshots::targets(context, origin.target)?;
         let keys = keyring::for_reading(context, scope, &targets, origin.identity_file).await?;
         let view = look(scope, &targets, &keys, stores).await?;
-        Ok(Self { way: Some(choose(&view, at, origin.snapshot_id)?), reached: Mutex::default() })
+        let way = choose(&view, origin.at, origin.snapshot_id)?;
+        Ok(Self { way: Some(way), place: origin.place.map(str::to_owned), reached: Mutex::default() })
     }
 
     /// The snapshot that it begins with.
@@ -138,18 +145,23 @@ impl Moment {
     ) -> Result<()> {
         let Some(way) = &self.way else { return Ok(()) };
         let Some(store) = way.stores.iter().find(|store| store.store == record.name) else { return Ok(()) };
-        let went = store.go_on(scope, driver, record, folder, way.at).await?;
+        let until = self.place.clone().map_or(Until::Time(way.at), Until::Place);
+        let went = store.go_on(scope, driver, record, folder, &until).await?;
         self.reached.lock().unwrap_or_else(PoisonError::into_inner).extend(went);
         Ok(())
     }
 }
 
-/// The way to `at`, from the snapshot that was asked for where one was.
-fn choose(view: &View, at: Timestamp, snapshot: &str) -> Result<Way> {
-    if snapshot.is_empty() {
-        return view.way(at);
-    }
-    view.of_snapshot(snapshot).way(at).map_err(|error| error.while_doing(format!("from the snapshot {snapshot:?}")))
+/// The way to `at` or to the newest moment, from the snapshot that was asked for where one was.
+fn choose(view: &View, at: Option<Timestamp>, snapshot: &str) -> Result<Way> {
+    let of_snapshot = (!snapshot.is_empty()).then(|| view.of_snapshot(snapshot));
+    let view = of_snapshot.as_ref().unwrap_or(view);
+    // Where nothing is covered the way says so.
+    let at = at.or_else(|| view.any_moment(1.0)).unwrap_or(Timestamp::MAX);
+    view.way(at).map_err(|error| match of_snapshot {
+        Some(_) => error.while_doing(format!("from the snapshot {snapshot:?}")),
+        None => error,
+    })
 }
 
 /// The stores whose databases are on a server.

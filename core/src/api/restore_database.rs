@@ -22,7 +22,7 @@ use crate::store::RestoredDatabase;
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RestoreDatabaseRequest {
-    /// The snapshot: its identifier, the beginning of it, or `latest`. May be left out with `at`.
+    /// The snapshot: its identifier, the beginning of it, or `latest`. May be left out with `at` and with `place`.
     #[serde(default)]
     pub snapshot_id: String,
     /// The moment to go back to: the last commit that is not after it. The store has to be followed (`continuous.start`), and a
@@ -30,6 +30,11 @@ pub struct RestoreDatabaseRequest {
     /// which it gets there.
     #[serde(default)]
     pub at: Option<Timestamp>,
+    /// A place in the log of the server to go back to: an LSN (`0/3000060`: everything that was logged before it), or the name of
+    /// a restore point (`pg_create_restore_point`: everything up to it). It is looked for behind the newest snapshot that is older
+    /// than `at`, or than the newest moment there is. Needs what `at` needs.
+    #[serde(default)]
+    pub place: Option<String>,
     /// The store whose database it is. The only one of a server when missing.
     #[serde(default)]
     pub store: Option<String>,
@@ -77,9 +82,11 @@ impl Operation for RestoreDatabase {
         scope: Scope,
         request: RestoreDatabaseRequest,
     ) -> Result<RestoreDatabaseResponse> {
-        let stores = [store_of(&context, request.store.as_deref(), request.at.is_some())].into_iter().flatten();
+        let to_a_moment = request.at.is_some() || request.place.is_some();
+        let stores = [store_of(&context, request.store.as_deref(), to_a_moment)].into_iter().flatten();
         let origin = Origin {
             at: request.at,
+            place: request.place.as_deref(),
             snapshot_id: &request.snapshot_id,
             target: request.target.as_deref(),
             identity_file: request.identity_file.as_ref(),

@@ -340,11 +340,11 @@ impl Invocation {
                 let request = Request::new().maybe("store", store.as_deref()).maybe("target", target.as_deref());
                 Self::new("restore.points", with_identity(request, key)?.done(), render::continuous::points)
             }
-            RestoreCommand::Database { names, target, at, store, key } => {
+            RestoreCommand::Database { names, target, at, place, store, key } => {
                 let at = at.as_deref().map(|text| local_moment(text, now)).transpose()?;
-                let (snapshot, database) = match (&names[..], at) {
-                    ([database], Some(_)) => (None, database),
-                    ([snapshot, database], _) => (Some(snapshot.as_str()), database),
+                let (snapshot, database) = match &names[..] {
+                    [database] if at.is_some() || place.is_some() => (None, database),
+                    [snapshot, database] => (Some(snapshot.as_str()), database),
                     _ => {
                         return Err(Error::invalid("neither a snapshot nor a moment was named")
                             .with_hint("uplifted-ops restore database latest NAME, or NAME --at 14:32:10"));
@@ -352,6 +352,7 @@ impl Invocation {
                 };
                 let request = Request::new().maybe("snapshot_id", snapshot).maybe("target", target.as_deref());
                 let request = with_identity(request, key)?.maybe("at", at.map(|at| at.to_string()));
+                let request = request.maybe("place", place.as_deref());
                 let request = request.with("database", database.as_str()).maybe("store", store.as_deref()).done();
                 Self::new("restore.database", request, render::restore::database)
             }

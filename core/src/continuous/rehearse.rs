@@ -15,6 +15,7 @@ use crate::backup::seal::Keys;
 use crate::cancel::Scope;
 use crate::clock::Timestamp;
 use crate::error::Result;
+use crate::store::follow::Until;
 
 /// What is to be rehearsed.
 #[derive(Debug, Clone)]
@@ -77,7 +78,7 @@ impl OnwardWay for Found {
             let file = folder.join(record.path.as_path());
             let driver = self.checkers.store_for(record, &file)?;
             let folder = file.parent().unwrap_or(folder);
-            reached.extend(way.go_on(scope, driver.as_ref(), record, folder, self.way.at).await?);
+            reached.extend(way.go_on(scope, driver.as_ref(), record, folder, &Until::Time(self.way.at)).await?);
         }
         Ok(reached)
     }

@@ -166,26 +166,43 @@ fn in_both(a: &[Span], b: &[Span]) -> Vec<Span> {
 }
 
 impl StoreWay {
-    /// Adds to the restored copy in `folder`, which `record` is about, what was committed until `at`; nothing where nothing was.
+    /// Adds to the restored copy in `folder`, which `record` is about, what was committed `until` the moment of this way or a place
+    /// before it; nothing where nothing was.
     ///
     /// # Errors
-    /// [`ErrorKind::Corrupt`] when what is stored does not lead there, or leads to another state.
+    /// [`ErrorKind::Corrupt`] when what is stored does not lead there, or leads to another state; [`ErrorKind::NotFound`] for a
+    /// place that is not on the way.
     pub(crate) async fn go_on(
         &self,
         scope: &Scope,
         driver: &dyn Store,
         record: &StoreRecord,
         folder: &Path,
-        at: Timestamp,
+        until: &Until,
     ) -> Result<Option<ReachedStore>> {
+        let goal = match until {
+            Until::Place(place) => format!("{place:?}"),
+            Until::Time(time) => time.to_string(),
+            Until::Position(_) | Until::End => "the end".to_owned(),
+        };
         if self.point.is_none() {
-            return Ok(None);
+            return match until {
+                Until::Place(_) => Err(Error::new(
+                    ErrorKind::NotFound,
+                    format!(
+                        "nothing was committed to {} behind its copy of {}, so there is no {goal}",
+                        record.name, record.taken_at
+                    ),
+                )
+                .with_hint("name a moment behind the place, and before that copy, as `at`")),
+                _ => Ok(None),
+            };
         }
         scope.progress.stage(format!("going on with database {}", record.name));
         let mut reading = Reading::of(self, record.taken_at);
-        let rolled = driver.roll_forward(scope, folder, record.taken_at, &mut reading, &Until::Time(at)).await;
+        let rolled = driver.roll_forward(scope, folder, record.taken_at, &mut reading, until).await;
         let Reached { point, proven } = rolled
-            .map_err(|error| error.while_doing(format!("adding what was committed until {at} to {}", record.name)))?;
+            .map_err(|error| error.while_doing(format!("adding what was committed until {goal} to {}", record.name)))?;
         if proven == Some(false) {
             return Err(Error::new(
                 ErrorKind::Corrupt,

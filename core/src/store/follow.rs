@@ -152,6 +152,12 @@ pub enum Until {
     Time(Timestamp),
     /// The point with this position, in the driver's words.
     Position(String),
+    /// A place between points that the driver finds in what is added, in words that its users have: for PostgreSQL an LSN
+    /// (`0/3000060`), or the name of a restore point (`pg_create_restore_point`). [`ErrorKind::Unsupported`] where there are no
+    /// such words.
+    ///
+    /// [`ErrorKind::Unsupported`]: crate::ErrorKind::Unsupported
+    Place(String),
     /// Everything there is.
     End,
 }

@@ -191,6 +191,9 @@ impl Store for Ledger {
         increments: &mut dyn Increments,
         until: &Until,
     ) -> Result<Reached> {
+        if let Until::Place(place) = until {
+            return Err(Error::new(ErrorKind::Unsupported, format!("a ledger has no place named {place:?}")));
+        }
         let copy = self.copy_in(dir);
         let mut reached = None::<Point>;
         let mut place = None::<String>;
@@ -208,7 +211,7 @@ impl Store for Ledger {
                 let wanted = match until {
                     Until::Time(time) => point.time <= *time,
                     Until::Position(position) => reached.as_ref().is_none_or(|it| it.position != *position),
-                    Until::End => true,
+                    Until::Place(_) | Until::End => true,
                 };
                 if !wanted {
                     over = true;

@@ -59,9 +59,10 @@ name of the live one.
 
 Examples:
   uplifted-ops restore database latest shop_yesterday --store main
-  uplifted-ops restore database shop_1432 --at 14:32:10")]
+  uplifted-ops restore database shop_1432 --at 14:32:10
+  uplifted-ops restore database shop_before --place before-upgrade")]
     Database {
-        /// The beginning of a snapshot's ID, or `latest`, and the name of the new database; with --at the name alone
+        /// The beginning of a snapshot's ID, or `latest`, and the name of the new database; with --at or --place the name alone
         #[arg(value_names = ["ID", "NAME"], num_args = 1..=2, required = true)]
         names: Vec<String>,
         /// Only from this target
@@ -71,6 +72,10 @@ Examples:
         /// (2026-11-22T14:32:10Z), or an age (15m)
         #[arg(long, value_name = "TIME")]
         at: Option<String>,
+        /// Go back to this place in the server's log: an LSN, or a restore point (`pg_create_restore_point`). It is looked for
+        /// behind the newest backup that is older than --at, if that is given too
+        #[arg(long, value_name = "PLACE")]
+        place: Option<String>,
         /// The store whose database it is; the only one of a server when not given
         #[arg(long, value_name = "STORE")]
         store: Option<String>,

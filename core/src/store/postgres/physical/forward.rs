@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::PostgresStore;
 use super::super::programs::Programs;
+use super::place::{Logged, Place};
 use super::private::{PrivateServer, programs_of};
 use super::wal::{Lsn, Position, file_name, piece};
 use super::{Span, names, span, unpack};
@@ -43,9 +44,12 @@ pub(in crate::store::postgres) async fn roll_forward(
     unpack(store, dir, &cluster).await?;
     let (version, programs) = programs_of(store, scope, &cluster).await?;
     let system = system(scope, &programs, &cluster).await?;
-    let mut log = Log { cluster: &cluster, system, version, span, segment: 0, end: None, point: None };
+    let mut log = Log { cluster: &cluster, system, version, span, segment: 0, end: None, points: Vec::new() };
     log.take(scope, taken_at, increments, until).await?;
-    let point = log.point.clone().ok_or_else(|| too_early(until))?;
+    let point = match until {
+        Until::Place(text) => log.place(scope, &programs, text).await?,
+        _ => log.points.pop().ok_or_else(|| too_early(until))?,
+    };
     let place: Position = point.position.parse()?;
     log.cut(place.lsn)?;
     for name in names(store) {
@@ -58,7 +62,7 @@ pub(in crate::store::postgres) async fn roll_forward(
 fn too_early(until: &Until) -> Error {
     let message = match until {
         Until::Time(time) => format!("no moment at or before {time} is known that is later than the copy"),
-        Until::Position(position) => format!("there is no moment {position:?} in the log"),
+        Until::Position(position) | Until::Place(position) => format!("there is no moment {position:?} in the log"),
         Until::End => "the log holds no moment that is later than the copy".to_owned(),
     };
     Error::new(ErrorKind::NotFound, message)
@@ -84,7 +88,8 @@ struct Log<'a> {
     segment: u64,
     /// Where the last increment ended.
     end: Option<Lsn>,
-    point: Option<Point>,
+    /// The moments that the copy can be brought to: the last one, or where a place between them is wanted all.
+    points: Vec<Point>,
 }
 
 impl Log<'_> {
@@ -108,11 +113,14 @@ impl Log<'_> {
                 let fits = match until {
                     Until::Time(time) if point.time > *time => return Ok(()),
                     Until::Position(position) => point.position == *position,
-                    Until::Time(_) | Until::End => true,
+                    Until::Time(_) | Until::Place(_) | Until::End => true,
                 };
                 // Before its end the copy is not consistent.
                 if fits && lsn >= self.span.end {
-                    self.point = Some(point);
+                    if !matches!(until, Until::Place(_)) {
+                        self.points.clear();
+                    }
+                    self.points.push(point);
                     if matches!(until, Until::Position(_)) {
                         return Ok(());
                     }
@@ -120,6 +128,21 @@ impl Log<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The place that a user has words for, with the time of the last moment before it.
+    async fn place(&self, scope: &Scope, programs: &Programs, text: &str) -> Result<Point> {
+        scope.progress.stage("looking for the place in the log");
+        let positions = self.points.iter().map(|point| Ok(point.position.parse::<Position>()?.lsn));
+        let moments = positions.collect::<Result<Vec<Lsn>>>()?;
+        let first = self.points.first().ok_or_else(|| too_early(&Until::Place(text.to_owned())))?;
+        let (folder, timeline) = (self.cluster.join("pg_wal"), self.span.timeline);
+        let logged = Logged { programs, folder: &folder, timeline, copy: self.span.end, moments: &moments };
+        let lsn = logged.find(scope, &Place::of(text)).await?;
+        let before = self.points.iter().zip(&moments).take_while(|(_, moment)| **moment <= lsn).last();
+        let time = before.map_or(first, |(point, _)| point).time;
+        let position = Position { system: self.system.clone(), timeline, lsn };
+        Ok(Point { time, position: position.to_string(), checksum: None })
     }
 
     fn add(&mut self, increment: &Increment) -> Result<()> {
@@ -255,7 +278,7 @@ async fn replay(
     let branches = branches_at(cluster, timeline)?;
     // At the beginning of a page the place of a record is behind the page's head.
     let reached =
-        branches.is_some_and(|at| at == goal || (at.0 > goal.0 && at.0 - goal.0 <= 40 && goal.0.is_multiple_of(8192)));
+        branches.is_some_and(|at| at == goal || (at.0.abs_diff(goal.0) <= 40 && at.min(goal).0.is_multiple_of(8192)));
     if state.recovering || !reached {
         let there = branches.map_or_else(|| "nowhere".to_owned(), |at| at.to_string());
         return Err(Error::new(

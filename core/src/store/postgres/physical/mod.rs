@@ -8,6 +8,7 @@
 mod database;
 mod follow;
 mod forward;
+mod place;
 mod private;
 mod wal;
 

@@ -36,6 +36,13 @@ pub(in super::super) async fn roll(
     increments: &mut dyn Increments,
     until: &Until,
 ) -> Result<Reached> {
+    if let Until::Place(place) = until {
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            format!("the log of SQLite has no words for a place such as {place:?}"),
+        )
+        .with_hint("name a moment"));
+    }
     let mut forward = blocking::run(scope, move |_| Forward::open(path)).await?;
     let (mut number, mut end): (u64, Option<String>) = (0, None);
     while !forward.arrived(until) {
