@@ -559,7 +559,13 @@ export interface RestoreDatabaseRequest {
    */
   identityFile?: PathInput | null | undefined;
   /**
-   * The snapshot: its identifier, the beginning of it, or `latest`. May be left out with `at`.
+   * A place in the log of the server to go back to: an LSN (`0/3000060`: everything that was logged before it), or the
+   * name of a restore point (`pg_create_restore_point`: everything up to it). It is looked for behind the newest
+   * snapshot that is older than `at`, or than the newest moment there is. Needs what `at` needs.
+   */
+  place?: string | null | undefined;
+  /**
+   * The snapshot: its identifier, the beginning of it, or `latest`. May be left out with `at` and with `place`.
    *
    * @defaultValue `""`
    */
@@ -4729,6 +4735,7 @@ const restoreDatabaseRequestCodec = record<RestoreDatabaseRequest>("RestoreDatab
   database: { wire: "database" },
   at: { wire: "at", codec: nullable(time) },
   identityFile: { wire: "identity_file", codec: nullable(path) },
+  place: { wire: "place" },
   snapshotId: { wire: "snapshot_id" },
   store: { wire: "store" },
   target: { wire: "target" },

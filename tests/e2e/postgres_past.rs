@@ -154,6 +154,7 @@ fn a_database_goes_back_to_the_second_before_a_delete_while_its_server_runs() {
         // A moment is one that was seen: five times a second.
         std::thread::sleep(Duration::from_millis(1200));
         let good = now(&server);
+        server.sql("shop", "SELECT pg_create_restore_point('before-delete')");
         server.sql("shop", "DELETE FROM orders WHERE id > 3");
         let bad = now(&server);
         assert!(good < bad);
@@ -188,10 +189,15 @@ fn a_database_goes_back_to_the_second_before_a_delete_while_its_server_runs() {
         assert_eq!(server.sql("shop", "INSERT INTO orders (t) VALUES ('new') RETURNING id > 3"), "t");
         assert!(server.sql("shop", "SELECT max(id) FROM orders").parse::<u64>().unwrap() > last);
 
+        // By a name that was given to it, which is exact.
+        let named = run(&commands(1, &good)[0]);
+        assert_eq!((&named["ok"], &named["database"]), (&json!(true), &json!("shop_before")), "{named:#}");
+        assert_eq!(server.sql("shop_before", ROWS), rows);
+
         // The cluster itself, in a folder: a server starts on it, and has the same.
         let into = scene.beside(&"a-folder-whose-path-is-too-long-for-a-socket".repeat(3));
         let apply: Vec<String> =
-            commands(1, &good)[0].iter().map(|word| word.replace("/srv/back", into.to_str().unwrap())).collect();
+            commands(2, &good)[0].iter().map(|word| word.replace("/srv/back", into.to_str().unwrap())).collect();
         let applied = run(&apply);
         assert_eq!(applied["reached"][0]["store"], "shop", "{applied}");
         let copy = server.on_a_copy(&into.join("shop.cluster"));

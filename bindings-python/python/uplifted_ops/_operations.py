@@ -1777,6 +1777,7 @@ class RestoreGroup:
         database: str,
         at: datetime | None = None,
         identity_file: str | os.PathLike[str] | None = None,
+        place: str | None = None,
         snapshot_id: str = "",
         store: str | None = None,
         target: str | None = None,
@@ -1798,8 +1799,13 @@ class RestoreGroup:
             identity_file: The file with the secret half of a recipient, for
                 encrypted snapshots. What the settings name when missing. Read where the
                 request runs, and never recorded.
+            place: A place in the log of the server to go back to: an LSN
+                (`0/3000060`: everything that was logged before it), or the name of a
+                restore point (`pg_create_restore_point`: everything up to it). It is
+                looked for behind the newest snapshot that is older than `at`, or than
+                the newest moment there is. Needs what `at` needs.
             snapshot_id: The snapshot: its identifier, the beginning of it, or
-                `latest`. May be left out with `at`.
+                `latest`. May be left out with `at` and with `place`.
             store: The store whose database it is. The only one of a server when
                 missing.
             target: Read it from this target only.
@@ -1820,6 +1826,7 @@ class RestoreGroup:
                 database=database,
                 at=None if at is None else time_to_wire(at),
                 identity_file=None if identity_file is None else path_to_wire(identity_file),
+                place=place,
                 snapshot_id=snapshot_id,
                 store=store,
                 target=target,
@@ -4033,6 +4040,7 @@ class AsyncRestoreGroup:
         database: str,
         at: datetime | None = None,
         identity_file: str | os.PathLike[str] | None = None,
+        place: str | None = None,
         snapshot_id: str = "",
         store: str | None = None,
         target: str | None = None,
@@ -4054,8 +4062,13 @@ class AsyncRestoreGroup:
             identity_file: The file with the secret half of a recipient, for
                 encrypted snapshots. What the settings name when missing. Read where the
                 request runs, and never recorded.
+            place: A place in the log of the server to go back to: an LSN
+                (`0/3000060`: everything that was logged before it), or the name of a
+                restore point (`pg_create_restore_point`: everything up to it). It is
+                looked for behind the newest snapshot that is older than `at`, or than
+                the newest moment there is. Needs what `at` needs.
             snapshot_id: The snapshot: its identifier, the beginning of it, or
-                `latest`. May be left out with `at`.
+                `latest`. May be left out with `at` and with `place`.
             store: The store whose database it is. The only one of a server when
                 missing.
             target: Read it from this target only.
@@ -4076,6 +4089,7 @@ class AsyncRestoreGroup:
                 database=database,
                 at=None if at is None else time_to_wire(at),
                 identity_file=None if identity_file is None else path_to_wire(identity_file),
+                place=place,
                 snapshot_id=snapshot_id,
                 store=store,
                 target=target,

@@ -286,6 +286,82 @@ async fn a_copy_is_brought_to_each_moment_and_what_is_missing_is_found_before() 
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_is_brought_to_an_lsn_and_to_a_restore_point_between_moments() {
+    for programs in versions() {
+        let scene = Scene::new(&programs, &[]);
+        let mut follower = scene.follow(None, 1 << 30).await;
+        let mut log = Vec::new();
+        insert(&scene, 1);
+        catch_up(&scene, &mut follower, &mut log).await;
+        let ask = |sql: &str| scene.server.sql("postgres", sql);
+        let lsn = || ask("SELECT pg_current_wal_insert_lsn()");
+        let early = lsn();
+        let (first, snapshot) = scene.copy("first").await;
+        // At once, so that most lie between two looks; more than a page of the log, and than one of its segments.
+        insert(&scene, 2);
+        let two = lsn();
+        let within = ask(&format!("SELECT '{two}'::pg_lsn + 1"));
+        ask("SELECT pg_create_restore_point('before upgrade, or so')");
+        insert(&scene, 3);
+        let three = lsn();
+        ask("CREATE TABLE load AS SELECT g, repeat(md5(g::text), 20) FROM generate_series(1, 9000) g");
+        ask("SELECT pg_create_restore_point('behind the load')");
+        insert(&scene, 4);
+        // The first of a name counts.
+        ask("SELECT pg_create_restore_point('behind the load')");
+        insert(&scene, 5);
+        catch_up(&scene, &mut follower, &mut log).await;
+        let last = log.last().unwrap().to.rsplit(':').next().unwrap().to_owned();
+
+        let roll = async |number: usize, place: &str| {
+            let dir = scene.folder.path().join(format!("at-{number}"));
+            std::fs::create_dir(&dir).unwrap();
+            let mode = <std::fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o755);
+            std::fs::set_permissions(&dir, mode).unwrap();
+            for name in &snapshot.files {
+                std::fs::copy(first.join(name), dir.join(name)).unwrap();
+            }
+            let (until, mut kept) = (Until::Place(place.to_owned()), Kept::of(&log));
+            let rolled = scene.store.roll_forward(&Scope::default(), &dir, snapshot.taken_at, &mut kept, &until).await;
+            (dir, rolled)
+        };
+        for (number, (place, rows)) in [
+            (&*two, "1 2"),
+            // In the middle of a record, of which nothing is taken.
+            (&*within, "1 2"),
+            ("before upgrade, or so", "1 2"),
+            (&*three, "1 2 3"),
+            ("behind the load", "1 2 3"),
+            (&*last, "1 2 3 4 5"),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let (dir, rolled) = roll(number, place).await;
+            let reached = rolled.unwrap_or_else(|error| panic!("{place}: {error:?}"));
+            assert_eq!(scene.rows_of(&dir).await, rows, "{place}: {reached:?}");
+            let position = reached.point.position.rsplit(':').next().unwrap().to_owned();
+            if place == two || place == last {
+                assert_eq!(position, place);
+            }
+            assert!(reached.point.time >= snapshot.taken_at && reached.proven.is_none(), "{reached:?}");
+        }
+        for (number, (place, says, hint)) in [
+            (&*early, "which is behind", "older snapshot"),
+            ("FF/0", "and not FF/0", "later moment"),
+            ("no such", "no restore point \"no such\"", "before upgrade, or so, behind the load, behind the load;"),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let error = roll(20 + number, place).await.1.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::NotFound, "{error:?}");
+            assert!(error.message().contains(says) && error.hint().unwrap().contains(hint), "{error:?}");
+        }
+    }
+}
+
 /// Kills the receivers that write below the folder, as the kernel does when memory is short. None has the password in its
 /// arguments.
 fn kill_receivers(folder: &Path) {
