@@ -187,8 +187,12 @@ impl Log<'_> {
             _ => {}
         }
         self.segment = segment;
-        let mut at = from.lsn;
-        let mut rest = bytes;
+        // What is before the file in which the copy ends the copy has: of a file before that, a part alone would come about,
+        // which `pg_waldump` takes for damage.
+        let had = self.span.end.segment(segment).0.saturating_sub(from.lsn.0);
+        let had = usize::try_from(had).unwrap_or(usize::MAX).min(bytes.len());
+        let mut at = Lsn(from.lsn.0 + had as u64);
+        let mut rest = &bytes[had..];
         while !rest.is_empty() {
             let room = segment - at.0 % segment;
             let len = usize::try_from(room).unwrap_or(usize::MAX).min(rest.len());
