@@ -301,6 +301,8 @@ impl Chase {
                 Head::Is(header) if held => {
                     // Held, it was read before it started over.
                     self.torn = 0;
+                    // What the new log has may be older than this look, and is yet to come.
+                    self.emit.looked = self.emit.until();
                     sitting.longest = len;
                     self.nothing_more(task, header.place())?;
                 }
@@ -309,6 +311,7 @@ impl Chase {
                     if !once || len < sitting.longest || !sitting.log.holds(&header, &place)? {
                         return lost("the log started over while nothing held it, and its old end is gone");
                     }
+                    self.emit.looked = self.emit.until();
                     let whole = self.tail(task, sitting, &header)?;
                     let place = self.emit.place;
                     // Still there, nothing behind it was written over while it was read.
