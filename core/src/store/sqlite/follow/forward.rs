@@ -45,8 +45,10 @@ pub(in super::super) async fn roll(
     }
     let mut forward = blocking::run(scope, move |_| Forward::open(path)).await?;
     let (mut number, mut end): (u64, Option<String>) = (0, None);
+    let mut next = increments.next(scope).await;
+    // What comes behind the place that is wanted is of no concern, even where it cannot be read.
     while !forward.arrived(until) {
-        let Some(increment) = increments.next(scope).await? else { break };
+        let Some(increment) = next? else { break };
         number += 1;
         check_order(&increment, end.as_deref(), number)?;
         if increment.points.last().is_some_and(|point| is_past(point, until)) {
@@ -61,7 +63,10 @@ pub(in super::super) async fn roll(
             total_files: None,
             uninterruptible: false,
         });
-        forward = blocking::run(scope, move |task| forward.add(task, &increment)).await?;
+        // The next one is fetched and unpacked while this one is written.
+        let added = blocking::run(scope, move |task| forward.add(task, &increment));
+        let (added, fetched) = tokio::join!(added, increments.next(scope));
+        (forward, next) = (added?, fetched);
     }
     if let (Until::Position(position), false) = (until, forward.arrived(until)) {
         return Err(Error::new(ErrorKind::NotFound, format!("no point has the position {position:?}"))
