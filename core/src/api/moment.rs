@@ -106,15 +106,21 @@ impl Moment {
         Some(AtPlan { at: way.at, stores: way.stores.iter().map(store).collect() })
     }
 
-    /// What to know of a restore to it: a restore in place leaves the databases of servers as they are.
-    pub(super) fn warnings(&self, context: &Context, in_place: bool) -> Vec<String> {
-        if self.way.is_none() || !in_place {
+    /// What to know of a restore of `paths`: one in place leaves the databases of servers as they are.
+    pub(super) fn warnings(&self, context: &Context, paths: &[PathBuf], in_place: bool) -> Vec<String> {
+        if !in_place {
             return Vec::new();
         }
+        let how = match (&self.way, paths.is_empty()) {
+            (Some(_), _) => "NAME --at TIME",
+            (None, true) => "latest NAME",
+            // Somebody asked for these very files.
+            (None, false) => return Vec::new(),
+        };
         let stays = |name: &str| {
             format!(
-                "the database of {name} stays as it is on its server: `uplifted-ops restore database NAME --store {name} --at \
-                 TIME` puts that of the moment beside it"
+                "the database of {name} stays as it is on its server, and its copy comes back as files alone: `uplifted-ops restore \
+                 database {how} --store {name}` puts the database beside it"
             )
         };
         on_servers(context).map(stays).collect()

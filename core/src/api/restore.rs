@@ -70,7 +70,7 @@ impl Operation for Plan {
     async fn run(context: Arc<Context>, scope: Scope, request: RestoreRequest) -> Result<RestorePlan> {
         with_job(context, scope, request, |context, scope, job, moment| {
             let mut plan = RestorePlan { at: moment.plan(), ..restore::plan(scope, job)? };
-            plan.warnings.extend(moment.warnings(context, job.into.is_none()));
+            plan.warnings.extend(moment.warnings(context, &job.paths, job.into.is_none()));
             Ok(plan)
         })
         .await
@@ -92,7 +92,7 @@ impl Operation for Apply {
     async fn run(context: Arc<Context>, scope: Scope, request: RestoreRequest) -> Result<RestoreReport> {
         with_job(context, scope, request, |context, scope, job, moment| {
             let mut plan = restore::plan(scope, job)?;
-            plan.warnings.extend(moment.warnings(context, job.into.is_none()));
+            plan.warnings.extend(moment.warnings(context, &job.paths, job.into.is_none()));
             let mut report = restore::apply(scope, job, &plan)?;
             report.reached = moment.reached();
             Ok(report)

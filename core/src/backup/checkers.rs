@@ -1,6 +1,6 @@
 //! Which store checks a database that comes out of a backup.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::Map;
@@ -21,6 +21,13 @@ pub struct Checkers {
 }
 
 impl Checkers {
+    /// The files that a store's copy of the database of `record` consists of: its own, and those that its driver lays beside.
+    pub(crate) fn files_of(&self, record: &StoreRecord) -> Vec<PathBuf> {
+        let its = |files: &Vec<PathBuf>| files.iter().any(|file| file == record.path.as_path());
+        let all = self.live.iter().map(|store| store.capability().copy_files).find(its);
+        all.unwrap_or_else(|| vec![record.path.as_path().to_owned()])
+    }
+
     /// A store whose `check_copy` understands the database of `record`, restored to `file`.
     ///
     /// # Errors

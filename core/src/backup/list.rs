@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 pub(super) use self::archive_names::id_in_key;
 use self::archive_names::key_name;
 pub use self::archive_names::{SEALED_SUFFIX, SUFFIX, archive_key};
+use self::choose::choose;
 use super::archive::{Archive, Summary};
 use super::blocks::{Blocks, Objects, TargetBlocks, list_all, list_top};
 use super::create::NamedTarget;
@@ -349,50 +350,6 @@ pub async fn show(
     Err(first_error.unwrap_or_else(|| Error::internal("a snapshot was found without a copy")))
 }
 
-fn choose(all: &[Found], service: Option<&str>, wanted: &str) -> Result<String> {
-    let not_found = |message: String| {
-        let newest = all.iter().filter_map(|found| found.listed.as_ref()).max_by_key(|listed| listed.time);
-        let near = all
-            .iter()
-            .map(|found| (strsim::damerau_levenshtein(&found.snapshot_id, wanted), &found.snapshot_id))
-            .min()
-            .filter(|(distance, _)| *distance <= 2);
-        let hint = match (near, newest) {
-            (Some((_, near)), _) => format!("did you mean {near}?"),
-            (None, Some(newest)) => format!("the newest is {} of {}", newest.snapshot_id, newest.time),
-            (None, None) => "make one: `uplifted-ops backup create`".to_owned(),
-        };
-        Error::new(ErrorKind::NotFound, message).with_hint(hint)
-    };
-    if wanted == "latest" {
-        let of_service = |listed: &&Listed| service.is_none_or(|service| listed.service == service);
-        let newest = all.iter().filter_map(|found| found.listed.as_ref()).filter(of_service).max_by_key(|l| l.time);
-        return match newest {
-            Some(newest) => Ok(newest.snapshot_id.clone()),
-            None => Err(not_found(match service {
-                Some(service) => format!("there is no snapshot of {service:?} in the targets"),
-                None => "there is no snapshot in the targets".to_owned(),
-            })),
-        };
-    }
-    if wanted.is_empty() {
-        return Err(Error::invalid("no snapshot was named").with_hint("name an identifier, or \"latest\""));
-    }
-    if let Some(exact) = all.iter().find(|found| found.snapshot_id == wanted) {
-        return Ok(exact.snapshot_id.clone());
-    }
-    let mut ids: Vec<&str> =
-        all.iter().map(|found| found.snapshot_id.as_str()).filter(|id| id.starts_with(wanted)).collect();
-    ids.sort_unstable();
-    ids.dedup();
-    match ids[..] {
-        [id] => Ok(id.to_owned()),
-        [] => Err(not_found(format!("there is no snapshot {wanted:?} in the targets"))),
-        _ => Err(Error::invalid(format!("{} snapshots begin with {wanted:?}: {}", ids.len(), ids.join(", ")))
-            .with_hint("write more digits of the one that you mean")),
-    }
-}
-
 /// One object that looks like an archive.
 struct Row {
     object: Object,
@@ -591,5 +548,6 @@ pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T>
 }
 
 mod archive_names;
+mod choose;
 #[cfg(test)]
 mod tests;

@@ -291,8 +291,9 @@ async fn check_database(
     record: &StoreRecord,
 ) -> Result<Vec<String>> {
     scope.progress.stage(format!("checking database {}", record.name));
-    let size =
-        source.entries().iter().find(|entry| entry.path == record.path).map_or(0, |entry| restored_len(&entry.node));
+    let files = job.checkers.files_of(record);
+    let its = source.entries().iter().filter(|entry| files.iter().any(|file| file == entry.path.as_path()));
+    let size: u64 = its.map(|entry| restored_len(&entry.node)).sum();
     let (base, in_memory, threads) = (job.scratch.clone(), job.scratch_in_memory, threads(job.threads));
     let scratch = blocking(move || {
         let scratch = Scratch::create(&base, in_memory)?;
@@ -305,14 +306,13 @@ async fn check_database(
         Ok(Arc::new(scratch))
     })
     .await?;
-    let (inner, source, path, held) =
-        (scope.clone(), Arc::clone(source), record.path.as_path().to_owned(), Arc::clone(&scratch));
+    let (inner, source, held) = (scope.clone(), Arc::clone(source), Arc::clone(&scratch));
     blocking(move || {
         let into = Dir::open(held.path())?;
         // It was verified whole a moment ago, and its size was compared with the free space.
         let limits = Limits { max_entries: u64::MAX, max_bytes: u64::MAX, max_ratio: u64::MAX };
         let options = ExtractOptions { threads, limits, ..ExtractOptions::default() };
-        source.extract(&inner, &Selection::Paths(vec![path]), &into, &options).map(drop)
+        source.extract(&inner, &Selection::Paths(files), &into, &options).map(drop)
     })
     .await?;
     let file = scratch.path().join(record.path.as_path());

@@ -107,6 +107,12 @@ impl StoreFolder {
         lock.exists() && ProcessLock::is_abandoned(&lock).is_ok_and(|abandoned| !abandoned)
     }
 
+    /// Whether somebody said that this store is not to be followed.
+    pub(crate) fn is_unwanted(&self, name: &str) -> Result<bool> {
+        let all = self.0.parent().and_then(Path::parent).unwrap_or(&self.0);
+        Ok(read::<Wishes>(&all.join(WISHES))?.unwrap_or_default().get(name) == Some(&false))
+    }
+
     /// How it stood when its worker last said; `None` when it never did.
     pub(crate) fn standing(&self) -> Result<Option<StoreStanding>> {
         read(&self.0.join(STANDING))

@@ -354,7 +354,13 @@ async fn run(scope: &Scope, job: &FollowJob, shared: &Arc<Shared>, line: Option<
         reader.store(&own, &mut *follower, ended.is_ok()).await
     };
     let last = last.await;
-    ended.and(last.map(|_| ()))
+    ended.and(last.map(|_| ()))?;
+    // With the service nothing ends: the next worker goes on from what the database keeps for it.
+    let (folder, name) = (job.folder.clone(), job.name.clone());
+    match blocking(move || folder.is_unwanted(&name)).await? {
+        true => follower.give_up(&own).await,
+        false => Ok(()),
+    }
 }
 
 /// What reads, and spools.

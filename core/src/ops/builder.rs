@@ -344,7 +344,9 @@ impl OpsBuilder {
             .enable_all()
             .build()
             .map_err(|e| Error::io("start the threads of Ops", e))?;
-        let pool = Pool::new(launch, runtime.handle().clone());
+        let handle = runtime.handle().clone();
+        let mut threads = Threads(Some(runtime));
+        let pool = Pool::new(launch, handle);
         let link: Arc<dyn Link> = Arc::new(PoolLink(pool.clone()));
         let Components { stores, targets, checks, .. } = side.into_components(&link);
         let history = recorder::history(&settings.metrics, self.mode);
@@ -392,6 +394,7 @@ impl OpsBuilder {
             RunMode::Embedded => Listener::open(&context)?,
             RunMode::CommandLine => None,
         };
+        let runtime = threads.0.take().ok_or_else(|| Error::internal("the threads of Ops are gone"))?;
         let ops = Ops::assemble(context, pool, runtime, self.clock, self.setup.operations);
         #[cfg(feature = "http")]
         if let Some(listener) = listener {
@@ -470,6 +473,18 @@ impl OpsBuilder {
         let root = process.working_dir.join(root.map_or(Path::new(""), PathBuf::as_path));
         let state = root.join(&settings.state.path);
         Ok(Loaded { settings, config: None, environment, root, state })
+    }
+}
+
+/// The threads of an `Ops` that is being made. Where nothing comes of it they end by themselves: who builds it may be within a
+/// runtime, where no other may be waited for.
+struct Threads(Option<tokio::runtime::Runtime>);
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 

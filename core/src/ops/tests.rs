@@ -41,6 +41,16 @@ fn clock(now: &str) -> Arc<ManualClock> {
     Arc::new(ManualClock::new(now.parse().unwrap()))
 }
 
+/// Within a runtime, as the command line does it: another one that is dropped there panics.
+#[tokio::test]
+async fn what_cannot_be_built_says_why_wherever_it_is_built() {
+    let root = service(GOOD);
+    std::fs::create_dir(root.path().join(".uplifted-ops")).unwrap();
+    std::fs::write(root.path().join(".uplifted-ops/journal"), "").unwrap();
+    let error = builder(&root, RunMode::CommandLine).build().unwrap_err();
+    assert!(error.message().contains("is not a folder") && error.hint().is_some(), "{error:?}");
+}
+
 #[tokio::test]
 async fn a_service_runs_its_jobs_and_says_so_everywhere() {
     let root = service(GOOD);

@@ -45,6 +45,16 @@ pub trait Follower: Send + Debug {
     /// Everything up to `position` is stored: what the database keeps for us until then (a read mark, a slot) may go.
     async fn stored(&mut self, scope: &Scope, position: &str) -> Result<()>;
 
+    /// Nobody goes on from here: what the database keeps for whoever comes next (a slot, which holds its log back for ever) goes
+    /// too. What is followed again later may begin anew.
+    ///
+    /// # Errors
+    /// What is still there, and how to remove it.
+    async fn give_up(&mut self, scope: &Scope) -> Result<()> {
+        let _ = scope;
+        Ok(())
+    }
+
     /// How it stands. Does no I/O.
     fn standing(&self) -> FollowerStanding;
 }

@@ -68,9 +68,22 @@ async fn a_snapshot_is_found_by_id_prefix_and_latest() {
         async |wanted: &str| find(&scope, &targets, &None, Some("app"), wanted).await.map(|f| f[0].snapshot_id.clone());
     assert_eq!(id("aaaa1").await.unwrap(), "aaaa11111111");
     assert_eq!(find(&scope, &targets, &None, None, "aaaa11111111").await.unwrap().len(), 2);
-    // Another service's newer one is not the latest of this service.
-    assert_eq!(id("latest").await.unwrap(), "aaaa22222222");
-    assert_eq!(find(&scope, &targets, &None, None, "latest").await.unwrap()[0].snapshot_id, "bbbb00000000");
+    // Nobody gets an older one for the latest, unless he names it.
+    let error = id("latest").await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Corrupt && error.message().contains("cccc00000000 in two"), "{error:?}");
+    assert!(error.hint().unwrap().contains("aaaa22222222 of 2026-01-02"), "{error:?}");
+    // Neither another service's newer one counts, be it readable or not, nor one that another target has whole.
+    let damaged = put(&two, "other", "dddd00000000", DAY3, Outcome::Complete).await;
+    two.tamper(&damaged, |bytes| bytes.truncate(40));
+    put(&one, "app", "cccc00000000", DAY3, Outcome::Complete).await;
+    assert_eq!(id("latest").await.unwrap(), "cccc00000000");
+    one.delete(&scope, &cut).await.unwrap();
+    put(&one, "app", "aaaa22222222", DAY2, Outcome::Complete).await;
+    put(&two, "app", "aaaa22222222", DAY2, Outcome::Complete).await;
+    assert_eq!(id("latest").await.unwrap(), "aaaa22222222", "the damaged one is older");
+    two.delete(&scope, &damaged).await.unwrap();
+    let error = find(&scope, &targets, &None, None, "latest").await.unwrap_err();
+    assert!(error.hint().unwrap().contains("bbbb00000000 of 2026-01-03"), "of all services it is newer: {error:?}");
     // One that is too damaged to say so is still found by its name.
     let damaged = find(&scope, &targets, &None, Some("app"), "cccc").await.unwrap();
     assert!(damaged[0].listed.is_none());

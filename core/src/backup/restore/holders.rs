@@ -105,12 +105,21 @@ pub(super) fn is_working_folder(path: &Path) -> bool {
 pub(super) fn refusal(holders: &[Holder], told_to_stop: bool) -> Error {
     let named: Vec<String> = holders.iter().take(5).map(Holder::to_string).collect();
     let more = if holders.len() > 5 { format!(", and {} more", holders.len() - 5) } else { String::new() };
-    let hint = if told_to_stop {
+    let hint = if holders.iter().any(|holder| is_of_ours(holder.pid)) {
+        "one of them is uplifted-ops itself, which follows the database: `uplifted-ops continuous stop` lets go of it, and `continuous \
+         start` follows again afterwards; or stop the service, or `schedule serve`, that it belongs to"
+    } else if told_to_stop {
         "service.stop ran and the database is still open: stop that process yourself, then try again"
     } else {
         "stop that process first, or set service.stop and service.start so that the restore can"
     };
     Error::new(ErrorKind::Refused, format!("databases are open: {}{more}", named.join(", "))).with_hint(hint)
+}
+
+/// Whether a process runs the program that we are: a worker.
+fn is_of_ours(pid: u32) -> bool {
+    let program = |pid: &str| std::fs::read_link(format!("/proc/{pid}/exe")).ok();
+    program("self").is_some_and(|own| program(&pid.to_string()) == Some(own))
 }
 
 /// The files that are looked for, by the two ways the system names them.

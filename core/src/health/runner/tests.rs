@@ -310,7 +310,7 @@ async fn groups_are_chosen_by_name_and_unknown_ones_are_named() {
     assert_eq!(names(Some("ready")).await, ["b"]);
     let error = runner.run(&Scope::default(), Some("reddy")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
-    assert_eq!(error.hint(), Some("name one of: all, live, ready"));
+    assert_eq!(error.hint(), Some("name one of: all, live, ready, startup"));
 }
 
 #[tokio::test]

@@ -122,7 +122,11 @@ async fn requests_and_their_answers() {
         (local("GET", "/api/v1/status?x=1"), 400, "there is no field \"x\"; it takes no fields"),
         (local("GET", "/api/v1/test/fail?kind=nonsense"), 400, "the request is wrong at kind: unknown variant"),
         (local("GET", "/api/v1/backup/verify"), 400, "snapshot_id is missing; add snapshot_id=… to the query"),
-        (local("GET", "/health?group=reddy"), 404, "no check belongs to the group \"reddy\"; name one of: all"),
+        (
+            local("GET", "/health?group=reddy"),
+            404,
+            "no check belongs to the group \"reddy\"; name one of: all, live, ready, startup",
+        ),
         (local("GET", "/health?gruop=x"), 400, "there is no field \"gruop\"; did you mean group?"),
         (json_of("[]"), 400, "the body is no JSON object; send the fields as"),
         (json_of("{"), 400, "the body is not JSON: EOF"),

@@ -180,6 +180,11 @@ pub(super) fn of_a_question(doing: &str, error: tokio_postgres::Error) -> Error 
         "57014" => (ErrorKind::Timeout, "raise statement_timeout_seconds, or look what the server is busy with"),
         "55P03" | "40P01" | "40001" => (ErrorKind::Busy, "try again: somebody else holds a lock"),
         "53100" => (ErrorKind::NoSpace, "free space on the server's disk"),
+        // So it says when its table of locks is full.
+        "53200" if said.message().contains("shared memory") => (
+            ErrorKind::Busy,
+            "the server has no room for so many locks: raise max_locks_per_transaction, and restart it",
+        ),
         "53200" | "53300" => (ErrorKind::Busy, "the server is out of memory or connections: look what it is busy with"),
         "57P01" | "57P02" | "57P03" => {
             (ErrorKind::Unavailable, "the server was shut down: bring it back, then try again")

@@ -95,6 +95,10 @@ fn slot_name(store: &PostgresStore) -> String {
     name.chars().map(plain).take(60).collect()
 }
 
+/// How long a slot may be in use once its receiver was killed, and how often it is looked at.
+const GIVES_UP: Duration = Duration::from_secs(10);
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
 /// A running `pg_receivewal`. It is killed when this is dropped.
 #[derive(Debug)]
 struct Receiver {
@@ -480,6 +484,27 @@ impl Follower for LogFollower {
         );
         self.ask::<serde_json::Value>(&advance).await?;
         self.tidy(position.lsn)
+    }
+
+    async fn give_up(&mut self, scope: &Scope) -> Result<()> {
+        self.receiver = None;
+        // The server notices in its own time that the receiver is gone.
+        let until = scope.clock.monotonic() + GIVES_UP;
+        loop {
+            let dropped = self.drop_slot().await;
+            if dropped.is_ok() && !self.stand().await?.slot_is_there {
+                return Ok(());
+            }
+            if scope.clock.monotonic() >= until {
+                let slot = &self.slot;
+                return Err(Error::new(
+                    ErrorKind::Busy,
+                    format!("the replication slot {slot} is still there, and holds the log of the server back"),
+                )
+                .with_hint(format!("as a superuser: SELECT pg_drop_replication_slot('{slot}')")));
+            }
+            scope.clock.sleep(LOOK_AGAIN).await;
+        }
     }
 
     fn standing(&self) -> FollowerStanding {

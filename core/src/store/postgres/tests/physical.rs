@@ -326,6 +326,11 @@ async fn a_copy_is_brought_to_an_lsn_and_to_a_restore_point_between_moments() {
             let rolled = scene.store.roll_forward(&Scope::default(), &dir, snapshot.taken_at, &mut kept, &until).await;
             (dir, rolled)
         };
+        // With the follower its slot stays, which holds the log back until somebody goes on; when nobody will it goes.
+        let slots = || ask("SELECT count(*) FROM pg_replication_slots WHERE slot_name ~ '^uplifted_ops'");
+        assert_eq!(slots(), "1");
+        follower.give_up(&Scope::default()).await.unwrap();
+        assert_eq!(slots(), "0");
         for (number, (place, rows)) in [
             (&*two, "1 2"),
             // In the middle of a record, of which nothing is taken.
