@@ -31,7 +31,7 @@ mod restore;
     after_help = "\
 Exit status:
   0  done
-  1  done, and something is not well: a check failed, a backup is partial, a verify found damage
+  1  done, and something is not well: a critical check failed, a backup is partial, a verify found damage
   2  could not be done; the reason and the repair are on stderr
 
 Examples:
