@@ -143,7 +143,7 @@ fn stored_beyond(server: &PostgresServer, database: &str, scene: &Scene, moment:
 
 /// A moment that can be gone back to, later than everything that was committed before the call. On a busy machine nobody may have
 /// looked for longer than a second: then another one is taken.
-fn covered_moment(server: &PostgresServer, scene: &Scene) -> String {
+fn covered_moment(server: &PostgresServer, database: &str, scene: &Scene) -> String {
     for _ in 0..10 {
         // A moment is one that was seen: five times a second.
         std::thread::sleep(Duration::from_millis(1200));
@@ -151,7 +151,7 @@ fn covered_moment(server: &PostgresServer, scene: &Scene) -> String {
         let timeline = wait(
             || {
                 // A transaction, and no row.
-                server.sql("shop", "SELECT txid_current()");
+                server.sql(database, "SELECT txid_current()");
                 points(scene)
             },
             |timeline| {
@@ -178,7 +178,7 @@ fn a_database_goes_back_to_the_second_before_a_delete_while_its_server_runs() {
         server.sql("shop", "INSERT INTO orders (t) VALUES ('the last good one')");
         let rows = server.sql("shop", ROWS);
         let last = server.sql("shop", "SELECT max(id) FROM orders").parse::<u64>().unwrap();
-        let good = covered_moment(&server, &scene);
+        let good = covered_moment(&server, "shop", &scene);
         server.sql("shop", "SELECT pg_create_restore_point('before-delete')");
         server.sql("shop", "DELETE FROM orders WHERE id > 3");
         let bad = now(&server);
@@ -369,8 +369,7 @@ fn a_database_with_a_hostile_name_goes_back_to_before_its_server_was_replaced_by
         stored_beyond(&server, NAME, &scene, &now(&server));
         server.sql(NAME, "INSERT INTO orders (t) VALUES ('before')");
         let rows = server.sql(NAME, ROWS);
-        std::thread::sleep(Duration::from_millis(1200));
-        let good = now(&server);
+        let good = covered_moment(&server, NAME, &scene);
         stored_beyond(&server, NAME, &scene, &good);
 
         let held = server.sql(NAME, ROWS);

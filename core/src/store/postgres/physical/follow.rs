@@ -152,17 +152,7 @@ impl LogFollower {
 
     async fn resume(&mut self, resume: &Resume, facts: &Facts) -> Result<()> {
         let before: Position = resume.position.parse()?;
-        let reason = if before.system != facts.system {
-            Some(format!("the log before was of server {}, this is server {}", before.system, facts.system))
-        } else if before.timeline != facts.timeline() {
-            let now = facts.timeline();
-            Some(format!(
-                "the log before was of timeline {}, this is timeline {now}: the server was promoted or restored",
-                before.timeline
-            ))
-        } else {
-            None
-        };
+        let reason = before.is_left_for(&facts.system, facts.timeline());
         if let Some(reason) = reason {
             return self.begin_anew(reason, facts).await;
         }
@@ -287,13 +277,9 @@ impl LogFollower {
             return Ok(());
         };
         let timeline = stand.timeline.as_deref().and_then(|text| u32::from_str_radix(text, 16).ok()).unwrap_or(0);
-        let reason = if stand.system != self.position.system {
-            Some(format!("the log before was of server {}, this is server {}", self.position.system, stand.system))
-        } else if timeline != self.position.timeline {
-            Some(format!(
-                "the server went from timeline {} to {timeline}: it was promoted or restored",
-                self.position.timeline
-            ))
+        let left = self.position.is_left_for(&stand.system, timeline);
+        let reason = if left.is_some() {
+            left
         } else if stand.slot_state.as_deref() == Some("lost") {
             Some(format!("the server gave up the log that the slot {} held (max_slot_wal_keep_size)", self.slot))
         } else {

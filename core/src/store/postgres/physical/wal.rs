@@ -48,6 +48,18 @@ pub(super) struct Position {
     pub(super) lsn: Lsn,
 }
 
+impl Position {
+    /// Why the log of a server that is on `timeline` does not go on from here; nothing where it may.
+    pub(super) fn is_left_for(&self, system: &str, timeline: u32) -> Option<String> {
+        if self.system != system {
+            return Some(format!("the log before was of server {}, this is server {system}", self.system));
+        }
+        (self.timeline != timeline).then(|| {
+            format!("the server went from timeline {} to {timeline}: it was promoted or restored", self.timeline)
+        })
+    }
+}
+
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}:{}", self.system, self.timeline, self.lsn)
