@@ -13,7 +13,7 @@ import { folder, fresh, open, until } from "./support.mjs";
 const HOST = `
   import { Ops } from "uplifted-ops";
   const settings = {
-    metrics: { listen: "127.0.0.1:0" }, health: { heartbeat_seconds: 0.6, drain_seconds: 0.5 }, service: { name: "shop" },
+    metrics: { listen: "127.0.0.1:0" }, health: { heartbeat_seconds: 0.6, drain_seconds: 1.5 }, service: { name: "shop" },
   };
   const ops = await Ops.create({ root: process.argv[2], settings });
   console.log((await ops.status()).listener.address);
