@@ -441,7 +441,7 @@ async fn log_that_is_gone_is_named_and_never_skipped() {
         // Another server, and another timeline.
         for (position, word) in [
             (resume.position.replacen(|c: char| c.is_ascii_digit(), "x", 1), "this is server"),
-            (resume.position.replacen(":1:", ":7:", 1), "of timeline 7"),
+            (resume.position.replacen(":1:", ":7:", 1), "from timeline 7"),
         ] {
             let mut follower =
                 scene.follow(Some(Resume { position, checksum: None, until: Timestamp::UNIX_EPOCH }), 1 << 30).await;
