@@ -158,10 +158,13 @@ test("an event loop that is blocked is seen by /livez, which answers all along",
 });
 
 test("SIGTERM is not ready first, and ends the process after that", async (t) => {
-  const { child, get } = await host(t, `
+  const { child, get, line } = await host(t, `
     ops.drainOnSigterm();
     setInterval(() => {}, 1_000);
+    console.log("listens");
   `);
+  // The listener answers before the signal is listened for: one that came in between would end the process at once.
+  assert.equal(await line(), "listens");
   await until(async () => (await get("/readyz")).status === 200, "it is not ready");
   child.kill("SIGTERM");
   await until(async () => (await get("/readyz")).status === 503, "it stays ready");
