@@ -18,7 +18,7 @@ use crate::config::ContinuousSettings;
 use crate::continuous::compact;
 use crate::continuous::folder::Folder;
 use crate::continuous::follow::{FollowJob, follow};
-use crate::continuous::timeline::look;
+use crate::continuous::timeline::{Wanted, look};
 use crate::continuous::{StoreStanding, StoreTimeline};
 use crate::error::{Error, ErrorBody, ErrorKind, Result};
 use crate::ops::{Context, Effect, Lane, Operation, Place};
@@ -186,7 +186,8 @@ impl Operation for Points {
         let names = named(&context, request.store.as_deref())?;
         let targets = targets(&context, request.target.as_deref())?;
         let keys = keyring::for_reading(&context, &scope, &targets, request.identity_file.as_ref()).await?;
-        let view = look(&scope, &targets, &keys, &names).await?;
+        let wanted = if request.store.is_some() { Wanted::Named(&names) } else { Wanted::AndFound(&names) };
+        let view = look(&scope, &targets, &keys, wanted).await?;
         Ok(PointsResponse { stores: view.stores.iter().map(|store| store.timeline()).collect(), failed: view.failed })
     }
 

@@ -9,7 +9,7 @@ use crate::backup::manifest::{RelPath, StoreRecord};
 use crate::backup::restore::{AtPlan, ReachedStore, StoreAt};
 use crate::cancel::Scope;
 use crate::clock::Timestamp;
-use crate::continuous::timeline::{View, look};
+use crate::continuous::timeline::{View, Wanted, look};
 use crate::continuous::travel::{StoreWay, Way};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ops::Context;
@@ -61,14 +61,17 @@ impl Moment {
             target: request.target.as_deref(),
             identity_file: request.identity_file.as_ref(),
         };
-        Self::of(context, scope, origin, &stores).await
+        // A whole service in a folder of its own: also on a machine whose settings name no store.
+        let whole = request.into.is_some() && paths.is_empty();
+        let wanted = if whole { Wanted::AndFound(&stores) } else { Wanted::Named(&stores) };
+        Self::of(context, scope, origin, wanted).await
     }
 
-    /// The way of `stores` to the moment that `origin` names; nothing where it names none.
+    /// The way of the wanted stores to the moment that `origin` names; nothing where it names none.
     ///
     /// # Errors
     /// As [`Moment::find`].
-    pub(super) async fn of(context: &Context, scope: &Scope, origin: Origin<'_>, stores: &[String]) -> Result<Self> {
+    pub(super) async fn of(context: &Context, scope: &Scope, origin: Origin<'_>, wanted: Wanted<'_>) -> Result<Self> {
         if origin.at.is_none() && origin.place.is_none() {
             if origin.snapshot_id.is_empty() {
                 return Err(Error::invalid("neither a snapshot nor a moment was named")
@@ -82,7 +85,7 @@ impl Moment {
         scope.progress.stage("looking for the way to that moment");
         let targets = snapshots::targets(context, origin.target)?;
         let keys = keyring::for_reading(context, scope, &targets, origin.identity_file).await?;
-        let view = look(scope, &targets, &keys, stores).await?;
+        let view = look(scope, &targets, &keys, wanted).await?;
         let way = choose(&view, origin.at, origin.snapshot_id)?;
         Ok(Self { way: Some(way), place: origin.place.map(str::to_owned), reached: Mutex::default() })
     }

@@ -14,6 +14,7 @@ use crate::backup::nodes::Selection;
 use crate::backup::restore::ReachedStore;
 use crate::cancel::Scope;
 use crate::clock::Timestamp;
+use crate::continuous::timeline::Wanted;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ops::{Context, Effect, Lane, Operation, Place};
 use crate::store::RestoredDatabase;
@@ -83,7 +84,7 @@ impl Operation for RestoreDatabase {
         request: RestoreDatabaseRequest,
     ) -> Result<RestoreDatabaseResponse> {
         let to_a_moment = request.at.is_some() || request.place.is_some();
-        let stores = [store_of(&context, request.store.as_deref(), to_a_moment)].into_iter().flatten();
+        let stores: Vec<String> = store_of(&context, request.store.as_deref(), to_a_moment).into_iter().collect();
         let origin = Origin {
             at: request.at,
             place: request.place.as_deref(),
@@ -91,7 +92,7 @@ impl Operation for RestoreDatabase {
             target: request.target.as_deref(),
             identity_file: request.identity_file.as_ref(),
         };
-        let moment = Moment::of(&context, &scope, origin, &stores.collect::<Vec<_>>()).await?;
+        let moment = Moment::of(&context, &scope, origin, Wanted::Named(&stores)).await?;
         let source = snapshots::open(
             &context,
             &scope,

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::terminal::Terminal;
+use crate::api::continuous::standings;
 use crate::cancel::Cancel;
+use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ops::Ops;
 
@@ -18,16 +20,21 @@ pub(super) async fn stay(ops: &Ops, cancel: &Cancel, terminal: &mut Terminal) ->
     let room = &ops.context().jobs;
     let settings = ops.context().settings();
     let runs = room.jobs().run_by_themselves() && settings.schedule.enabled;
-    let follows = !settings.continuous.stores.is_empty();
-    if !runs && !follows {
+    let names: Vec<String> = ops.context().stores.iter().map(|store| store.name.clone()).collect();
+    let standings = standings(ops.context(), &names, SystemClock.now())?;
+    let followed: Vec<&str> = standings.iter().filter(|store| store.wanted).map(|store| store.name.as_str()).collect();
+    if !runs && followed.is_empty() {
         return Err(Error::new(ErrorKind::Refused, "no job of this service runs by itself")
             .with_hint("set backup.schedule, or add a [[job]] to ops.toml; `uplifted-ops schedule` lists them"));
     }
     if runs {
         terminal.say("jobs run when their times come; `uplifted-ops schedule` shows how they do");
     }
-    if follows {
-        terminal.say("stores are followed; `uplifted-ops continuous status` shows how that stands");
+    if !followed.is_empty() {
+        let followed = followed.join(", ");
+        terminal.say(&format!(
+            "{followed}: to be followed; `uplifted-ops continuous status` shows whether and how that goes"
+        ));
     }
     cancel.cancelled().await;
     ops.close(PATIENCE).await

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use async_trait::async_trait;
 
-use super::timeline::{View, look};
+use super::timeline::{View, Wanted, look};
 use super::travel::Way;
 use crate::backup::checkers::Checkers;
 use crate::backup::create::NamedTarget;
@@ -44,7 +44,7 @@ impl Rehearsal {
     }
 
     async fn look(&self, scope: &Scope) -> Result<View> {
-        look(scope, &self.targets, &self.keys, &self.stores).await
+        look(scope, &self.targets, &self.keys, Wanted::Named(&self.stores)).await
     }
 }
 

@@ -6,6 +6,8 @@
 //! What comes back for a moment is the last state that was seen until then: nothing in it is younger than the moment, and what
 //! it lacks is younger than [`TOLERANCE`] before it. Where the looks lay further apart than that, the time between them is a gap.
 
+use std::collections::{BTreeSet, HashSet};
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -156,34 +158,48 @@ pub(crate) struct View {
     pub(crate) failed: Vec<FailedTarget>,
 }
 
-/// Looks what `targets` have of the stores called `stores`.
+/// Which stores to look for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Wanted<'a> {
+    /// Those of these names.
+    Named(&'a [String]),
+    /// Those as well that the snapshots tell of and that were followed: on a new machine nobody knows their names.
+    AndFound(&'a [String]),
+}
+
+/// Looks what `targets` have of the stores that are wanted.
 ///
 /// # Errors
 /// A cancel. A target that fails is in the result.
-pub(crate) async fn look(scope: &Scope, targets: &[NamedTarget], keys: &Keys, stores: &[String]) -> Result<View> {
-    let mut view = View {
-        stores: stores.iter().map(|store| StoreView { store: store.clone(), ..StoreView::default() }).collect(),
-        ..View::default()
-    };
+pub(crate) async fn look(scope: &Scope, targets: &[NamedTarget], keys: &Keys, wanted: Wanted<'_>) -> Result<View> {
+    let (Wanted::Named(named) | Wanted::AndFound(named)) = wanted;
+    let (mut names, mut opened, mut view) = (named.to_vec(), Vec::new(), View::default());
     for (name, target) in targets {
-        let shelf = match Shelf::open(scope, name, target, keys).await {
-            Ok(Some(shelf)) => shelf,
-            Ok(None) => continue,
-            Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
-            Err(error) => {
-                view.failed.push(FailedTarget { target: name.clone(), error: error.to_body() });
-                continue;
-            }
+        let open = async {
+            let Some(shelf) = Shelf::open(scope, name, target, keys).await? else { return Ok(None) };
+            let bases = bases(scope, &shelf).await?;
+            let followed =
+                if let Wanted::AndFound(_) = wanted { followed(scope, &shelf, &bases).await? } else { vec![] };
+            Ok(Some((shelf, bases, followed)))
         };
-        match look_at(scope, &shelf, view.shelves.len(), &mut view.stores).await {
-            Ok(()) => view.shelves.push(shelf),
-            Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
-            Err(error) => {
-                let number = view.shelves.len();
-                view.stores.iter_mut().for_each(|store| store.runs.retain(|run| run.shelf != number));
-                view.stores.iter_mut().for_each(|store| store.bases.retain(|base| base.target != *name));
-                view.failed.push(FailedTarget { target: name.clone(), error: error.to_body() });
-            }
+        if let Some((shelf, bases, followed)) = view.unless_failed(name, open.await)?.flatten() {
+            names.extend(followed);
+            opened.push((shelf, bases));
+        }
+    }
+    let mut seen = HashSet::new();
+    names.retain(|name| seen.insert(name.clone()));
+    view.stores = names.into_iter().map(|store| StoreView { store, ..StoreView::default() }).collect();
+    for (shelf, bases) in opened {
+        let mut of_shelf = Vec::new();
+        for store in &view.stores {
+            of_shelf.push(look_at(scope, &shelf, view.shelves.len(), &store.store, &bases).await);
+        }
+        // What a target says in part is not taken for all that it has.
+        let of_shelf: Result<Vec<StoreView>> = of_shelf.into_iter().collect();
+        if let Some(of_shelf) = view.unless_failed(&shelf.name, of_shelf)? {
+            view.stores.iter_mut().zip(of_shelf).for_each(|(store, more)| store.add(more));
+            view.shelves.push(shelf);
         }
     }
     for store in &mut view.stores {
@@ -193,36 +209,70 @@ pub(crate) async fn look(scope: &Scope, targets: &[NamedTarget], keys: &Keys, st
     Ok(view)
 }
 
-async fn look_at(scope: &Scope, shelf: &Shelf, number: usize, stores: &mut [StoreView]) -> Result<()> {
-    for store in stores.iter_mut() {
-        let listed = shelf.list(scope, &store.store).await?;
-        store.segments += listed.len() as u64;
-        store.stored_bytes += listed.iter().map(|(_, len)| len).sum::<u64>();
-        for (_, segments) in by_stream(listed) {
-            let names = segments.into_iter().map(|(name, _)| name).collect();
-            let (mut whole, mut broken) = (Vec::new(), Vec::new());
-            for head in shelf.heads(scope, names).await? {
-                match head {
-                    Ok(stored) => whole.push(stored),
-                    Err(error) => broken.push(error),
-                }
+impl View {
+    /// What `asked` is, unless the target failed, which is remembered then. A cancel is passed on.
+    fn unless_failed<T>(&mut self, target: &str, asked: Result<T>) -> Result<Option<T>> {
+        match asked {
+            Ok(answer) => Ok(Some(answer)),
+            Err(error) if error.kind() == ErrorKind::Cancelled => Err(error),
+            Err(error) => {
+                self.failed.push(FailedTarget { target: target.to_owned(), error: error.to_body() });
+                Ok(None)
             }
-            store.runs.extend(runs(number, thread(whole, |stored| &stored.name), &broken));
         }
     }
-    let found = bases(scope, shelf).await?;
-    for store in stores.iter_mut() {
-        let of_store = found.iter().filter(|(_, record)| record.as_ref().is_none_or(|it| it.name == store.store));
-        store.bases.extend(of_store.map(|(base, record)| match record {
-            Some(record) => Base { taken_at: record.taken_at, ..base.clone() },
-            None => base.clone(),
-        }));
-    }
-    Ok(())
 }
 
-/// The databases of the snapshots of a repository. Without a record where the manifest cannot be read for want of a key.
-async fn bases(scope: &Scope, shelf: &Shelf) -> Result<Vec<(Base, Option<StoreRecord>)>> {
+impl StoreView {
+    fn add(&mut self, more: Self) {
+        self.runs.extend(more.runs);
+        self.bases.extend(more.bases);
+        self.segments += more.segments;
+        self.stored_bytes += more.stored_bytes;
+    }
+}
+
+/// What a shelf, the one of that number, has of a store.
+async fn look_at(scope: &Scope, shelf: &Shelf, number: usize, store: &str, bases: &[FoundBase]) -> Result<StoreView> {
+    let listed = shelf.list(scope, store).await?;
+    let mut view = StoreView {
+        store: store.to_owned(),
+        segments: listed.len() as u64,
+        stored_bytes: listed.iter().map(|(_, len)| len).sum(),
+        ..StoreView::default()
+    };
+    for (_, segments) in by_stream(listed) {
+        let names = segments.into_iter().map(|(name, _)| name).collect();
+        let (mut whole, mut broken) = (Vec::new(), Vec::new());
+        for head in shelf.heads(scope, names).await? {
+            match head {
+                Ok(stored) => whole.push(stored),
+                Err(error) => broken.push(error),
+            }
+        }
+        view.runs.extend(runs(number, thread(whole, |stored| &stored.name), &broken));
+    }
+    let of_store = bases.iter().filter(|(_, record)| record.as_ref().is_none_or(|it| it.name == store));
+    view.bases.extend(of_store.map(|(base, record)| match record {
+        Some(record) => Base { taken_at: record.taken_at, ..base.clone() },
+        None => base.clone(),
+    }));
+    Ok(view)
+}
+
+/// The names of the stores in snapshots of a shelf that segments of it belong to.
+async fn followed(scope: &Scope, shelf: &Shelf, bases: &[FoundBase]) -> Result<Vec<String>> {
+    let streams = shelf.stores(scope).await?;
+    let names: BTreeSet<&str> = bases.iter().filter_map(|(_, record)| Some(record.as_ref()?.name.as_str())).collect();
+    let is_followed = |name: &&str| streams.iter().any(|id| shelf.is_store(*id, name));
+    Ok(names.into_iter().filter(is_followed).map(str::to_owned).collect())
+}
+
+/// A snapshot with one of its databases, which is not known where the manifest cannot be read for want of a key.
+type FoundBase = (Base, Option<StoreRecord>);
+
+/// The databases of the snapshots of a repository.
+async fn bases(scope: &Scope, shelf: &Shelf) -> Result<Vec<FoundBase>> {
     let (repository, target, scope) = (shelf.repository.clone(), shelf.name.clone(), scope.clone());
     blocking(move || {
         let mut found = Vec::new();

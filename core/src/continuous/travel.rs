@@ -75,7 +75,10 @@ impl View {
             let failed = self.failed.first().map(|failed| Error::from(failed.error.clone()));
             return Err(failed.unwrap_or_else(|| {
                 Error::new(ErrorKind::NotFound, "no store was followed: there is nothing to go back to a moment with")
-                    .with_hint("name stores in [continuous] of ops.toml, or restore a snapshot by its identifier")
+                    .with_hint(
+                        "on a new machine restore into a folder, with the identity file where the repository is encrypted; to follow \
+                         stores name them in [continuous] of ops.toml; a snapshot by its identifier needs neither",
+                    )
             }));
         }
         // An exact one first: a copy that no commit came after may show some that came while it was made.

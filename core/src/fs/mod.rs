@@ -11,6 +11,7 @@ mod atomic;
 mod dir;
 pub mod fault;
 mod foreign;
+mod owner;
 mod process_lock;
 mod socket;
 pub(crate) mod swap;
@@ -61,6 +62,7 @@ impl OutFile {
             .mode(mode)
             .open(path)
             .map_err(|e| Error::io(format!("create {path:?}"), e))?;
+        owner::follow_folder(&file, path);
         let out = Self { file, path: path.to_owned() };
         match out.set_mode(mode) {
             Err(_) if foreign::has_no_modes(path) => {}
@@ -72,12 +74,7 @@ impl OutFile {
     /// Opens `path` for appending (`O_APPEND`), creating it with `mode`. A single [`OutFile::append`] is one
     /// `write(2)`, so records of several processes never interleave (POSIX `write`).
     pub fn append_to(path: &Path, mode: u32) -> Result<Self> {
-        let file = File::options()
-            .read(true)
-            .append(true)
-            .create(true)
-            .mode(mode)
-            .open(path)
+        let file = owner::open_or_create(File::options().read(true).append(true), path, mode)
             .map_err(|e| Error::io(format!("open {path:?} for appending"), e))?;
         Ok(Self { file, path: path.to_owned() })
     }
@@ -245,6 +242,7 @@ pub fn create_dir_all(path: &Path, mode: u32) -> Result<()> {
     let made = fault::point(Op::MakeDir, path).and_then(|()| std::fs::DirBuilder::new().mode(mode).create(path));
     match made {
         Ok(()) => {
+            owner::folder_follows_folder(path);
             match std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)) {
                 Err(_) if foreign::has_no_modes(path) => {}
                 set => set.map_err(|e| Error::io(format!("set the mode of {path:?}"), e))?,
@@ -436,13 +434,7 @@ impl Drop for FileLock {
 impl FileLock {
     /// Takes the lock at `path`, or returns `None` when another process (or another call in this one) holds it.
     pub fn try_acquire(path: &Path) -> Result<Option<Self>> {
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(PRIVATE_FILE)
-            .open(path)
+        let file = owner::open_or_create(File::options().read(true).write(true).truncate(false), path, PRIVATE_FILE)
             .map_err(|e| Error::io(format!("open lock {path:?}"), e))?;
         match sys::flock(&file, sys::FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Some(Self { file })),

@@ -184,3 +184,30 @@ fn a_dir_makes_and_removes_single_names() {
     assert!(dir.remove_file(Path::new("d")).is_err());
     assert!(folder.path().join("d").exists());
 }
+
+#[test]
+fn what_root_makes_belongs_to_the_owner_of_the_folder() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("left out: only root can give files away");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    std::fs::write(at("of root"), b"before").unwrap();
+    std::os::unix::fs::chown(folder.path(), Some(4711), Some(4712)).unwrap();
+
+    write_atomic(&at("file"), PRIVATE_FILE, b"new").unwrap();
+    OutFile::append_to(&at("log"), PRIVATE_FILE).unwrap().append(b"line").unwrap();
+    create_dir_all(&at("folder/in it"), PRIVATE_DIR).unwrap();
+    let _lock = FileLock::try_acquire(&at("lock")).unwrap().unwrap();
+    let _record_lock = ProcessLock::try_acquire(&at("record lock")).unwrap().unwrap();
+    for name in ["file", "log", "folder", "folder/in it", "lock", "record lock"] {
+        let meta = at(name).metadata().unwrap();
+        assert_eq!((meta.uid(), meta.gid()), (4711, 4712), "{name}");
+    }
+    // What was there may be a second name of a file of somebody else.
+    OutFile::append_to(&at("of root"), PRIVATE_FILE).unwrap().append(b"line").unwrap();
+    assert_eq!(at("of root").metadata().unwrap().uid(), 0);
+    drop(FileLock::try_acquire(&at("of root")).unwrap().unwrap());
+    assert_eq!(at("of root").metadata().unwrap().uid(), 0);
+}

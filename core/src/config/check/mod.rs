@@ -13,6 +13,7 @@ use crate::clock::time_zone;
 use crate::fs;
 
 mod components;
+mod continuous;
 mod metrics;
 mod variables;
 
@@ -97,6 +98,7 @@ pub fn check(config: &Config, build: &BuildFacts) -> Vec<Finding> {
     checker.places();
     checker.service();
     checker.metrics();
+    checker.continuous();
     checker.encryption();
     checker.not_acted_on();
     checker.clear_secrets();

@@ -56,6 +56,13 @@ fn each_mistake_is_found() {
     let with = |more: &str| format!("{GOOD}{more}\n");
     for (text, expected) in [
         (backup("level = 0"), "Error backup.level: level 0 is not one of zstd's"),
+        (with("[continuous]\nstores = [\"shop\"]"), "Error continuous.stores: no [[store]] is called \"shop\""),
+        (with("[continuous]\ntargets = [\"lokal\"]"), "Error continuous.targets: no [[target]] is called \"lokal\""),
+        (with("[continuous]\nship_seconds = 0"), "Error continuous.ship_seconds: 0 is no length of time"),
+        (with("[continuous]\nkeep_days = -1"), "Error continuous.keep_days: -1 is no length of time"),
+        (with("[continuous]\ncompact_after_hours = 0"), "Error continuous.compact_after_hours: 0 is no length of time"),
+        (with("[continuous]\nlog_limit_bytes = 0"), "Error continuous.log_limit_bytes: no room at all is left"),
+        (with("[continuous]\nspool_limit_bytes = 0"), "Error continuous.spool_limit_bytes: no room at all is left"),
         (backup("level = 20"), "Error backup.level: level 20 is not one of zstd's"),
         (backup("collect_grace_hours = 1"), "Error backup.collect_grace_hours: 1 hours is no grace time between 2"),
         (backup("rollback_copy_seconds = 0"), "Error backup.rollback_copy_seconds"),

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::folder::{Folder, StoreFolder};
 use super::follow::{FollowJob, follow};
-use super::timeline::{View, look};
+use super::timeline::{View, Wanted, look};
 use super::travel::Reading;
 use crate::backup::BackupTarget;
 use crate::backup::create::{CreateJob, NamedTarget, create};
@@ -155,7 +155,7 @@ impl Scene {
     }
 
     async fn view(&self) -> View {
-        look(&Scope::default(), &self.targets, &self.keys, &["main".to_owned()]).await.unwrap()
+        look(&Scope::default(), &self.targets, &self.keys, Wanted::Named(&["main".to_owned()])).await.unwrap()
     }
 
     fn segments(&self) -> Vec<String> {
@@ -438,4 +438,24 @@ async fn a_host_that_can_open_nothing_follows_and_puts_together() {
     scene.keys = Some(Arc::new(KeyRing::of_unwrapped(vec![key]).unwrap()));
     assert_eq!(scene.go_back(one).await.unwrap(), lines(&["a secret line"]));
     assert_eq!(scene.go_back(two).await.unwrap(), lines(&["a secret line", "another"]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_followed_store_is_found_where_nobody_knows_its_name() {
+    let scene = Scene::new();
+    scene.back_up().await;
+    let following = scene.follow().await;
+    until("a stream", async || !scene.segments().is_empty()).await;
+    scene.back_up().await;
+    let one = scene.commit("one").await;
+    following.stop().await;
+    let names = lines(&["main"]);
+    let look_for = async |wanted| look(&Scope::default(), &scene.targets, &scene.keys, wanted).await.unwrap();
+
+    let found = look_for(Wanted::AndFound(&[])).await;
+    assert_eq!(found.stores.iter().map(|store| store.store.as_str()).collect::<Vec<_>>(), ["main"]);
+    assert_eq!(scene.go_back_in(&found, one).await.unwrap(), lines(&["one"]));
+    // Named and found, it is one.
+    assert_eq!(look_for(Wanted::AndFound(&names)).await.stores.len(), 1);
+    assert!(look_for(Wanted::Named(&[])).await.stores.is_empty());
 }
