@@ -103,7 +103,7 @@ pub trait Store: Send + Sync + Debug {
 
     /// Adds `increments` to the copy in `dir`, up to `until`, and says which state it has then. The first increment is the one
     /// that [`follow`] says; `taken_at` is that of the copy. Fails, and leaves a copy that is worth nothing, where they do not
-    /// follow each other, or do not reach a point of the copy's own time.
+    /// follow each other, or do not reach a point of the copy's own time. Whoever keeps the copy has it on the device afterwards.
     ///
     /// # Errors
     /// [`ErrorKind::Unsupported`] from a store that cannot be followed; [`ErrorKind::NotFound`] where no point is at or before

@@ -77,13 +77,19 @@ impl<'a> Hold<'a> {
         let told = stop(scope);
         self.report.stopped = told.is_ok();
         let mut looks = self.service.patience.as_millis() / LOOK_AGAIN.as_millis();
+        let mut said = String::new();
         loop {
             match (free(), &told) {
                 (Ok(()), _) => return Ok(()),
                 (Err(held), Err(failed)) => return Err(held.with_context("service.stop", failed)),
                 (Err(held), Ok(())) if looks == 0 => return Err(held),
-                (Err(_), Ok(())) => {
+                (Err(held), Ok(())) => {
                     scope.cancel.check()?;
+                    // Who waits learns for whom: it may not be the service.
+                    if said != held.message() {
+                        said = held.message().to_owned();
+                        scope.progress.stage(format!("waiting for the service to stop: {said}"));
+                    }
                     std::thread::sleep(LOOK_AGAIN);
                     looks -= 1;
                 }
@@ -120,8 +126,10 @@ impl<'a> Hold<'a> {
 mod tests {
     use std::cell::Cell;
     use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::{Arc, Mutex};
 
     use super::*;
+    use crate::cancel::Progress;
     use crate::error::{Error, ErrorKind};
 
     fn held() -> Error {
@@ -138,7 +146,12 @@ mod tests {
             looks.set(looks.get() + 1);
             if looks.get() < 3 { Err(held()) } else { Ok(()) }
         };
-        hold.stop(&Scope::default(), &free).unwrap();
+        let stages = Arc::new(Mutex::new(Vec::new()));
+        let told = Arc::clone(&stages);
+        let progress = Progress::new(move |event| told.lock().unwrap().push(event.stage));
+        hold.stop(&Scope { progress, ..Scope::default() }, &free).unwrap();
+        // For whom, once.
+        assert_eq!(*stages.lock().unwrap(), ["stopping the service", "waiting for the service to stop: held"]);
         assert!(hold.report.stopped && hold.needs_start());
         assert_eq!(looks.get(), 3);
     }

@@ -168,43 +168,48 @@ async fn fill(
     }
     arguments.push(file.into());
     let program = programs::led_to(programs.program("pg_restore", arguments), place, session.host(), name);
-    let output = program.run(scope).await?;
-    if !output.status.success() {
-        return Err(failed(
-            &String::from_utf8_lossy(&output.stderr),
-            &last_words(&output.stderr),
-            &store.globals_name(),
-        ));
-    }
+    let restored_by_program = async {
+        let output = program.run(scope).await?;
+        if output.status.success() {
+            return Ok(());
+        }
+        Err(failed(&String::from_utf8_lossy(&output.stderr), &last_words(&output.stderr), &store.globals_name()))
+    };
+    // What the archive holds is read while it is restored.
+    let (contents, data, ()) = tokio::try_join!(
+        archive::list(scope, programs, file),
+        archive::read(scope, programs, file),
+        restored_by_program
+    )?;
+    let contents = contents.map_err(|why| unreadable(file, &why))?;
+    let data = data.map_err(|why| unreadable(file, &why))?;
     scope.progress.stage(format!("checking database {name}"));
-    let contents = archive::list(scope, programs, file).await?.map_err(|why| unreadable(file, &why))?;
-    let data = archive::read(scope, programs, file).await?.map_err(|why| unreadable(file, &why))?;
     let place = place.in_database(name);
     let new = Session::open(scope, &place, store.server.statement_timeout).await?;
-    let asked = async {
+    let beside = Session::open(scope, &place, store.server.statement_timeout).await?;
+    let looked_at = async {
+        match is_superuser {
+            true => check::restored(scope, programs, &place, &beside).await,
+            false => Ok(Err("only a superuser may lend amcheck to it")),
+        }
+    };
+    let compared = async {
         compare::with_archive(&new, &contents, &data, is_superuser, &mut restored).await?;
-        let unchecked = match is_superuser {
-            true => match check::restored(scope, programs, &place, &new).await? {
-                Ok(problems) => {
-                    restored.problems.extend(problems);
-                    None
-                }
-                Err(why) => Some(why),
-            },
-            false => Some("only a superuser may lend amcheck to it"),
-        };
-        let note = |why: &str| format!("its pages and indexes were not looked at: {why}");
-        restored.notes.extend(unchecked.map(note));
         // Without statistics every plan is a guess.
         new.run("gather statistics", "SET statement_timeout = 0; ANALYZE").await
     };
     let asked = tokio::select! {
         biased;
         () = scope.cancel.cancelled() => Err(Error::new(ErrorKind::Cancelled, "cancelled by the caller")),
-        asked = asked => asked,
+        asked = async { tokio::try_join!(looked_at, compared) } => asked,
     };
     new.close().await;
-    asked.map(|()| restored)
+    beside.close().await;
+    match asked?.0 {
+        Ok(problems) => restored.problems.extend(problems),
+        Err(why) => restored.notes.push(format!("its pages and indexes were not looked at: {why}")),
+    }
+    Ok(restored)
 }
 
 fn failed(text: &str, last: &str, globals: &str) -> Error {

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::super::blocking::{self, Task};
 use super::super::header::Header;
@@ -28,6 +29,8 @@ use crate::store::follow::{Continuity, Increment, Increments, Point, Reached, Un
 const BLOCK: usize = 1 << 20;
 /// How many bytes of pages wait in memory.
 const HELD: usize = 32 << 20;
+/// How many threads prove a copy. Behind that it is the memory that is waited for.
+const MOST_THREADS: usize = 4;
 
 /// Adds `increments` to the copy at `path`, see [`Store::roll_forward`](crate::store::Store::roll_forward).
 pub(in super::super) async fn roll(
@@ -213,7 +216,7 @@ impl Forward {
         if run.is_empty() { Ok(()) } else { self.out.write_all_at(&run, offset(first)) }
     }
 
-    /// Proves the state, and has it on the device.
+    /// Proves the state.
     fn finish(mut self, task: &Task) -> Result<Reached> {
         self.write_held()?;
         let Some(point) = self.point else {
@@ -243,29 +246,52 @@ impl Forward {
                 Some(true)
             }
         };
-        self.out.sync()?;
         Ok(Reached { point, proven })
     }
 }
 
-/// The XOR of the hashes of a file's pages.
+/// The XOR of the hashes of a file's pages. The order does not matter to it, so several threads share the file.
 fn sum(task: &Task, path: &Path, page_size: u32, wanted: &Checksum) -> Result<u128> {
     let file = Reading::open_cached(path)?;
+    let next = AtomicU32::new(0);
+    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
+    std::thread::scope(|threads| {
+        let workers: Vec<_> =
+            (0..workers).map(|_| threads.spawn(|| sum_of_share(task, &file, path, page_size, wanted, &next))).collect();
+        workers.into_iter().try_fold(0, |sum, worker| {
+            let share = worker.join().map_err(|_| Error::internal("a thread that proves the copy panicked"))?;
+            share.map(|share| sum ^ share)
+        })
+    })
+}
+
+/// That of the blocks that nobody else takes.
+fn sum_of_share(
+    task: &Task,
+    file: &Reading,
+    path: &Path,
+    page_size: u32,
+    wanted: &Checksum,
+    next: &AtomicU32,
+) -> Result<u128> {
     let (size, lock) = (page_size as usize, lock_page(page_size));
+    let per_block = (BLOCK / size) as u32;
     let mut block = Block::new(BLOCK);
     let mut sum = 0;
-    let per_block = (BLOCK / size) as u32;
-    for first in (1..=wanted.size).step_by(per_block as usize) {
+    loop {
         task.check()?;
-        let offset = u64::from(first - 1) * size as u64;
+        let before = next.fetch_add(1, Ordering::Relaxed).saturating_mul(per_block);
+        if before >= wanted.size {
+            return Ok(sum);
+        }
+        let offset = u64::from(before) * size as u64;
         let read = file.read(&mut block, BLOCK, offset).map_err(|e| Error::io(format!("read {path:?}"), e))?;
-        for (page, bytes) in (first..=wanted.size).zip(block.bytes()[..read].chunks_exact(size)) {
+        for (page, bytes) in (before + 1..=wanted.size).zip(block.bytes()[..read].chunks_exact(size)) {
             if page != lock && !wanted.void.contains(&page) {
                 sum ^= hash(page, bytes);
             }
         }
     }
-    Ok(sum)
 }
 
 /// Payloads in a file, removed when dropped.
