@@ -1,62 +1,19 @@
 //! Targets that fill up, become read-only or vanish in the middle of a backup: the error names the target, the other target of
 //! the same backup has it whole, and the next run goes on.
 //!
-//! A disk of its own is a tmpfs, which root may mount; where that is refused, the tests that need one say so and end.
+//! Where no disk of its own can be mounted, the tests that need one say so and end.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
+use uplifted_ops::testing::disk::Disk;
 use uplifted_ops::testing::random::noise;
 use uplifted_ops_tests::held::Held;
 use uplifted_ops_tests::scene::{Answered, Scene};
 
 use super::repository::History;
 use super::{all, assert_no_litter, hidden_below};
-
-/// A tmpfs, unmounted when dropped.
-struct Disk(PathBuf);
-
-impl Disk {
-    /// Mounts one of `bytes` in a folder, which is made. `None`, said aloud, where that is not allowed.
-    fn mount(folder: &Path, bytes: u64) -> Option<Self> {
-        fs::create_dir_all(folder).unwrap();
-        let options = format!("size={bytes},mode=700");
-        let done = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(folder).output();
-        match done {
-            Ok(done) if done.status.success() => Some(Self(folder.to_owned())),
-            refused => {
-                eprintln!("skipped: no disk can be mounted here: {refused:?}");
-                None
-            }
-        }
-    }
-
-    fn remount(&self, options: &str) {
-        let done = Command::new("mount").args(["-o", &format!("remount,{options}")]).arg(&self.0).output().unwrap();
-        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    }
-
-    /// Fills it to the last byte.
-    fn fill(&self) -> PathBuf {
-        let path = self.0.join("ballast");
-        let mut file = fs::File::create(&path).unwrap();
-        while std::io::Write::write_all(&mut file, &[1; 4096]).is_ok() {}
-        path
-    }
-
-    /// Takes it away as somebody does who pulls the plug.
-    fn pull(self) {
-        drop(self);
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0).output();
-    }
-}
 
 /// A service with two targets, `local` and `second`, and a backup in both of them. What is in `local` is called `one`.
 fn two_targets(layout: &str) -> History {

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use uplifted_ops::testing::disk::Disk;
 use uplifted_ops::testing::random::seeded;
 
 use crate::process::Process;
@@ -276,36 +277,6 @@ fn a_full_disk_stops_the_sharing_and_not_the_counting() {
     one.tell("add b 7");
     assert_eq!((one.page().counted("a"), one.page().counted("b")), (1.0, 7.0));
     assert_eq!(watcher.page().counted("b"), 0.0);
-}
-
-/// A disk of its own, which is gone with this.
-struct Disk(PathBuf);
-
-impl Disk {
-    /// `None` where this user may not mount one.
-    fn mount(at: &Path, bytes: u32) -> Option<Self> {
-        let size = format!("size={bytes}");
-        let mount = std::process::Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(at).output();
-        mount.is_ok_and(|done| done.status.success()).then(|| Self(at.to_owned()))
-    }
-}
-
-impl Disk {
-    /// The folder once more at another place, where nobody can write to it. `None` where this user may not mount.
-    fn read_only(folder: &Path, at: &Path) -> Option<Self> {
-        let mount = |arguments: &[&str], paths: &[&Path]| {
-            let mount = std::process::Command::new("mount").args(arguments).args(paths).output();
-            mount.is_ok_and(|done| done.status.success())
-        };
-        let bound = mount(&["--bind"], &[folder, at]).then(|| Self(at.to_owned()))?;
-        mount(&["-o", "remount,ro,bind"], &[at]).then_some(bound)
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = std::process::Command::new("umount").arg("--lazy").arg(&self.0).status();
-    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::path::Path;
 
 use async_trait::async_trait;
+use tokio::task::JoinSet;
 
 use super::timeline::{Base, Span, StoreView, View, not_covered};
 use crate::backup::manifest::StoreRecord;
@@ -218,15 +219,29 @@ impl StoreWay {
     }
 }
 
-/// The increments of some segments that a copy needs, read as they are asked for.
+/// How many frames are read and unpacked ahead of the one that is added: as many as a few processors can.
+const FRAMES_AHEAD: usize = 4;
+/// How many bytes they may have, unpacked, together. One is read whatever it has.
+const BYTES_AHEAD: u64 = 32 << 20;
+
+/// The increments of some segments that a copy needs, in order. Several are read at once, ahead of the one that is asked for.
 #[derive(Debug)]
 pub(crate) struct Reading {
     shelf: Shelf,
     segments: VecDeque<Stored>,
-    /// What is left of the segment that is read: the next frame of it.
-    current: Option<(Stored, usize)>,
+    /// The next frame of the first of them.
+    frame: usize,
+    ahead: VecDeque<Ahead>,
     ready: VecDeque<Increment>,
     begins: Timestamp,
+}
+
+/// A frame that is being read. Whoever drops it stops that.
+#[derive(Debug)]
+struct Ahead {
+    bytes: u64,
+    /// One task.
+    read: JoinSet<Result<Vec<Increment>>>,
 }
 
 impl Reading {
@@ -235,9 +250,37 @@ impl Reading {
         Self {
             shelf: way.shelf.clone(),
             segments: way.segments.iter().cloned().collect(),
-            current: None,
+            frame: 0,
+            ahead: VecDeque::new(),
             ready: VecDeque::new(),
             begins: way.begins.min(taken_at),
+        }
+    }
+
+    fn read_ahead(&mut self, scope: &Scope) {
+        while let Some(stored) = self.segments.front() {
+            let frames = stored.head.frames.len();
+            let bytes = stored.head.frames.get(self.frame).map_or(0, |frame| frame.plain_bytes);
+            let reading: u64 = self.ahead.iter().map(|ahead| ahead.bytes).sum();
+            let is_enough = self.ahead.len() >= FRAMES_AHEAD || reading.saturating_add(bytes) > BYTES_AHEAD;
+            if is_enough && !self.ahead.is_empty() {
+                return;
+            }
+            let (shelf, scope, stored, frame) = (self.shelf.clone(), scope.clone(), stored.clone(), self.frame);
+            let mut read = JoinSet::new();
+            read.spawn(async move {
+                if frames == 0 {
+                    return Ok(stored.head.increments.into_iter().map(|head| head.with(Vec::new())).collect());
+                }
+                let read = shelf.increments(&scope, &stored, frame).await;
+                read.map_err(|error| error.with_context("target", &shelf.name))
+            });
+            self.ahead.push_back(Ahead { bytes, read });
+            self.frame += 1;
+            if self.frame >= frames {
+                self.segments.pop_front();
+                self.frame = 0;
+            }
         }
     }
 }
@@ -253,21 +296,11 @@ impl Increments for Reading {
                 }
                 return Ok(Some(increment));
             }
-            let (stored, frame) = match self.current.take() {
-                Some(current) => current,
-                None => match self.segments.pop_front() {
-                    Some(stored) => (stored, 0),
-                    None => return Ok(None),
-                },
-            };
-            if stored.head.frames.is_empty() {
-                self.ready.extend(stored.head.increments.iter().cloned().map(|head| head.with(Vec::new())));
-                continue;
-            }
-            let read = self.shelf.increments(scope, &stored, frame).await;
-            self.ready.extend(read.map_err(|error| error.with_context("target", &self.shelf.name))?);
-            if frame + 1 < stored.head.frames.len() {
-                self.current = Some((stored, frame + 1));
+            self.read_ahead(scope);
+            let Some(mut next) = self.ahead.pop_front() else { return Ok(None) };
+            while let Some(read) = next.read.join_next().await {
+                let read = read.map_err(|error| Error::internal(format!("reading a segment did not end: {error}")))?;
+                self.ready.extend(read?);
             }
         }
     }

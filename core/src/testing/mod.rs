@@ -16,6 +16,8 @@
 
 mod case;
 pub mod check;
+#[doc(hidden)]
+pub mod disk;
 mod faulty;
 #[doc(hidden)]
 pub mod ledger;

@@ -37,6 +37,8 @@ pub struct PostgresOptions {
     pub access: Vec<String>,
     /// A certificate and its key, in PEM, for TLS.
     pub certificate: Option<(String, String)>,
+    /// A folder to have its data in, such as that of a small disk, but for its log: without room for that a server ends.
+    pub disk: Option<PathBuf>,
 }
 
 /// The folders of programs that there are: those of this machine, and what `make setup` put below `target/`.
@@ -73,7 +75,14 @@ impl PostgresServer {
         let folder = scratch();
         let data = folder.join("data");
         let template = template(&programs);
-        run(Command::new("cp").args(["-a", "--reflink=auto"]).arg(&template).arg(&data));
+        let place = options.disk.as_ref().map_or(data.clone(), |disk| disk.join("data"));
+        run(Command::new("cp").args(["-a", "--reflink=auto"]).arg(&template).arg(&place));
+        if options.disk.is_some() {
+            let log = folder.join("wal");
+            run(Command::new("mv").arg(place.join("pg_wal")).arg(&log));
+            run(Command::new("ln").arg("-s").arg(&log).arg(place.join("pg_wal")));
+            run(Command::new("ln").arg("-s").arg(&place).arg(&data));
+        }
         Self::start_in(folder, programs, &options)
     }
 

@@ -263,7 +263,10 @@ impl Shelf {
                 return Err(corrupt(format!("{key:?} ends at byte {at}, before its {end}")));
             }
             at += block.len() as u64;
-            bytes.extend(block);
+            match bytes.is_empty() {
+                true => bytes = block,
+                false => bytes.extend(block),
+            }
         }
         if *blake3::hash(&bytes).as_bytes() != frame.digest.0 {
             return Err(corrupt(format!("the changes in {key:?} are not those that its head names"))
@@ -292,7 +295,12 @@ impl Shelf {
             let mut plain = Vec::new();
             let len = usize::try_from(frame.plain_bytes).unwrap_or(usize::MAX);
             Unpacker::new()?.unpack(&packed, len, &mut plain)?;
-            Ok(heads.into_iter().map(|(head, at)| cut(head, &plain, at)).collect())
+            // As it was shipped, a frame has one.
+            let is_one = matches!(&heads[..], [(_, at)] if *at == (0..plain.len() as u64));
+            Ok(match is_one {
+                true => heads.into_iter().map(|(head, _)| head.with(std::mem::take(&mut plain))).collect(),
+                false => heads.into_iter().map(|(head, at)| cut(head, &plain, at)).collect(),
+            })
         })
         .await
     }

@@ -15,12 +15,13 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
+use rustix::io::Errno;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -376,17 +377,18 @@ fn leave_page_cache(file: &std::fs::File, range: Range<u64>) {
 fn read_range(file: &std::fs::File, path: &Path, range: Range<u64>) -> Result<Vec<u8>> {
     let wanted = range.end.saturating_sub(range.start);
     check_block(wanted)?;
-    let mut bytes = vec![0; wanted as usize];
-    let mut have = 0;
-    while have < bytes.len() {
-        match file.read_at(&mut bytes[have..], range.start + have as u64) {
+    let wanted = wanted as usize;
+    // Not zeroed first: each byte of a backup comes through here.
+    let mut bytes = Vec::with_capacity(wanted);
+    while bytes.len() < wanted {
+        let at = range.start + bytes.len() as u64;
+        match rustix::io::pread(file, rustix::buffer::spare_capacity(&mut bytes), at) {
             Ok(0) => break,
-            Ok(read) => have += read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(Error::io(format!("read {path:?}"), error)),
         }
     }
-    bytes.truncate(have);
+    bytes.truncate(wanted);
     Ok(bytes)
 }
 

@@ -215,6 +215,10 @@ async fn fill(
 fn failed(text: &str, last: &str, globals: &str) -> Error {
     let line = text.lines().map(str::trim).find(|line| line.contains("ERROR:") || line.contains("error:"));
     let said: String = line.unwrap_or(last).chars().take(300).collect();
+    if text.contains("No space left on device") {
+        let message = format!("the archive was not restored: {said}");
+        return Error::new(ErrorKind::NoSpace, message).with_hint("free space on the server's disk");
+    }
     let hint = if text.contains("role \"") && text.contains("does not exist") {
         format!("make the roles first, from {globals} of the snapshot: psql -f {globals}")
     } else if text.contains("extension") && (text.contains("not available") || text.contains("could not open")) {

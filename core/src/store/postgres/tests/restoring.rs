@@ -1,8 +1,14 @@
 //! An archive in a new database: all of it, or nothing.
 
+use std::os::unix::fs::PermissionsExt;
+
 use super::backing::Scene;
 use super::*;
-use crate::testing::postgres::versions;
+use crate::testing::disk::Disk;
+use crate::testing::postgres::{PostgresOptions, PostgresServer, versions};
+
+/// Room for the files of an empty database of any version, and for little more.
+const NEW_DATABASE: u64 = 10 << 20;
 
 /// The copy of a scene's database, in a folder.
 async fn copy_of(scene: &Scene) -> tempfile::TempDir {
@@ -158,4 +164,35 @@ async fn what_cannot_be_restored_leaves_no_database() {
     let both = async { tokio::join!(restoring, watch).0 };
     let error = tokio::time::timeout(Duration::from_secs(30), both).await.unwrap().unwrap_err();
     assert_eq!((error.kind(), databases()), (ErrorKind::Cancelled, before), "{error:?}");
+}
+
+/// The disk of the server is full before anything is there, and in the middle.
+#[tokio::test]
+async fn a_server_whose_disk_is_full_keeps_nothing_of_it() {
+    for programs in versions() {
+        let scene = Scene::new(Some(programs.clone()));
+        let copy = copy_of(&scene).await;
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("disk");
+        let Some(disk) = Disk::mount(&place, 96 << 20) else { return };
+        std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
+        let options = PostgresOptions { programs: Some(programs), disk: Some(place), ..PostgresOptions::default() };
+        let server = PostgresServer::with(options);
+        let store = scene.store(PostgresSettings { url: server.url("shop"), ..scene.usual() });
+        let databases = || server.sql("postgres", "SELECT string_agg(datname, ' ' ORDER BY 1) FROM pg_database");
+        let before = databases();
+        let ballast = disk.fill();
+        let file = std::fs::OpenOptions::new().write(true).open(ballast).unwrap();
+        let filled = file.metadata().unwrap().len();
+        // Nothing; enough for an empty database, but not for its rows; enough.
+        for (room, what) in [(0, "create"), (NEW_DATABASE, "rows")] {
+            file.set_len(filled - room).unwrap();
+            let refused = store.restore_as(&Scope::default(), copy.path(), "copy").await.unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::NoSpace, "{what}: {refused:?}");
+            assert_eq!(refused.hint(), Some("free space on the server's disk"), "{what}: {refused:?}");
+            assert_eq!(databases(), before, "{what}");
+        }
+        file.set_len(0).unwrap();
+        assert!(store.restore_as(&Scope::default(), copy.path(), "copy").await.unwrap().ok);
+    }
 }

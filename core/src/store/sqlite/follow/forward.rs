@@ -200,20 +200,29 @@ impl Forward {
 
     /// Brings what waits into the file, neighbours together.
     fn write_held(&mut self) -> Result<()> {
-        let (mut first, mut run) = (0_u32, Vec::new());
-        let size = self.page_size as usize;
-        let offset = |page: u32| u64::from(page - 1) * u64::from(self.page_size);
+        let (mut first, mut run): (u32, Vec<Vec<u8>>) = (0, Vec::new());
+        let most = BLOCK / (self.page_size as usize).max(1);
         for (page, image) in std::mem::take(&mut self.held) {
-            if !run.is_empty() && (u64::from(page - first) != (run.len() / size) as u64 || run.len() >= BLOCK) {
-                self.out.write_all_at(&run, offset(first))?;
+            if !run.is_empty() && ((page - first) as usize != run.len() || run.len() >= most) {
+                self.write_run(first, &run)?;
                 run.clear();
             }
             if run.is_empty() {
                 first = page;
             }
-            run.extend_from_slice(&image);
+            run.push(image);
         }
-        if run.is_empty() { Ok(()) } else { self.out.write_all_at(&run, offset(first)) }
+        self.write_run(first, &run)
+    }
+
+    /// Writes neighbours, of which `first` is the first.
+    fn write_run(&self, first: u32, run: &[Vec<u8>]) -> Result<()> {
+        let offset = u64::from(first.saturating_sub(1)) * u64::from(self.page_size);
+        match run {
+            [] => Ok(()),
+            [alone] => self.out.write_all_at(alone, offset),
+            neighbours => self.out.write_all_at(&neighbours.concat(), offset),
+        }
     }
 
     /// Proves the state.
